@@ -1,0 +1,96 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Faults that the simulated observatory shows on request.
+
+A fault is data. Each simulator asks one hook, `Faults.strike`, at the moment at which the real system could fail, and
+acts on the answer; a scenario is a named list of faults (see `scenarios`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+__all__ = ["Fault", "Faults", "Place"]
+
+Place = Literal["focal_plane", "camera", "oods", "header", "worker", "http", "kafka"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """One way to fail, and when.
+
+    Parameters
+    ----------
+    place
+        The simulator that shows it.
+    effect
+        What it does there: a word that this simulator knows (``noise`` in the focal plane, ``lose`` at the OODS,
+        ``error`` in the worker, …).
+    match
+        What the occasion must look like for the fault to strike: a value that each named item of the occasion must
+        have. An item that the occasion lacks does not match.
+    skip
+        Number of matching occasions that pass unharmed first.
+    times
+        Number of times it strikes; None means always.
+    value
+        A number that the effect needs, such as a factor or seconds.
+    text
+        A text that the effect needs, such as an error message.
+    """
+
+    place: Place
+    effect: str
+    match: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    skip: int = 0
+    times: int | None = 1
+    value: float = 0.0
+    text: str = ""
+
+
+class Faults:
+    """The faults in force, shared by all simulators of one observatory."""
+
+    def __init__(self, faults: Iterable[Fault] = ()) -> None:
+        self._log = logging.getLogger(__name__)
+        self._faults: list[Fault] = []
+        self._seen: list[int] = []
+        self.set(faults)
+
+    def set(self, faults: Iterable[Fault]) -> None:
+        """Replace all faults, and forget how often the former ones struck."""
+        self._faults = list(faults)
+        self._seen = [0] * len(self._faults)
+
+    def at(self, place: Place) -> list[Fault]:
+        """Return the faults of one place without striking, for simulators that are told beforehand."""
+        return [fault for fault in self._faults if fault.place == place]
+
+    def strike(self, place: Place, **occasion: object) -> Fault | None:
+        """Return the first fault that strikes on this occasion, or None; count the occasion for those that match.
+
+        Parameters
+        ----------
+        place
+            The simulator that asks.
+        **occasion
+            What is going on there, such as ``image_type="BIAS"``, ``detector=4`` or ``pipeline="cpBias"``.
+        """
+        struck = None
+        for i, fault in enumerate(self._faults):
+            if fault.place != place or any(occasion.get(key, self) != value for key, value in fault.match.items()):
+                continue
+            self._seen[i] += 1
+            in_turn = fault.skip < self._seen[i] and (fault.times is None or self._seen[i] <= fault.skip + fault.times)
+            if struck is None and in_turn:
+                struck = fault
+        if struck is not None:
+            self._log.info("Fault strikes at %s: %s on %s", place, struck.effect, occasion)
+        return struck
