@@ -1,0 +1,11 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The main telescope's groups: of them, ComCam only."""
+
+from .comcam import ComCam, ComCamUsages
+
+__all__ = ["ComCam", "ComCamUsages"]
