@@ -1,0 +1,178 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Turn run options into the plan of a run; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..config import CscConfig, JobRecipe
+from ..enums import CalibType, StageKind
+from ..options import RunOptions
+from .estimate import estimate_duration
+from .plan import Frame, JobPlan, RunPlan, Sequence, StagePlan
+
+__all__ = ["build_plan"]
+
+FRAME_TYPES = (CalibType.BIAS, CalibType.DARK, CalibType.FLAT)
+
+
+def build_plan(run_id: str, options: RunOptions, config: CscConfig) -> RunPlan:
+    """Plan a run completely.
+
+    Parameters
+    ----------
+    run_id
+        Identifier of the run.
+    options
+        Checked options.
+    config
+        The CSC's configuration, with the recipes of the products.
+
+    Returns
+    -------
+    plan
+        What the run is going to do; the stages stand in an order in which each follows what it needs.
+    """
+    return _Builder(run_id, options, config).build()
+
+
+class _Builder:
+    """The options and what follows from them, while a plan is being made."""
+
+    def __init__(self, run_id: str, options: RunOptions, config: CscConfig) -> None:
+        self.run_id = run_id
+        self.options = options
+        self.config = config
+        self.taken = [calib_type for calib_type in FRAME_TYPES if options.frames(calib_type)]
+        self.generated = list(self.taken) if options.generate_calibrations else []
+        self.generated += [CalibType.DEFECTS] if options.do_defects else []
+        self.generated += [CalibType.PTC] if options.do_ptc else []
+        self.generated += [CalibType.GAIN] if options.do_gain_from_flat_pairs else []
+
+    def build(self) -> RunPlan:
+        sequences = {calib_type: self._sequence(calib_type) for calib_type in self.taken}
+        stages = tuple(self._stages())
+        return RunPlan(
+            run_id=self.run_id,
+            options=self.options,
+            config=self.config,
+            sequences=sequences,
+            stages=stages,
+            estimated_duration_s=estimate_duration(stages, sequences, self.config),
+        )
+
+    def _sequence(self, calib_type: CalibType) -> Sequence:
+        frames = tuple(
+            Frame(calib_type, index, planned.exposure_time_s, planned.discarded)
+            for index, planned in enumerate(self.options.frames(calib_type), start=1)
+        )
+        return Sequence(calib_type, f"{self.run_id}-{calib_type.name}", frames, self.options.max_retakes)
+
+    def _stages(self) -> Iterator[StagePlan]:
+        previous: tuple[str, ...] = ()
+        for calib_type in self.taken:
+            acquire = f"{calib_type.name}.ACQUIRE"
+            yield StagePlan(acquire, StageKind.ACQUIRE, calib_type, after=previous)
+            yield StagePlan(f"{calib_type.name}.INGEST", StageKind.INGEST, calib_type, alongside=acquire)
+            previous = (acquire,)
+        for calib_type in dict.fromkeys([*self.taken, *self.generated]):
+            if calib_type in self.generated:
+                yield self._generate(calib_type)
+            if self.options.do_verify:
+                yield self._verify(calib_type)
+            if self._certifies(calib_type):
+                needs = f"{calib_type.name}.{'VERIFY' if self.options.do_verify else 'GENERATE'}"
+                yield StagePlan(f"{calib_type.name}.CERTIFY", StageKind.CERTIFY, calib_type, needs=(needs,))
+
+    def _certifies(self, calib_type: CalibType) -> bool:
+        """Whether a product is to be certified: made by this run, and verified or allowed without.
+
+        Gains from flat pairs are a report, not a calibration.
+        """
+        if calib_type is CalibType.GAIN or calib_type not in self.generated:
+            return False
+        return self.options.do_verify or self.options.certify_unverified
+
+    def _builds_on(self, calib_type: CalibType) -> list[CalibType]:
+        """Types of this run's products that a product is made from; the others come from the input collections."""
+        names = self.config.recipes[calib_type.name].builds_on
+        return [other for other in self.generated if other.name in names]
+
+    def _ready(self, calib_type: CalibType) -> str:
+        """Name the stage after which a product may be built upon."""
+        return f"{calib_type.name}.{'VERIFY' if self.options.do_verify else 'GENERATE'}"
+
+    def _generate(self, calib_type: CalibType) -> StagePlan:
+        recipe = self.config.recipes[calib_type.name]
+        name = f"{calib_type.name}.GENERATE"
+        ingests = [f"{frames}.INGEST" for frames in recipe.frames if CalibType[frames] in self.taken]
+        needs = [*ingests, *(self._ready(other) for other in self._builds_on(calib_type))]
+        collections = (self.options.calib_collection, *self.options.input_collections(calib_type))
+        jobs: list[JobPlan] = []
+        for job in recipe.jobs:
+            earlier = {done.dataset_type: done.label for done in jobs}
+            jobs.append(self._job(name, calib_type, job, earlier, collections))
+        return StagePlan(name, StageKind.GENERATE, calib_type, needs=tuple(needs), jobs=tuple(jobs))
+
+    def _job(
+        self,
+        stage_name: str,
+        calib_type: CalibType,
+        job: JobRecipe,
+        earlier: dict[str, str],
+        collections: tuple[str, ...],
+    ) -> JobPlan:
+        uses = {**self._uses(calib_type), **earlier}
+        return JobPlan(
+            label=job.label,
+            pipeline=job.pipeline,
+            stage_name=stage_name,
+            mark=f"{self.run_id}_{stage_name}_{job.label}*",
+            frames=tuple(CalibType[name] for name in job.frames),
+            inputs=tuple(reversed(uses.values())),
+            collections=tuple(dict.fromkeys(collections)),
+            dataset_type=job.dataset_type,
+            dimensions=job.dimensions,
+            uses=uses,
+            config_options=self.options.config_options(CalibType[job.options.upper()]) if job.options else "",
+            n_processes=self.options.n_processes,
+        )
+
+    def _uses(self, calib_type: CalibType) -> dict[str, str]:
+        """Dataset types of the products that a product is made from, with the labels of the jobs that made them."""
+        recipes = [self.config.recipes[other.name] for other in self._builds_on(calib_type)]
+        return {recipe.dataset_type: recipe.jobs[-1].label for recipe in recipes}
+
+    def _verify(self, calib_type: CalibType) -> StagePlan:
+        name = f"{calib_type.name}.VERIFY"
+        recipe = self.config.recipes[calib_type.name]
+        made = calib_type in self.generated
+        needs = (f"{calib_type.name}.{'GENERATE' if made else 'INGEST'}",)
+        if recipe.verification is None:
+            return StagePlan(name, StageKind.VERIFY, calib_type, needs=needs)
+        uses = self._uses(calib_type)
+        # Verification without generation judges the input collections, and nothing else.
+        collections = self.options.input_collections_verify(calib_type)
+        if made:
+            uses[recipe.dataset_type] = recipe.jobs[-1].label
+            collections = (self.options.calib_collection, *collections)
+        job = JobPlan(
+            label=recipe.verification.label,
+            pipeline=recipe.verification.pipeline,
+            stage_name=name,
+            mark=f"{self.run_id}_{name}_{recipe.verification.label}*",
+            frames=(calib_type,),
+            inputs=tuple(reversed(uses.values())),
+            collections=tuple(dict.fromkeys(collections)),
+            dataset_type=recipe.verification.run_statistics,
+            dimensions="",
+            uses=uses,
+            config_options="",
+            n_processes=self.options.n_processes,
+        )
+        return StagePlan(name, StageKind.VERIFY, calib_type, needs=needs, jobs=(job,))

@@ -1,0 +1,73 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How long a run will take: the length of its graph's critical path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ..config import CscConfig
+from ..enums import CalibType, StageKind
+from .plan import Sequence, StagePlan
+
+__all__ = ["estimate_duration", "stage_durations"]
+
+
+def stage_durations(
+    stages: Iterable[StagePlan], sequences: Mapping[CalibType, Sequence], config: CscConfig
+) -> dict[str, float]:
+    """Estimate each stage's own duration.
+
+    Parameters
+    ----------
+    stages, sequences
+        Of the plan.
+    config
+        The CSC's configuration; its ``estimates`` are used.
+
+    Returns
+    -------
+    durations
+        Seconds, by stage name. An ingest stage counts only what it needs after the last exposure.
+    """
+    estimates = config.estimates
+
+    def duration(stage: StagePlan) -> float:
+        if stage.kind is StageKind.ACQUIRE:
+            frames = sequences[stage.calib_type].frames
+            return sum(frame.exposure_time_s + estimates.readout_s for frame in frames)
+        if stage.kind is StageKind.INGEST:
+            return estimates.ingest_s
+        return estimates.job_s * len(stage.jobs)
+
+    return {stage.name: duration(stage) for stage in stages}
+
+
+def estimate_duration(
+    stages: Iterable[StagePlan], sequences: Mapping[CalibType, Sequence], config: CscConfig
+) -> float:
+    """Estimate the duration of a run.
+
+    Parameters
+    ----------
+    stages
+        Of the plan, each after what it waits for.
+    sequences, config
+        As for `stage_durations`.
+
+    Returns
+    -------
+    duration
+        Seconds until the last stage ends, if each stage starts as soon as it may.
+    """
+    stages = tuple(stages)
+    durations = stage_durations(stages, sequences, config)
+    ends: dict[str, float] = {}
+    for stage in stages:
+        waits_for = (*stage.needs, *stage.after, *((stage.alongside,) if stage.alongside else ()))
+        ends[stage.name] = max((ends[name] for name in waits_for), default=0.0) + durations[stage.name]
+    return max(ends.values(), default=0.0)

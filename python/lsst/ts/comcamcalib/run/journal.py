@@ -1,0 +1,178 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The journal: every run that was ever accepted, on disk.
+
+SQLite with a write-ahead log and full synchronisation, so that what was written is there after a power cut. One thread owns
+the connection, because the event loop must not wait for a disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import dataclasses
+import functools
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from ..enums import RunState
+from ..errors import ComCamCalibError
+from .states import OPEN_RUN_STATES
+
+__all__ = ["Journal", "JournalError", "StoredRun"]
+
+SCHEMA_VERSION = 1
+
+# One write is a few milliseconds; a disk that takes longer than this is as good as broken.
+WRITE_LIMIT_S = 5.0
+
+Result = TypeVar("Result")
+
+
+class JournalError(ComCamCalibError):
+    """The journal can't be read or written."""
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredRun:
+    """A run as the journal has it."""
+
+    run_id: str
+    state: RunState
+    entries: str
+    """All entries of the run's record, as JSON (see `lsst.ts.comcamcalib.run.log`)."""
+
+
+class Journal:
+    """The table of runs.
+
+    Parameters
+    ----------
+    path
+        The SQLite file; it is made when missing, its folder too.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._thread = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
+        self._connection: sqlite3.Connection | None = None
+
+    async def open(self) -> None:
+        """Open the file, and make its table when it is new.
+
+        Raises
+        ------
+        JournalError
+            If it can't be opened, or was written by a newer version of this package.
+        """
+        await self._do("open", self._open)
+
+    async def close(self) -> None:
+        """Close the file; nothing is written after that."""
+        try:
+            await self._do("close", self._close)
+        finally:
+            self._thread.shutdown(wait=False)
+
+    async def new_run(self, day_obs: int) -> str:
+        """Give the next run of a day its identifier, and keep it.
+
+        Parameters
+        ----------
+        day_obs
+            Day of observation, YYYYMMDD.
+
+        Returns
+        -------
+        run_id
+            YYYYMMDD-NNN, counting from 001 each day.
+        """
+        return await self._do("give the next run id in", functools.partial(self._new_run, day_obs))
+
+    async def write(self, run: StoredRun) -> None:
+        """Store a run as it is now."""
+        await self._do(f"write run {run.run_id} to", functools.partial(self._write, run))
+
+    async def read(self, run_id: str) -> StoredRun | None:
+        """Return a run, or None if there is none of this id; "" is the latest run."""
+        return await self._do("read", functools.partial(self._read, run_id))
+
+    async def open_runs(self) -> list[StoredRun]:
+        """Return the runs that have not ended, oldest first."""
+        return await self._do("read the open runs of", self._open_runs)
+
+    async def _do(self, what: str, function: Callable[[], Result]) -> Result:
+        """Let the journal's thread do something, within a limit."""
+        try:
+            future = asyncio.get_running_loop().run_in_executor(self._thread, function)
+            return await asyncio.wait_for(future, WRITE_LIMIT_S)
+        except (sqlite3.Error, OSError, RuntimeError, TimeoutError) as error:
+            cause = str(error) or f"no answer within {WRITE_LIMIT_S:g} s"
+            raise JournalError(f"Could not {what} the journal {self.path}: {cause}") from error
+
+    def _open(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self.path, timeout=WRITE_LIMIT_S / 2, check_same_thread=False)
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > SCHEMA_VERSION:
+            connection.close()
+            raise JournalError(
+                f"The journal {self.path} is of version {version}, this program knows {SCHEMA_VERSION}: "
+                "it was written by a newer release; run that one, or configure another journal_path"
+            )
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        with connection:
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS runs (run_id TEXT PRIMARY KEY, state INTEGER NOT NULL, entries TEXT NOT NULL)"
+            )
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        self._connection = connection
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise JournalError(f"The journal {self.path} is not open")
+        return self._connection
+
+    def _new_run(self, day_obs: int) -> str:
+        with self._opened() as connection:
+            latest = connection.execute(
+                "SELECT max(CAST(substr(run_id, 10) AS INTEGER)) FROM runs WHERE run_id LIKE ?", (f"{day_obs}-%",)
+            ).fetchone()[0]
+            run_id = f"{day_obs}-{(latest or 0) + 1:03d}"
+            connection.execute("INSERT INTO runs VALUES (?, ?, ?)", (run_id, RunState.ACCEPTED, json.dumps([])))
+        return run_id
+
+    def _write(self, run: StoredRun) -> None:
+        with self._opened() as connection:
+            cursor = connection.execute(
+                "UPDATE runs SET state = ?, entries = ? WHERE run_id = ?", (run.state, run.entries, run.run_id)
+            )
+            if cursor.rowcount != 1:
+                raise sqlite3.IntegrityError(f"it has no run {run.run_id}")
+
+    def _read(self, run_id: str) -> StoredRun | None:
+        # rowid is the order of acceptance.
+        where, values = ("run_id = ?", (run_id,)) if run_id else ("1 ORDER BY rowid DESC LIMIT 1", ())
+        rows = self._opened().execute(f"SELECT run_id, state, entries FROM runs WHERE {where}", values).fetchall()
+        return _stored(*rows[0]) if rows else None
+
+    def _open_runs(self) -> list[StoredRun]:
+        rows = self._opened().execute("SELECT run_id, state, entries FROM runs ORDER BY rowid").fetchall()
+        return [run for run in (_stored(*row) for row in rows) if run.state in OPEN_RUN_STATES]
+
+
+def _stored(run_id: str, state: int, entries: str) -> StoredRun:
+    return StoredRun(run_id, RunState(state), entries)

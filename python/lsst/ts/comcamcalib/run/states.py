@@ -1,0 +1,64 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The moves that runs and stages may make: one table each, and one place that checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from ..enums import RunState, StageState
+
+__all__ = ["OPEN_RUN_STATES", "RUN_MOVES", "STAGE_ENDED", "STAGE_MOVES", "check_move"]
+
+RUN_MOVES: Mapping[RunState, frozenset[RunState]] = {
+    RunState.ACCEPTED: frozenset({RunState.RUNNING, RunState.ABORTING, RunState.INTERRUPTED, RunState.FAILED}),
+    RunState.RUNNING: frozenset({RunState.COMPLETED, RunState.FAILED, RunState.ABORTING, RunState.INTERRUPTED}),
+    RunState.ABORTING: frozenset({RunState.ABORTED, RunState.INTERRUPTED}),
+    RunState.INTERRUPTED: frozenset({RunState.ABORTING}),
+    RunState.COMPLETED: frozenset(),
+    RunState.FAILED: frozenset(),
+    RunState.ABORTED: frozenset(),
+}
+
+OPEN_RUN_STATES = frozenset({RunState.ACCEPTED, RunState.RUNNING, RunState.ABORTING, RunState.INTERRUPTED})
+"""States in which no other run may start."""
+
+STAGE_MOVES: Mapping[StageState, frozenset[StageState]] = {
+    StageState.PENDING: frozenset({StageState.RUNNING, StageState.SKIPPED, StageState.ABORTED}),
+    # Back to PENDING: interrupted, to be done again when the run is resumed.
+    StageState.RUNNING: frozenset({StageState.SUCCEEDED, StageState.FAILED, StageState.ABORTED, StageState.PENDING}),
+    StageState.SUCCEEDED: frozenset(),
+    StageState.FAILED: frozenset(),
+    StageState.SKIPPED: frozenset(),
+    StageState.ABORTED: frozenset(),
+}
+
+STAGE_ENDED = frozenset(state for state, moves in STAGE_MOVES.items() if not moves)
+
+State = TypeVar("State", RunState, StageState)
+
+
+def check_move(moves: Mapping[State, frozenset[State]], what: str, old: State, new: State) -> None:
+    """Make sure that a state may follow another.
+
+    Parameters
+    ----------
+    moves
+        `RUN_MOVES` or `STAGE_MOVES`.
+    what
+        The run or stage, for the message.
+    old, new
+        The states.
+
+    Raises
+    ------
+    RuntimeError
+        If not; this is a bug in this package.
+    """
+    if new not in moves[old]:
+        raise RuntimeError(f"Bug: {what} may not go from {old.name} to {new.name}")
