@@ -32,8 +32,8 @@ _PRODUCER = 0  # rd_kafka_type_t: a cluster hangs on any client handle
 _BROKER_ID = 1  # the mock cluster counts its brokers from 1
 _PRODUCE_API_KEY = 0  # Kafka's number of the Produce request
 _ERROR_TEXT_BYTES = 512  # as librdkafka's own examples have it
-# The mock cluster's thread drains its wake-up pipe after it has served requests: one that comes in between is left lying
-# for 1 s. This pause lets it get back to waiting (measured: 100 topics in 0.1 s instead of 15 s).
+# The mock cluster's thread drains its wake-up pipe after it has served requests: one that comes in between waits 1 s.
+# This pause lets the thread get back to its pipe (measured: 100 topics in 0.1 s instead of 15 s).
 _SETTLE_S = 0.001
 
 # name, result type, argument types; ctypes would truncate pointers without them.
