@@ -1,0 +1,300 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Client of the UWS server that runs the OCPS's jobs: it only reads, the OCPS does the rest."""
+
+from __future__ import annotations
+
+import dataclasses
+import http
+import json
+import logging
+import os.path
+import re
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar
+
+import aiohttp
+import tenacity
+
+from ..errors import ServiceError, UnknownJobError, UnreachableError
+from .uws_job import NonsenseError, Phase, UwsJob, UwsResult, parse_job, parse_jobs
+
+__all__ = ["Phase", "Uws", "UwsClient", "UwsJob", "UwsLimits", "UwsResult"]
+
+T = TypeVar("T")
+
+LOG_NAME = "ocps.log"
+"""Base name of the file to which the worker script copies all that a job's commands print."""
+
+MAX_JSON_BYTES = 64 * 2**20
+"""A reply larger than this is no list of jobs: a job object takes some 4 kB, and the server keeps jobs for hours."""
+
+LOG_TRIES = 3
+"""How often a log whose position among the results moved while it was being read is read again."""
+
+_JOB_ID_PATTERN = re.compile(r"[A-Za-z0-9][-._A-Za-z0-9]{0,127}")
+
+
+@dataclasses.dataclass(frozen=True)
+class UwsLimits:
+    """Limits of the UWS client (seconds, bytes).
+
+    Parameters
+    ----------
+    connect_s
+        One attempt to connect.
+    request_s
+        One request, from its beginning to the last byte.
+    log_s
+        The same for a log file, which may be long.
+    ping_s
+        A look whether the server answers, without a second attempt.
+    attempts
+        How often a request is tried in all.
+    backoff_s, backoff_max_s
+        Longest pause after the first failure; it doubles with each further one, up to the maximum. The pause is drawn
+        at random between zero and that, so that many clients don't come back at once.
+    log_tail_bytes
+        How much of a log's end is kept.
+    """
+
+    connect_s: float = 5.0
+    request_s: float = 20.0
+    log_s: float = 60.0
+    ping_s: float = 4.0
+    attempts: int = 4
+    backoff_s: float = 0.5
+    backoff_max_s: float = 5.0
+    log_tail_bytes: int = 512 * 1024
+
+
+class Uws(Protocol):
+    """What the job service needs of the UWS."""
+
+    async def job(self, job_id: str) -> UwsJob:
+        """Return a job as it is now.
+
+        Raises
+        ------
+        UnknownJobError
+            If the UWS does not know it (any more).
+        UnreachableError
+            If the UWS did not answer in a way that can be understood.
+        """
+
+    async def jobs(self) -> list[UwsJob]:
+        """Return all jobs that the UWS knows."""
+
+    async def log_text(self, job_id: str) -> str:
+        """Return the end of the log of a job.
+
+        Raises
+        ------
+        UnknownJobError
+            If the UWS does not know the job (any more).
+        ServiceError
+            If it has no log, or the UWS does not answer.
+        """
+
+    async def ping(self) -> None:
+        """Return if the UWS answers.
+
+        Raises
+        ------
+        UnreachableError
+            If it does not.
+        """
+
+
+class _NotFoundError(ServiceError):
+    """The UWS answered 404."""
+
+
+class UwsClient:
+    """Client of a UWS server's REST interface.
+
+    Use it as an async context manager, or call `start` and `close`.
+
+    Parameters
+    ----------
+    url
+        Base address, such as ``http://uws.example/api/v1``.
+    limits
+        Limits of time and size.
+    """
+
+    def __init__(self, url: str, limits: UwsLimits | None = None) -> None:
+        self.url = url.rstrip("/")
+        self._limits = limits or UwsLimits()
+        self._log = logging.getLogger(__name__)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def start(self) -> None:
+        """Open the session; nothing is sent yet."""
+        self._session = aiohttp.ClientSession()
+
+    async def close(self) -> None:
+        """Close the session; requests in progress fail."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, _type: type[BaseException] | None, _value: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def job(self, job_id: str) -> UwsJob:
+        """Return a job as it is now; see `Uws.job`."""
+        _check_job_id(job_id)
+        try:
+            job = await self._request(f"job/{job_id}", _read_json(parse_job))
+        except _NotFoundError as error:
+            raise UnknownJobError(
+                f"The UWS at {self.url} does not know job {job_id}: it was deleted there, or its time there is over."
+            ) from error
+        if job.job_id != job_id:
+            raise UnreachableError(f"The UWS at {self.url} was asked for job {job_id} and answered with {job.job_id}.")
+        return job
+
+    async def jobs(self) -> list[UwsJob]:
+        """Return all jobs that the UWS knows; see `Uws.jobs`."""
+        return await self._request("job", _read_json(parse_jobs))
+
+    async def log_text(self, job_id: str) -> str:
+        """Return the end of the log of a job; see `Uws.log_text`.
+
+        Notes
+        -----
+        A file is known by its position in a listing that changes as files appear. What was read counts only if the log
+        has the same position before and after.
+        """
+        position = _log_position(await self.job(job_id))
+        for _ in range(LOG_TRIES):
+            if position is None:
+                raise ServiceError(f"Job {job_id} left no {LOG_NAME} at the UWS.")
+            try:
+                text = await self._request(f"job/result/{job_id}/{position}", self._read_tail, self._limits.log_s)
+            except _NotFoundError:
+                text = None
+            before, position = position, _log_position(await self.job(job_id))
+            if text is not None and position == before:
+                return text
+        raise ServiceError(f"The {LOG_NAME} of job {job_id} could not be read: its files at the UWS keep changing.")
+
+    async def ping(self) -> None:
+        """Return if the UWS answers; see `Uws.ping`."""
+        await self._attempt("job?phase=executing", _read_json(parse_jobs), self._limits.ping_s)
+
+    async def _request(
+        self, path: str, read: Callable[[aiohttp.ClientResponse], Awaitable[T]], limit_s: float | None = None
+    ) -> T:
+        """Get ``path`` and return what ``read`` makes of the response, trying again where this may help."""
+        limits = self._limits
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(UnreachableError),
+            stop=tenacity.stop_after_attempt(limits.attempts),
+            wait=tenacity.wait_random_exponential(multiplier=limits.backoff_s, max=limits.backoff_max_s),
+            before_sleep=lambda state: self._log.debug("Try %d of GET %s failed", state.attempt_number, path),
+            reraise=True,
+        )
+        return await retrying(self._attempt, path, read, limits.request_s if limit_s is None else limit_s)
+
+    async def _attempt(self, path: str, read: Callable[[aiohttp.ClientResponse], Awaitable[T]], limit_s: float) -> T:
+        """Get ``path`` once.
+
+        Raises
+        ------
+        _NotFoundError
+            On status 404.
+        ServiceError
+            On another status that would be the same the next time.
+        UnreachableError
+            On what may be better the next time: no connection, no answer in time, 5xx, an answer that makes no sense.
+        """
+        if self._session is None:
+            raise ServiceError("The UWS client is closed.")
+        url = f"{self.url}/{path}"
+        timeout = aiohttp.ClientTimeout(total=limit_s, sock_connect=self._limits.connect_s)
+        try:
+            async with self._session.get(url, timeout=timeout) as response:
+                if response.status == http.HTTPStatus.OK:
+                    return await read(response)
+                raise await _refusal(url, response)
+        except TimeoutError as error:
+            raise UnreachableError(f"The UWS did not answer GET {url} within {limit_s:g} s.") from error
+        except aiohttp.ClientError as error:
+            raise UnreachableError(
+                f"The UWS could not be asked: GET {url}: {error or type(error).__name__}."
+            ) from error
+        except NonsenseError as error:
+            raise UnreachableError(f"The UWS answered GET {url} with something else than {error}.") from error
+
+    async def _read_tail(self, response: aiohttp.ClientResponse) -> str:
+        """Read a text of any length; keep its end, from the beginning of a line."""
+        tail = bytearray()
+        cut = False
+        async for chunk in response.content.iter_chunked(2**16):
+            tail += chunk
+            if len(tail) > 2 * self._limits.log_tail_bytes:
+                del tail[: -self._limits.log_tail_bytes]
+                cut = True
+        if len(tail) > self._limits.log_tail_bytes:
+            del tail[: -self._limits.log_tail_bytes]
+            cut = True
+        text = tail.decode(errors="replace")
+        return text.partition("\n")[2] if cut else text
+
+
+def _check_job_id(job_id: str) -> None:
+    """Refuse what would become another path of the server."""
+    if not _JOB_ID_PATTERN.fullmatch(job_id):
+        raise ServiceError(f"{job_id[:200]!r} is no job id of the UWS.")
+
+
+async def _refusal(url: str, response: aiohttp.ClientResponse) -> ServiceError:
+    """Return the exception for a status that is not 200."""
+    words = (await response.content.read(2000)).decode(errors="replace")
+    sentence = (
+        f"The UWS answered GET {url} with status {response.status}: {' '.join(words.split())[:200] or 'no text'}."
+    )
+    if response.status == http.HTTPStatus.NOT_FOUND:
+        return _NotFoundError(sentence)
+    if response.status >= 500 or response.status in (
+        http.HTTPStatus.REQUEST_TIMEOUT,
+        http.HTTPStatus.TOO_MANY_REQUESTS,
+    ):
+        return UnreachableError(sentence)
+    return ServiceError(sentence)
+
+
+def _read_json(parse: Callable[[Any], T]) -> Callable[[aiohttp.ClientResponse], Awaitable[T]]:
+    """Return a reader that turns a JSON body into an object with ``parse``."""
+
+    async def read(response: aiohttp.ClientResponse) -> T:
+        body = bytearray()
+        async for chunk in response.content.iter_chunked(2**16):
+            body += chunk
+            if len(body) > MAX_JSON_BYTES:
+                raise NonsenseError(f"JSON of at most {MAX_JSON_BYTES} bytes")
+        try:
+            value = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise NonsenseError("JSON") from error
+        return parse(value)
+
+    return read
+
+
+def _log_position(job: UwsJob) -> int | None:
+    """Return the position of a job's log among its results, None if there is none."""
+    return next((result.result_id for result in job.results if os.path.basename(result.uri) == LOG_NAME), None)

@@ -1,0 +1,151 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Jobs as the UWS describes them, and how its JSON is understood."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import enum
+from collections.abc import Mapping
+from typing import Any
+
+from lsst.ts import utils
+
+__all__ = ["NonsenseError", "Phase", "UwsJob", "UwsResult", "parse_job", "parse_jobs"]
+
+
+class NonsenseError(Exception):
+    """An answer is not what it should be; the message says what it should have been."""
+
+
+class Phase(enum.StrEnum):
+    """How far a job is: the words of the UWS standard, and one for any other word that a server may use."""
+
+    PENDING = "pending"
+    QUEUED = "queued"
+    EXECUTING = "executing"
+    COMPLETED = "completed"
+    ERROR = "error"
+    ABORTED = "aborted"
+    HELD = "held"
+    SUSPENDED = "suspended"
+    ARCHIVED = "archived"
+    UNKNOWN = "unknown"
+    UNHEARD_OF = "unheard-of"
+
+    @classmethod
+    def of(cls, word: str) -> Phase:
+        """Return the phase that a server's word means; upper and lower case are the same."""
+        try:
+            return cls(word.strip().lower())
+        except ValueError:
+            return cls.UNHEARD_OF
+
+    @property
+    def ended(self) -> bool:
+        """Whether the job is over. Only what surely is: `UNKNOWN` and `UNHEARD_OF` may still be running."""
+        return self in (Phase.COMPLETED, Phase.ERROR, Phase.ABORTED, Phase.ARCHIVED)
+
+
+@dataclasses.dataclass(frozen=True)
+class UwsResult:
+    """A file that a job left; ``result_id`` is its position in a listing and moves as files appear."""
+
+    result_id: int
+    uri: str
+
+
+@dataclasses.dataclass(frozen=True)
+class UwsJob:
+    """A job as the UWS describes it.
+
+    Parameters
+    ----------
+    job_id
+        Its id.
+    run_id
+        Who submitted it says; the OCPS puts a command number there, which is not unique.
+    phase
+        How far it is.
+    phase_word
+        The server's own word for it.
+    timestamp_created_s, timestamp_started_s, timestamp_ended_s
+        TAI unix seconds; 0: not yet, or not told (a failed job has no end time).
+    output_glob
+        What was asked to be copied out of the repository; carries the mark of who submitted it.
+    results
+        The files that it left so far.
+    """
+
+    job_id: str
+    run_id: str
+    phase: Phase
+    phase_word: str
+    timestamp_created_s: float
+    timestamp_started_s: float
+    timestamp_ended_s: float
+    output_glob: str
+    results: tuple[UwsResult, ...]
+
+
+def parse_jobs(value: Any) -> list[UwsJob]:
+    """Turn a JSON list into jobs. One that can't be understood spoils all: it could be ours."""
+    if not isinstance(value, list):
+        raise NonsenseError("a list of jobs")
+    return [parse_job(item) for item in value]
+
+
+def parse_job(value: Any) -> UwsJob:
+    """Turn a JSON job object into a job; fields that are not needed to follow it may be missing or strange."""
+    if not isinstance(value, Mapping):
+        raise NonsenseError("a job object")
+    job_id, word = value.get("jobId"), value.get("phase")
+    if not isinstance(job_id, str) or not job_id or not isinstance(word, str):
+        raise NonsenseError("a job object with jobId and phase")
+    run_id = value.get("runId")
+    return UwsJob(
+        job_id=job_id,
+        run_id=run_id if isinstance(run_id, str) else "",
+        phase=Phase.of(word),
+        phase_word=word,
+        timestamp_created_s=_tai_of(value.get("creationTime")),
+        timestamp_started_s=_tai_of(value.get("startTime")),
+        timestamp_ended_s=_tai_of(value.get("endTime")),
+        output_glob=_environment(value).get("OUTPUT_GLOB", ""),
+        results=tuple(_results(value.get("results"))),
+    )
+
+
+def _environment(job: Mapping[str, Any]) -> dict[str, str]:
+    """Return the environment that a job was submitted with."""
+    parameters = job.get("parameters")
+    items = parameters.get("environment") if isinstance(parameters, Mapping) else None
+    pairs = [item for item in items if isinstance(item, Mapping)] if isinstance(items, list) else []
+    return {str(pair["name"]): str(pair["value"]) for pair in pairs if "name" in pair and "value" in pair}
+
+
+def _results(items: Any) -> list[UwsResult]:
+    """Return a job's files; the server gives the ids as numbers, a text of digits is taken as well."""
+    found = []
+    for item in items if isinstance(items, list) else []:
+        if isinstance(item, Mapping) and isinstance(item.get("uri"), str) and str(item.get("id")).isdecimal():
+            found.append(UwsResult(int(item["id"]), item["uri"]))
+    return found
+
+
+def _tai_of(text: Any) -> float:
+    """Turn the server's ``2026-11-22 12:00:00+00:00`` (UTC) into TAI unix seconds; 0 for null and what is no time."""
+    if not isinstance(text, str):
+        return 0.0
+    try:
+        instant = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return 0.0
+    if instant.tzinfo is None:
+        instant = instant.replace(tzinfo=datetime.UTC)
+    return float(utils.tai_from_utc_unix(instant.timestamp()))

@@ -1,0 +1,350 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The UWS client against a server that fails in every way that one does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import string
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from hypothesis import given
+from hypothesis import strategies as st
+from lsst.ts import utils
+from lsst.ts.comcamcalib.errors import ServiceError, UnknownJobError, UnreachableError
+from lsst.ts.comcamcalib.services.uws import Phase, UwsClient, UwsLimits, parse_job
+from lsst.ts.comcamcalib.services.uws_job import NonsenseError, parse_jobs
+
+JOB = "0123456789abcdef0123456789abcdef"
+LIMITS = UwsLimits(
+    connect_s=1, request_s=5, log_s=5, ping_s=5, attempts=4, backoff_s=0.001, backoff_max_s=0.002, log_tail_bytes=100
+)
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def job_object(phase: str = "executing", *, files: tuple[str, ...] = (), **changes: Any) -> dict[str, Any]:
+    return {
+        "jobId": JOB,
+        "runId": "17",
+        "ownerId": "",
+        "phase": phase,
+        "creationTime": "2026-11-22 12:00:00+00:00",
+        "startTime": "2026-11-22 12:00:05+00:00",
+        "endTime": None,
+        "executionDuration": None,
+        "destruction": None,
+        "parameters": {
+            "command": ["/bin/bash", "-c", "cd $JOB_SOURCE_DIR && bash bin/pipetask.sh"],
+            "environment": [{"name": "IMAGE_TAG", "value": ""}, {"name": "OUTPUT_GLOB", "value": "bias,mark-1"}],
+        },
+        "results": [{"id": i, "uri": uri} for i, uri in enumerate(files)],
+        "errorSummary": {"message": ""},
+        "jobInfo": {},
+        **changes,
+    }
+
+
+def says(value: Any, status: int = 200) -> Answer:
+    """Answer with a JSON value."""
+
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        return web.json_response(value, status=status)
+
+    return answer
+
+
+def says_text(text: str, status: int = 200) -> Answer:
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        return web.Response(text=text, status=status)
+
+    return answer
+
+
+async def hangs_up(request: web.Request) -> web.StreamResponse:
+    """Close the connection in the middle of the body."""
+    response = web.StreamResponse(headers={"Content-Length": "1000"})
+    await response.prepare(request)
+    await response.write(b'{"jobId": "')
+    assert request.transport is not None
+    request.transport.abort()
+    return response
+
+
+class ScriptedServer:
+    """A server that gives the answers that a test has prepared, in order; the last one for ever."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, list[Answer]] = {}
+        self.asked: list[str] = []
+
+    def prepare(self, path: str, *answers: Answer) -> None:
+        self.answers[path] = list(answers)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        path = request.path.removeprefix("/api/v1/")
+        self.asked.append(path)
+        answers = self.answers.get(path)
+        if not answers:
+            return web.json_response("", status=404)
+        return await (answers.pop(0) if len(answers) > 1 else answers[0])(request)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[tuple[ScriptedServer, str]]:
+    scripted = ScriptedServer()
+    app = web.Application()
+    app.router.add_get("/{path:.*}", scripted.answer)
+    async with TestServer(app) as listening:
+        yield scripted, str(listening.make_url("/api/v1"))
+
+
+@pytest.fixture
+async def client(server: tuple[ScriptedServer, str]) -> AsyncIterator[UwsClient]:
+    async with UwsClient(server[1], LIMITS) as client:
+        yield client
+
+
+@pytest.fixture
+def scripted(server: tuple[ScriptedServer, str]) -> ScriptedServer:
+    return server[0]
+
+
+async def test_a_job_is_understood_with_its_times_in_tai_and_its_mark(
+    scripted: ScriptedServer, client: UwsClient
+) -> None:
+    scripted.prepare(f"job/{JOB}", says(job_object("executing", files=("/uws/jobs/x/out/ocps.log",))))
+    job = await client.job(JOB)
+    assert (job.job_id, job.run_id, job.phase, job.output_glob) == (JOB, "17", Phase.EXECUTING, "bias,mark-1")
+    assert job.timestamp_created_s == pytest.approx(utils.tai_from_utc("2026-11-22T12:00:00"))
+    assert job.timestamp_started_s - job.timestamp_created_s == pytest.approx(5)
+    assert job.timestamp_ended_s == 0
+    assert [(result.result_id, result.uri) for result in job.results] == [(0, "/uws/jobs/x/out/ocps.log")]
+
+
+@pytest.mark.parametrize(
+    ("word", "phase", "ended"),
+    [
+        ("pending", Phase.PENDING, False),
+        ("queued", Phase.QUEUED, False),
+        ("EXECUTING", Phase.EXECUTING, False),
+        ("completed", Phase.COMPLETED, True),
+        ("error", Phase.ERROR, True),
+        ("aborted", Phase.ABORTED, True),
+        ("held", Phase.HELD, False),
+        ("suspended", Phase.SUSPENDED, False),
+        ("archived", Phase.ARCHIVED, True),
+        ("unknown", Phase.UNKNOWN, False),
+        ("daydreaming", Phase.UNHEARD_OF, False),
+        ("", Phase.UNHEARD_OF, False),
+    ],
+)
+async def test_every_phase_has_a_meaning_and_keeps_its_word(
+    scripted: ScriptedServer, client: UwsClient, word: str, phase: Phase, ended: bool
+) -> None:
+    scripted.prepare(f"job/{JOB}", says(job_object(word)))
+    job = await client.job(JOB)
+    assert (job.phase, job.phase.ended, job.phase_word) == (phase, ended, word)
+
+
+async def test_404_is_an_unknown_job_and_is_not_asked_again(scripted: ScriptedServer, client: UwsClient) -> None:
+    scripted.prepare(f"job/{JOB}", says("", status=404))
+    with pytest.raises(UnknownJobError, match=JOB):
+        await client.job(JOB)
+    assert scripted.asked == [f"job/{JOB}"]
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        says_text("upstream connect error", status=503),
+        says_text("k8s failure", status=500),
+        says_text("slow down", status=429),
+        says_text("<html>It works!</html>"),
+        says_text('{"jobId": '),
+        says_text("[" * 100_000),
+        says(["not", "a", "job"]),
+        says({"phase": "executing"}),
+        says(job_object(phase=None)),  # type: ignore[arg-type]
+        says(job_object(jobId=7)),
+        hangs_up,
+    ],
+    ids=["503", "500", "429", "html", "cut", "deep", "list", "no-id", "no-phase", "number-id", "hangs-up"],
+)
+async def test_trouble_that_passes_is_overcome(scripted: ScriptedServer, client: UwsClient, trouble: Answer) -> None:
+    scripted.prepare(f"job/{JOB}", trouble, trouble, says(job_object("completed")))
+    assert (await client.job(JOB)).phase is Phase.COMPLETED
+    assert len(scripted.asked) == 3
+
+
+@pytest.mark.parametrize("trouble", [says_text("down", status=503), says_text("no JSON"), hangs_up])
+async def test_trouble_that_stays_is_told_after_the_last_try(
+    scripted: ScriptedServer, client: UwsClient, trouble: Answer
+) -> None:
+    scripted.prepare(f"job/{JOB}", trouble)
+    with pytest.raises(UnreachableError, match=f"UWS .*GET http.*{JOB}"):
+        await client.job(JOB)
+    assert len(scripted.asked) == LIMITS.attempts
+
+
+async def test_a_refusal_that_would_be_the_same_again_is_told_at_once(
+    scripted: ScriptedServer, client: UwsClient
+) -> None:
+    scripted.prepare(f"job/{JOB}", says_text("Forbidden:\n no such user", status=403))
+    with pytest.raises(ServiceError, match=r"status 403: Forbidden: no such user\.") as caught:
+        await client.job(JOB)
+    assert not isinstance(caught.value, UnreachableError)
+    assert len(scripted.asked) == 1
+
+
+async def test_another_jobs_answer_is_not_taken(scripted: ScriptedServer, client: UwsClient) -> None:
+    scripted.prepare(f"job/{JOB}", says(job_object(jobId="f" * 32)))
+    with pytest.raises(UnreachableError, match=f"asked for job {JOB} and answered with ffff"):
+        await client.job(JOB)
+
+
+async def test_a_server_that_does_not_answer_is_given_up(server: tuple[ScriptedServer, str]) -> None:
+    asked = asyncio.Event()
+    released = asyncio.Event()
+
+    async def waits(_request: web.Request) -> web.StreamResponse:
+        asked.set()
+        await released.wait()
+        return web.Response()
+
+    server[0].prepare(f"job/{JOB}", waits)
+    limits = UwsLimits(request_s=0.05, attempts=2, backoff_s=0.001)
+    async with UwsClient(server[1], limits) as client:
+        with pytest.raises(UnreachableError, match=r"within 0\.05 s"):
+            await client.job(JOB)
+    released.set()
+    assert asked.is_set() and len(server[0].asked) == 2
+
+
+async def test_nobody_listening_is_unreachable(server: tuple[ScriptedServer, str], unused_tcp_port: int) -> None:
+    async with UwsClient(f"http://127.0.0.1:{unused_tcp_port}/api/v1", LIMITS) as client:
+        with pytest.raises(UnreachableError, match="could not be asked"):
+            await client.job(JOB)
+        with pytest.raises(UnreachableError):
+            await client.ping()
+
+
+async def test_ping_asks_once(scripted: ScriptedServer, client: UwsClient) -> None:
+    scripted.prepare("job", says([]))
+    await client.ping()
+    scripted.prepare("job", says_text("down", status=502))
+    with pytest.raises(UnreachableError):
+        await client.ping()
+    assert scripted.asked == ["job", "job"]
+
+
+async def test_a_closed_client_says_so(server: tuple[ScriptedServer, str]) -> None:
+    client = UwsClient(server[1], LIMITS)
+    with pytest.raises(ServiceError, match="closed"):
+        await client.job(JOB)
+
+
+@pytest.mark.parametrize("job_id", ["", "../job", "a/b", "x?phase=error", "a" * 200, "j\n"])
+async def test_what_is_no_job_id_does_not_become_an_address(
+    scripted: ScriptedServer, client: UwsClient, job_id: str
+) -> None:
+    with pytest.raises(ServiceError, match="no job id"):
+        await client.job(job_id)
+    assert scripted.asked == []
+
+
+async def test_all_jobs_are_listed_and_one_that_makes_no_sense_spoils_the_list(
+    scripted: ScriptedServer, client: UwsClient
+) -> None:
+    scripted.prepare("job", says([job_object("queued"), job_object("error", jobId="b" * 32)]))
+    assert [(job.job_id, job.phase) for job in await client.jobs()] == [(JOB, Phase.QUEUED), ("b" * 32, Phase.ERROR)]
+    scripted.prepare("job", says([job_object("queued"), {"phase": "error"}]))
+    with pytest.raises(UnreachableError):
+        await client.jobs()
+
+
+async def test_the_end_of_a_log_is_read_wherever_it_is_among_the_results(
+    scripted: ScriptedServer, client: UwsClient
+) -> None:
+    scripted.prepare(f"job/{JOB}", says(job_object("error", files=("/out/bias_1.fits", "/out/ocps.log"))))
+    scripted.prepare(f"job/result/{JOB}/1", says_text("".join(f"line {i} of the log\n" for i in range(1000))))
+    text = await client.log_text(JOB)
+    assert text.endswith("line 999 of the log\n")
+    assert text.startswith("line ")  # not in the middle of a line
+    assert 0 < len(text.encode()) <= LIMITS.log_tail_bytes
+
+
+async def test_a_short_log_is_whole_and_bytes_that_are_no_text_do_no_harm(
+    scripted: ScriptedServer, client: UwsClient
+) -> None:
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        return web.Response(body=b"first \xff\xfe\nlast\n")
+
+    scripted.prepare(f"job/{JOB}", says(job_object("error", files=("/out/ocps.log",))))
+    scripted.prepare(f"job/result/{JOB}/0", answer)
+    assert await client.log_text(JOB) == "first \ufffd\ufffd\nlast\n"
+
+
+async def test_a_log_that_moved_while_it_was_read_is_read_again(scripted: ScriptedServer, client: UwsClient) -> None:
+    early = says(job_object("error", files=("/out/ocps.log",)))
+    late = says(job_object("error", files=("/out/bias.fits", "/out/ocps.log")))
+    scripted.prepare(f"job/{JOB}", early, late)
+    scripted.prepare(f"job/result/{JOB}/0", says_text("SIMPLE  =  T"))
+    scripted.prepare(f"job/result/{JOB}/1", says_text("the log"))
+    assert await client.log_text(JOB) == "the log"
+
+
+async def test_a_log_that_keeps_moving_is_given_up(scripted: ScriptedServer, client: UwsClient) -> None:
+    listings = [says(job_object("error", files=("/x",) * n + ("/out/ocps.log",))) for n in range(6)]
+    scripted.prepare(f"job/{JOB}", *listings)
+    with pytest.raises(ServiceError, match="keep changing"):
+        await client.log_text(JOB)
+
+
+async def test_no_log_and_no_job_are_told_apart(scripted: ScriptedServer, client: UwsClient) -> None:
+    scripted.prepare(f"job/{JOB}", says(job_object("error", files=("/out/bias.fits",))))
+    with pytest.raises(ServiceError, match=r"left no ocps\.log"):
+        await client.log_text(JOB)
+    scripted.prepare(f"job/{JOB}", says("", status=404))
+    with pytest.raises(UnknownJobError):
+        await client.log_text(JOB)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(string.printable, max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@given(json_values)
+def test_no_answer_whatever_is_mistaken_for_jobs_unless_it_has_id_and_phase(value: Any) -> None:
+    for parse in (parse_job, parse_jobs):
+        try:
+            parse(value)
+        except NonsenseError:
+            continue
+        assert value == [] or (isinstance(value, dict) and {"jobId", "phase"} <= value.keys())
+
+
+@given(
+    st.fixed_dictionaries(
+        {"jobId": st.text(min_size=1), "phase": st.text()},
+        optional={
+            name: json_values
+            for name in ("runId", "creationTime", "startTime", "endTime", "parameters", "results", "errorSummary")
+        },
+    )
+)
+def test_a_job_with_id_and_phase_is_understood_however_strange_the_rest(value: dict[str, Any]) -> None:
+    job = parse_job(json.loads(json.dumps(value)))
+    assert (job.job_id, job.phase_word) == (value["jobId"], value["phase"])
