@@ -1,0 +1,102 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The raw files and the Butler repository, as the OODS works on them.
+
+Everything here blocks: it is for the world's worker thread, which is also the only one that may use an `Archive`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .focal_plane import FocalPlane
+from .layout import INSTRUMENT
+from .world import Image
+
+# The Butler takes seconds to import; that is for the worker thread to do, not for who imports this module.
+if TYPE_CHECKING:
+    from .exposures import ExposureRecord
+
+__all__ = ["Archive"]
+
+
+class Archive:
+    """Writes raw files and ingests them.
+
+    Parameters
+    ----------
+    repo
+        Root directory of an existing repository.
+    raw_directory
+        Where the raw files go, in one folder a day.
+    """
+
+    def __init__(self, repo: Path, raw_directory: Path) -> None:
+        from lsst.daf.butler import Butler
+
+        self._butler = Butler.from_config(str(repo), writeable=True)
+        self._raw_directory = raw_directory
+
+    def close(self) -> None:
+        """Close the repository."""
+        self._butler.close()
+
+    def last_seq_num(self, day_obs: int) -> int:
+        """Return the highest number of an image of an observing day that the repository knows, or 0."""
+        exposures = self._butler.query_dimension_records(
+            "exposure",
+            where="instrument = :instrument AND exposure.day_obs = :day_obs",
+            bind={"instrument": INSTRUMENT, "day_obs": day_obs},
+            explain=False,
+        )
+        return max((record.seq_num for record in exposures), default=0)
+
+    def write_files(self, focal_plane: FocalPlane, image: Image, detectors: Iterable[int]) -> dict[int, Path]:
+        """Write the image's file of each of these detectors; return where they are."""
+        from .exposures import write_exposure_files
+
+        return write_exposure_files(
+            focal_plane, exposure_record(image), self._raw_directory / str(image.day_obs), detectors
+        )
+
+    def ingest(self, image: Image, detector: int, file: Path) -> None:
+        """Ingest one file.
+
+        Raises
+        ------
+        Exception
+            What the Butler raises, if it refuses.
+        """
+        from .repo import ingest_file, register_exposure
+
+        record = exposure_record(image)
+        register_exposure(self._butler, record)
+        ingest_file(self._butler, record, detector, file)
+
+
+def exposure_record(image: Image) -> ExposureRecord:
+    """Return an image of the camera as the files and the repository describe it."""
+    from .exposures import ExposureRecord
+
+    return ExposureRecord(
+        exposure_id=image.exposure_id,
+        obs_id=image.name,
+        day_obs=image.day_obs,
+        seq_num=image.seq_num,
+        group_id=image.group_id,
+        image_type=image.image_type,
+        exposure_time_s=image.exposure_time_s,
+        dark_time_s=image.exposure_time_s,
+        physical_filter=image.physical_filter,
+        timestamp_begin_tai_s=image.begin_tai,
+        timestamp_end_tai_s=image.end_tai,
+        reason=image.keys.get("reason", ""),
+        program=image.keys.get("program", ""),
+        test_type=image.keys.get("testType", ""),
+    )

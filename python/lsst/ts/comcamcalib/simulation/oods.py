@@ -1,0 +1,159 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The simulated CCOODS: brings the camera's files into the repository and tells of each.
+
+Known limitations: no expiry of old files, no guider files, no configuration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from lsst.ts import salobj
+
+from .. import __version__
+from .archive import Archive
+from .faults import Fault
+from .layout import DETECTOR_NAMES, INSTRUMENT
+from .world import Image, World
+
+__all__ = ["OodsCsc"]
+
+# Seconds of the instrument from the end of an image to the event of one of its files.
+MIN_LATENCY_S = 1.0
+MAX_LATENCY_S = 8.0
+
+# What CCOODS's own error code is for a repository that it can't use.
+BUTLER_FAULT_CODE = 2
+
+INGESTED, INGEST_FAILED, METADATA_FAILED = 0, 1, 2
+NO_FILE_EFFECTS = frozenset({"lose", "metadata"})
+
+
+class OodsCsc(salobj.BaseCsc):  # type: ignore[misc]
+    """The observatory operations data service.
+
+    It asks the fault hook once for each file, in the order of the detectors, as place ``oods`` with ``image_type``,
+    ``detector`` and ``exposure_id``. Effects: ``lose`` (the file never arrives), ``fail`` (the Butler refuses it, with
+    ``text`` as its reason), ``silent`` (ingested, but no event tells so), ``metadata`` (its header is unreadable),
+    ``late`` (ingested ``value`` seconds of the instrument later).
+
+    Images that come while it is not ENABLED wait on disk until it is.
+
+    Parameters
+    ----------
+    world
+        What it shares with the other simulators.
+    archive
+        Where the files go.
+    initial_state
+        Summary state to start in.
+    """
+
+    version = __version__
+    valid_simulation_modes = (0,)
+
+    def __init__(self, world: World, archive: Archive, initial_state: salobj.State = salobj.State.STANDBY) -> None:
+        self._world = world
+        self._archive = archive
+        self._waiting: list[Image] = []
+        self._ingests: set[asyncio.Task[None]] = set()  # one for each image that is being ingested
+        super().__init__("CCOODS", initial_state=initial_state)
+        world.add_listener(self._accept)
+
+    async def handle_summary_state(self) -> None:
+        """Begin with the images that have waited, once ENABLED."""
+        if self.summary_state == salobj.State.ENABLED:
+            waiting, self._waiting = self._waiting, []
+            for image in waiting:
+                self._begin(image)
+
+    async def close_tasks(self) -> None:
+        """Stop ingesting."""
+        for task in self._ingests:
+            task.cancel()
+        await asyncio.gather(*self._ingests, return_exceptions=True)
+        await super().close_tasks()
+
+    def _accept(self, image: Image) -> None:
+        if self.summary_state == salobj.State.ENABLED:
+            self._begin(image)
+        else:
+            self._waiting.append(image)
+
+    def _begin(self, image: Image) -> None:
+        task = asyncio.create_task(self._ingest_image(image), name=f"CCOODS ingests {image.name}")
+        self._ingests.add(task)
+        task.add_done_callback(self._ingests.discard)
+
+    async def _ingest_image(self, image: Image) -> None:
+        fates = {
+            detector: self._world.faults.strike(
+                "oods", image_type=image.image_type, detector=detector, exposure_id=image.exposure_id
+            )
+            for detector in range(len(DETECTOR_NAMES))
+        }
+        written = [detector for detector, fault in fates.items() if not fault or fault.effect not in NO_FILE_EFFECTS]
+        try:
+            files = await self._world.in_worker(self._archive.write_files, self._world.focal_plane, image, written)
+            async with asyncio.TaskGroup() as group:
+                for detector, fault in fates.items():
+                    group.create_task(self._handle_file(image, detector, files.get(detector), fault))
+        except Exception as error:
+            cause = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
+            await self.fault(BUTLER_FAULT_CODE, f"The repository can't take {image.name}: {cause!r}")
+
+    async def _handle_file(self, image: Image, detector: int, file: Path | None, fault: Fault | None) -> None:
+        """Ingest one file, after a while, and tell of it."""
+        effect, value, text = (fault.effect, fault.value, fault.text) if fault is not None else ("", 0.0, "")
+        late = value if effect == "late" else 0.0
+        await self._world.sleep(self._world.random.uniform(MIN_LATENCY_S, MAX_LATENCY_S) + late)
+        if effect == "lose":
+            return
+        if file is None:
+            await self._tell_metadata_failure(text or "no exposure time in the header")
+        elif effect == "fail":
+            await self._tell_ingest_failure(image, detector, text or "the file is truncated")
+        else:
+            await self._world.in_worker(self._archive.ingest, image, detector, file)
+            if effect != "silent":
+                await self._tell_ingested(image, detector)
+
+    # As the real one writes them: an event that equals the one before is not published (no force_output), and the two
+    # failures name image and detector in other ways than success.
+
+    async def _tell_ingested(self, image: Image, detector: int) -> None:
+        raft, sensor = DETECTOR_NAMES[detector].split("_")
+        await self.evt_imageInOODS.set_write(
+            camera=INSTRUMENT,
+            obsid=image.name,
+            raft=raft,
+            sensor=sensor,
+            statusCode=INGESTED,
+            description="file ingested",
+        )
+
+    async def _tell_ingest_failure(self, image: Image, detector: int, reason: str) -> None:
+        await self.evt_imageInOODS.set_write(
+            camera=INSTRUMENT,
+            obsid=str(image.exposure_id),
+            raft="R??",
+            sensor=f"S{detector:02d}",
+            statusCode=INGEST_FAILED,
+            description=f"ingest failure: {reason}",
+        )
+
+    async def _tell_metadata_failure(self, reason: str) -> None:
+        await self.evt_imageInOODS.set_write(
+            camera="UNDEF",
+            obsid="??",
+            raft="R??",
+            sensor="S??",
+            statusCode=METADATA_FAILED,
+            description=f"metadata failure: {reason}",
+        )
