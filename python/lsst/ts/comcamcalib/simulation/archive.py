@@ -50,10 +50,7 @@ class Archive:
     def last_seq_num(self, day_obs: int) -> int:
         """Return the highest number of an image of an observing day that the repository knows, or 0."""
         exposures = self._butler.query_dimension_records(
-            "exposure",
-            where="instrument = :instrument AND exposure.day_obs = :day_obs",
-            bind={"instrument": INSTRUMENT, "day_obs": day_obs},
-            explain=False,
+            "exposure", instrument=INSTRUMENT, day_obs=day_obs, explain=False
         )
         return max((record.seq_num for record in exposures), default=0)
 

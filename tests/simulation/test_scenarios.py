@@ -1,0 +1,39 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Scenarios: named faults, which can be combined."""
+
+from __future__ import annotations
+
+import pytest
+from lsst.ts.comcamcalib.simulation.faults import Faults
+from lsst.ts.comcamcalib.simulation.scenarios import SCENARIOS, scenario_faults
+
+
+def test_scenarios_combine() -> None:
+    faults = scenario_faults(["noisy-detector", "job-errors"])
+    assert [fault.place for fault in faults] == ["focal_plane", "worker"]
+    assert scenario_faults([]) == []
+
+
+def test_every_scenario_has_faults() -> None:
+    assert all(scenario_faults([name]) for name in SCENARIOS)
+
+
+def test_unknown_scenarios_are_all_named() -> None:
+    with pytest.raises(ValueError, match=r"no scenario noisy, image_lost.*noisy-detector, noisy-amplifier, image-lost"):
+        scenario_faults(["noisy", "job-errors", "image_lost"])
+
+
+def test_lost_image_is_the_third_bias_and_its_retake_is_sound() -> None:
+    faults = Faults(scenario_faults(["image-lost"]))
+    lost = [
+        exposure
+        for exposure in range(1, 8)
+        for detector in range(9)
+        if faults.strike("oods", image_type="BIAS", detector=detector, exposure_id=exposure)
+    ]
+    assert lost == [3]
+    assert faults.strike("oods", image_type="DARK", detector=4, exposure_id=9) is None
