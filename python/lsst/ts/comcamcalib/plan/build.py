@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from ..config import CscConfig, JobRecipe
 from ..enums import CalibType, StageKind
 from ..options import RunOptions
-from .estimate import estimate_duration
+from .estimate import critical_path, stage_durations
 from .plan import Frame, JobPlan, RunPlan, Sequence, StagePlan
 
 __all__ = ["build_plan"]
@@ -63,7 +63,7 @@ class _Builder:
             config=self.config,
             sequences=sequences,
             stages=stages,
-            estimated_duration_s=estimate_duration(stages, sequences, self.config),
+            estimated_duration_s=critical_path(stages, stage_durations(stages, sequences, self.config)),
         )
 
     def _sequence(self, calib_type: CalibType) -> Sequence:

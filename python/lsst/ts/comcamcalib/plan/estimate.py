@@ -14,7 +14,7 @@ from ..config import CscConfig
 from ..enums import CalibType, StageKind
 from .plan import Sequence, StagePlan
 
-__all__ = ["estimate_duration", "stage_durations"]
+__all__ = ["critical_path", "stage_durations"]
 
 
 def stage_durations(
@@ -47,25 +47,21 @@ def stage_durations(
     return {stage.name: duration(stage) for stage in stages}
 
 
-def estimate_duration(
-    stages: Iterable[StagePlan], sequences: Mapping[CalibType, Sequence], config: CscConfig
-) -> float:
-    """Estimate the duration of a run.
+def critical_path(stages: Iterable[StagePlan], durations: Mapping[str, float]) -> float:
+    """Return the length of the longest chain of stages that wait for each other.
 
     Parameters
     ----------
     stages
-        Of the plan, each after what it waits for.
-    sequences, config
-        As for `stage_durations`.
+        Of a plan, each after what it waits for.
+    durations
+        Seconds, by stage name.
 
     Returns
     -------
     duration
         Seconds until the last stage ends, if each stage starts as soon as it may.
     """
-    stages = tuple(stages)
-    durations = stage_durations(stages, sequences, config)
     ends: dict[str, float] = {}
     for stage in stages:
         waits_for = (*stage.needs, *stage.after, *((stage.alongside,) if stage.alongside else ()))

@@ -228,8 +228,8 @@ class Record(Protocol):
     async def write(self, entry: Entry) -> None:
         """Write down an entry, then publish it."""
 
-    def waiting(self, who: str, for_what: str, until: float = 0.0) -> None:
-        """Say what a stage is waiting for and until when at the latest (TAI unix seconds, 0 = no limit)."""
+    def waiting(self, who: str, for_what: str, limit_s: float | None = None) -> None:
+        """Say what a stage is doing or waiting for, and how long at the most (seconds; None: no limit of its own)."""
 
     def backend(self, reachable: bool, reason: str) -> None:
         """Say whether the services behind the OCPS answer."""

@@ -18,6 +18,8 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar, get_args, get_type_hints
 
+from lsst.ts import utils
+
 from ..enums import RunState, StageState
 from ..plan.record import (
     Alarms,
@@ -35,7 +37,7 @@ from ..plan.record import (
 )
 from .journal import Journal, JournalError, StoredRun
 
-__all__ = ["Publish", "RunLog"]
+__all__ = ["Publish", "RunLog", "Wait"]
 
 Publish = Callable[[Entry], Awaitable[None]]
 """Tells the world about an entry."""
@@ -58,6 +60,14 @@ _KEYS: dict[type[Entry], tuple[str, ...]] = {
 EntryType = TypeVar("EntryType")
 
 
+@dataclasses.dataclass(frozen=True)
+class Wait:
+    """What a stage is waiting for, and until when at the latest (TAI unix seconds, 0: no limit)."""
+
+    for_what: str
+    until: float
+
+
 class RunLog:
     """All entries of one run; implements what `lsst.ts.comcamcalib.plan.record.Record` asks of a writer.
 
@@ -78,6 +88,9 @@ class RunLog:
         self._entries: dict[tuple[object, ...], Entry] = {}
         self.journal_problem = ""
         """Why the journal could not be written the last time; empty if it could."""
+        self.backend_problem = ""
+        """Why the services behind the OCPS count as unreachable; empty if they answer."""
+        self._waits: dict[str, Wait] = {}
         for entry in entries:
             self._keep(entry)
 
@@ -102,6 +115,20 @@ class RunLog:
             self._log.error("%s. The run goes on; after a restart nothing will be known of it.", error)
             self.journal_problem = str(error)
         await self._publish(entry)
+
+    def waiting(self, who: str, for_what: str, limit_s: float | None = None) -> None:
+        """Say what a stage is doing or waiting for, and how long at the most (seconds; None: no limit of its own)."""
+        self._waits[who] = Wait(for_what, utils.current_tai() + limit_s if limit_s is not None else 0.0)
+
+    def backend(self, reachable: bool, reason: str) -> None:
+        """Say whether the services behind the OCPS answer."""
+        self.backend_problem = "" if reachable else reason
+
+    @property
+    def waits(self) -> dict[str, Wait]:
+        """What each stage that is RUNNING is waiting for."""
+        running = {stage.stage_name for stage in self.stages_in(StageState.RUNNING)}
+        return {who: wait for who, wait in self._waits.items() if who in running}
 
     async def publish_all(self) -> None:
         """Publish the newest entry of each thing again, one after the other."""

@@ -1,0 +1,152 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What can be derived from a run's record at any time: its progress, and the alarms."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from lsst.ts import utils
+
+from ..enums import RunState, StageKind, StageState
+from ..plan.estimate import critical_path, stage_durations
+from ..plan.plan import RunPlan
+from ..plan.record import Alarms, ImageIngested, ImageTaken, JobState, RunStatus, StageStatus
+from .log import RunLog
+from .states import STAGE_ENDED
+
+__all__ = ["Progress", "alarms_of", "progress_of"]
+
+# A stage that takes longer than estimated counts as done only to this part, until it has ended.
+ALMOST_DONE = 0.95
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Progress:
+    """The telemetry topic of this name; times in seconds."""
+
+    run_id: str = ""
+    state: int = 0
+    activity: str = ""
+    images_taken: int = 0
+    images_ingested: int = 0
+    images_expected: int = 0
+    jobs_running: int = 0
+    jobs_completed: int = 0
+    jobs_expected: int = 0
+    stages_completed: int = 0
+    stages_total: int = 0
+    fraction_complete: float = 0.0
+    elapsed: float = 0.0
+    remaining: float = 0.0
+
+
+def progress_of(log: RunLog, plan: RunPlan | None) -> Progress:
+    """Derive a run's progress from its record.
+
+    Parameters
+    ----------
+    log
+        The record.
+    plan
+        The run's plan; None for a run of an earlier process, of which no estimate is made.
+    """
+    status = log.status
+    jobs = log.of(JobState)
+    stages = log.of(StageStatus)
+    fraction, remaining = _estimate(log, plan)
+    end = status.timestamp_ended or utils.current_tai()
+    return Progress(
+        run_id=status.run_id,
+        state=int(status.state),
+        activity=_activity(log),
+        images_taken=len(log.of(ImageTaken)),
+        images_ingested=sum(1 for image in log.of(ImageIngested) if image.detectors_ingested == image.detectors_expected),
+        images_expected=max(status.images_expected, len(log.of(ImageTaken))),
+        jobs_running=sum(1 for job in jobs if not job.timestamp_ended),
+        jobs_completed=sum(1 for job in jobs if job.timestamp_ended and job.exit_code == 0),
+        jobs_expected=plan.jobs_expected if plan else len(jobs),
+        stages_completed=len(log.stages_in(StageState.SUCCEEDED)),
+        stages_total=len(stages),
+        fraction_complete=fraction,
+        elapsed=end - status.timestamp_started if status.timestamp_started else 0.0,
+        remaining=remaining,
+    )
+
+
+def _activity(log: RunLog) -> str:
+    """Say what each running stage is waiting for and until when, in one line."""
+    status = log.status
+    if status.state is not RunState.RUNNING:
+        return status.reason
+    parts = []
+    for who, wait in log.waits.items():
+        until = ""
+        if wait.until:
+            until = f" (until {utils.astropy_time_from_tai_unix(wait.until).isot[11:19]} TAI at the latest)"
+        parts.append(f"{who}: {wait.for_what}{until}")
+    return "; ".join(parts)
+
+
+def _estimate(log: RunLog, plan: RunPlan | None) -> tuple[float, float]:
+    """Return the part of the work that is done, and the estimated seconds until the end."""
+    status = log.status
+    if status.state is RunState.COMPLETED:
+        return 1.0, 0.0
+    if plan is None:
+        return 0.0, 0.0
+    durations = stage_durations(plan.stages, plan.sequences, plan.config)
+    left = dict(durations)
+    now = status.timestamp_ended or utils.current_tai()
+    for stage in log.of(StageStatus):
+        name = stage.stage_name
+        if stage.state in STAGE_ENDED:
+            left[name] = 0.0
+        elif stage.state is StageState.RUNNING:
+            least = durations[name] * (1.0 - ALMOST_DONE)
+            left[name] = max(durations[name] - (now - stage.timestamp_started), least)
+    done = {stage.stage_name for stage in log.stages_in(StageState.SUCCEEDED, StageState.RUNNING)}
+    total = sum(durations.values())
+    fraction = sum(durations[name] - left[name] for name in done) / total if total else 0.0
+    remaining = critical_path(plan.stages, left) if status.state in (RunState.ACCEPTED, RunState.RUNNING) else 0.0
+    return fraction, remaining
+
+
+def alarms_of(log: RunLog | None, journal_problem: str = "", backend_problem: str = "") -> Alarms:
+    """Derive the alarms from the latest run's record.
+
+    Parameters
+    ----------
+    log
+        The record; None if this process has had no run.
+    journal_problem, backend_problem
+        Why the journal can't be written, or the services behind the OCPS do not answer; empty if all is well.
+    """
+    if log is None:
+        reasons = [text for text in (journal_problem, backend_problem) if text]
+        return Alarms(
+            journal_degraded=bool(journal_problem), backend_unreachable=bool(backend_problem), reason=" ".join(reasons)
+        )
+    status: RunStatus = log.status
+    failed = log.stages_in(StageState.FAILED)
+    verification = [stage for stage in failed if stage.stage_kind is StageKind.VERIFY]
+    certification = [stage for stage in failed if stage.stage_kind is StageKind.CERTIFY]
+    journal_problem, backend_problem = journal_problem or log.journal_problem, backend_problem or log.backend_problem
+    reasons = [f"{stage.stage_name}: {stage.reason}" for stage in (*verification, *certification)]
+    reasons += [text for text in (journal_problem, backend_problem) if text]
+    if status.state is RunState.FAILED:
+        reasons.insert(0, status.reason)
+    return Alarms(
+        run_id=status.run_id,
+        run_failed=status.state is RunState.FAILED,
+        verification_failed=bool(verification),
+        certification_failed=bool(certification),
+        backend_unreachable=bool(backend_problem),
+        operator_decision_needed=bool(verification) and status.state in (RunState.RUNNING, RunState.FAILED),
+        journal_degraded=bool(journal_problem),
+        reason=" ".join(dict.fromkeys(reasons)),
+    )

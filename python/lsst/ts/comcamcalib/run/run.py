@@ -1,0 +1,202 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One run, from its acceptance to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import logging
+
+from lsst.ts import utils
+
+from ..enums import RunState, StageKind, StageState
+from ..plan.plan import RunPlan
+from ..plan.record import JobState, RunConfiguration, RunStatus
+from ..services.jobs import Jobs
+from ..stages.context import RunContext, Services
+from .log import RunLog
+from .scheduler import Scheduler
+from .states import OPEN_RUN_STATES, RUN_MOVES, check_move
+
+__all__ = ["Run", "close_interrupted", "interrupted_by_restart"]
+
+# After an abort nothing may move any more after this time (seconds), but for the exposure in progress.
+ABORT_LIMIT_S = 9.0
+
+
+class Run:
+    """A run and the task that does it.
+
+    Parameters
+    ----------
+    plan
+        What it is going to do.
+    services
+        The ways to the outside.
+    log
+        Its record.
+    """
+
+    def __init__(self, plan: RunPlan, services: Services, log: RunLog) -> None:
+        self.plan = plan
+        self.log = log
+        self._services = services
+        self._context = RunContext(plan, services, log)
+        self._scheduler = Scheduler(self._context)
+        # The run itself, until it ends or is cancelled by the task below.
+        self._task: asyncio.Task[None] = utils.make_done_future()
+        # Abort or interruption, to its end.
+        self._ending: asyncio.Task[None] = utils.make_done_future()
+
+    @property
+    def state(self) -> RunState:
+        """State of the run."""
+        return self.log.status.state
+
+    async def accept(self, requested_by: str) -> None:
+        """Write down that there is this run, then let it go."""
+        options = self.plan.options
+        status = RunStatus(
+            run_id=self.plan.run_id,
+            state=RunState.ACCEPTED,
+            script_mode=options.script_mode.value,
+            requested_by=requested_by,
+            reason="The run was accepted",
+            calib_collection=options.calib_collection,
+            repo=self.plan.config.repo,
+            images_expected=self.plan.images_expected,
+            estimated_duration=self.plan.estimated_duration_s,
+            timestamp_accepted=utils.current_tai(),
+        )
+        await self.log.write(status)
+        effective = json.dumps(options.effective(), default=str)
+        await self.log.write(RunConfiguration(run_id=self.plan.run_id, config=effective))
+        await self._scheduler.announce()
+        self._task = asyncio.create_task(self._go(), name=f"run {self.plan.run_id}")
+
+    async def abort(self, requested_by: str) -> None:
+        """Stop the run: no further exposure, its jobs aborted, nothing certified from now on.
+
+        Returns as soon as nothing new is begun; what is going on is brought to its end in the background.
+        """
+        await move_run(self.log, RunState.ABORTING, f"Aborted by {requested_by}")
+        self._context.no_more_exposures = "the run is being aborted"
+        self._task.cancel()
+        self._ending = asyncio.create_task(self._abort(requested_by), name=f"abort {self.plan.run_id}")
+
+    async def interrupt(self, reason: str) -> None:
+        """Leave the run as it is, to be resumed later: its jobs run on, the exposure in progress is not waited for."""
+        if not self._ending.done():
+            # An abort that is under way gets its time, for an aborted run is better than one that must be closed later.
+            await asyncio.wait([self._ending], timeout=ABORT_LIMIT_S)
+        if self.state not in OPEN_RUN_STATES or self.state is RunState.INTERRUPTED:
+            return
+        self._ending.cancel()
+        self._context.finish_exposure = False
+        self._context.no_more_exposures = "the run was interrupted"
+        self._task.cancel()
+        await asyncio.gather(self._task, self._ending, return_exceptions=True)
+        await self._scheduler.settle(StageState.PENDING, f"Interrupted: {reason}")
+        await move_run(self.log, RunState.INTERRUPTED, f"{reason}. Resume the run, or close it with abort")
+
+    async def wait_ended(self) -> None:
+        """Wait until the run has ended, however it ends."""
+        await asyncio.gather(self._task, return_exceptions=True)
+        await asyncio.gather(self._ending, return_exceptions=True)
+
+    async def _go(self) -> None:
+        unsubscribe = self._services.oods.subscribe(self._context.ledger.notice)
+        try:
+            await move_run(self.log, RunState.RUNNING, "The run is in progress")
+            failures = await self._scheduler.run()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            logging.getLogger(__name__).exception("Bug: run %s broke off", self.plan.run_id)
+            failures = [f"unforeseen {type(error).__name__}: {error}. The CSC's log has the traceback"]
+        finally:
+            unsubscribe()
+        if failures:
+            skipped = len(self.log.stages_in(StageState.SKIPPED))
+            rest = f" ({skipped} stages that need them were skipped)" if skipped else ""
+            await move_run(self.log, RunState.FAILED, f"Failed{rest}: {'; '.join(failures)}")
+        else:
+            await move_run(self.log, RunState.COMPLETED, self._praise())
+
+    def _praise(self) -> str:
+        certified = [
+            stage.stage_name.split(".")[0]
+            for stage in self.log.stages_in(StageState.SUCCEEDED)
+            if stage.stage_kind is StageKind.CERTIFY
+        ]
+        where = f"certified in {self.plan.options.calib_collection}: {', '.join(certified)}"
+        return f"All stages succeeded; {where if certified else 'nothing was to be certified'}"
+
+    async def _abort(self, requested_by: str) -> None:
+        problems = await self._services.jobs.abort_all(ABORT_LIMIT_S)
+        await asyncio.gather(self._task, return_exceptions=True)
+        reason = f"Aborted by {requested_by}"
+        await self._scheduler.settle(StageState.ABORTED, reason)
+        if problems:
+            reason = f"{reason}. Not stopped: {'; '.join(problems)}"
+        await move_run(self.log, RunState.ABORTED, reason)
+
+
+async def move_run(log: RunLog, state: RunState, reason: str) -> None:
+    """Put a run into a state, and tell; the only place that does."""
+    old = log.status
+    check_move(RUN_MOVES, f"run {old.run_id}", old.state, state)
+    now = utils.current_tai()
+    ended = state not in OPEN_RUN_STATES
+    await log.write(
+        dataclasses.replace(
+            old,
+            state=state,
+            reason=reason,
+            timestamp_started=now if state is RunState.RUNNING else old.timestamp_started,
+            timestamp_ended=now if ended else 0.0,
+        )
+    )
+    level = logging.WARNING if state in (RunState.FAILED, RunState.ABORTED, RunState.INTERRUPTED) else logging.INFO
+    logging.getLogger(__name__).log(level, "Run %s is %s. %s", old.run_id, state.name, reason)
+
+
+async def interrupted_by_restart(log: RunLog) -> None:
+    """Tell that a run was open when an earlier process ended."""
+    if log.status.state is not RunState.INTERRUPTED:
+        reason = "The service ended while the run was open. Resume the run, or close it with abort"
+        await move_run(log, RunState.INTERRUPTED, reason)
+
+
+async def close_interrupted(log: RunLog, jobs: Jobs, requested_by: str) -> None:
+    """Close an interrupted run: abort the jobs that it left, and tell what can't be stopped.
+
+    Parameters
+    ----------
+    log
+        Its record.
+    jobs
+        The way to its jobs.
+    requested_by
+        Who wants it.
+    """
+    await move_run(log, RunState.ABORTING, f"Aborted by {requested_by}")
+    left = [job for job in log.of(JobState) if not job.timestamp_ended]
+    results = await asyncio.gather(
+        *(asyncio.wait_for(jobs.abort(job.job_id), ABORT_LIMIT_S) for job in left), return_exceptions=True
+    )
+    problems = [
+        f"job {job.job_id} ({str(result) or 'no answer in time'})"
+        for job, result in zip(left, results, strict=True)
+        if isinstance(result, BaseException)
+    ]
+    for stage in log.stages_in(StageState.PENDING, StageState.RUNNING):
+        await log.write(dataclasses.replace(stage, state=StageState.ABORTED, timestamp_ended=utils.current_tai()))
+    reason = f"Aborted by {requested_by} after it had been interrupted"
+    await move_run(log, RunState.ABORTED, f"{reason}. Not stopped: {'; '.join(problems)}" if problems else reason)

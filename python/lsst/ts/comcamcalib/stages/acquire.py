@@ -1,0 +1,137 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Take the frames of one type."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ..enums import CalibType
+from ..errors import ServiceError, StageError
+from ..plan.plan import Frame, StagePlan
+from ..plan.record import ImageTaken
+from ..services.camera import FrameRequest, TakenFrame
+from .context import RunContext
+
+__all__ = ["acquire", "expose"]
+
+
+async def acquire(stage: StagePlan, context: RunContext) -> str:
+    """Take every frame of a sequence, one by one.
+
+    Parameters
+    ----------
+    stage
+        The stage's plan.
+    context
+        What the stages share.
+
+    Returns
+    -------
+    reason
+        One sentence about what was done.
+
+    Raises
+    ------
+    StageError
+        If a frame could not be taken.
+    """
+    frames = context.frames[stage.calib_type]
+    sequence = context.plan.sequences[stage.calib_type]
+    try:
+        if stage.calib_type is CalibType.FLAT and context.plan.options.filter:
+            await _set_filter(context.plan.options.filter, stage, context)
+        for frame in sequence.frames:
+            await expose(frame, context)
+            if context.plan.options.wait_between_exposures:
+                context.record.waiting(stage.name, "the pause between exposures")
+                await asyncio.sleep(context.plan.options.wait_between_exposures)
+    finally:
+        frames.acquisition_ended = True
+        frames.news.tell()
+    return f"{len(sequence.frames)} frames were taken"
+
+
+async def _set_filter(filter_name: str, stage: StagePlan, context: RunContext) -> None:
+    async with context.camera_lock:
+        context.record.waiting(stage.name, f"the filter {filter_name}", context.config.limits.filter_change)
+        try:
+            await context.services.camera.set_filter(filter_name)
+        except ServiceError as error:
+            raise StageError(f"The filter for the flats could not be put in place: {error}") from error
+
+
+async def expose(frame: Frame, context: RunContext) -> ImageTaken:
+    """Take one frame and write it down.
+
+    When this is cancelled, the exposure in progress goes on to its end, unless the context says otherwise: the camera
+    would go on anyway, and the run has to know what it took.
+
+    Parameters
+    ----------
+    frame
+        What to take.
+    context
+        What the stages share.
+
+    Returns
+    -------
+    image
+        The exposure.
+
+    Raises
+    ------
+    StageError
+        If it could not be taken; the message names the frame.
+    """
+    async with context.camera_lock:
+        if context.no_more_exposures:
+            raise StageError(f"No further exposure was taken, because {context.no_more_exposures}")
+        task = asyncio.create_task(_take(frame, context), name=f"exposure {frame.calib_type.name} {frame.index}")
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if not context.finish_exposure:
+                task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            raise
+
+
+async def _take(frame: Frame, context: RunContext) -> ImageTaken:
+    options, sequence = context.plan.options, context.plan.sequences[frame.calib_type]
+    frames = context.frames[frame.calib_type]
+    total = max(len(sequence.frames), frame.index)
+    name = f"{frame.calib_type.name} frame {frame.index} of {total}"
+    context.record.waiting(f"{frame.calib_type.name}.ACQUIRE", f"{name}, {frame.exposure_time_s:g} s")
+    request = FrameRequest(
+        image_type=frame.calib_type.name,
+        exposure_time_s=frame.exposure_time_s,
+        group_id=sequence.group_id,
+        reason=options.reason,
+        program=options.program,
+        test_type=options.test_case,
+        note=options.note,
+    )
+    try:
+        taken: TakenFrame = await context.services.camera.take(request)
+    except ServiceError as error:
+        raise StageError(f"{name} was not taken: {error}") from error
+    image = ImageTaken(
+        run_id=context.run_id,
+        image_type=frame.calib_type,
+        exposure_id=taken.exposure_id,
+        obs_id=taken.obs_id,
+        exposure_time=frame.exposure_time_s,
+        image_index=frame.index,
+        images_in_sequence=total,
+        discarded=frame.discarded,
+        timestamp_taken=taken.timestamp_taken_s,
+    )
+    await context.record.write(image)
+    frames.taken.append(image)
+    frames.news.tell()
+    return image

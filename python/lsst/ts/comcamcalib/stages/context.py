@@ -1,0 +1,120 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the stages of one run share: the plan, the services, the record, and what came of the earlier stages."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Mapping
+
+from ..config import CscConfig
+from ..enums import CalibType
+from ..plan.plan import RunPlan
+from ..plan.record import ImageTaken, Record
+from ..services.butler import DatasetFound, Repository
+from ..services.camera import Camera
+from ..services.components import Components
+from ..services.jobs import Jobs
+from ..services.oods import Oods
+from .ledger import IngestLedger
+from .news import News
+
+__all__ = ["Frames", "Product", "RunContext", "Services"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Services:
+    """The ways to the outside that a run uses."""
+
+    camera: Camera
+    components: Components
+    oods: Oods
+    jobs: Jobs
+    repository: Repository
+
+
+@dataclasses.dataclass
+class Frames:
+    """The exposures of one type, as they come in."""
+
+    taken: list[ImageTaken] = dataclasses.field(default_factory=list)
+    lost: set[int] = dataclasses.field(default_factory=set)
+    """Exposure ids of the frames that were given up; others were taken instead."""
+    news: News = dataclasses.field(default_factory=News)
+    """Told whenever a frame was taken or the acquisition ended."""
+    acquisition_ended: bool = False
+
+    @property
+    def used(self) -> list[ImageTaken]:
+        """Frames that count: neither discarded nor lost."""
+        return [image for image in self.taken if not image.discarded and image.exposure_id not in self.lost]
+
+
+@dataclasses.dataclass(frozen=True)
+class Product:
+    """The datasets that one generation made."""
+
+    dataset_type: str
+    job_id: str
+    datasets: tuple[DatasetFound, ...]
+
+    @property
+    def run_collection(self) -> str:
+        """RUN collection with the datasets."""
+        return f"{job_collection(self.job_id)}/run"
+
+
+class RunContext:
+    """What the stages of one run share.
+
+    Parameters
+    ----------
+    plan
+        The plan of the run.
+    services
+        The ways to the outside.
+    record
+        Where everything that happens is written down.
+    """
+
+    def __init__(self, plan: RunPlan, services: Services, record: Record) -> None:
+        self.plan = plan
+        self.services = services
+        self.record = record
+        self.ledger = IngestLedger(plan.options.detectors)
+        self.frames: Mapping[CalibType, Frames] = {calib_type: Frames() for calib_type in plan.sequences}
+        self.products: dict[CalibType, Product] = {}
+        self.job_ids: dict[str, str] = {}
+        """Job that did the work of each label of the plan's jobs."""
+        self.submitted_jobs: list[tuple[str, str]] = []
+        """Stage name and job id of every job, failed ones too, in the order of submission."""
+        self.camera_lock = asyncio.Lock()
+        """One frame at a time, whoever wants it."""
+        self.no_more_exposures = ""
+        """Why no further exposure may be taken; empty while they may."""
+        self.finish_exposure = True
+        """Whether a stage that is cancelled waits until the exposure in progress is read out."""
+
+    @property
+    def run_id(self) -> str:
+        """Identifier of the run."""
+        return self.plan.run_id
+
+    @property
+    def config(self) -> CscConfig:
+        """The CSC's configuration."""
+        return self.plan.config
+
+    def exposure_ids(self, calib_type: CalibType) -> tuple[int, ...]:
+        """Return the exposures of a type that count, in the order in which they were taken."""
+        return tuple(image.exposure_id for image in self.frames[calib_type].used)
+
+
+def job_collection(job_id: str) -> str:
+    """Return the CHAINED collection of a job's outputs and inputs, as the OCPS's worker names it."""
+    return f"u/ocps/{job_id}"

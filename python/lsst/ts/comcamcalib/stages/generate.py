@@ -1,0 +1,222 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Have pipelines make a product, and make sure that they did."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+
+from ..enums import CalibType
+from ..errors import ServiceError, StageError
+from ..plan.plan import JobPlan, StagePlan
+from ..plan.record import GainEstimate, JobState
+from ..services.butler import AmplifierValues, DatasetFound
+from ..services.jobs import JobStatus
+from ..services.ocps import JobRequest
+from .context import Product, RunContext, job_collection
+
+__all__ = ["generate", "run_job"]
+
+NOT_MEASURED = float("nan")
+AMPLIFIERS = 16
+
+
+async def generate(stage: StagePlan, context: RunContext) -> str:
+    """Run the jobs of a product, one after the other, and check what each of them left.
+
+    Parameters
+    ----------
+    stage
+        The stage's plan.
+    context
+        What the stages share; it gets the product.
+
+    Returns
+    -------
+    reason
+        One sentence about what was made.
+
+    Raises
+    ------
+    StageError
+        If a job failed, its datasets are not complete, or it did not use this run's own products.
+    """
+    datasets: list[DatasetFound] = []
+    job_id = ""
+    for job in stage.jobs:
+        job_id = await run_job(job, stage, context)
+        datasets = await _check_datasets(job, job_id, context)
+    product = Product(stage.jobs[-1].dataset_type, job_id, tuple(datasets))
+    context.products[stage.calib_type] = product
+    if stage.calib_type is CalibType.GAIN:
+        await _tell_gains(product, context)
+    return f"{len(datasets)} datasets of type {product.dataset_type} are in {product.run_collection}"
+
+
+async def run_job(job: JobPlan, stage: StagePlan, context: RunContext) -> str:
+    """Run one job to its end and check that it used what it was meant to use.
+
+    Parameters
+    ----------
+    job
+        The job's plan.
+    stage
+        The stage that it belongs to.
+    context
+        What the stages share.
+
+    Returns
+    -------
+    job_id
+        Identifier of the job, which completed with exit code 0.
+
+    Raises
+    ------
+    StageError
+        If it did not complete, or used datasets that are not this run's.
+    """
+    exposures = tuple(itertools.chain.from_iterable(context.exposure_ids(calib_type) for calib_type in job.frames))
+    context.record.waiting(stage.name, f"the OCPS to accept {job.label}", context.config.limits.job_submission)
+    try:
+        request = await _request(job, exposures, context)
+        status = await context.services.jobs.run(request, lambda status: _tell_job(status, job, stage, context))
+    except ServiceError as error:
+        raise StageError(f"The job {job.label} could not be run: {error}") from error
+    if not status.succeeded:
+        raise StageError(
+            f"The job {job.label} ({status.job_id}) failed with exit code {status.exit_code} in phase {status.phase}: "
+            f"{status.message or 'its log does not say why'}"
+        )
+    context.job_ids[job.label] = status.job_id
+    await _check_inputs(job, status.job_id, exposures, context)
+    return status.job_id
+
+
+async def _request(job: JobPlan, exposures: tuple[int, ...], context: RunContext) -> JobRequest:
+    """Make the OCPS command of a job."""
+    missing = await context.services.repository.missing_collections(job.collections)
+    own = [job_collection(context.job_ids[label]) for label in job.inputs]
+    inputs = ",".join([*own, *(name for name in job.collections if name not in missing)])
+    detectors = ", ".join(str(detector) for detector in context.plan.options.detectors)
+    query = f"instrument='{context.config.instrument}' AND detector IN ({detectors})"
+    if exposures:
+        query += f" AND exposure IN ({', '.join(str(exposure) for exposure in exposures)})"
+    config = f"-j {job.n_processes} -i {inputs} --register-dataset-types {job.config_options}"
+    return JobRequest(
+        pipeline=job.pipeline,
+        data_query=query,
+        config=config.strip(),
+        output_dataset_types=f"{job.dataset_type},{job.mark}",
+    )
+
+
+async def _tell_job(status: JobStatus, job: JobPlan, stage: StagePlan, context: RunContext) -> None:
+    config = context.config
+    if (stage.name, status.job_id) not in context.submitted_jobs:
+        context.submitted_jobs.append((stage.name, status.job_id))
+    if not status.ended:
+        context.record.waiting(stage.name, f"the job {job.label} ({status.job_id}), {status.phase}", config.limits.job)
+    await context.record.write(
+        JobState(
+            run_id=context.run_id,
+            stage_name=stage.name,
+            calib_type=stage.calib_type,
+            job_id=status.job_id,
+            phase=status.phase,
+            exit_code=status.exit_code,
+            output_collection=job_collection(status.job_id),
+            log_url=f"{config.uws_url.rstrip('/')}/job/{status.job_id}/results",
+            log_path=config.log_path_pattern.format(job_id=status.job_id),
+            message=status.message,
+            timestamp_submitted=status.timestamp_submitted_s,
+            timestamp_ended=status.timestamp_ended_s,
+        )
+    )
+
+
+async def _check_inputs(job: JobPlan, job_id: str, exposures: tuple[int, ...], context: RunContext) -> None:
+    """Make sure that a job used this run's own products, and not older ones that came first in its chain."""
+    # A job without exposures of its own looked nothing up by time; any exposure of the run will do for the look-up.
+    witnesses = exposures or tuple(
+        image.exposure_id for frames in context.frames.values() for image in frames.used[:1]
+    )
+    problems: list[str] = []
+    for dataset_type, label in job.uses.items():
+        expected = f"{job_collection(context.job_ids[label])}/run"
+        try:
+            problems += await context.services.repository.foreign_inputs(
+                job_collection(job_id), dataset_type, witnesses, context.plan.options.detectors, expected
+            )
+        except ServiceError as error:
+            problems.append(f"which {dataset_type} it used could not be seen: {error}")
+    if problems:
+        raise StageError(
+            f"The job {job.label} ({job_id}) did not use this run's own products, so its output can't be trusted: "
+            + "; ".join(problems)
+        )
+
+
+async def _check_datasets(job: JobPlan, job_id: str, context: RunContext) -> list[DatasetFound]:
+    """Make sure that a job left its dataset for every detector, and return the datasets."""
+    repository, options = context.services.repository, context.plan.options
+    run_collection = f"{job_collection(job_id)}/run"
+    try:
+        found = await repository.datasets(run_collection, job.dataset_type)
+        kinds: Iterable[str | None] = [None]
+        if job.dimensions == "detector+physical_filter":
+            flats = context.exposure_ids(CalibType.FLAT)
+            filters = await repository.physical_filters(flats)
+            kinds = sorted(set(filters.values()))
+            unknown = [str(exposure) for exposure in flats if exposure not in filters]
+            if unknown:
+                raise StageError(f"The repository does not know the filter of the exposures {', '.join(unknown)}")
+    except ServiceError as error:
+        raise StageError(f"What the job {job.label} ({job_id}) made could not be seen: {error}") from error
+    each = 1
+    if job.dimensions == "detector+exposure_pair":
+        each = len(context.exposure_ids(CalibType.FLAT)) // 2
+    missing = [
+        name + (f" in {kind}" if kind else "")
+        for kind in kinds
+        for detector, name in context.plan.detector_names.items()
+        if sum(1 for one in found if one.detector == detector and kind in (None, one.physical_filter)) < each
+    ]
+    if missing or not found:
+        raise StageError(
+            f"The job {job.label} ({job_id}) completed, but {run_collection} does not have all of its "
+            f"{job.dataset_type}: {', '.join(missing) or 'there is none'} is missing"
+        )
+    return [one for one in found if one.detector in options.detectors]
+
+
+async def _tell_gains(product: Product, context: RunContext) -> None:
+    """Publish the gains of each flat pair and detector."""
+    try:
+        values = await context.services.repository.gain_values(product.run_collection, product.dataset_type)
+    except ServiceError as error:
+        raise StageError(f"The gains of job {product.job_id} could not be read: {error}") from error
+    for (exposure_id, detector), amplifiers in sorted(values.items()):
+        await context.record.write(
+            GainEstimate(
+                run_id=context.run_id,
+                exposure_id=exposure_id,
+                detector=detector,
+                detector_name=context.config.detectors[detector],
+                **_by_amplifier(amplifiers),
+            )
+        )
+
+
+def _by_amplifier(values: AmplifierValues) -> dict[str, tuple[float, ...]]:
+    """Return gains and noises as the event has them: 16 values in readout order, NaN where there is none."""
+    names = list(values.gain)[:AMPLIFIERS]
+    padding = (NOT_MEASURED,) * (AMPLIFIERS - len(names))
+    return {
+        "gain": (*(values.gain[name] for name in names), *padding),
+        "noise": (*(values.noise.get(name, NOT_MEASURED) for name in names), *padding),
+    }

@@ -1,0 +1,187 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""See every file of every used frame arrive in the repository; have lost frames taken again."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ..errors import ServiceError, StageError
+from ..plan.plan import Frame, StagePlan
+from ..plan.record import ImageIngested, ImageTaken
+from .acquire import expose
+from .context import RunContext
+
+__all__ = ["ingest"]
+
+
+async def ingest(stage: StagePlan, context: RunContext) -> str:
+    """Account for every file of every used frame of one type.
+
+    Parameters
+    ----------
+    stage
+        The stage's plan.
+    context
+        What the stages share.
+
+    Returns
+    -------
+    reason
+        One sentence about what was done.
+
+    Raises
+    ------
+    StageError
+        If frames are lost that can't be taken again, or the frames were not all taken.
+    """
+    return await _Ingest(stage, context).run()
+
+
+class _Ingest:
+    """The account of one type's frames."""
+
+    def __init__(self, stage: StagePlan, context: RunContext) -> None:
+        self.stage = stage
+        self.context = context
+        self.options = context.plan.options
+        self.sequence = context.plan.sequences[stage.calib_type]
+        self.frames = context.frames[stage.calib_type]
+        self.ledger = context.ledger
+        self.settled: set[int] = set()
+        self.retakes = 0
+        # By exposure id: how many files had arrived when one last did, when that was (event loop time, seconds), and how
+        # often Butler was asked since.
+        self.arrived: dict[int, int] = {}
+        self.quiet_since: dict[int, float] = {}
+        self.looks: dict[int, int] = {}
+
+    async def run(self) -> str:
+        while True:
+            # Noted before looking, so that what comes in while looking ends the wait below.
+            seen = (self.ledger.news.count, self.frames.news.count)
+            await self._settle_arrived()
+            for image in self._pending():
+                if self._next_look(image) <= self._now():
+                    await self._look_for(image)
+            pending = self._pending()
+            if not pending and self.frames.acquisition_ended:
+                return self._conclude()
+            await self._wait(pending, seen)
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+    def _pending(self) -> list[ImageTaken]:
+        return [image for image in self.frames.used if image.exposure_id not in self.settled]
+
+    def _conclude(self) -> str:
+        wanted = [frame for frame in self.sequence.frames if not frame.discarded]
+        if len(self.frames.used) < len(wanted):
+            raise StageError(
+                f"Only {len(self.frames.used)} of {len(wanted)} {self.stage.calib_type.name} frames were taken; "
+                "all files of these are in the repository"
+            )
+        again = f", {self.retakes} of them taken again" if self.retakes else ""
+        return f"All files of {len(wanted)} frames are in the repository{again}"
+
+    async def _settle_arrived(self) -> None:
+        for image in self._pending():
+            if not self.ledger.missing(image.exposure_id):
+                self.settled.add(image.exposure_id)
+                await self._tell(image)
+
+    def _next_look(self, image: ImageTaken) -> float:
+        """Return when to look in Butler for the missing files of an image (event loop time, seconds).
+
+        That is at once when the OODS told of a failure, for it may have succeeded later; else when it was silent about
+        the image for too long, and then again and again.
+        """
+        exposure_id = image.exposure_id
+        arrived = len(self.ledger.ingested(exposure_id))
+        if self.arrived.get(exposure_id) != arrived:
+            self.arrived[exposure_id], self.quiet_since[exposure_id], self.looks[exposure_id] = arrived, self._now(), 0
+        patience = 0.0 if self.ledger.failed(exposure_id) else self.options.oods_timeout
+        pauses = self.looks[exposure_id] * self.context.config.archiver_check_interval_s
+        return self.quiet_since[exposure_id] + patience + pauses
+
+    async def _wait(self, pending: list[ImageTaken], seen: tuple[int, int]) -> None:
+        """Wait until something arrives, or until it is time to look for what did not."""
+        look = min((self._next_look(image) for image in pending), default=None)
+        limit = None if look is None else max(0.0, look - self._now())
+        what = f"files of {', '.join(image.obs_id for image in pending)}" if pending else "the next frame"
+        self.context.record.waiting(self.stage.name, what, limit)
+        waits = [
+            asyncio.create_task(self.ledger.news.since(seen[0]), name=f"{self.stage.name} waits for files"),
+            asyncio.create_task(self.frames.news.since(seen[1]), name=f"{self.stage.name} waits for frames"),
+        ]
+        try:
+            await asyncio.wait(waits, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    async def _look_for(self, image: ImageTaken) -> None:
+        """Look in Butler for files that no event announced; what is not there after the last look is lost."""
+        exposure_id = image.exposure_id
+        failed = bool(self.ledger.failed(exposure_id))
+        try:
+            present = await self.context.services.repository.raws_present([exposure_id], self.options.detectors)
+        except ServiceError as error:
+            raise StageError(f"Whether the missing files are in the repository could not be seen: {error}") from error
+        for _, detector in present:
+            self.ledger.present(exposure_id, detector)
+        if not self.ledger.missing(exposure_id):
+            await self._settle_arrived()
+            return
+        self.looks[exposure_id] += 1
+        if failed or self.looks[exposure_id] >= self.options.max_counter_archiver_check:
+            await self._give_up(image)
+
+    async def _give_up(self, image: ImageTaken) -> None:
+        self.settled.add(image.exposure_id)
+        self.frames.lost.add(image.exposure_id)
+        await self._tell(image)
+        if self.retakes >= self.sequence.max_retakes:
+            raise StageError(
+                f"{image.obs_id} is lost ({self._missing(image)} did not arrive in the repository: "
+                f"{self._cause(image)}), and {self.retakes} frames were taken again already (max_retakes "
+                f"{self.sequence.max_retakes}). Look at the OODS, then start another run"
+            )
+        self.retakes += 1
+        index = len(self.sequence.frames) + self.retakes
+        await expose(Frame(self.stage.calib_type, index, image.exposure_time), self.context)
+
+    def _missing(self, image: ImageTaken) -> str:
+        names = self.context.plan.detector_names
+        return ", ".join(names[detector] for detector in sorted(self.ledger.missing(image.exposure_id)))
+
+    def _cause(self, image: ImageTaken) -> str:
+        failed = self.ledger.failed(image.exposure_id)
+        if failed:
+            return "the OODS says: " + "; ".join(dict.fromkeys(failed.values()))
+        cause = f"no event told of them within {self.options.oods_timeout:g} s, and Butler does not have them"
+        if self.ledger.unattributed:
+            cause += f"; the OODS also told of failures without naming a file: {self.ledger.unattributed[-1]}"
+        return cause
+
+    async def _tell(self, image: ImageTaken) -> None:
+        missing = self._missing(image)
+        await self.context.record.write(
+            ImageIngested(
+                run_id=self.context.run_id,
+                exposure_id=image.exposure_id,
+                obs_id=image.obs_id,
+                detectors_expected=len(self.options.detectors),
+                detectors_ingested=len(self.ledger.ingested(image.exposure_id)),
+                detectors_failed=len(self.ledger.failed(image.exposure_id)),
+                missing=missing.replace(", ", ","),
+                reason=self._cause(image) if missing else "",
+            )
+        )

@@ -1,0 +1,167 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Give a verdict on a product."""
+
+from __future__ import annotations
+
+import json
+
+from ..config import VerificationRecipe
+from ..enums import CalibType, Verdict
+from ..errors import ServiceError, StageError
+from ..plan.plan import StagePlan
+from ..plan.record import DetectorVerification, VerificationResult
+from ..verification import (
+    DetectorArea,
+    ExpectedStatistics,
+    Judgement,
+    judge_defects,
+    judge_gain,
+    judge_ptc,
+    judge_statistics,
+)
+from .context import Product, RunContext, job_collection
+from .generate import run_job
+
+__all__ = ["GOOD_VERDICTS", "verify"]
+
+GOOD_VERDICTS = frozenset({Verdict.PASSED, Verdict.PASSED_WITH_FAILURES, Verdict.ACCEPTED_BY_OPERATOR})
+
+
+async def verify(stage: StagePlan, context: RunContext) -> str:
+    """Verify a product: by cp_verify where there is a recipe for it, else by its own values.
+
+    Parameters
+    ----------
+    stage
+        The stage's plan.
+    context
+        What the stages share.
+
+    Returns
+    -------
+    reason
+        The verdict, in a sentence.
+
+    Raises
+    ------
+    StageError
+        If the verdict is FAILED or UNKNOWN; not knowing is never good.
+    """
+    recipe = context.plan.recipe(stage.calib_type).verification
+    judgements: list[tuple[str, Judgement]]
+    if recipe is None:
+        job_id = context.products[stage.calib_type].job_id
+        judgements = [("", await _judge_product(context.products[stage.calib_type], stage.calib_type, context))]
+    else:
+        try:
+            job_id = await run_job(stage.jobs[0], stage, context)
+        except StageError as error:
+            await _tell("", Judgement.unknown(str(error)), "", stage.calib_type, context)
+            raise StageError(f"{stage.calib_type.name} is UNKNOWN: {error}") from error
+        judgements = await _judge_statistics(recipe, job_id, stage.calib_type, context)
+    for physical_filter, judgement in judgements:
+        await _tell(physical_filter, judgement, job_id, stage.calib_type, context)
+    worst = [judgement for _, judgement in judgements if judgement.verdict not in GOOD_VERDICTS]
+    if worst:
+        raise StageError("; ".join(f"{stage.calib_type.name} is {one.verdict.name}: {one.reason}" for one in worst))
+    return "; ".join(f"{one.verdict.name}: {one.reason}" for _, one in judgements)
+
+
+async def _judge_statistics(
+    recipe: VerificationRecipe, job_id: str, calib_type: CalibType, context: RunContext
+) -> list[tuple[str, Judgement]]:
+    """Judge the statistics of a verification job, by physical filter for flats."""
+    repository = context.services.repository
+    exposures = context.exposure_ids(calib_type)
+    run_collection = f"{job_collection(job_id)}/run"
+    try:
+        by_filter = {"": exposures}
+        if calib_type is CalibType.FLAT:
+            filters = await repository.physical_filters(exposures)
+            by_filter = {
+                kind: tuple(exposure for exposure in exposures if filters.get(exposure, "") == kind)
+                for kind in sorted({filters.get(exposure, "") for exposure in exposures})
+            }
+        judgements = []
+        for physical_filter, some in by_filter.items():
+            expected = ExpectedStatistics(
+                calib_type=calib_type,
+                physical_filter=physical_filter,
+                exposures=some,
+                detectors=context.plan.detector_names,
+                tests=recipe.tests,
+                threshold=context.plan.options.number_verification_tests_threshold(calib_type),
+                signal_statistic=recipe.signal_statistic,
+                noise_statistic=recipe.noise_statistic,
+            )
+            statistics = await repository.statistics(
+                run_collection, recipe.run_statistics, recipe.detector_statistics, physical_filter or None
+            )
+            judgements.append((physical_filter, judge_statistics(expected, *statistics)))
+    except ServiceError as error:
+        judgements = [("", Judgement.unknown(f"the statistics of job {job_id} could not be read: {error}"))]
+    return judgements
+
+
+async def _judge_product(product: Product, calib_type: CalibType, context: RunContext) -> Judgement:
+    """Judge a product by its own values: there for each detector, finite, plausible."""
+    repository, plausible, names = context.services.repository, context.config.plausible, context.plan.detector_names
+    try:
+        if calib_type is CalibType.DEFECTS:
+            areas = await repository.defects_area(product.run_collection, product.dataset_type)
+            plain = {detector: DetectorArea(one.pixels, one.detector_pixels) for detector, one in areas.items()}
+            return judge_defects(names, plain, plausible)
+        if calib_type is CalibType.PTC:
+            ptc = await repository.ptc_values(product.run_collection, product.dataset_type)
+            return judge_ptc(names, {detector: (one.gain, one.noise) for detector, one in ptc.items()}, plausible)
+        gains = await repository.gain_values(product.run_collection, product.dataset_type)
+        pairs = len(context.exposure_ids(CalibType.FLAT)) // 2
+        return judge_gain(names, {key: (one.gain, one.noise) for key, one in gains.items()}, pairs, plausible)
+    except ServiceError as error:
+        return Judgement.unknown(f"the product in {product.run_collection} could not be read: {error}")
+
+
+async def _tell(
+    physical_filter: str, judgement: Judgement, job_id: str, calib_type: CalibType, context: RunContext
+) -> None:
+    await context.record.write(
+        VerificationResult(
+            run_id=context.run_id,
+            calib_type=calib_type,
+            physical_filter=physical_filter,
+            verdict=judgement.verdict,
+            job_id=job_id,
+            output_collection=job_collection(job_id) if job_id else "",
+            exposures_expected=judgement.exposures_expected,
+            exposures_verified=judgement.exposures_verified,
+            detectors_expected=judgement.detectors_expected,
+            detectors_verified=judgement.detectors_verified,
+            tests_failed=judgement.tests_failed,
+            exposures_failed=judgement.exposures_failed,
+            exposures_failed_threshold=judgement.exposures_failed_threshold,
+            tests_failed_threshold=judgement.tests_failed_threshold,
+            failures_by_test=json.dumps(judgement.failures_by_test),
+            reason=judgement.reason,
+        )
+    )
+    for one in judgement.detectors:
+        await context.record.write(
+            DetectorVerification(
+                run_id=context.run_id,
+                calib_type=calib_type,
+                physical_filter=physical_filter,
+                detector=one.detector,
+                detector_name=one.detector_name,
+                tests_failed=one.tests_failed,
+                exposures_failed=one.exposures_failed,
+                amplifiers_failed=one.amplifiers_failed,
+                failures_by_test=json.dumps(one.failures_by_test),
+                signal=one.signal,
+                noise=one.noise,
+            )
+        )
