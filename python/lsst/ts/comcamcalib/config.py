@@ -1,0 +1,249 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The CSC's configuration as closed, frozen models; `lsst.ts.comcamcalib.config_schema` is made from them.
+
+Limits and estimates are in seconds throughout.
+"""
+
+from __future__ import annotations
+
+import string
+import types
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+import pydantic
+from pydantic import Field
+
+from .enums import CalibType
+from .errors import BadInputError
+from .options import OPTION_DESCRIPTIONS, check_run_defaults
+
+__all__ = ["CscConfig", "Estimates", "JobRecipe", "Limits", "Plausible", "Recipe", "VerificationRecipe"]
+
+CalibName = Literal["BIAS", "DARK", "FLAT", "DEFECTS", "PTC", "GAIN"]
+FrameName = Literal["BIAS", "DARK", "FLAT"]
+Name = Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9_]+$")]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _Closed(pydantic.BaseModel):
+    """A model that can't be changed and has no fields but its own."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+class Limits(_Closed):
+    """How long each wait may take; all in seconds."""
+
+    preflight: Seconds = Field(description="All checks before a run is accepted, side by side (seconds).")
+    exposure_overhead: Seconds = Field(
+        description="takeImages of one frame, from the command to its last acknowledgement, without the exposure time "
+        "itself (seconds)."
+    )
+    readout: Seconds = Field(description="The camera's endReadout after the end of an exposure (seconds).")
+    filter_change: Seconds = Field(description="setFilter, from the command to the filter being in place (seconds).")
+    job_submission: Seconds = Field(description="The job id in the OCPS's answer to execute (seconds).")
+    job: Seconds = Field(
+        description="One job from its submission to its end (seconds). Longer than the deadline that Kubernetes sets "
+        "for jobs (3600 s) by the time that a job may wait for a place."
+    )
+    job_abort: Seconds = Field(description="The OCPS's answer to abort_job (seconds).")
+    job_log: Seconds = Field(description="Fetching the log of a failed job, all requests together (seconds).")
+    uws_request: Seconds = Field(description="One request to the UWS (seconds).")
+    uws_unreachable: Seconds = Field(
+        description="How long a job is followed without any answer from UWS or OCPS before it counts as lost (seconds)."
+    )
+    butler_query: Seconds = Field(description="One look-up in the Butler repository (seconds).")
+    butler_certify: Seconds = Field(
+        description="One certification, read back included (seconds). SQLite lets writers queue for up to 300 s."
+    )
+    component_heartbeat: Seconds = Field(
+        description="Age of the last heartbeat above which a component counts as dead (seconds)."
+    )
+
+
+class Estimates(_Closed):
+    """What things usually take, for planning only; all in seconds."""
+
+    readout_s: Seconds = Field(description="From the end of an exposure to the beginning of the next (seconds).")
+    ingest_s: Seconds = Field(description="From the last readout to the last file in the repository (seconds).")
+    job_s: Seconds = Field(description="One OCPS job from its submission to its end (seconds).")
+
+
+class Plausible(_Closed):
+    """Ranges outside which a measured value can't be right for this camera."""
+
+    gain_min: float = Field(gt=0, description="Smallest plausible gain of an amplifier (electron/adu).")
+    gain_max: float = Field(gt=0, allow_inf_nan=False, description="Largest plausible gain (electron/adu).")
+    noise_min: float = Field(ge=0, description="Smallest plausible read noise of an amplifier (electron).")
+    noise_max: float = Field(gt=0, allow_inf_nan=False, description="Largest plausible read noise (electron).")
+    defect_fraction_max: float = Field(
+        gt=0, le=1, description="Largest plausible part of a detector's pixels that are defects (fraction, 0 to 1)."
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not (self.gain_min < self.gain_max and self.noise_min < self.noise_max):
+            raise ValueError("gain_min must be less than gain_max, and noise_min less than noise_max")
+        return self
+
+
+class JobRecipe(_Closed):
+    """One OCPS job of a product."""
+
+    label: Name = Field(description="Name of the job, unique among all recipes, such as cpBias (text).")
+    pipeline: str = Field(
+        min_length=1,
+        pattern=r"^[A-Za-z0-9_./${}#-]+$",
+        description="Pipeline as pipetask wants it; variables are expanded in the worker's environment (text).",
+    )
+    frames: tuple[FrameName, ...] = Field(
+        description="Types of frames whose exposures the data query names; empty where the job reads no raws."
+    )
+    dataset_type: Name = Field(
+        description="Dataset type that the job is run for and that is counted afterwards (text)."
+    )
+    dimensions: Literal["detector", "detector+physical_filter", "detector+exposure_pair"] = Field(
+        description="What there has to be one dataset for."
+    )
+    options: Literal["bias", "dark", "flat", "defects", "ptc", ""] = Field(
+        description="The run option config_options_<this> goes into the command line; empty: none does."
+    )
+
+
+class VerificationRecipe(_Closed):
+    """How cp_verify looks at a product."""
+
+    label: Name = Field(description="Name of the job, unique among all recipes, such as verifyBias (text).")
+    pipeline: str = Field(
+        min_length=1, pattern=r"^[A-Za-z0-9_./${}#-]+$", description="Pipeline, as in a job of a recipe (text)."
+    )
+    run_statistics: Name = Field(description="Dataset type of the statistics of the whole run (text).")
+    detector_statistics: Name = Field(description="Dataset type of the statistics of exposure and detector (text).")
+    tests: tuple[Name, ...] = Field(
+        min_length=1, description="Tests that count for the verdict, by cp_verify's names. Each must be there."
+    )
+    signal_statistic: Name = Field(description="Name of an amplifier's statistic that is its signal (electron).")
+    noise_statistic: Name = Field(description="Name of an amplifier's statistic that is its noise (electron).")
+
+
+class Recipe(_Closed):
+    """How one product is made and verified."""
+
+    dataset_type: Name = Field(description="Dataset type of the product (text).")
+    builds_on: tuple[CalibName, ...] = Field(description="Types of products that its jobs look up.")
+    frames: tuple[FrameName, ...] = Field(description="Types of frames that have to be in the repository first.")
+    jobs: tuple[JobRecipe, ...] = Field(min_length=1, description="Its jobs, one after the other; the last makes it.")
+    verification: VerificationRecipe | None = Field(
+        description="Its verification by cp_verify; null: the values of the product itself are checked."
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.jobs[-1].dataset_type != self.dataset_type:
+            raise ValueError(f"the last job makes {self.jobs[-1].dataset_type}, not {self.dataset_type}")
+        if missing := {frames for job in self.jobs for frames in job.frames} - set(self.frames):
+            raise ValueError(f"a job reads {', '.join(sorted(missing))} frames, which are not among the recipe's")
+        return self
+
+
+def _describe_options(schema: dict[str, Any]) -> None:
+    """Name and describe the run options; their values are checked as an operator's are, not by the schema."""
+    schema["properties"] = {name: {"description": text} for name, text in OPTION_DESCRIPTIONS.items()}
+    schema["additionalProperties"] = False
+
+
+class CscConfig(_Closed):
+    """Configuration of the ComCamCalib CSC."""
+
+    instrument: Name = Field(description="Butler's name of the instrument, LSSTComCam (text).")
+    detectors: tuple[Annotated[str, Field(pattern=r"^R\d\d_S\d\d$")], ...] = Field(
+        min_length=1,
+        description="Full names of the detectors, such as R22_S00; the position is the detector id, from 0.",
+    )
+    ocps_index: int = Field(ge=0, description="SAL index of the OCPS that is configured for the instrument (number).")
+    uws_url: str = Field(
+        pattern=r"^https?://[^\s]+$",
+        description="Base of the UWS's REST API, as in the OCPS's own configuration (url).",
+    )
+    uws_poll_interval_s: Seconds = Field(description="Time between two looks at the state of a job (seconds).")
+    repo: str = Field(
+        min_length=1, pattern=r"^\S+$", description="Butler repository, the one that the OCPS works with (path or url)."
+    )
+    raw_collection: str = Field(min_length=1, pattern=r"^\S+$", description="Collection that raws are ingested into.")
+    journal_path: str = Field(min_length=1, description="SQLite file with the journal of the runs (path).")
+    log_path_pattern: str = Field(description="Where people find a job's log; {job_id} stands for the id (path).")
+    camera_minimum_exposure_s: Seconds = Field(description="Shortest exposure that the shutter can make (seconds).")
+    archiver_check_interval_s: Seconds = Field(
+        description="Pause between two looks in Butler for files that no event announced (seconds)."
+    )
+    limits: Limits = Field(description="How long each wait may take (seconds).")
+    estimates: Estimates = Field(description="What things usually take, for planning (seconds).")
+    plausible: Plausible = Field(description="Ranges of plausible values for DEFECTS, PTC and GAIN.")
+    recipes: dict[CalibName, Recipe] = Field(description="How each product is made and verified.")
+    run_defaults: dict[str, Any] = Field(
+        description="Run options that stand where the operator gives none.", json_schema_extra=_describe_options
+    )
+
+    @pydantic.field_validator("detectors")
+    @classmethod
+    def _unique(cls, detectors: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(detectors)) < len(detectors):
+            raise ValueError("a detector is named twice")
+        return detectors
+
+    @pydantic.field_validator("log_path_pattern")
+    @classmethod
+    def _names_the_job(cls, pattern: str) -> str:
+        fields = [field for _, field, _, _ in string.Formatter().parse(pattern) if field is not None]
+        if fields != ["job_id"]:
+            raise ValueError("exactly one {job_id} has to be in it, and no other braces")
+        return pattern
+
+    @pydantic.field_validator("recipes")
+    @classmethod
+    def _complete(cls, recipes: dict[CalibName, Recipe]) -> dict[CalibName, Recipe]:
+        if missing := [calib_type.name for calib_type in CalibType if calib_type.name not in recipes]:
+            raise ValueError(f"there is no recipe for {', '.join(missing)}")
+        labels = [job.label for recipe in recipes.values() for job in recipe.jobs]
+        labels += [recipe.verification.label for recipe in recipes.values() if recipe.verification]
+        if twice := sorted({label for label in labels if labels.count(label) > 1}):
+            raise ValueError(f"labels of jobs have to be unique; used twice: {', '.join(twice)}")
+        for name, recipe in recipes.items():
+            if late := [other for other in recipe.builds_on if CalibType[other] >= CalibType[name]]:
+                raise ValueError(f"{name} can't build on {', '.join(late)}, which comes later")
+        return recipes
+
+    @pydantic.model_validator(mode="after")
+    def _defaults_are_options(self) -> Self:
+        if problems := check_run_defaults(self):
+            raise ValueError("; ".join(problems))
+        return self
+
+    @classmethod
+    def from_namespace(cls, config: types.SimpleNamespace | Mapping[str, Any]) -> Self:
+        """Make the configuration from what salobj has read.
+
+        Parameters
+        ----------
+        config
+            The merged configuration files.
+
+        Raises
+        ------
+        BadInputError
+            If anything in it is wrong; one sentence a mistake.
+        """
+        values = vars(config) if isinstance(config, types.SimpleNamespace) else config
+        try:
+            return cls.model_validate(dict(values))
+        except pydantic.ValidationError as error:
+            raise BadInputError(
+                f"{'.'.join(map(str, problem['loc'])) or 'run_defaults'}: {problem['msg']}."
+                for problem in error.errors()
+            ) from error

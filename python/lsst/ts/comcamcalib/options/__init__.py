@@ -1,0 +1,21 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Run options: from an operator's text to checked values, or to all of its mistakes."""
+
+from .model import PlannedFrame, RunOptions, ScriptMode, flat_pairs
+from .parse import check_run_defaults, parse_options
+from .table import OPTION_DESCRIPTIONS
+
+__all__ = [
+    "OPTION_DESCRIPTIONS",
+    "PlannedFrame",
+    "RunOptions",
+    "ScriptMode",
+    "check_run_defaults",
+    "flat_pairs",
+    "parse_options",
+]

@@ -1,0 +1,194 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Checks that take more than one option, and what follows from several of them together."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import datetime
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .model import ScriptMode, flat_pairs, series_of_equals
+from .shown import shown
+from .table import FRAME_TYPES, MAX_FRAMES
+
+__all__ = ["Choice", "check_together", "day_obs_range", "frame_times", "notices"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """Values of options as far as they are known.
+
+    Parameters
+    ----------
+    values
+        Value by option; complete but for the options whose value is wrong or can't be known.
+    given
+        Names of the options that the operator has given; the others have their defaults.
+    """
+
+    values: Mapping[str, Any]
+    given: frozenset[str]
+
+    def knows(self, *names: str) -> bool:
+        """Whether all these options have a value that one can go by."""
+        return all(name in self.values for name in names)
+
+    def uses(self, frame_type: str) -> bool:
+        """Whether the run takes frames of a type; if that is not known, whether the operator has said how many."""
+        if not self.knows("script_mode"):
+            return f"n_{frame_type}" in self.given or f"exp_times_{frame_type}" in self.given
+        return frame_type.upper() in self.values["script_mode"].split("_")
+
+    def named(self, name: str) -> str:
+        """Return an option's name and value, and whether it is a default."""
+        return f"{name} {shown(self.values[name])}{'' if name in self.given else ' (the default)'}"
+
+
+def frame_times(choice: Choice, frame_type: str) -> tuple[int, float | tuple[float, ...]] | str:
+    """Find out how many frames of a type are used, and the exposure times of all frames.
+
+    Parameters
+    ----------
+    choice
+        Values of the options; those of the frame type are known.
+    frame_type
+        ``bias``, ``dark`` or ``flat``.
+
+    Returns
+    -------
+    number, times
+        Number of used frames; exposure time of all frames, or one for each, the discarded first (seconds). Or else the
+        sentence that says what is wrong.
+    """
+    number, discarded = choice.values[f"n_{frame_type}"], choice.values[f"n_discard_{frame_type}"]
+    name = f"exp_times_{frame_type}"
+    times: Any = 0.0 if frame_type == "bias" else choice.values[name]
+    if times is None:
+        return f"{name}: missing; give the exposure time of the {frame_type}s in seconds, one for all or a list."
+    if number is None:
+        if not isinstance(times, tuple):
+            return (
+                f"n_{frame_type}: null means as many as a list of exposure times has, but there is none; give a number."
+            )
+        number = len(times)
+    if number == 0:
+        return f"n_{frame_type}: 0, but script_mode {choice.values['script_mode']} needs at least one."
+    if not isinstance(times, tuple):
+        return number, times
+    if len(times) == number:
+        times = (times[0],) * discarded + times
+    if len(times) != number + discarded or number > MAX_FRAMES:
+        allowed = f"{number}" + (f" or, with the discarded ones, {number + discarded}" if discarded else "")
+        where = "" if name in choice.given else " (the default)"
+        return (
+            f"{name}: {len(times)} exposure times{where}, but {choice.named(f'n_{frame_type}')} needs {allowed}, "
+            f"or one for all; at most {MAX_FRAMES} frames are taken."
+        )
+    return number, times if len(set(times)) > 1 else times[0]
+
+
+def check_together(choice: Choice) -> Iterator[str]:
+    """Look for options that do not go together.
+
+    Yields
+    ------
+    mistake
+        A sentence for each.
+    """
+    for frame_type in FRAME_TYPES:
+        names = [f"n_{frame_type}", f"n_discard_{frame_type}"]
+        names += [] if frame_type == "bias" else [f"exp_times_{frame_type}"]
+        if choice.uses(frame_type) and choice.knows(*names):
+            found = frame_times(choice, frame_type)
+            # Whether frames are missing depends on the mode; nothing is said of that while it is not known.
+            if isinstance(found, str) and choice.knows("script_mode"):
+                yield found
+    yield from _check_products(choice)
+    yield from _check_pairs(choice)
+    if choice.knows("certify_calib_begin_date", "certify_calib_end_date"):
+        begin, end = choice.named("certify_calib_begin_date"), choice.named("certify_calib_end_date")
+        if _moment(choice, "begin") >= _moment(choice, "end"):
+            yield f"{end}: not after {begin}; the validity has to end after it begins."
+
+
+def _check_products(choice: Choice) -> Iterator[str]:
+    """Check that the run takes the frames that the products asked for are made of."""
+    if not choice.knows("script_mode") or choice.values["script_mode"] == ScriptMode.BIAS_DARK_FLAT:
+        return
+    for name in ("do_defects", "do_ptc", "do_gain_from_flat_pairs"):
+        if choice.values.get(name):
+            yield f"{choice.named(name)}: needs script_mode BIAS_DARK_FLAT, not {choice.named('script_mode')}."
+
+
+def _check_pairs(choice: Choice) -> Iterator[str]:
+    """Check that every used flat has a partner of the same exposure time next to it."""
+    wanted = [name for name in ("do_ptc", "do_gain_from_flat_pairs") if choice.values.get(name)]
+    if not wanted or not choice.uses("flat") or not choice.knows("n_flat", "exp_times_flat", "n_discard_flat"):
+        return
+    times = _used_flats(choice)
+    alone = collections.Counter(times[end - 1] for begin, end in series_of_equals(times) if (end - begin) % 2)
+    for time, count in sorted(alone.items()):
+        frames = "flat has" if count == 1 else "flats have"
+        yield (
+            f"exp_times_flat: {count} {frames} {time:g} s and no partner with the same exposure time taken directly "
+            f"before or after; {' and '.join(wanted)} needs pairs."
+        )
+
+
+def _used_flats(choice: Choice) -> tuple[float, ...]:
+    """Return the exposure times of the used flats in order (seconds); nothing if they are not known."""
+    found = frame_times(choice, "flat")
+    if isinstance(found, str):
+        return ()
+    number, times = found
+    return times[-number:] if isinstance(times, tuple) else (times,) * number
+
+
+def day_obs_range(day_obs: int) -> tuple[datetime.datetime, datetime.datetime]:
+    """Return the begin and end of a day of observing (TAI): it changes at noon."""
+    begin = datetime.datetime.strptime(f"{day_obs}12", "%Y%m%d%H")
+    return begin, begin + datetime.timedelta(days=1)
+
+
+def _moment(choice: Choice, which: str) -> datetime.datetime:
+    return datetime.datetime.fromisoformat(choice.values[f"certify_calib_{which}_date"])
+
+
+def notices(choice: Choice, day_obs: int) -> Iterator[str]:
+    """Say what an operator should know about options that are allowed.
+
+    Parameters
+    ----------
+    choice
+        Values of all options.
+    day_obs
+        The day of observing, such as 20261122.
+
+    Yields
+    ------
+    notice
+        A sentence for each.
+    """
+    begin, end = day_obs_range(day_obs)
+    valid_from, valid_to = _moment(choice, "begin"), _moment(choice, "end")
+    if valid_from > begin or valid_to < end:
+        covers = "only a part of" if valid_from < end and valid_to > begin else "nothing of"
+        yield (
+            f"The validity from {valid_from.isoformat()} to {valid_to.isoformat()} covers {covers} day_obs {day_obs}, "
+            "on which the frames are taken: Butler finds these calibrations only for exposures within that validity."
+        )
+    if choice.values["do_ptc"] or choice.values["do_gain_from_flat_pairs"]:
+        times = _used_flats(choice)
+        pairs = flat_pairs(times)
+        if 2 * len(pairs) < len(times):
+            yield (
+                f"exp_times_flat: the {len(times)} used flats make {len(pairs)} pairs only, because of a series of "
+                "equal exposure times only the first two are used."
+            )

@@ -1,0 +1,180 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The run options: names, meaning, defaults and how their values are read."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from . import values
+from .model import ScriptMode
+
+if TYPE_CHECKING:  # the configuration has run options in it, and is read with their help
+    from ..config import CscConfig
+
+__all__ = ["FRAME_TYPES", "IGNORED", "MAX_FRAMES", "OPTION_DESCRIPTIONS", "Option", "option_table"]
+
+FRAME_TYPES = ("bias", "dark", "flat")
+PRODUCT_TYPES = (*FRAME_TYPES, "defects", "ptc")
+
+IGNORED = "background_task_timeout"
+"""An option of today's script that has no meaning any more."""
+
+MAX_FRAMES = 1000
+"""Most frames of a type: more than any calibration needs, and few enough to be taken in a night."""
+
+MAX_EXPOSURE_S = 3600
+"""Longest exposure and wait (seconds)."""
+
+AMPLIFIERS = 16
+"""Amplifiers of a detector."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """One run option.
+
+    Parameters
+    ----------
+    read
+        Makes the value of what was written, or raises `lsst.ts.comcamcalib.options.values.NotAllowedError`.
+    default
+        Value where neither operator nor configuration gives one; None where there is none, or where it depends on
+        others.
+    null_is_a_value
+        Whether null is something that one can ask for. For other options it is the same as leaving them out.
+    """
+
+    read: Callable[[Any], Any]
+    default: Any
+    null_is_a_value: bool = False
+
+
+def option_table(config: CscConfig) -> dict[str, Option]:
+    """Return all options by name.
+
+    Parameters
+    ----------
+    config
+        The CSC's configuration; its ``run_defaults`` are not used here.
+    """
+
+    def read_repo(value: Any) -> str:
+        # The OCPS has its own repository in its configuration, and uses that, whatever it is asked for.
+        if not isinstance(value, str) or value.strip(" ").rstrip("/") != config.repo.rstrip("/"):
+            raise values.NotAllowedError(f"is not {config.repo}, the only repository that the OCPS works with")
+        return config.repo
+
+    darks = values.exposure_times(0, MAX_EXPOSURE_S, above=True)
+    flats = values.exposure_times(config.camera_minimum_exposure_s, MAX_EXPOSURE_S, above=False)
+    table = {
+        "script_mode": Option(values.one_of(list(ScriptMode)), str(ScriptMode.BIAS_DARK_FLAT)),
+        **{f"n_{name}": Option(values.whole(0, MAX_FRAMES), 1, null_is_a_value=True) for name in FRAME_TYPES},
+        "exp_times_dark": Option(darks, None),
+        "exp_times_flat": Option(flats, None),
+        **{f"n_discard_{name}": Option(values.whole(0, MAX_FRAMES), 0) for name in FRAME_TYPES},
+        "detectors": Option(
+            values.detectors(config.instrument, len(config.detectors)), tuple(range(len(config.detectors)))
+        ),
+        "generate_calibrations": Option(values.boolean, True),
+        "do_verify": Option(values.boolean, True),
+        "certify_unverified": Option(values.boolean, False),
+        "do_defects": Option(values.boolean, False),
+        "do_ptc": Option(values.boolean, False),
+        "do_gain_from_flat_pairs": Option(values.boolean, False),
+        **{f"config_options_{name}": Option(values.command_line_text, "") for name in PRODUCT_TYPES},
+    }
+    inputs = (f"{config.instrument}/calib",)
+    for prefix in ("input_collections", "input_collections_verify"):
+        table.update({f"{prefix}_{name}": Option(values.collections, inputs) for name in PRODUCT_TYPES})
+    return {
+        **table,
+        "calib_collection": Option(values.collection, f"{config.instrument}/calib/daily"),
+        "repo": Option(read_repo, config.repo),
+        "n_processes": Option(values.whole(1, 128), 8),
+        "certify_calib_begin_date": Option(values.date, None),
+        "certify_calib_end_date": Option(values.date, None),
+        "max_counter_archiver_check": Option(values.whole(0, 100_000), 1000),
+        "oods_timeout": Option(values.number(0, MAX_EXPOSURE_S, "seconds", above=True), 120.0),
+        "max_retakes": Option(values.whole(0, 100), 2),
+        "on_failure": Option(values.one_of(["continue", "stop"]), "continue"),
+        # A threshold of all amplifiers would let a detector pass of which nothing works.
+        **{
+            f"number_verification_tests_threshold_{name}": Option(values.whole(0, AMPLIFIERS - 1), 8)
+            for name in FRAME_TYPES
+        },
+        "filter": Option(_read_filter, None, null_is_a_value=True),
+        "wait_between_exposures": Option(values.number(0, MAX_EXPOSURE_S, "seconds"), 0.0),
+        "reason": Option(values.header_text, ""),
+        "program": Option(values.header_text, ""),
+        "test_case": Option(values.header_text, ""),
+        "note": Option(values.plain_text, ""),
+        IGNORED: Option(lambda value: value, None),
+    }
+
+
+def _read_filter(value: Any) -> str:
+    name = values.plain_text(value).strip(" ")
+    if not name or "," in name or ":" in name:
+        raise values.NotAllowedError("is not the name or number of a filter")
+    return name
+
+
+_OF_FRAMES = {name: f"{name} frames" for name in FRAME_TYPES}
+
+OPTION_DESCRIPTIONS = {
+    "script_mode": "Types of frames to take: BIAS, BIAS_DARK, BIAS_DARK_FLAT or DARK.",
+    **{
+        f"n_{name}": f"Number of {name} frames to take and use; null: as many as the list of exposure times has."
+        for name in FRAME_TYPES
+    },
+    "exp_times_dark": "Exposure times of the darks, one for all or a list (seconds); above 0.",
+    "exp_times_flat": "Exposure times of the flats, one for all or a list (seconds); at least the camera's minimum.",
+    **{f"n_discard_{name}": f"Number of {name} frames that are taken first and not used." for name in FRAME_TYPES},
+    "detectors": "Ids of the detectors, as (0,1,2), (0..8) or [0, 1, 2]; [] means all.",
+    "generate_calibrations": "Whether to make calibrations (true or false); false: verify the input collections only.",
+    "do_verify": "Whether to verify each product (true or false).",
+    "certify_unverified": "Whether to certify products that no verification has seen (true or false).",
+    "do_defects": "Whether to make defects (true or false); needs BIAS_DARK_FLAT.",
+    "do_ptc": "Whether to make photon transfer curves (true or false); needs BIAS_DARK_FLAT and flats in pairs.",
+    "do_gain_from_flat_pairs": "Whether to estimate gains (true or false); needs BIAS_DARK_FLAT and flats in pairs.",
+    **{
+        f"config_options_{name}": f"More options of the {name} pipetask (text of a command line)."
+        for name in PRODUCT_TYPES
+    },
+    **{
+        f"input_collections_{name}": f"Input collections for making {name}, separated by commas."
+        for name in PRODUCT_TYPES
+    },
+    **{
+        f"input_collections_verify_{name}": f"Input collections for verifying {name}, separated by commas."
+        for name in PRODUCT_TYPES
+    },
+    "calib_collection": "CALIBRATION collection to certify into.",
+    "repo": "Butler repository; only the configured one is possible.",
+    "n_processes": "Number of processes of each pipetask.",
+    "certify_calib_begin_date": "Begin of the validity (ISO 8601 TAI); without it noon of the day_obs.",
+    "certify_calib_end_date": "End of the validity (ISO 8601 TAI); without it the noon after that of the day_obs.",
+    "max_counter_archiver_check": "How often to look in Butler for a file that no event announced (number).",
+    "oods_timeout": "Time without a newly ingested file before looking in Butler (seconds).",
+    "max_retakes": "Number of frames of each type that may be taken again because they were lost.",
+    "on_failure": "What a failed stage means for the others: continue, or stop (no further exposure).",
+    **{
+        f"number_verification_tests_threshold_{name}": f"Amplifiers of a detector that may fail a {name} test (number)."
+        for name in FRAME_TYPES
+    },
+    "filter": "Name or number of the filter that is set before the flats; null: none is set.",
+    "wait_between_exposures": "Pause between two exposures (seconds).",
+    "reason": "Image header REASON (text without , and :).",
+    "program": "Image header PROGRAM (text without , and :).",
+    "test_case": "Test case, for the image headers (text without , and :).",
+    "note": "The observer's note (text).",
+    IGNORED: "Ignored; there is no such limit any more (seconds).",
+}
+"""What each option means, by name."""

@@ -1,0 +1,307 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What an option's value means: one function a kind of value.
+
+Each takes a value as it was written (text, True, False, a list) or as a configuration file's YAML reader has made it
+(numbers and dates too), and returns what is meant. A value that is not allowed raises `NotAllowedError`; its text
+continues the sentence that begins with the option and the value: "is not a whole number from 1 to 1000".
+"""
+
+from __future__ import annotations
+
+import datetime
+import difflib
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .shown import shown
+
+__all__ = [
+    "NotAllowedError",
+    "boolean",
+    "collection",
+    "collections",
+    "command_line_text",
+    "date",
+    "detectors",
+    "exposure_times",
+    "header_text",
+    "number",
+    "one_of",
+    "plain_text",
+    "whole",
+]
+
+NUMBER = re.compile(r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+"""Decimal numbers; not YAML 1.1's octal, sexagesimal or underscored ones, which nobody means."""
+
+DATE = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[T ]([0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?))?")
+
+COLLECTION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./@+-]*")
+MAX_COLLECTION_NAME = 64
+"""Longest name that Butler's registry has room for (characters): its COLLECTION_NAME_MAX_LENGTH."""
+
+MAX_TEXT = 1000
+"""Longest text that goes into headers and command lines (characters)."""
+
+MAX_LIST = 2000
+"""Longest list (entries), more than any option needs; longer ones are not looked into."""
+
+FIRST_YEAR, LAST_YEAR = 1970, 2099
+"""Butler cuts validity ranges silently at the beginning of 1970 and of 2100."""
+
+
+class NotAllowedError(ValueError):
+    """A value is not allowed; the message continues the sentence that begins with the value."""
+
+
+def _text(value: Any) -> str:
+    """Return a single value as text."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    raise NotAllowedError("is not a text")
+
+
+def boolean(value: Any) -> bool:
+    """Read true or false, by the words that YAML 1.1 has for it, in quotes or not."""
+    if isinstance(value, bool):
+        return value
+    word = value.lower() if isinstance(value, str) else ""
+    if word in ("true", "yes", "on"):
+        return True
+    if word in ("false", "no", "off"):
+        return False
+    raise NotAllowedError("is neither true nor false")
+
+
+def _finite(value: Any) -> float | None:
+    """Return a finite number, or None if it is not one."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        value = value.strip(" ")
+        if not NUMBER.fullmatch(value):
+            return None
+    elif not isinstance(value, int | float):
+        return None
+    try:
+        result = float(value)
+    except OverflowError:
+        return None
+    return result if math.isfinite(result) else None
+
+
+def number(low: float, high: float, unit: str, *, above: bool = False) -> Callable[[Any], float]:
+    """Return a reader of numbers.
+
+    Parameters
+    ----------
+    low, high
+        The range; both ends belong to it.
+    unit
+        What is counted, for the sentence.
+    above
+        Whether the low end does not belong to the range.
+    """
+    allowed = f"a number of {unit} {'above' if above else 'from'} {low:g} {'up ' if above else ''}to {high:g}"
+
+    def read(value: Any) -> float:
+        result = _finite(value)
+        if result is None or not low <= result <= high or (above and result == low):
+            raise NotAllowedError(f"is not {allowed}")
+        return result
+
+    return read
+
+
+def whole(low: int, high: int) -> Callable[[Any], int]:
+    """Return a reader of whole numbers from ``low`` to ``high``; ``6.0`` and ``1e2`` are whole numbers too."""
+
+    def read(value: Any) -> int:
+        result = _finite(value)
+        if result is None or not result.is_integer() or not low <= result <= high:
+            raise NotAllowedError(f"is not a whole number from {low} to {high}")
+        return int(result)
+
+    return read
+
+
+def one_of(words: Sequence[str]) -> Callable[[Any], str]:
+    """Return a reader of one of some words."""
+
+    def read(value: Any) -> str:
+        if value in words:
+            return str(value)
+        likely = difflib.get_close_matches(str(value)[:MAX_TEXT].upper(), [word.upper() for word in words], 1, 0.75)
+        meant = f"; did you mean {next(word for word in words if word.upper() == likely[0])}?" if likely else ""
+        raise NotAllowedError(f"is not one of {', '.join(words)}{meant}")
+
+    return read
+
+
+def _items(value: Any) -> list[Any]:
+    """Return the entries of a list, in any of its spellings: ``[1, 2]``, ``(1,2)`` or ``1,2``."""
+    if isinstance(value, list | tuple):
+        items = list(value)
+    else:
+        text = _text(value).strip(" ")
+        if text[:1] + text[-1:] in ("()", "[]"):
+            text = text[1:-1]
+        items = [item.strip(" ") for item in text.split(",")]
+        if not items[-1]:  # the empty list, and Python's "(0,)"
+            items.pop()
+    if len(items) > MAX_LIST:
+        raise NotAllowedError(f"has {len(items)} entries; at most {MAX_LIST} are read")
+    return items
+
+
+def exposure_times(low: float, high: float, *, above: bool) -> Callable[[Any], float | tuple[float, ...]]:
+    """Return a reader of one exposure time or a list of them (seconds); the arguments are those of `number`."""
+    read_one = number(low, high, "seconds", above=above)
+
+    def read(value: Any) -> float | tuple[float, ...]:
+        if _finite(value) is not None:
+            return read_one(value)
+        try:
+            items = _items(value)
+        except NotAllowedError:
+            items = []
+        if not items:
+            raise NotAllowedError("is neither a number of seconds nor a list of them")
+        for item in items:
+            try:
+                read_one(item)
+            except NotAllowedError as error:
+                raise NotAllowedError(f"has {shown(item)}, which {error}") from None
+        return tuple(read_one(item) for item in items)
+
+    return read
+
+
+def detectors(instrument: str, count: int) -> Callable[[Any], tuple[int, ...]]:
+    """Return a reader of detector ids; none at all means all of them.
+
+    Parameters
+    ----------
+    instrument
+        The instrument's name, for the sentence.
+    count
+        How many detectors it has; their ids count from 0.
+    """
+    allowed = f"{instrument} has the detectors 0 to {count - 1}"
+    spellings = "write (0,1,2), (0..2), [0, 1, 2] or [] for all"
+
+    def read_id(value: Any) -> int:
+        result = _finite(value)
+        if result is None or not result.is_integer():
+            raise NotAllowedError(f"has {shown(value)}, which is not the id of a detector; {spellings}")
+        if not 0 <= result < count:
+            raise NotAllowedError(f"has {shown(value)}, but {allowed}")
+        return int(result)
+
+    def read(value: Any) -> tuple[int, ...]:
+        try:
+            items = _items(value)
+        except NotAllowedError as error:
+            raise NotAllowedError(f"{error}; {spellings}") from None
+        ids: set[int] = set()
+        for item in items:
+            first, dots, last = item.partition("..") if isinstance(item, str) else (item, "", "")
+            if dots and read_id(first) > read_id(last):
+                raise NotAllowedError(f"has {shown(item)}, which ends before it begins")
+            ids.update(range(read_id(first), read_id(last if dots else first) + 1))
+        return tuple(sorted(ids)) or tuple(range(count))
+
+    return read
+
+
+def plain_text(value: Any) -> str:
+    """Read a text on one line."""
+    text = _text(value)
+    if len(text) > MAX_TEXT:
+        raise NotAllowedError(f"has {len(text)} characters; at most {MAX_TEXT} are allowed")
+    for character in text:
+        if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
+            raise NotAllowedError(f"has the character {shown(character)}, but control characters are not allowed")
+    return text
+
+
+def header_text(value: Any) -> str:
+    """Read a text for image headers: the camera's keyValueMap has no escape for ``,`` and ``:``."""
+    text = plain_text(value)
+    for character in ",:":
+        if character in text:
+            raise NotAllowedError(f"has a '{character}', which the camera can't take in image headers")
+    return text
+
+
+def command_line_text(value: Any) -> str:
+    """Read a text that ends in the OCPS's fields, and so in a YAML template and a command line without any escaping."""
+    text = plain_text(value)
+    for character in '"\\;`$':
+        if character in text:
+            raise NotAllowedError(f"has the character {character}, which is not allowed in what goes to the OCPS")
+    if text.count("'") % 2:
+        raise NotAllowedError("has an odd number of ', so that a quotation does not end")
+    return text
+
+
+def collection(value: Any) -> str:
+    """Read the name of a Butler collection."""
+    name = command_line_text(value).strip(" ")
+    if not name:
+        raise NotAllowedError("is not the name of a collection")
+    if len(name) > MAX_COLLECTION_NAME:
+        raise NotAllowedError(f"is too long for a collection: {len(name)} characters, at most {MAX_COLLECTION_NAME}")
+    if not COLLECTION.fullmatch(name):
+        raise NotAllowedError("is not the name of a collection: only letters, digits and _ . / @ + - are allowed")
+    return name
+
+
+def collections(value: Any) -> tuple[str, ...]:
+    """Read names of collections separated by commas; none is allowed."""
+    items = _items(value)
+    try:
+        return tuple(dict.fromkeys(collection(item) for item in items))
+    except NotAllowedError as error:
+        if len(items) == 1:
+            raise
+        bad = next(item for item in items if not _is_collection(item))
+        raise NotAllowedError(f"has {shown(bad)}, which {error}") from None
+
+
+def _is_collection(value: Any) -> bool:
+    try:
+        return bool(collection(value))
+    except NotAllowedError:
+        return False
+
+
+def date(value: Any) -> str:
+    """Read a date, or a date and time (TAI); return ISO 8601 to the second or, if need be, microsecond."""
+    allowed = "is not an ISO 8601 date or time (TAI, without a time zone) such as 2026-11-22 or 2026-11-22T12:00:00"
+    if isinstance(value, datetime.datetime):
+        if value.tzinfo is not None:
+            raise NotAllowedError(allowed)
+        moment = value
+    elif isinstance(value, datetime.date):
+        moment = datetime.datetime.combine(value, datetime.time())
+    else:
+        if not isinstance(value, str) or not DATE.fullmatch(value):
+            raise NotAllowedError(allowed)
+        try:
+            moment = datetime.datetime.fromisoformat(value)
+        except ValueError:
+            raise NotAllowedError(allowed) from None
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        raise NotAllowedError(f"is outside the years {FIRST_YEAR} to {LAST_YEAR}, which Butler's validity ranges have")
+    return moment.isoformat()
