@@ -24,7 +24,7 @@ from .log import RunLog
 from .scheduler import Scheduler
 from .states import OPEN_RUN_STATES, RUN_MOVES, check_move
 
-__all__ = ["Run", "close_interrupted", "interrupted_by_restart"]
+__all__ = ["Run", "close_interrupted", "interrupted_by_restart", "move_run"]
 
 # After an abort nothing may move any more after this time (seconds), but for the exposure in progress.
 ABORT_LIMIT_S = 9.0
@@ -180,13 +180,12 @@ async def close_interrupted(log: RunLog, jobs: Jobs, requested_by: str) -> None:
     Parameters
     ----------
     log
-        Its record.
+        Its record; the run is ABORTING.
     jobs
         The way to its jobs.
     requested_by
         Who wants it.
     """
-    await move_run(log, RunState.ABORTING, f"Aborted by {requested_by}")
     left = [job for job in log.of(JobState) if not job.timestamp_ended]
     results = await asyncio.gather(
         *(asyncio.wait_for(jobs.abort(job.job_id), ABORT_LIMIT_S) for job in left), return_exceptions=True

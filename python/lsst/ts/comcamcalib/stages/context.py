@@ -21,6 +21,7 @@ from ..services.camera import Camera
 from ..services.components import Components
 from ..services.jobs import Jobs
 from ..services.oods import Oods
+from ..services.uws import Uws
 from .ledger import IngestLedger
 from .news import News
 
@@ -35,6 +36,7 @@ class Services:
     components: Components
     oods: Oods
     jobs: Jobs
+    uws: Uws
     repository: Repository
 
 

@@ -1,0 +1,242 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The CSC: commands in, events and telemetry out. What they mean is decided below."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import types
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from lsst.ts import salobj, utils
+
+from . import __version__
+from .config import CscConfig
+from .config_schema import CONFIG_SCHEMA
+from .connection import Connection
+from .enums import ErrorCode
+from .errors import BadInputError
+from .plan.record import Alarms
+from .publisher import Publisher
+from .run.journal import Journal, JournalError
+from .run.progress import Progress
+from .run.runner import Runner, StartRequest
+
+__all__ = ["ComCamCalibCsc", "run_comcamcalib"]
+
+# Progress is told this often (seconds) while a run is in progress, and at other times.
+PROGRESS_INTERVAL_S = 1.0
+IDLE_PROGRESS_INTERVAL_S = 10.0
+
+
+class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
+    """Makes, verifies and certifies LSSTComCam's calibrations.
+
+    Parameters
+    ----------
+    config_dir
+        Directory of configuration files; None for the standard one.
+    initial_state
+        State to start in.
+    override
+        Configuration override file, if the initial state is DISABLED or ENABLED.
+    simulation_mode
+        Only 0: the simulated observatory is outside of the CSC.
+    """
+
+    valid_simulation_modes = (0,)
+    version = __version__
+    enable_cmdline_state = True
+
+    def __init__(
+        self,
+        config_dir: str | Path | None = None,
+        initial_state: salobj.State = salobj.State.STANDBY,
+        override: str = "",
+        simulation_mode: int = 0,
+    ) -> None:
+        self.config: CscConfig | None = None
+        self._journal: Journal | None = None
+        self._runner: Runner | None = None
+        self._connection: Connection | None = None
+        # Publishes the telemetry until the CSC closes.
+        self._progress_task: asyncio.Task[None] = utils.make_done_future()
+        super().__init__(
+            name="ComCamCalib",
+            index=None,
+            config_schema=CONFIG_SCHEMA,
+            config_dir=config_dir,
+            initial_state=initial_state,
+            override=override,
+            simulation_mode=simulation_mode,
+        )
+        self._publisher = Publisher(self)
+
+    @staticmethod
+    def get_config_pkg() -> str:
+        """Return the name of the configuration package."""
+        return "ts_config_ocs"
+
+    async def configure(self, config: types.SimpleNamespace) -> None:
+        """Take over a configuration; called by the command start."""
+        try:
+            self.config = CscConfig.from_namespace(config)
+        except BadInputError as error:
+            raise salobj.ExpectedError(f"The configuration can't be used: {error}") from error
+
+    async def start(self) -> None:
+        """Start, and take back the alarms of an earlier process."""
+        await super().start()
+        if self._runner is None:
+            await self._publisher.publish(Alarms())
+        self._progress_task = asyncio.create_task(self._progress_loop(), name="progress telemetry")
+
+    async def handle_summary_state(self) -> None:
+        """Open the journal when configured; connect to the observatory while ENABLED."""
+        await super().handle_summary_state()
+        if self.summary_state is not salobj.State.ENABLED:
+            await self._disconnect(f"The CSC went to {self.summary_state.name}")
+        if not self.disabled_or_enabled:
+            await self._close_journal()
+        elif self._runner is None:
+            await self._open_journal()
+        if self.summary_state is salobj.State.ENABLED and self._connection is None:
+            await self._connect()
+
+    async def close_tasks(self) -> None:
+        """End everything that this CSC has begun."""
+        await super().close_tasks()
+        self._progress_task.cancel()
+        await asyncio.gather(self._progress_task, return_exceptions=True)
+        await self._disconnect("The CSC was closed")
+        await self._close_journal()
+
+    async def do_startCalibrationRun(self, data: salobj.BaseMsgType) -> salobj.type_hints.AckCmdDataType:
+        """Check everything, then start a calibration run."""
+        async with self._refusing("startCalibrationRun", data):
+            self.assert_enabled()
+            request = StartRequest(data.config, data.reason, data.program, data.note, data.private_identity)
+            run_id = await self._running().start_run(request)
+        return self._done(data, {"runId": run_id})
+
+    async def do_abort(self, data: salobj.BaseMsgType) -> None:
+        """Stop the open run."""
+        async with self._refusing("abort", data):
+            self.assert_enabled()
+            await self._running().abort(data.private_identity)
+
+    async def do_status(self, data: salobj.BaseMsgType) -> salobj.type_hints.AckCmdDataType:
+        """Publish everything that is known of a run again."""
+        async with self._refusing("status", data):
+            if not self.disabled_or_enabled:
+                raise BadInputError([f"status is possible in DISABLED and ENABLED, not in {self.summary_state.name}."])
+            runner = self._running()
+            snapshot = await runner.publish_status(data.runId)
+            await self._publisher.progress(runner.progress())
+        return self._done(data, snapshot)
+
+    async def do_resumeCalibrationRun(self, data: salobj.BaseMsgType) -> None:
+        """Refuse: this release can't do it yet."""
+        await self._not_yet("resumeCalibrationRun", data)
+
+    async def do_acceptVerification(self, data: salobj.BaseMsgType) -> None:
+        """Refuse: this release can't do it yet."""
+        await self._not_yet("acceptVerification", data)
+
+    async def do_decertify(self, data: salobj.BaseMsgType) -> None:
+        """Refuse: this release can't do it yet."""
+        await self._not_yet("decertify", data)
+
+    async def _not_yet(self, command: str, data: salobj.BaseMsgType) -> None:
+        async with self._refusing(command, data):
+            self.assert_enabled()
+            raise BadInputError([f"{command} is not available yet in this release ({__version__})."])
+
+    @contextlib.asynccontextmanager
+    async def _refusing(self, command: str, data: salobj.BaseMsgType) -> AsyncIterator[None]:
+        """Turn a refusal into the acknowledgement, the event and the log message that tell of it."""
+        try:
+            yield
+        except JournalError as error:
+            await self._publisher.rejected(command, data.private_identity, str(error))
+            await self.fault(ErrorCode.JOURNAL_UNUSABLE, str(error))
+            raise salobj.ExpectedError(str(error)) from error
+        except (BadInputError, salobj.ExpectedError) as error:
+            self.log.warning("%s by %s was refused: %s", command, data.private_identity, error)
+            await self._publisher.rejected(command, data.private_identity, str(error))
+            raise salobj.ExpectedError(str(error)) from error
+
+    def _running(self) -> Runner:
+        if self._runner is None:
+            raise BadInputError(["The journal of runs is not open; send the CSC to STANDBY and start it again."])
+        return self._runner
+
+    def _done(self, data: salobj.BaseMsgType, result: dict[str, Any]) -> salobj.type_hints.AckCmdDataType:
+        return self.salinfo.make_ackcmd(
+            private_seqNum=data.private_seqNum, ack=salobj.SalRetCode.CMD_COMPLETE, result=json.dumps(result)
+        )
+
+    async def _open_journal(self) -> None:
+        assert self.config is not None, "Bug: the CSC is DISABLED without a configuration"
+        journal = Journal(Path(self.config.journal_path).expanduser())
+        runner = Runner(self.config, journal, self._publisher.publish)
+        try:
+            await journal.open()
+            await runner.start()
+        except JournalError as error:
+            await journal.close()
+            await self.fault(ErrorCode.JOURNAL_UNUSABLE, str(error))
+            return
+        self._journal, self._runner = journal, runner
+
+    async def _close_journal(self) -> None:
+        journal, self._journal, self._runner = self._journal, None, None
+        if journal is not None:
+            await journal.close()
+
+    async def _connect(self) -> None:
+        runner = self._runner
+        if self.config is None or runner is None:
+            return
+        self._connection = Connection(self.domain, self.config, runner.backend)
+        await self._connection.start()
+        runner.connect(self._connection.services)
+
+    async def _disconnect(self, reason: str) -> None:
+        connection, self._connection = self._connection, None
+        if self._runner is not None:
+            await self._runner.disconnect(reason)
+        if connection is not None:
+            await connection.close()
+
+    async def _progress_loop(self) -> None:
+        """Publish the telemetry at its two rates, until cancelled."""
+        since_last = IDLE_PROGRESS_INTERVAL_S
+        try:
+            while True:
+                runner = self._runner
+                if since_last >= IDLE_PROGRESS_INTERVAL_S or (runner is not None and runner.active):
+                    await self._publisher.progress(runner.progress() if runner is not None else Progress())
+                    since_last = 0.0
+                if runner is not None:
+                    await runner.update_alarms()
+                await asyncio.sleep(PROGRESS_INTERVAL_S)
+                since_last += PROGRESS_INTERVAL_S
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            self.log.exception("Bug: the telemetry ended")
+            await self.fault(ErrorCode.PUBLISHING_FAILED, f"The progress telemetry could not be published: {error}")
+
+
+def run_comcamcalib() -> None:
+    """Run the CSC from the command line."""
+    asyncio.run(ComCamCalibCsc.amain(index=None))

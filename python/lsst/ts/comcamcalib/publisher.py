@@ -1,0 +1,92 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The only writer of the component's own SAL topics."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from typing import TYPE_CHECKING
+
+from .plan.record import (
+    Alarms,
+    Certification,
+    DetectorVerification,
+    Entry,
+    GainEstimate,
+    ImageIngested,
+    ImageTaken,
+    JobState,
+    RunConfiguration,
+    RunStatus,
+    StageStatus,
+    VerificationResult,
+)
+from .run.progress import Progress
+
+if TYPE_CHECKING:
+    from lsst.ts import salobj
+
+__all__ = ["EVENTS", "Publisher", "to_fields"]
+
+EVENTS: dict[type[Entry], str] = {
+    RunStatus: "runState",
+    RunConfiguration: "runConfiguration",
+    StageStatus: "stageState",
+    ImageTaken: "imageTaken",
+    ImageIngested: "imageIngested",
+    JobState: "jobState",
+    VerificationResult: "verificationResult",
+    DetectorVerification: "detectorVerification",
+    GainEstimate: "gainEstimate",
+    Certification: "certification",
+    Alarms: "alarms",
+}
+"""Event of each kind of entry."""
+
+
+def to_fields(entry: Entry | Progress) -> dict[str, object]:
+    """Turn an entry into the fields of its topic: names in lowerCamelCase, enumerations as numbers, tuples as lists."""
+    fields = {}
+    for field in dataclasses.fields(entry):
+        value = getattr(entry, field.name)
+        head, *tail = field.name.split("_")
+        name = head + "".join(word.capitalize() for word in tail)
+        if isinstance(value, enum.Enum):
+            value = int(value)
+        elif isinstance(value, tuple):
+            value = list(value)
+        fields[name] = value
+    return fields
+
+
+class Publisher:
+    """Writes what happened to the CSC's topics.
+
+    Parameters
+    ----------
+    csc
+        The CSC whose topics they are.
+    """
+
+    def __init__(self, csc: salobj.BaseCsc) -> None:
+        self._csc = csc
+
+    async def publish(self, entry: Entry) -> None:
+        """Publish an entry, also if it is what was published last: somebody may have asked for it."""
+        event = getattr(self._csc, f"evt_{EVENTS[type(entry)]}")
+        await event.set_write(**to_fields(entry), force_output=True)
+
+    async def progress(self, progress: Progress) -> None:
+        """Publish the telemetry."""
+        await self._csc.tel_progress.set_write(**to_fields(progress))
+
+    async def rejected(self, command_name: str, requested_by: str, reason: str) -> None:
+        """Publish that a command was refused, for LOVE does not show the acknowledgement's text."""
+        await self._csc.evt_commandRejected.set_write(
+            commandName=command_name, requestedBy=requested_by, reason=reason, force_output=True
+        )

@@ -1,0 +1,80 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Look before leaping: is everything there that a run needs?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+
+from ..errors import ServiceError
+from ..plan.plan import RunPlan
+from ..stages.context import Services
+
+__all__ = ["preflight"]
+
+
+async def preflight(plan: RunPlan, services: Services) -> list[str]:
+    """Check everything outside that a run needs, side by side and within a limit.
+
+    Parameters
+    ----------
+    plan
+        The run's plan.
+    services
+        The ways to the outside.
+
+    Returns
+    -------
+    problems
+        A sentence for each thing that is not as it has to be, or that did not answer in time; empty: the run may start.
+    """
+    limit_s = plan.config.limits.preflight
+    checks: Mapping[str, Awaitable[list[str]]] = {
+        "the UWS": _check_uws(services),
+        "the Butler repository": _check_collections(plan, services),
+    }
+    tasks = {name: asyncio.ensure_future(check) for name, check in checks.items()}
+    await asyncio.wait(tasks.values(), timeout=limit_s)
+    problems = services.components.problems()
+    for name, task in tasks.items():
+        if not task.done():
+            task.cancel()
+            problems.append(
+                f"{name[0].upper()}{name[1:]} did not answer within {limit_s:g} s; try again, and if it stays like this "
+                "find out what it is doing"
+            )
+        else:
+            problems += task.result()
+    await asyncio.gather(*tasks.values(), return_exceptions=True)
+    return problems
+
+
+async def _check_uws(services: Services) -> list[str]:
+    try:
+        await services.uws.ping()
+    except ServiceError as error:
+        return [f"The UWS, which runs the jobs, can't be used: {error}"]
+    return []
+
+
+async def _check_collections(plan: RunPlan, services: Services) -> list[str]:
+    """Make sure that every input collection exists; the collection to certify in is made when it does not."""
+    options = plan.options
+    wanted: dict[str, list[str]] = {plan.config.raw_collection: ["raw_collection of the CSC's configuration"]}
+    for stage in plan.stages:
+        for collection in dict.fromkeys(name for job in stage.jobs for name in job.collections):
+            if collection != options.calib_collection:
+                wanted.setdefault(collection, []).append(stage.name)
+    try:
+        missing = await services.repository.missing_collections(list(wanted))
+    except ServiceError as error:
+        return [f"The repository {plan.config.repo} can't be used: {error}"]
+    return [
+        f"There is no collection {name} in {plan.config.repo}, an input of {', '.join(wanted[name])}; name one that exists"
+        for name in missing
+    ]
