@@ -21,31 +21,46 @@ from .world import Image
 
 # The Butler takes seconds to import; that is for the worker thread to do, not for who imports this module.
 if TYPE_CHECKING:
+    from lsst.daf.butler import Butler
+
     from .exposures import ExposureRecord
 
 __all__ = ["Archive"]
 
 
 class Archive:
-    """Writes raw files and ingests them.
+    """Writes raw files and ingests them, between `open` and `close`.
 
     Parameters
     ----------
     repo
-        Root directory of an existing repository.
+        Root directory of the repository.
     raw_directory
         Where the raw files go, in one folder a day.
     """
 
     def __init__(self, repo: Path, raw_directory: Path) -> None:
+        self._repo = repo
+        self._raw_directory = raw_directory
+        self._opened: Butler | None = None
+
+    def open(self) -> None:
+        """Open the repository, which must exist."""
         from lsst.daf.butler import Butler
 
-        self._butler = Butler.from_config(str(repo), writeable=True)
-        self._raw_directory = raw_directory
+        self._opened = Butler.from_config(str(self._repo), writeable=True)
 
     def close(self) -> None:
-        """Close the repository."""
-        self._butler.close()
+        """Close the repository; harmless if it is not open."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+    @property
+    def _butler(self) -> Butler:
+        if self._opened is None:
+            raise RuntimeError(f"The repository {self._repo} is not open.")
+        return self._opened
 
     def last_seq_num(self, day_obs: int) -> int:
         """Return the highest number of an image of an observing day that the repository knows, or 0."""

@@ -14,6 +14,7 @@ observatory runs faster than the clock.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 from collections.abc import AsyncIterator
@@ -71,6 +72,11 @@ class CameraCsc(salobj.BaseCsc):  # type: ignore[misc]
         What it shares with the other simulators.
     initial_state
         Summary state to start in. OFFLINE is that of a camera that waits for enterControl.
+
+    Attributes
+    ----------
+    idle : asyncio.Event
+        Set while no command runs.
     """
 
     version = __version__
@@ -79,7 +85,8 @@ class CameraCsc(salobj.BaseCsc):  # type: ignore[misc]
     def __init__(self, world: World, initial_state: salobj.State = salobj.State.STANDBY) -> None:
         self._world = world
         self._offline = initial_state == salobj.State.OFFLINE
-        self._busy = False
+        self.idle = asyncio.Event()
+        self.idle.set()
         self._filter = INSTALLED_FILTERS[1]
         super().__init__("CCCamera", initial_state=salobj.State.STANDBY if self._offline else initial_state)
         # A second takeImages is refused by a busy camera; it does not wait in a queue.
@@ -133,6 +140,11 @@ class CameraCsc(salobj.BaseCsc):  # type: ignore[misc]
         await self._tell_start_readout(image)
         await self._tell_end_readout(image)
         await self._tell_telemetry(image)
+
+    @property
+    def offline(self) -> bool:
+        """Whether the camera waits for enterControl."""
+        return self._offline
 
     async def begin_disable(self, data: Any) -> None:
         """Refuse to be disabled in the middle of a command."""
@@ -307,19 +319,19 @@ class CameraCsc(salobj.BaseCsc):  # type: ignore[misc]
     # Small things
 
     def _assert_idle(self) -> None:
-        if self._busy:
+        if not self.idle.is_set():
             raise salobj.ExpectedError("The camera is busy with another command.")
 
     @contextlib.asynccontextmanager
     async def _command(self, data: Any, command: Any, estimate_s: float) -> AsyncIterator[None]:
         """Be busy with a command that takes an estimated time (seconds of the instrument)."""
-        self._busy = True
+        self.idle.clear()
         try:
             await command.ack_in_progress(data, timeout=max(estimate_s / self._world.speed, MIN_ESTIMATE_S))
             await self._set_substate("ccsCommandState", CommandState.BUSY)
             yield
         finally:
-            self._busy = False
+            self.idle.set()
             if self.isopen:
                 await self._set_substate("ccsCommandState", CommandState.IDLE)
 

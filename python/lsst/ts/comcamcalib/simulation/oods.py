@@ -75,10 +75,15 @@ class OodsCsc(salobj.BaseCsc):  # type: ignore[misc]
 
     async def close_tasks(self) -> None:
         """Stop ingesting."""
+        await self.drop_images()
+        await super().close_tasks()
+
+    async def drop_images(self) -> None:
+        """Forget all images that are not wholly ingested."""
+        self._waiting.clear()
         for task in self._ingests:
             task.cancel()
         await asyncio.gather(*self._ingests, return_exceptions=True)
-        await super().close_tasks()
 
     def _accept(self, image: Image) -> None:
         if self.summary_state == salobj.State.ENABLED:
