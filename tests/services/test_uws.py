@@ -20,14 +20,12 @@ from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 from lsst.ts import utils
+from lsst.ts.comcamcalib.config import Limits
 from lsst.ts.comcamcalib.errors import ServiceError, UnknownJobError, UnreachableError
-from lsst.ts.comcamcalib.services.uws import Phase, UwsClient, UwsLimits, parse_job
-from lsst.ts.comcamcalib.services.uws_job import NonsenseError, parse_jobs
+from lsst.ts.comcamcalib.services.uws import ATTEMPTS, LOG_TAIL_BYTES, LOG_TRIES, Phase, UwsClient
+from lsst.ts.comcamcalib.services.uws_job import NonsenseError, parse_job, parse_jobs
 
 JOB = "0123456789abcdef0123456789abcdef"
-LIMITS = UwsLimits(
-    connect_s=1, request_s=5, log_s=5, ping_s=5, attempts=4, backoff_s=0.001, backoff_max_s=0.002, log_tail_bytes=100
-)
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -109,8 +107,8 @@ async def server() -> AsyncIterator[tuple[ScriptedServer, str]]:
 
 
 @pytest.fixture
-async def client(server: tuple[ScriptedServer, str]) -> AsyncIterator[UwsClient]:
-    async with UwsClient(server[1], LIMITS) as client:
+async def client(server: tuple[ScriptedServer, str], limits: Limits) -> AsyncIterator[UwsClient]:
+    async with UwsClient(server[1], limits, backoff_s=0.001) as client:
         yield client
 
 
@@ -193,7 +191,7 @@ async def test_trouble_that_stays_is_told_after_the_last_try(
     scripted.prepare(f"job/{JOB}", trouble)
     with pytest.raises(UnreachableError, match=f"UWS .*GET http.*{JOB}"):
         await client.job(JOB)
-    assert len(scripted.asked) == LIMITS.attempts
+    assert len(scripted.asked) == ATTEMPTS
 
 
 async def test_a_refusal_that_would_be_the_same_again_is_told_at_once(
@@ -212,7 +210,7 @@ async def test_another_jobs_answer_is_not_taken(scripted: ScriptedServer, client
         await client.job(JOB)
 
 
-async def test_a_server_that_does_not_answer_is_given_up(server: tuple[ScriptedServer, str]) -> None:
+async def test_a_server_that_does_not_answer_is_given_up(server: tuple[ScriptedServer, str], limits: Limits) -> None:
     asked = asyncio.Event()
     released = asyncio.Event()
 
@@ -222,16 +220,16 @@ async def test_a_server_that_does_not_answer_is_given_up(server: tuple[ScriptedS
         return web.Response()
 
     server[0].prepare(f"job/{JOB}", waits)
-    limits = UwsLimits(request_s=0.05, attempts=2, backoff_s=0.001)
-    async with UwsClient(server[1], limits) as client:
+    limits = limits.model_copy(update={"uws_request": 0.05})
+    async with UwsClient(server[1], limits, backoff_s=0.001) as client:
         with pytest.raises(UnreachableError, match=r"within 0\.05 s"):
             await client.job(JOB)
     released.set()
-    assert asked.is_set() and len(server[0].asked) == 2
+    assert asked.is_set() and len(server[0].asked) == ATTEMPTS
 
 
-async def test_nobody_listening_is_unreachable(server: tuple[ScriptedServer, str], unused_tcp_port: int) -> None:
-    async with UwsClient(f"http://127.0.0.1:{unused_tcp_port}/api/v1", LIMITS) as client:
+async def test_nobody_listening_is_unreachable(limits: Limits, unused_tcp_port: int) -> None:
+    async with UwsClient(f"http://127.0.0.1:{unused_tcp_port}/api/v1", limits, backoff_s=0.001) as client:
         with pytest.raises(UnreachableError, match="could not be asked"):
             await client.job(JOB)
         with pytest.raises(UnreachableError):
@@ -247,8 +245,8 @@ async def test_ping_asks_once(scripted: ScriptedServer, client: UwsClient) -> No
     assert scripted.asked == ["job", "job"]
 
 
-async def test_a_closed_client_says_so(server: tuple[ScriptedServer, str]) -> None:
-    client = UwsClient(server[1], LIMITS)
+async def test_a_closed_client_says_so(server: tuple[ScriptedServer, str], limits: Limits) -> None:
+    client = UwsClient(server[1], limits, backoff_s=0.001)
     with pytest.raises(ServiceError, match="closed"):
         await client.job(JOB)
 
@@ -276,11 +274,11 @@ async def test_the_end_of_a_log_is_read_wherever_it_is_among_the_results(
     scripted: ScriptedServer, client: UwsClient
 ) -> None:
     scripted.prepare(f"job/{JOB}", says(job_object("error", files=("/out/bias_1.fits", "/out/ocps.log"))))
-    scripted.prepare(f"job/result/{JOB}/1", says_text("".join(f"line {i} of the log\n" for i in range(1000))))
+    scripted.prepare(f"job/result/{JOB}/1", says_text("".join(f"line {i} of the log\n" for i in range(100_000))))
     text = await client.log_text(JOB)
-    assert text.endswith("line 999 of the log\n")
+    assert text.endswith("line 99999 of the log\n")
     assert text.startswith("line ")  # not in the middle of a line
-    assert 0 < len(text.encode()) <= LIMITS.log_tail_bytes
+    assert 0 < len(text.encode()) <= LOG_TAIL_BYTES
 
 
 async def test_a_short_log_is_whole_and_bytes_that_are_no_text_do_no_harm(
@@ -304,7 +302,7 @@ async def test_a_log_that_moved_while_it_was_read_is_read_again(scripted: Script
 
 
 async def test_a_log_that_keeps_moving_is_given_up(scripted: ScriptedServer, client: UwsClient) -> None:
-    listings = [says(job_object("error", files=("/x",) * n + ("/out/ocps.log",))) for n in range(6)]
+    listings = [says(job_object("error", files=("/x",) * n + ("/out/ocps.log",))) for n in range(LOG_TRIES + 2)]
     scripted.prepare(f"job/{JOB}", *listings)
     with pytest.raises(ServiceError, match="keep changing"):
         await client.log_text(JOB)

@@ -8,56 +8,22 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Protocol
+import asyncio
+import logging
+from collections.abc import Awaitable
+from typing import Protocol, TypeVar
 
-__all__ = ["Camera", "FrameRequest", "TakenFrame"]
+from lsst.ts import salobj
+from lsst.ts.observatory.control.maintel.comcam import ComCam, ComCamUsages
 
+from ..config import Limits
+from ..errors import ServiceError
+from .components import state_from
+from .exposure import Exposure, FrameRequest, TakenFrame, cause_of
 
-@dataclasses.dataclass(frozen=True)
-class FrameRequest:
-    """One frame to take.
+__all__ = ["Camera", "ComCamCamera", "FrameRequest", "TakenFrame"]
 
-    Parameters
-    ----------
-    image_type
-        ``BIAS``, ``DARK`` or ``FLAT``.
-    exposure_time_s
-        Exposure time (seconds); not used for a BIAS.
-    group_id
-        The header's group id, by which the frame is recognised among the camera's events.
-    reason, program, test_type
-        Image headers; the camera's keyValueMap has no escape, so neither ``,`` nor ``:`` may be in them.
-    note
-        The observer's note.
-    """
-
-    image_type: str
-    exposure_time_s: float
-    group_id: str
-    reason: str = ""
-    program: str = ""
-    test_type: str = ""
-    note: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class TakenFrame:
-    """A frame that was read out completely.
-
-    Parameters
-    ----------
-    exposure_id
-        Butler's exposure id.
-    obs_id
-        The camera's image name, such as ``CC_O_20261122_000012``.
-    timestamp_taken_s
-        When the integration began (TAI unix seconds).
-    """
-
-    exposure_id: int
-    obs_id: str
-    timestamp_taken_s: float
+T = TypeVar("T")
 
 
 class Camera(Protocol):
@@ -87,3 +53,150 @@ class Camera(Protocol):
             If the frame was not taken and read out within the limit, or the camera left ENABLED. The message names
             the image if one had been started.
         """
+
+
+class ComCamCamera:
+    """LSSTComCam through the observatory's own ``ComCam`` class.
+
+    Parameters
+    ----------
+    domain
+        Domain of the CSC.
+    limits
+        Limits of time: ``exposure_overhead``, ``readout``, ``filter_change``, ``preflight``.
+
+    Notes
+    -----
+    ``ComCam`` sends the commands. What came of them is read from the events by a Remote of our own: an exposure counts
+    when its endReadout came, while ``ComCam`` returns after startIntegration, takes any image that starts for its own,
+    ignores the controller in the image's name, and waits without end for a camera that never gets ready.
+    """
+
+    def __init__(self, domain: salobj.Domain, limits: Limits) -> None:
+        self._domain = domain
+        self._limits = limits
+        self._log = logging.getLogger(__name__)
+        self._comcam: ComCam | None = None
+        self._events: salobj.Remote | None = None
+        self._state: salobj.State | None = None
+        self._exposure: Exposure | None = None
+
+    async def start(self) -> None:
+        """Start the remotes and wait until they have read the last samples of the camera's events."""
+        self._events = salobj.Remote(
+            self._domain, "CCCamera", readonly=True, include=["startIntegration", "endReadout", "summaryState"]
+        )
+        self._events.evt_summaryState.callback = self._on_summary_state
+        self._events.evt_startIntegration.callback = self._on_start_integration
+        self._events.evt_endReadout.callback = self._on_end_readout
+        self._comcam = ComCam(self._domain, log=self._log, intended_usage=ComCamUsages.TakeImage)
+        await asyncio.gather(self._comcam.start_task, self._events.start_task)
+
+    async def close(self) -> None:
+        """Close the remotes; a frame that is being waited for ends in an error."""
+        if self._exposure is not None:
+            self._exposure.fail("The connection to the camera was closed")
+        comcam, self._comcam = self._comcam, None
+        events, self._events = self._events, None
+        if comcam is not None:
+            await comcam.close()
+        if events is not None:
+            await events.close()
+
+    async def set_filter(self, filter_name: str) -> None:
+        """Put a filter in place, if it is not there already; see `Camera.set_filter`."""
+        comcam = self._ready_comcam()
+        what = f"set filter {filter_name}"
+        current = await self._within(comcam.get_current_filter(), self._limits.preflight, what)
+        if current == filter_name:
+            return
+        # ComCam splits this text at colons only, the camera's XML says commas.
+        names = ",".join(await self._within(comcam.get_available_filters(), self._limits.preflight, what))
+        available = [name.strip() for name in names.replace(":", ",").split(",") if name.strip()]
+        if filter_name not in available:
+            raise ServiceError(f"The camera has no filter {filter_name}; it has {', '.join(available) or 'none'}.")
+        end = await self._within(comcam.setup_filter(filter_name), self._limits.filter_change, what)
+        if end is None or end.filterName != filter_name:
+            got = "no filter" if end is None else f"filter {end.filterName}"
+            raise ServiceError(f"The camera was told to set filter {filter_name} and has put {got} in place.")
+
+    async def take(self, request: FrameRequest) -> TakenFrame:
+        """Take one frame and wait until it is read out; see `Camera.take`."""
+        comcam = self._ready_comcam()
+        if self._exposure is not None:
+            raise ServiceError(f"{request.describe()} can't be taken: {self._exposure.request.describe()} still is.")
+        self._exposure = exposure = Exposure(request)
+        try:
+            return await self._take(comcam, exposure)
+        finally:
+            self._exposure = None
+            exposure.forget()
+
+    async def _take(self, comcam: ComCam, exposure: Exposure) -> TakenFrame:
+        """Have ComCam take the frame, while the events tell what becomes of it."""
+        request, limits = exposure.request, self._limits
+        command = asyncio.create_task(_take_one(comcam, request), name=f"takeImages {request.describe()}")
+        try:
+            limit_s = request.exposure_time_s + limits.exposure_overhead
+            ids = await exposure.unless_failed(command, limit_s, "takeImages")
+            await exposure.unless_failed(exposure.started, limits.readout, "startIntegration with this group id")
+            await exposure.unless_failed(exposure.read_out, limits.readout, "endReadout")
+        finally:
+            command.cancel()
+            await asyncio.gather(command, return_exceptions=True)
+        return exposure.frame(ids)
+
+    async def _within(self, call: Awaitable[T], limit_s: float, what: str) -> T:
+        """Await a call of ComCam, with a limit and a sentence."""
+        try:
+            async with asyncio.timeout(limit_s):
+                return await call
+        except Exception as error:
+            raise ServiceError(f"The camera could not {what}: {cause_of(error, limit_s)}.") from error
+
+    def _ready_comcam(self) -> ComCam:
+        """Return ComCam if frames can be taken now.
+
+        Raises
+        ------
+        ServiceError
+            If the camera is not ENABLED, or not known to be, or the remotes are closed.
+        """
+        if self._comcam is None:
+            raise ServiceError("The camera is not connected.")
+        if self._state is not salobj.State.ENABLED:
+            state = "told no summary state yet" if self._state is None else f"is in {self._state.name}"
+            raise ServiceError(f"CCCamera {state}, not ENABLED: enable it.")
+        return self._comcam
+
+    async def _on_summary_state(self, data: salobj.BaseMsgType) -> None:
+        """Remember the state; a camera that leaves ENABLED takes no more frames."""
+        self._state = state_from(data)
+        if self._state is not salobj.State.ENABLED and self._exposure is not None:
+            state = "an unknown state" if self._state is None else self._state.name
+            self._exposure.fail(f"CCCamera went to {state}")
+
+    async def _on_start_integration(self, data: salobj.BaseMsgType) -> None:
+        """Recognise the frame by its group id."""
+        if self._exposure is not None:
+            self._exposure.on_start(data)
+
+    async def _on_end_readout(self, data: salobj.BaseMsgType) -> None:
+        """See that the frame is complete."""
+        if self._exposure is not None:
+            self._exposure.on_end(data)
+
+
+async def _take_one(comcam: ComCam, request: FrameRequest) -> list[int]:
+    """Have ComCam take one frame; return the exposure ids that it tells."""
+    ids = await comcam.take_imgtype(
+        imgtype=request.image_type,
+        exptime=0.0 if request.image_type == "BIAS" else request.exposure_time_s,
+        n=1,
+        group_id=request.group_id,
+        test_type=request.test_type or None,
+        reason=request.reason or None,
+        program=request.program or None,
+        note=request.note or None,
+    )
+    return [int(exposure_id) for exposure_id in ids]

@@ -8,11 +8,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
+import functools
+import time
+from collections.abc import Sequence
 from typing import Protocol
 
-from lsst.ts import salobj
+from lsst.ts import salobj, utils
 
-__all__ = ["Components"]
+from ..config import Limits
+
+__all__ = ["ComponentWatch", "Components", "state_from"]
 
 
 class Components(Protocol):
@@ -23,3 +30,110 @@ class Components(Protocol):
 
     def state_of(self, name: str) -> salobj.State | None:
         """Return the last summary state that a component has told, None if it told none."""
+
+
+class ComponentWatch:
+    """Watches summary state and heartbeat of components.
+
+    Parameters
+    ----------
+    domain
+        Domain of the CSC.
+    names
+        Components, an indexed one as ``OCPS:2``.
+    limits
+        Limits of time: ``component_heartbeat``.
+
+    Notes
+    -----
+    The state is an event of which the last sample is kept for whoever comes later: it may stem from a process that died
+    long ago. So a component is only good if its heart beats.
+    """
+
+    def __init__(self, domain: salobj.Domain, names: Sequence[str], limits: Limits) -> None:
+        self._domain = domain
+        self._heartbeat_limit_s = limits.component_heartbeat
+        self._watched = {name: _Watched() for name in names}
+        self._remotes: list[salobj.Remote] = []
+
+    async def start(self) -> None:
+        """Start the remotes and wait until they have read the last samples."""
+        for name, watched in self._watched.items():
+            component, index = salobj.name_to_name_index(name)
+            remote = salobj.Remote(self._domain, component, index, readonly=True, include=["summaryState", "heartbeat"])
+            remote.evt_summaryState.callback = functools.partial(_on_summary_state, watched)
+            remote.evt_heartbeat.callback = functools.partial(_on_heartbeat, watched, self._heartbeat_limit_s)
+            self._remotes.append(remote)
+        await asyncio.gather(*(remote.start_task for remote in self._remotes))
+
+    async def close(self) -> None:
+        """Close the remotes; nothing is known of the components any more."""
+        remotes, self._remotes = self._remotes, []
+        self._watched = {name: _Watched() for name in self._watched}
+        await asyncio.gather(*(remote.close() for remote in remotes))
+
+    def problems(self) -> list[str]:
+        """Return a sentence for each component that is not well; see `Components.problems`."""
+        sentences = (self._problem(name, watched) for name, watched in self._watched.items())
+        return [sentence for sentence in sentences if sentence]
+
+    def state_of(self, name: str) -> salobj.State | None:
+        """Return the last summary state that a component has told, None if it told none.
+
+        Raises
+        ------
+        KeyError
+            If it is not watched.
+        """
+        return self._watched[name].state
+
+    def _problem(self, name: str, watched: _Watched) -> str:
+        """Return what is wrong with a component, "" if nothing is."""
+        now = time.monotonic()
+        if watched.heartbeat is None:
+            return f"{name} gives no sign of life (no heartbeat): start it."
+        if now - watched.heartbeat > self._heartbeat_limit_s:
+            age_s = now - watched.heartbeat
+            return f"{name} gives no sign of life: its last heartbeat came {age_s:.0f} s ago. Look at it, restart it."
+        if watched.state is None:
+            return f"{name} is alive but has told no summary state: look at it."
+        if watched.state is salobj.State.FAULT:
+            return f"{name} is in FAULT: look at its errorCode, send it to STANDBY, enable it."
+        if watched.state is not salobj.State.ENABLED:
+            return f"{name} is in {watched.state.name}: enable it."
+        return ""
+
+
+@dataclasses.dataclass
+class _Watched:
+    """What one component told last.
+
+    Parameters
+    ----------
+    state
+        Its summary state; None: not known.
+    heartbeat
+        When its last heartbeat came (seconds of `time.monotonic`); None: none came yet.
+    """
+
+    state: salobj.State | None = None
+    heartbeat: float | None = None
+
+
+def state_from(data: salobj.BaseMsgType) -> salobj.State | None:
+    """Return the state that a summaryState tells; None if there is no such state."""
+    try:
+        return salobj.State(data.summaryState)
+    except ValueError:
+        return None
+
+
+async def _on_summary_state(watched: _Watched, data: salobj.BaseMsgType) -> None:
+    """Remember the state."""
+    watched.state = state_from(data)
+
+
+async def _on_heartbeat(watched: _Watched, limit_s: float, data: salobj.BaseMsgType) -> None:
+    """Remember that the component is alive, unless this is a heartbeat of old, kept for late readers."""
+    if utils.current_tai() - data.private_sndStamp <= limit_s:
+        watched.heartbeat = time.monotonic()

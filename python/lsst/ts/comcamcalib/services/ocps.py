@@ -9,10 +9,22 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import logging
+import re
 from collections.abc import Callable
 from typing import Protocol
 
-__all__ = ["JobRequest", "Ocps"]
+from lsst.ts import salobj
+
+from ..config import Limits
+from ..errors import ServiceError, UnreachableError
+
+__all__ = ["JobRequest", "Ocps", "SalOcps"]
+
+FORBIDDEN = frozenset('"\\;`$')
+"""Characters that would become something else in the UWS's job template or in the worker's shell; an exception is a
+pipeline's variable, such as ``${CP_PIPE_DIR}``."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,3 +75,141 @@ class Ocps(Protocol):
 
     def on_result(self, callback: Callable[[str, int], None]) -> Callable[[], None]:
         """Call back with (job id, exit code) for every job that ended; the returned function ends it."""
+
+
+class SalOcps:
+    """The OCPS CSC of the instrument.
+
+    Parameters
+    ----------
+    domain
+        Domain of the CSC.
+    index
+        SAL index of the OCPS that is configured for the instrument.
+    limits
+        Limits of time: ``job_submission``, ``job_abort``.
+    """
+
+    def __init__(self, domain: salobj.Domain, index: int, limits: Limits) -> None:
+        self._domain = domain
+        self._index = index
+        self._limits = limits
+        self._log = logging.getLogger(__name__)
+        self._subscribers: list[Callable[[str, int], None]] = []
+        self._remote: salobj.Remote | None = None
+
+    async def start(self) -> None:
+        """Start the remote."""
+        self._remote = salobj.Remote(self._domain, "OCPS", self._index, include=["job_result"])
+        self._remote.evt_job_result.callback = self._on_job_result
+        await self._remote.start_task
+
+    async def close(self) -> None:
+        """Close the remote."""
+        remote, self._remote = self._remote, None
+        if remote is not None:
+            await remote.close()
+
+    def on_result(self, callback: Callable[[str, int], None]) -> Callable[[], None]:
+        """Call back with (job id, exit code) for every job that ended; see `Ocps.on_result`."""
+        self._subscribers.append(callback)
+
+        def unsubscribe() -> None:
+            if callback in self._subscribers:
+                self._subscribers.remove(callback)
+
+        return unsubscribe
+
+    async def submit(self, request: JobRequest) -> str:
+        """Submit a job and return its id, without waiting for its end; see `Ocps.submit`.
+
+        Notes
+        -----
+        The id comes only in the text of the command's first, in-progress acknowledgement. Its last one is not waited
+        for: it says "Done" for a failed job too.
+        """
+        _check_text(request)
+        command = self._ready_remote().cmd_execute
+        # A message of its own: the command's shared one would be overwritten by the next submission.
+        data = command.DataType(
+            pipeline=request.pipeline,
+            version="",
+            config=request.config,
+            data_query=request.data_query,
+            prereq_jobs="",
+            output_dataset_types=request.output_dataset_types,
+        )
+        limit_s = self._limits.job_submission
+        what = f"execute pipeline {request.pipeline}"
+        try:
+            acknowledgement = await command.start(data=data, timeout=limit_s, wait_done=False)
+        except salobj.AckTimeoutError as error:
+            raise UnreachableError(
+                f"{self._name} did not answer the command to {what} within {limit_s:g} s; whether the job exists is "
+                "not known. Look for it at the UWS before trying again."
+            ) from error
+        except salobj.AckError as error:
+            raise ServiceError(f"{self._name} refused to {what}: {error.ackcmd.result or error}.") from error
+        if acknowledgement.ack != salobj.SalRetCode.CMD_INPROGRESS:
+            raise ServiceError(
+                f"{self._name} ended the command to {what} at once, without a job: {acknowledgement.result}."
+            )
+        return self._job_id(acknowledgement.result, what)
+
+    async def abort_job(self, job_id: str) -> None:
+        """Abort a job; see `Ocps.abort_job`."""
+        command = self._ready_remote().cmd_abort_job
+        limit_s = self._limits.job_abort
+        try:
+            await command.start(data=command.DataType(job_id=job_id), timeout=limit_s)
+        except salobj.AckTimeoutError as error:
+            raise UnreachableError(f"{self._name} did not abort job {job_id} within {limit_s:g} s.") from error
+        except salobj.AckError as error:
+            raise ServiceError(f"{self._name} could not abort job {job_id}: {error.ackcmd.result or error}.") from error
+
+    @property
+    def _name(self) -> str:
+        return f"OCPS:{self._index}"
+
+    def _ready_remote(self) -> salobj.Remote:
+        """Return the remote, if it is open."""
+        if self._remote is None:
+            raise ServiceError(f"{self._name} is not connected.")
+        return self._remote
+
+    def _job_id(self, result: str, what: str) -> str:
+        """Return the job id from the text of an acknowledgement."""
+        try:
+            job_id = json.loads(result)["job_id"]
+        except (ValueError, LookupError, TypeError) as error:
+            raise ServiceError(
+                f"{self._name} began to {what} but gave no job id ({result[:200]!r}). Look for the job at the UWS."
+            ) from error
+        if not isinstance(job_id, str) or not job_id:
+            raise ServiceError(f"{self._name} began to {what} but gave {job_id!r} for a job id.")
+        return job_id
+
+    async def _on_job_result(self, data: salobj.BaseMsgType) -> None:
+        """Tell all subscribers; one that fails does not keep it from the others."""
+        for callback in tuple(self._subscribers):
+            try:
+                callback(data.job_id, data.exit_code)
+            except Exception:
+                self._log.exception("A subscriber to job results failed on job %s", data.job_id)
+
+
+def _check_text(request: JobRequest) -> None:
+    """Refuse text that the UWS pastes into a template, or the worker into a command line, as something else.
+
+    Raises
+    ------
+    ServiceError
+        If there is any.
+    """
+    pipeline = re.sub(r"\$\{\w+\}", "", request.pipeline)
+    fields = dataclasses.asdict(dataclasses.replace(request, pipeline=pipeline))
+    for name, text in fields.items():
+        bad = sorted({character for character in text if character in FORBIDDEN or not character.isprintable()})
+        if bad or text.count("'") % 2:
+            found = " ".join(map(repr, bad)) or "an odd number of '"
+            raise ServiceError(f"The job's {name} can't be sent to the OCPS: it has {found} in it ({text[:200]!r}).")

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import http
 import json
 import logging
@@ -21,10 +20,11 @@ from typing import Any, Protocol, Self, TypeVar
 import aiohttp
 import tenacity
 
+from ..config import Limits
 from ..errors import ServiceError, UnknownJobError, UnreachableError
 from .uws_job import NonsenseError, Phase, UwsJob, UwsResult, parse_job, parse_jobs
 
-__all__ = ["Phase", "Uws", "UwsClient", "UwsJob", "UwsLimits", "UwsResult"]
+__all__ = ["Phase", "Uws", "UwsClient", "UwsJob", "UwsResult"]
 
 T = TypeVar("T")
 
@@ -34,43 +34,19 @@ LOG_NAME = "ocps.log"
 MAX_JSON_BYTES = 64 * 2**20
 """A reply larger than this is no list of jobs: a job object takes some 4 kB, and the server keeps jobs for hours."""
 
+LOG_TAIL_BYTES = 512 * 1024
+"""How much of a log's end is kept: pipetask's last words about some hundred failed quanta."""
+
+ATTEMPTS = 4
+"""How often a request is tried in all."""
+
+BACKOFF_MAX_S = 5.0
+"""Longest pause between two tries (seconds)."""
+
 LOG_TRIES = 3
 """How often a log whose position among the results moved while it was being read is read again."""
 
 _JOB_ID_PATTERN = re.compile(r"[A-Za-z0-9][-._A-Za-z0-9]{0,127}")
-
-
-@dataclasses.dataclass(frozen=True)
-class UwsLimits:
-    """Limits of the UWS client (seconds, bytes).
-
-    Parameters
-    ----------
-    connect_s
-        One attempt to connect.
-    request_s
-        One request, from its beginning to the last byte.
-    log_s
-        The same for a log file, which may be long.
-    ping_s
-        A look whether the server answers, without a second attempt.
-    attempts
-        How often a request is tried in all.
-    backoff_s, backoff_max_s
-        Longest pause after the first failure; it doubles with each further one, up to the maximum. The pause is drawn
-        at random between zero and that, so that many clients don't come back at once.
-    log_tail_bytes
-        How much of a log's end is kept.
-    """
-
-    connect_s: float = 5.0
-    request_s: float = 20.0
-    log_s: float = 60.0
-    ping_s: float = 4.0
-    attempts: int = 4
-    backoff_s: float = 0.5
-    backoff_max_s: float = 5.0
-    log_tail_bytes: int = 512 * 1024
 
 
 class Uws(Protocol):
@@ -125,12 +101,16 @@ class UwsClient:
     url
         Base address, such as ``http://uws.example/api/v1``.
     limits
-        Limits of time and size.
+        Limits of time: ``uws_request``, ``job_log``, ``preflight``.
+    backoff_s
+        Longest pause after the first failure (seconds); it doubles with each further one. The pause is drawn at random
+        between zero and that, so that many clients don't come back at once.
     """
 
-    def __init__(self, url: str, limits: UwsLimits | None = None) -> None:
+    def __init__(self, url: str, limits: Limits, backoff_s: float = 0.5) -> None:
         self.url = url.rstrip("/")
-        self._limits = limits or UwsLimits()
+        self._limits = limits
+        self._backoff_s = backoff_s
         self._log = logging.getLogger(__name__)
         self._session: aiohttp.ClientSession | None = None
 
@@ -183,7 +163,7 @@ class UwsClient:
             if position is None:
                 raise ServiceError(f"Job {job_id} left no {LOG_NAME} at the UWS.")
             try:
-                text = await self._request(f"job/result/{job_id}/{position}", self._read_tail, self._limits.log_s)
+                text = await self._request(f"job/result/{job_id}/{position}", self._read_tail, self._limits.job_log)
             except _NotFoundError:
                 text = None
             before, position = position, _log_position(await self.job(job_id))
@@ -193,21 +173,20 @@ class UwsClient:
 
     async def ping(self) -> None:
         """Return if the UWS answers; see `Uws.ping`."""
-        await self._attempt("job?phase=executing", _read_json(parse_jobs), self._limits.ping_s)
+        await self._attempt("job?phase=executing", _read_json(parse_jobs), self._limits.preflight)
 
     async def _request(
         self, path: str, read: Callable[[aiohttp.ClientResponse], Awaitable[T]], limit_s: float | None = None
     ) -> T:
         """Get ``path`` and return what ``read`` makes of the response, trying again where this may help."""
-        limits = self._limits
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(UnreachableError),
-            stop=tenacity.stop_after_attempt(limits.attempts),
-            wait=tenacity.wait_random_exponential(multiplier=limits.backoff_s, max=limits.backoff_max_s),
+            stop=tenacity.stop_after_attempt(ATTEMPTS),
+            wait=tenacity.wait_random_exponential(multiplier=self._backoff_s, max=BACKOFF_MAX_S),
             before_sleep=lambda state: self._log.debug("Try %d of GET %s failed", state.attempt_number, path),
             reraise=True,
         )
-        return await retrying(self._attempt, path, read, limits.request_s if limit_s is None else limit_s)
+        return await retrying(self._attempt, path, read, self._limits.uws_request if limit_s is None else limit_s)
 
     async def _attempt(self, path: str, read: Callable[[aiohttp.ClientResponse], Awaitable[T]], limit_s: float) -> T:
         """Get ``path`` once.
@@ -224,7 +203,7 @@ class UwsClient:
         if self._session is None:
             raise ServiceError("The UWS client is closed.")
         url = f"{self.url}/{path}"
-        timeout = aiohttp.ClientTimeout(total=limit_s, sock_connect=self._limits.connect_s)
+        timeout = aiohttp.ClientTimeout(total=limit_s)
         try:
             async with self._session.get(url, timeout=timeout) as response:
                 if response.status == http.HTTPStatus.OK:
@@ -245,11 +224,11 @@ class UwsClient:
         cut = False
         async for chunk in response.content.iter_chunked(2**16):
             tail += chunk
-            if len(tail) > 2 * self._limits.log_tail_bytes:
-                del tail[: -self._limits.log_tail_bytes]
+            if len(tail) > 2 * LOG_TAIL_BYTES:
+                del tail[:-LOG_TAIL_BYTES]
                 cut = True
-        if len(tail) > self._limits.log_tail_bytes:
-            del tail[: -self._limits.log_tail_bytes]
+        if len(tail) > LOG_TAIL_BYTES:
+            del tail[:-LOG_TAIL_BYTES]
             cut = True
         text = tail.decode(errors="replace")
         return text.partition("\n")[2] if cut else text

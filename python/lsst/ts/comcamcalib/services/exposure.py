@@ -1,0 +1,190 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One frame of LSSTComCam, and what the camera's events tell of it while it is being taken."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import re
+from typing import Any, TypeVar
+
+from lsst.ts import salobj
+
+from ..errors import ServiceError
+from .image_name import exposure_id_of
+
+__all__ = ["Exposure", "FrameRequest", "TakenFrame", "cause_of"]
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class FrameRequest:
+    """One frame to take.
+
+    Parameters
+    ----------
+    image_type
+        ``BIAS``, ``DARK`` or ``FLAT``.
+    exposure_time_s
+        Exposure time (seconds); not used for a BIAS.
+    group_id
+        The header's group id, by which the frame is recognised among the camera's events.
+    reason, program, test_type
+        Image headers; the camera's keyValueMap has no escape, so neither ``,`` nor ``:`` may be in them.
+    note
+        The observer's note.
+    """
+
+    image_type: str
+    exposure_time_s: float
+    group_id: str
+    reason: str = ""
+    program: str = ""
+    test_type: str = ""
+    note: str = ""
+
+    def describe(self) -> str:
+        """Return words for it."""
+        return f"{self.image_type} frame of group {self.group_id}"
+
+
+@dataclasses.dataclass(frozen=True)
+class TakenFrame:
+    """A frame that was read out completely.
+
+    Parameters
+    ----------
+    exposure_id
+        Butler's exposure id.
+    obs_id
+        The camera's image name, such as ``CC_O_20261122_000012``.
+    timestamp_taken_s
+        When the integration began (TAI unix seconds).
+    """
+
+    exposure_id: int
+    obs_id: str
+    timestamp_taken_s: float
+
+
+class Exposure:
+    """One frame while it is being taken.
+
+    Parameters
+    ----------
+    request
+        What was asked for.
+
+    Attributes
+    ----------
+    started
+        Done when the integration of the frame began.
+    read_out
+        Done when it was read out.
+    """
+
+    def __init__(self, request: FrameRequest) -> None:
+        loop = asyncio.get_running_loop()
+        self.request = request
+        self.started: asyncio.Future[None] = loop.create_future()
+        self.read_out: asyncio.Future[None] = loop.create_future()
+        self._failed: asyncio.Future[str] = loop.create_future()
+        self._obs_id = ""
+        self._timestamp_s = 0.0
+
+    def on_start(self, data: salobj.BaseMsgType) -> None:
+        """Take note of startIntegration, if it is this frame's."""
+        if self.started.done() or _header_value(data, "groupId") != self.request.group_id:
+            return
+        self._obs_id = data.imageName
+        # Both are TAI; a camera that leaves the first out still stamps what it sends.
+        self._timestamp_s = data.timestampAcquisitionStart or data.private_sndStamp
+        self.started.set_result(None)
+
+    def on_end(self, data: salobj.BaseMsgType) -> None:
+        """Take note of endReadout, if it is this frame's."""
+        if self.started.done() and data.imageName == self._obs_id and not self.read_out.done():
+            self.read_out.set_result(None)
+
+    def fail(self, sentence: str) -> None:
+        """End the waiting for this frame."""
+        if not self._failed.done():
+            self._failed.set_result(sentence)
+
+    def forget(self) -> None:
+        """Cancel what nobody waits for any more."""
+        for future in (self.started, self.read_out, self._failed):
+            future.cancel()
+
+    async def unless_failed(self, step: asyncio.Future[T], limit_s: float, name: str) -> T:
+        """Wait for a step of the frame, but no longer than the limit, nor after it failed.
+
+        Raises
+        ------
+        ServiceError
+            If the step did not come, or failed.
+        """
+        either: list[asyncio.Future[Any]] = [step, self._failed]
+        await asyncio.wait(either, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+        if self._failed.done():
+            raise ServiceError(f"{self.describe()} was not taken: {self._failed.result()} during it.")
+        if not step.done():
+            raise ServiceError(f"{self.describe()} was not taken: no {name} came within {limit_s:g} s.")
+        try:
+            return step.result()
+        except Exception as error:
+            raise ServiceError(f"{self.describe()} was not taken: {cause_of(error, limit_s)}.") from error
+
+    def frame(self, ids: list[int]) -> TakenFrame:
+        """Return the frame, which was read out.
+
+        Raises
+        ------
+        ServiceError
+            If its exposure id is not certain.
+        """
+        try:
+            exposure_id = exposure_id_of(self._obs_id)
+        except ValueError as error:
+            raise ServiceError(f"{self.describe()} has no exposure id: {error}") from error
+        # ComCam ignores the controller, so it can only be right about images of the OCS.
+        if "_O_" in self._obs_id and ids != [exposure_id]:
+            raise ServiceError(
+                f"{self.describe()} is exposure {exposure_id}, but takeImages told {ids}: "
+                "somebody else takes images at the same time."
+            )
+        return TakenFrame(exposure_id, self._obs_id, self._timestamp_s)
+
+    def describe(self) -> str:
+        """Return words for the frame, with its name if it has one."""
+        return self.request.describe() + (f" (image {self._obs_id})" if self._obs_id else "")
+
+
+def _header_value(data: salobj.BaseMsgType, key: str) -> str | None:
+    """Return the value of a key that the camera was given for the image's header.
+
+    Keys and values come as two lists in the same order, both separated by colons. A colon or backslash within a value
+    has a backslash before it.
+    """
+    keys, values = (_split(text) for text in (data.additionalKeys, data.additionalValues))
+    return dict(zip(keys, values, strict=False)).get(key)
+
+
+def _split(text: str) -> list[str]:
+    """Split a text at its colons, but for those with a backslash before them, and take the backslashes away."""
+    return [re.sub(r"\\(.)", r"\1", part).strip() for part in re.split(r"(?<!\\):", text)]
+
+
+def cause_of(error: BaseException, limit_s: float) -> str:
+    """Return words for what went wrong in a call of ComCam."""
+    if isinstance(error, salobj.AckTimeoutError) or (isinstance(error, TimeoutError) and not str(error)):
+        return f"there was no answer within its limit (at most {limit_s:g} s)"
+    if isinstance(error, salobj.AckError):
+        return f"the camera said: {error.ackcmd.result}"
+    return str(error) or type(error).__name__

@@ -1,0 +1,160 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Jobs as the stages see them, and what two witnesses make of a job's end."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from .ocps import JobRequest
+from .uws_job import Phase
+
+__all__ = ["ABORTED_EXIT_CODE", "Backend", "JobEnd", "JobStatus", "Jobs", "OnChange", "judge", "told_end"]
+
+ABORTED_EXIT_CODE = 255
+"""Exit code that the OCPS tells for a job that it aborted."""
+
+
+@dataclasses.dataclass(frozen=True)
+class JobStatus:
+    """What is known of a job.
+
+    Parameters
+    ----------
+    job_id
+        Id at the UWS.
+    phase
+        The UWS's word for how far it is, such as ``executing``.
+    exit_code
+        0: it did its work; else it did not; -1: it has not ended yet.
+    message
+        One sentence: for a failed job what its log says about the cause.
+    timestamp_submitted_s, timestamp_ended_s
+        TAI unix seconds; 0: not yet, or not known.
+    """
+
+    job_id: str
+    phase: str
+    exit_code: int = -1
+    message: str = ""
+    timestamp_submitted_s: float = 0.0
+    timestamp_ended_s: float = 0.0
+
+    @property
+    def ended(self) -> bool:
+        """Whether the job has ended, well or not."""
+        return self.timestamp_ended_s > 0
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the job has ended well."""
+        return self.ended and self.exit_code == 0
+
+
+OnChange = Callable[[JobStatus], Awaitable[None]]
+Backend = Callable[[bool, str], Awaitable[None]]
+
+
+class Jobs(Protocol):
+    """What the stages need in order to have pipelines run."""
+
+    async def run(self, request: JobRequest, on_change: OnChange) -> JobStatus:
+        """Submit a job and follow it to its end.
+
+        Cancelling this ends the following, not the job. A submission in progress goes on; `abort_all` reaches it.
+
+        Parameters
+        ----------
+        request
+            The job.
+        on_change
+            Awaited with each new status, first as soon as the job id is known, last with the one that is returned.
+
+        Returns
+        -------
+        status
+            How the job ended. A failed job is no exception.
+
+        Raises
+        ------
+        ServiceError
+            If the job could not be submitted.
+        """
+
+    async def attach(self, job_id: str, on_change: OnChange, timestamp_submitted_s: float = 0.0) -> JobStatus:
+        """Follow a job that was submitted earlier to its end; like `run` otherwise."""
+
+    async def abort(self, job_id: str) -> None:
+        """Abort one job and make sure at the UWS that it has ended.
+
+        Raises
+        ------
+        ServiceError
+            If it could not be stopped.
+        """
+
+    async def abort_all(self, limit_s: float) -> list[str]:
+        """Abort every open job, those that are still being submitted too.
+
+        Returns
+        -------
+        problems
+            A sentence for each that could not be stopped within the limit (seconds).
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class JobEnd:
+    """How a job ended, as far as two witnesses tell.
+
+    Parameters
+    ----------
+    phase
+        Last phase; `Phase.UNKNOWN`: the UWS has forgotten it.
+    exit_code
+        0 if it did its work.
+    certain
+        Whether the witnesses agree, or the one that knows nothing can't be asked any more.
+    """
+
+    phase: Phase
+    exit_code: int
+    certain: bool
+
+
+def judge(phase: Phase | None, told: int | None) -> JobEnd | None:
+    """Return how a job ended, None if it has not.
+
+    Parameters
+    ----------
+    phase
+        What the UWS says; None: it does not know the job (any more).
+    told
+        Exit code that the OCPS told; None: it told none.
+
+    Notes
+    -----
+    Good is only what one of them calls good and the other does not deny. The OCPS tells the end of a job that the UWS
+    still calls running when it was asked a moment too early: then there is no end yet, the UWS will be asked again.
+    """
+    if phase is None:
+        if told is None:
+            return JobEnd(Phase.UNKNOWN, 1, certain=False)
+        return told_end(told)
+    if not phase.ended:
+        return None
+    good = phase is Phase.COMPLETED
+    return JobEnd(phase, 0 if good else told or 1, certain=told is None or (told == 0) == good)
+
+
+def told_end(told: int) -> JobEnd:
+    """Return the end of a job of which only the OCPS has told."""
+    if told == 0:
+        return JobEnd(Phase.COMPLETED, 0, certain=True)
+    return JobEnd(Phase.ABORTED if told == ABORTED_EXIT_CODE else Phase.ERROR, told, certain=True)
