@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 from astropy.time import Time
-
 from lsst.daf.butler import (
     Butler,
     CollectionType,
@@ -30,8 +29,8 @@ from lsst.daf.butler import (
 
 from .containers import Defects, Exposure, PhotonTransferCurve
 from .exposures import ExposureRecord, write_exposure_files
-from .formatters import FitsExposureFormatter
 from .focal_plane import FocalPlane
+from .formatters import FitsExposureFormatter
 from .instrument import SimulatedComCam
 from .layout import AMPLIFIER_NAMES, DETECTOR_NAMES, INSTRUMENT, PIPELINE_ENVIRONMENT, RAW_COLLECTION
 
@@ -139,7 +138,7 @@ def ingest_file(butler: Butler, exposure: ExposureRecord, detector: int, file: P
     """
     data_id = butler.registry.expandDataId(instrument=INSTRUMENT, exposure=exposure.exposure_id, detector=detector)
     ref = DatasetRef(_raw_dataset_type(butler), data_id, run=RAW_COLLECTION)
-    butler.ingest(FileDataset(str(file.absolute()), [ref], FitsExposureFormatter), transfer="direct")
+    butler.ingest(FileDataset(str(file.absolute()), [ref], formatter=FitsExposureFormatter), transfer="direct")
 
 
 def ingest_files(butler: Butler, exposure: ExposureRecord, files: Mapping[int, Path]) -> None:
