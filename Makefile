@@ -1,0 +1,59 @@
+# What README, CI and people type. Everything runs in .venv, which is made when it is missing or stale; an environment
+# whose Python already has the real lsst.ts.salobj is used as it is.
+
+PYTHON ?= python3
+
+ifeq ($(shell $(PYTHON) -c "import lsst.ts.salobj" 2>/dev/null && echo yes),yes)
+BIN := PYTHONPATH=$(CURDIR)/python $(PYTHON) -m
+READY :=
+else
+BIN := .venv/bin/python -m
+READY := .venv/.ready
+endif
+
+CLI := $(BIN) lsst.ts.comcamcalib.cli
+PACKAGE := python/lsst/ts/comcamcalib
+STANDIN_FILES := $(shell find standins -type f -not -path '*/__pycache__/*' -not -path '*.egg-info/*' -not -path '*/tests/*')
+INTERFACE_FILES := $(shell find $(PACKAGE)/sal_interfaces -name '*.xml')
+
+.PHONY: help demo observatory test test-fast lint format interface clean
+
+help: ## Say what can be made.
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: interface ## Make calibrations with a simulated observatory; what it made stays in demo-data/.
+	$(CLI) demo
+
+observatory: interface ## Run the simulated observatory alone, until Ctrl-C.
+	$(CLI) observatory
+
+test: interface ## Run all tests.
+	$(BIN) pytest
+
+test-fast: interface ## Run all tests but those that need the whole observatory or real pipelines.
+	$(BIN) pytest -m "not observatory and not pipelines"
+
+lint: $(READY) ## Check style, types and layers.
+	$(BIN) ruff check .
+	$(BIN) ruff format --check .
+	$(BIN) mypy $(PACKAGE)
+	$(BIN) importlinter.cli lint-imports
+
+format: $(READY) ## Bring the code into the common style.
+	$(BIN) ruff check --fix .
+	$(BIN) ruff format .
+
+# salobj knows a component only when its interface lies in lsst.ts.xml's data directory.
+interface: $(READY)
+	@$(CLI) interface install
+
+.venv/.ready: pyproject.toml Makefile $(STANDIN_FILES) $(INTERFACE_FILES)
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed; set PYTHON=')"
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[sim,test,lint]"
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps ./standins
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check ./standins
+	touch $@
+
+clean: ## Remove what was made.
+	rm -rf .venv demo-data .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build

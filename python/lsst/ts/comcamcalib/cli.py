@@ -1,0 +1,227 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The command ``comcamcalib``: drive the CSC from a terminal, or try it with a simulated observatory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+
+from .enums import RunState, StageState
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Make LSSTComCam's calibrations: start a run, watch it, stop it; or try all of it with a simulated observatory.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+interface_app = typer.Typer(help="Make salobj know the component ComCamCalib.", no_args_is_help=True)
+app.add_typer(interface_app, name="interface")
+
+console = Console(highlight=False)
+problems = Console(stderr=True, highlight=False)
+
+T = TypeVar("T")
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine; a refusal or a missing connection ends the program with its sentence instead of a traceback."""
+    from .client import RefusedError
+
+    try:
+        return asyncio.run(coroutine)
+    except (RefusedError, RuntimeError, OSError, ValueError) as error:
+        problems.print(str(error), markup=False, style="red")
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt as error:
+        raise typer.Exit(130) from error
+
+
+@app.command()
+def start(
+    options: Annotated[Path | None, typer.Argument(help="YAML or JSON file with run options; - for standard input.")] = None,
+    reason: Annotated[str, typer.Option(help="Reason, for the image headers.")] = "",
+    program: Annotated[str, typer.Option(help="Program, for the image headers.")] = "",
+    note: Annotated[str, typer.Option(help="Note, for the observing log.")] = "",
+    watch: Annotated[bool, typer.Option(help="Watch the run until it has ended.")] = True,
+) -> None:
+    """Start a calibration run; without a file, with the configured defaults.
+
+    The exit status is 0 only if the run was COMPLETED, or was accepted with --no-watch.
+    """
+    text = "" if options is None else sys.stdin.read() if str(options) == "-" else options.read_text()
+    if not run(_start(text, reason, program, note, watch)):
+        raise typer.Exit(1)
+
+
+async def _start(text: str, reason: str, program: str, note: str, watch: bool) -> bool:
+    from .client import CalibrationClient
+    from .watch import Watcher
+
+    async with CalibrationClient() as client:
+        watcher = Watcher(client, console)
+        run_id = await client.start(text, reason, program, note)
+        console.print(f"Run {run_id} was accepted.")
+        return not watch or await watcher.follow(run_id) is RunState.COMPLETED
+
+
+@app.command()
+def watch() -> None:
+    """Watch the open run until it has ended; exit status 0 only if it was COMPLETED."""
+    if not run(_watch()):
+        raise typer.Exit(1)
+
+
+async def _watch() -> bool:
+    from .client import CalibrationClient
+    from .watch import Watcher
+
+    async with CalibrationClient() as client:
+        watcher = Watcher(client, console)
+        summary = await client.status()
+        return await watcher.follow(summary["runId"]) is RunState.COMPLETED
+
+
+@app.command()
+def status(
+    run_id: Annotated[str, typer.Argument(help="Run; the open or latest one if left out.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print what is known of a run."""
+    summary = run(_status(run_id))
+    if as_json:
+        console.print_json(json.dumps(summary))
+        return
+    state = RunState(summary["runState"]).name
+    console.print(f"Run {summary['runId']} is {state}. {summary['reason']}", markup=False)
+    console.print(f"{summary['imagesTaken']} of {summary['imagesExpected']} images taken.")
+    for stage in summary["stages"]:
+        job = f"job {stage['jobId']}" if stage["jobId"] else ""
+        line = f"  {stage['stageName']:16}{StageState(stage['state']).name:10}{job}  {stage['reason']}"
+        console.print(line.rstrip(), markup=False)
+
+
+async def _status(run_id: str) -> dict[str, Any]:
+    from .client import CalibrationClient
+
+    async with CalibrationClient() as client:
+        return await client.status(run_id)
+
+
+@app.command()
+def abort() -> None:
+    """Stop the open run: no further exposure, its jobs aborted, nothing certified from now on."""
+    run(_abort())
+    console.print("The run is being aborted; `comcamcalib watch` shows how it ends.")
+
+
+async def _abort() -> None:
+    from .client import CalibrationClient
+
+    async with CalibrationClient() as client:
+        await client.abort()
+
+
+@app.command()
+def enable(override: Annotated[str, typer.Option(help="Configuration override file.")] = "") -> None:
+    """Bring the CSC to ENABLED."""
+    run(_enable(override))
+    console.print("ComCamCalib is ENABLED.")
+
+
+async def _enable(override: str) -> None:
+    from .client import CalibrationClient
+
+    async with CalibrationClient() as client:
+        await client.enable(override)
+
+
+@app.command()
+def observatory(
+    speed: Annotated[float, typer.Option(min=0.1, help="How much faster than real exposures and readout are.")] = 10.0,
+    scenario: Annotated[list[str] | None, typer.Option(help="Something that goes wrong; may be given again.")] = None,
+    repo: Annotated[Path, typer.Option(help="Butler repository; made if there is none.")] = Path("demo-data/repo"),
+    replay: Annotated[bool, typer.Option(help="Put recorded products into the repository instead of running pipelines.")] = False,
+    env_file: Annotated[Path | None, typer.Option(help="Where to write the environment that clients need.")] = None,
+) -> None:
+    """Run the simulated observatory until Ctrl-C: broker, camera, OODS, OCPS, UWS, pipelines, Butler repository."""
+    from .simulation.observatory import run_observatory
+
+    run(run_observatory(speed=speed, scenarios=scenario or [], repo=repo, replay=replay, env_file=env_file))
+
+
+@app.command()
+def scenarios() -> None:
+    """List the scenarios of the simulated observatory."""
+    from .simulation.scenarios import SCENARIOS
+
+    for name, faults in SCENARIOS.items():
+        effects = ", ".join(f"{fault.place}: {fault.effect} {dict(fault.match)}" for fault in faults)
+        console.print(f"{name:20}{effects}", markup=False)
+
+
+@app.command()
+def demo(
+    data: Annotated[Path, typer.Option(help="Where everything goes; an earlier demo's is replaced.")] = Path("demo-data"),
+    options: Annotated[Path | None, typer.Option(help="Run options; the written procedure's example if left out.")] = None,
+    speed: Annotated[float, typer.Option(min=0.1, help="How much faster than real exposures and readout are.")] = 10.0,
+    scenario: Annotated[list[str] | None, typer.Option(help="Something that goes wrong; may be given again.")] = None,
+) -> None:
+    """Make calibrations with a simulated observatory, and show what came of it.
+
+    The exit status is 0 only if everything was certified and can be read.
+    """
+    from .simulation.demo import run_demo
+
+    if not run(run_demo(data, options, speed, scenario or [], console)):
+        raise typer.Exit(1)
+
+
+@interface_app.command("install")
+def interface_install() -> None:
+    """Add the component's interface to the installed lsst.ts.xml; harmless if it is there."""
+    from .sal_interfaces.install import install_interface
+
+    try:
+        if install_interface():
+            console.print("The interface of ComCamCalib was added to lsst.ts.xml.")
+    except (RuntimeError, OSError) as error:
+        problems.print(f"The interface could not be added: {error}", markup=False, style="red")
+        raise typer.Exit(1) from error
+
+
+@interface_app.command("remove")
+def interface_remove() -> None:
+    """Take the component's interface out of the installed lsst.ts.xml again."""
+    from .sal_interfaces.install import remove_interface
+
+    console.print("Removed." if remove_interface() else "There was nothing to remove.")
+
+
+@interface_app.command("check")
+def interface_check() -> None:
+    """Say how the installed interface differs from this package's; exit status 1 if it does."""
+    from .sal_interfaces.install import check_interface
+
+    differences = check_interface()
+    for difference in differences:
+        console.print(difference, markup=False)
+    if differences:
+        raise typer.Exit(1)
+    console.print("The installed interface is this package's.")
+
+
+if __name__ == "__main__":
+    app()

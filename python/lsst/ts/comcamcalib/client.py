@@ -1,0 +1,175 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Drive the CSC from a notebook or a program, through a salobj Remote.
+
+::
+
+    async with CalibrationClient() as client:
+        run_id = await client.start(Path("procedure.yaml").read_text())
+        async for state in client.follow(run_id):
+            print(state.reason)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Self
+
+from lsst.ts import salobj, utils
+
+from .enums import RunState
+
+__all__ = ["CalibrationClient", "RefusedError"]
+
+# The CSC answers every command within 10 s; a little more for the way.
+COMMAND_LIMIT_S = 15.0
+
+# Longest wait for the CSC's first sign of life (seconds).
+CONNECT_LIMIT_S = 30.0
+
+ENDED = frozenset({RunState.COMPLETED, RunState.FAILED, RunState.ABORTED})
+
+EVENTS = (
+    "runState",
+    "stageState",
+    "imageTaken",
+    "imageIngested",
+    "jobState",
+    "verificationResult",
+    "detectorVerification",
+    "gainEstimate",
+    "certification",
+    "commandRejected",
+    "alarms",
+)
+
+
+class RefusedError(Exception):
+    """The CSC refused a command; the message says why, one line a reason."""
+
+
+class CalibrationClient:
+    """A Remote to ComCamCalib, with the waiting and the looking up done.
+
+    Parameters
+    ----------
+    domain
+        Domain to use; None for one of its own.
+    """
+
+    def __init__(self, domain: salobj.Domain | None = None) -> None:
+        self._own_domain = domain is None
+        self._domain = domain or salobj.Domain()
+        include = [*EVENTS, "progress", "summaryState", "errorCode", "heartbeat", "runConfiguration"]
+        self.remote = salobj.Remote(self._domain, "ComCamCalib", include=include)
+        self._listeners: list[Callable[[str, Any], None]] = []
+        self._states: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def __aenter__(self) -> Self:
+        await self.remote.start_task
+        for name in EVENTS:
+            getattr(self.remote, f"evt_{name}").callback = self._listener(name)
+        self.remote.tel_progress.callback = self._listener("progress")
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.remote.close()
+        if self._own_domain:
+            await self._domain.close()
+
+    def listen(self, listener: Callable[[str, Any], None]) -> None:
+        """Call back with (topic name, message) for everything that the CSC tells from now on."""
+        self._listeners.append(listener)
+
+    async def enable(self, override: str = "") -> None:
+        """Bring the CSC to ENABLED, whatever state it is in.
+
+        Parameters
+        ----------
+        override
+            Configuration override file.
+
+        Raises
+        ------
+        RuntimeError
+            If the CSC does not answer or can't be enabled.
+        """
+        try:
+            await self.remote.evt_summaryState.aget(timeout=CONNECT_LIMIT_S)
+        except TimeoutError:
+            raise RuntimeError(f"ComCamCalib gave no sign of life within {CONNECT_LIMIT_S:g} s; is it running?") from None
+        await salobj.set_summary_state(self.remote, salobj.State.ENABLED, override=override, timeout=60)
+
+    async def start(self, config: str = "", reason: str = "", program: str = "", note: str = "") -> str:
+        """Start a run.
+
+        Parameters
+        ----------
+        config
+            Run options, YAML or JSON; "" for the configured defaults.
+        reason, program, note
+            For the image headers and the observing log.
+
+        Returns
+        -------
+        run_id
+            Identifier of the run, which is in progress.
+
+        Raises
+        ------
+        RefusedError
+            If the CSC refused.
+        """
+        ack = await self._command(
+            self.remote.cmd_startCalibrationRun, config=config, reason=reason, program=program, note=note
+        )
+        return str(json.loads(ack.result)["runId"])
+
+    async def abort(self) -> None:
+        """Stop the open run; it ends ABORTED a little later."""
+        await self._command(self.remote.cmd_abort)
+
+    async def status(self, run_id: str = "") -> dict[str, Any]:
+        """Return a summary of a run, the open or latest one for ""; everything known of it is published again."""
+        ack = await self._command(self.remote.cmd_status, runId=run_id)
+        summary: dict[str, Any] = json.loads(ack.result)
+        return summary
+
+    async def follow(self, run_id: str) -> AsyncIterator[Any]:
+        """Yield each runState of a run until it has ended, well or not."""
+        while True:
+            message = await self._states.get()
+            if message.runId != run_id:
+                continue
+            yield message
+            if message.state in ENDED:
+                return
+
+    async def _command(self, command: Any, **fields: Any) -> Any:
+        try:
+            # A message of its own, because a Remote's commands share their data.
+            return await command.start(data=command.DataType(**fields), timeout=COMMAND_LIMIT_S)
+        except salobj.AckTimeoutError as error:
+            raise RefusedError(f"The CSC did not answer {command.attr_name} within {COMMAND_LIMIT_S:g} s.") from error
+        except salobj.AckError as error:
+            raise RefusedError(error.ackcmd.result.removeprefix("Failed: ")) from error
+
+    def _listener(self, name: str) -> Callable[[Any], Any]:
+        async def listen(message: Any) -> None:
+            if name == "runState":
+                self._states.put_nowait(message)
+            for listener in self._listeners:
+                listener(name, message)
+
+        return listen
+
+
+def clock(tai_s: float) -> str:
+    """Return a time of day (UTC) for people; TAI unix seconds, 0 gives ""."""
+    return utils.astropy_time_from_tai_unix(tai_s).utc.isot[11:19] if tai_s else ""

@@ -1,0 +1,229 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The demonstration: a whole run on the simulated observatory, from nothing to certified calibrations.
+
+Observatory and CSC are processes of their own, as in reality; this one is the operator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import os
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from ..client import CalibrationClient
+from ..enums import RunState
+from ..watch import Watcher
+
+__all__ = ["run_demo"]
+
+START_LIMIT_S = 120.0
+STOP_LIMIT_S = 20.0
+
+MARKER = "This folder was made by `comcamcalib demo`, and is replaced by the next one.\n"
+
+EXAMPLE = Path(__file__).parents[5] / "config" / "examples" / "procedure.yaml"
+
+OBSERVATORY_PROGRAM = "from lsst.ts.comcamcalib.cli import app; app()"
+CSC_PROGRAM = "from lsst.ts.comcamcalib.csc import run_comcamcalib; run_comcamcalib()"
+
+PRODUCTS = ("bias", "dark", "flat", "defects", "ptc")
+
+
+async def run_demo(
+    data: Path, options: Path | None, speed: float, scenarios: Sequence[str], console: Console
+) -> bool:
+    """Run the demonstration.
+
+    Parameters
+    ----------
+    data
+        Folder for everything that is made; that of an earlier demonstration is replaced.
+    options
+        File with the run options; None for the written procedure's example.
+    speed
+        How much faster than real exposures and readout are.
+    scenarios
+        Names of what is to go wrong.
+    console
+        Where to tell.
+
+    Returns
+    -------
+    good
+        Whether the run was COMPLETED and all products can be read from the collection.
+
+    Raises
+    ------
+    RuntimeError
+        If a process does not start, or the folder is somebody else's.
+    """
+    text = (options or EXAMPLE).read_text()
+    data = data.absolute()
+    _prepare(data)
+    environment_file = data / "environment.sh"
+    arguments = ["observatory", "--speed", f"{speed:g}", "--repo", str(data / "repo")]
+    arguments += ["--env-file", str(environment_file)]
+    for name in scenarios:
+        arguments += ["--scenario", name]
+    console.print(f"Starting the simulated observatory; its data go to {data} …", markup=False)
+    async with _process(OBSERVATORY_PROGRAM, arguments, data / "observatory.log") as observatory:
+        os.environ.update(await _environment(environment_file, observatory, data / "observatory.log"))
+        console.print("The observatory is ready. Starting the CSC …")
+        async with _process(CSC_PROGRAM, [], data / "csc.log") as csc:
+            state, run_id = await _operate(text, csc, data / "csc.log", console)
+    good = state is RunState.COMPLETED
+    console.print()
+    good = await asyncio.to_thread(_show_results, data / "repo", text, console) and good
+    _say_what_next(data, run_id, console)
+    return good
+
+
+async def _operate(text: str, csc: asyncio.subprocess.Process, log: Path, console: Console) -> tuple[RunState, str]:
+    """Do what an operator does: enable the CSC, start the run, watch it."""
+    async with CalibrationClient() as client:
+        enabling = asyncio.create_task(client.enable(), name="enable the CSC")
+        ended = asyncio.create_task(csc.wait(), name="the CSC's process")
+        await asyncio.wait([enabling, ended], return_when=asyncio.FIRST_COMPLETED)
+        if ended.done():
+            enabling.cancel()
+            await asyncio.gather(enabling, return_exceptions=True)
+            raise RuntimeError(f"The CSC ended at once; {log} says:\n{_tail(log)}")
+        ended.cancel()
+        await enabling
+        console.print("ComCamCalib is ENABLED. Starting a run with these options:")
+        console.print(text.rstrip(), style="dim", markup=False)
+        watcher = Watcher(client, console)
+        run_id = await client.start(text, reason="demonstration", program="ComCamCalib")
+        return await watcher.follow(run_id), run_id
+
+
+def _prepare(data: Path) -> None:
+    """Make an empty folder for the demonstration."""
+    marker = data / "README"
+    if data.exists() and any(data.iterdir()):
+        if not marker.exists() or marker.read_text() != MARKER:
+            raise RuntimeError(f"{data} was not made by a demonstration; name another folder with --data")
+        shutil.rmtree(data)
+    data.mkdir(parents=True, exist_ok=True)
+    marker.write_text(MARKER)
+
+
+@contextlib.asynccontextmanager
+async def _process(program: str, arguments: list[str], log: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run a program in this Python, with its output in a file; stop it at the end."""
+    with log.open("wb") as stream:
+        # A session of its own: Ctrl-C is for this process, which then stops the others in order.
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", program, *arguments, stdout=stream, stderr=stream, start_new_session=True
+        )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGINT)
+            try:
+                await asyncio.wait_for(process.wait(), STOP_LIMIT_S)
+            except TimeoutError:
+                os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
+
+
+async def _environment(file: Path, observatory: asyncio.subprocess.Process, log: Path) -> dict[str, str]:
+    """Wait until the observatory has written what clients need, and read it."""
+    for _ in range(int(START_LIMIT_S / 0.1)):
+        if file.exists():
+            lines = [line.removeprefix("export ").partition("=") for line in file.read_text().splitlines() if "=" in line]
+            return {name: value.strip("'\"") for name, _, value in lines}
+        if observatory.returncode is not None:
+            raise RuntimeError(f"The observatory ended at once; {log} says:\n{_tail(log)}")
+        await asyncio.sleep(0.1)
+    raise RuntimeError(f"The observatory was not ready within {START_LIMIT_S:g} s; {log} says:\n{_tail(log)}")
+
+
+def _tail(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+
+
+def _show_results(repo: Path, text: str, console: Console) -> bool:
+    """Print what is certified, and what the procedure's look-ups return for detector 0; return whether all is there."""
+    from lsst.daf.butler import Butler
+
+    collection = str(yaml.safe_load(text).get("calib_collection", "LSSTComCam/calib/daily"))
+    detectors = 9
+    butler = Butler.from_config(str(repo), writeable=False)
+    certified: dict[tuple[str, str], set[int]] = {}
+    for product in PRODUCTS:
+        try:
+            associations = list(butler.registry.queryDatasetAssociations(product, collections=collection))
+        except Exception as error:
+            console.print(f"{product}: {error}", markup=False, style="red")
+            continue
+        for one in associations:
+            key = (product, str(one.timespan))
+            certified.setdefault(key, set()).add(int(one.ref.dataId["detector"]))
+    table = Table(title=f"Certified in {collection}", title_justify="left")
+    for heading in ("type", "detectors", "validity (TAI)"):
+        table.add_column(heading)
+    for (product, validity), ids in certified.items():
+        table.add_row(product, ", ".join(str(detector) for detector in sorted(ids)), validity)
+    console.print(table)
+    complete = {product for (product, _), ids in certified.items() if len(ids) == detectors}
+    missing = [product for product in PRODUCTS if product not in complete]
+    if missing:
+        console.print(f"Not certified for all detectors: {', '.join(missing)}", style="red")
+    exposures = _exposures(butler)
+    console.print("What the procedure's five look-ups return for detector 0:")
+    read = [_look_up(butler, product, collection, exposures, console) for product in PRODUCTS]
+    return not missing and all(read)
+
+
+def _exposures(butler: Any) -> dict[str, int]:
+    """Return the last exposure of each type that the repository has."""
+    records = butler.registry.queryDimensionRecords("exposure", instrument="LSSTComCam")
+    return {record.observation_type: record.id for record in sorted(records, key=lambda record: record.id)}
+
+
+def _look_up(butler: Any, product: str, collection: str, exposures: dict[str, int], console: Console) -> bool:
+    # A flat is looked up by the filter of its exposure, so a bias exposure won't do for it.
+    exposure = exposures.get("flat" if product == "flat" else "bias", 0)
+    call = f"butler.get({product!r}, detector=0, exposure={exposure}, instrument='LSSTComCam')"
+    try:
+        found = butler.get(product, detector=0, exposure=exposure, instrument="LSSTComCam", collections=collection)
+    except Exception as error:
+        console.print(f"  {call}\n    {type(error).__name__}: {error}", markup=False, style="red")
+        return False
+    console.print(f"  {call}\n    {found!r}", markup=False)
+    return True
+
+
+def _say_what_next(data: Path, run_id: str, console: Console) -> None:
+    today = datetime.date.today().isoformat()
+    console.print(
+        f"""
+What was made stays in {data} ({today}):
+  repo/              the Butler repository; try: butler query-collections {data / "repo"}
+  csc.log            what the CSC logged; observatory.log: the simulated observatory
+  uws/               the jobs, each with its ocps.log
+  journal.sqlite3    the CSC's journal, with run {run_id}
+To go on with this repository: comcamcalib observatory --repo {data / "repo"}
+then, in another terminal: source {data / "environment.sh"}; run_comcamcalib --state enabled
+and in a third: source {data / "environment.sh"}; comcamcalib start config/examples/procedure.yaml
+All commands are in .venv/bin; each has --help.""",
+        markup=False,
+    )

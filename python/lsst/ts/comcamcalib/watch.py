@@ -1,0 +1,151 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Show a run on a terminal, live, or line by line where there is no terminal."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from lsst.ts import utils
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from .client import CalibrationClient, clock
+from .enums import CalibType, RunState, StageState, Verdict
+
+__all__ = ["Watcher"]
+
+STYLES = {
+    "RUNNING": "cyan",
+    "SUCCEEDED": "green",
+    "COMPLETED": "green",
+    "PASSED": "green",
+    "PASSED_WITH_FAILURES": "yellow",
+    "completed": "green",
+    "FAILED": "bold red",
+    "UNKNOWN": "bold red",
+    "error": "bold red",
+    "SKIPPED": "yellow",
+    "ABORTED": "yellow",
+    "ABORTING": "yellow",
+    "INTERRUPTED": "yellow",
+}
+
+
+class Watcher:
+    """Prints what the CSC tells, and keeps a table of the stages below it while there is a terminal.
+
+    Parameters
+    ----------
+    client
+        Connected client.
+    console
+        Where to print.
+    """
+
+    def __init__(self, client: CalibrationClient, console: Console) -> None:
+        self._client = client
+        self._console = console
+        self._run_id = ""
+        self._stages: dict[str, Any] = {}
+        self._phases: dict[str, str] = {}
+        self._progress: Any = None
+        self._early: list[tuple[str, Any]] = []
+        self._shown: set[tuple[object, ...]] = set()
+        client.listen(self._on_news)
+
+    async def follow(self, run_id: str) -> RunState:
+        """Show a run until it has ended, and return how."""
+        self._run_id = run_id
+        for name, message in self._early:
+            self._show(name, message)
+        live: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+        if self._console.is_terminal:
+            live = Live(console=self._console, get_renderable=self._table, refresh_per_second=4, transient=True)
+        state = RunState.ACCEPTED
+        with live:
+            async for message in self._client.follow(run_id):
+                state = RunState(message.state)
+        return state
+
+    def _on_news(self, name: str, message: Any) -> None:
+        if not self._run_id:
+            # What comes in before it is known which run is meant.
+            self._early.append((name, message))
+        else:
+            self._show(name, message)
+
+    def _show(self, name: str, message: Any) -> None:
+        if getattr(message, "runId", self._run_id) != self._run_id:
+            return
+        if name == "stageState":
+            self._stages[message.stageName] = message
+        elif name == "progress":
+            self._progress = message
+            return
+        line = _line(name, message)
+        # What `status` has published again is not news.
+        key = (name, line[1] if line else "")
+        if line is None or key in self._shown:
+            return
+        self._shown.add(key)
+        word, text = line
+        time = clock(message.private_sndStamp)
+        self._console.print(Text.assemble((time, "dim"), "  ", (f"{word:10}", STYLES.get(word, "")), " ", text))
+
+    def _table(self) -> Group:
+        table = Table(box=None, padding=(0, 1), show_header=False)
+        for name, stage in self._stages.items():
+            state = StageState(stage.state).name
+            seconds = ""
+            if stage.timestampStarted:
+                seconds = f"{(stage.timestampEnded or utils.current_tai()) - stage.timestampStarted:.0f} s"
+            table.add_row(name, Text(state, style=STYLES.get(state, "dim")), seconds)
+        progress = self._progress
+        if progress is None:
+            return Group(table)
+        numbers = (
+            f"{progress.imagesTaken}/{progress.imagesExpected} images taken, {progress.imagesIngested} ingested, "
+            f"{progress.jobsCompleted}/{progress.jobsExpected} jobs done, {progress.jobsRunning} running, "
+            f"{progress.elapsed:.0f} s elapsed, about {progress.remaining:.0f} s to go"
+        )
+        bar = ProgressBar(total=1.0, completed=progress.fractionComplete, width=60)
+        return Group(table, bar, Text(numbers), Text(progress.activity, style="dim"))
+
+
+def _line(name: str, message: Any) -> tuple[str, str] | None:
+    """Return a word and a sentence about a message, or None if it is not worth a line."""
+    match name:
+        case "runState":
+            return RunState(message.state).name, f"run {message.runId}: {message.reason}"
+        case "stageState" if message.state != StageState.PENDING:
+            return StageState(message.state).name, f"{message.stageName}  {message.reason}".rstrip()
+        case "imageTaken":
+            use = ", not used" if message.discarded else ""
+            return "image", (
+                f"{CalibType(message.imageType).name} {message.imageIndex} of {message.imagesInSequence}: {message.obsId}, "
+                f"{message.exposureTime:g} s{use}"
+            )
+        case "imageIngested" if message.missing:
+            return "lost", f"{message.obsId}: {message.missing} missing; {message.reason}"
+        case "jobState":
+            return message.phase, f"{message.stageName}  job {message.jobId}  {message.message}".rstrip()
+        case "verificationResult":
+            kind = f" in {message.physicalFilter}" if message.physicalFilter else ""
+            return Verdict(message.verdict).name, f"{CalibType(message.calibType).name}{kind}: {message.reason}"
+        case "certification":
+            begin, end = message.validityBegin or "ever", message.validityEnd or "ever"
+            return "certified", (
+                f"{message.datasetCount} {message.datasetType} in {message.collection}, {begin} to {end} TAI  {message.reason}"
+            ).rstrip()
+        case "alarms" if message.reason:
+            return "alarm", message.reason
+    return None
