@@ -25,6 +25,7 @@ from .options import OPTION_DESCRIPTIONS, check_run_defaults
 
 __all__ = ["CscConfig", "Estimates", "JobRecipe", "Limits", "Plausible", "Recipe", "VerificationRecipe"]
 
+CALIB_NAMES = [calib_type.name for calib_type in CalibType]
 CalibName = Literal["BIAS", "DARK", "FLAT", "DEFECTS", "PTC", "GAIN"]
 FrameName = Literal["BIAS", "DARK", "FLAT"]
 Name = Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9_]+$")]
@@ -185,7 +186,9 @@ class CscConfig(_Closed):
     limits: Limits = Field(description="How long each wait may take (seconds).")
     estimates: Estimates = Field(description="What things usually take, for planning (seconds).")
     plausible: Plausible = Field(description="Ranges of plausible values for DEFECTS, PTC and GAIN.")
-    recipes: dict[CalibName, Recipe] = Field(description="How each product is made and verified.")
+    recipes: dict[Annotated[str, Field(json_schema_extra={"enum": CALIB_NAMES})], Recipe] = Field(
+        description="How each product is made and verified."
+    )
     run_defaults: dict[str, Any] = Field(
         description="Run options that stand where the operator gives none.", json_schema_extra=_describe_options
     )
@@ -207,9 +210,9 @@ class CscConfig(_Closed):
 
     @pydantic.field_validator("recipes")
     @classmethod
-    def _complete(cls, recipes: dict[CalibName, Recipe]) -> dict[CalibName, Recipe]:
-        if missing := [calib_type.name for calib_type in CalibType if calib_type.name not in recipes]:
-            raise ValueError(f"there is no recipe for {', '.join(missing)}")
+    def _complete(cls, recipes: dict[str, Recipe]) -> dict[str, Recipe]:
+        if sorted(recipes) != sorted(CALIB_NAMES):
+            raise ValueError(f"there has to be a recipe for each of {', '.join(CALIB_NAMES)}, and no other")
         labels = [job.label for recipe in recipes.values() for job in recipe.jobs]
         labels += [recipe.verification.label for recipe in recipes.values() if recipe.verification]
         if twice := sorted({label for label in labels if labels.count(label) > 1}):

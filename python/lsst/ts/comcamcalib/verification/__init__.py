@@ -5,3 +5,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """From verification statistics to a verdict; pure."""
+
+from .judgement import DetectorJudgement, Judgement
+from .products import DetectorArea, judge_defects, judge_gain, judge_ptc
+from .statistics import ExpectedStatistics
+from .verdict import judge_statistics
+
+__all__ = [
+    "DetectorArea",
+    "DetectorJudgement",
+    "ExpectedStatistics",
+    "Judgement",
+    "judge_defects",
+    "judge_gain",
+    "judge_ptc",
+    "judge_statistics",
+]

@@ -1,0 +1,269 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Read cp_verify's statistics, and find out whether they are complete and agree with each other.
+
+Nothing is taken for granted: these are dictionaries from files. cp_verify writes for each detector of each exposure::
+
+    {"AMP": {amplifier: {statistic: value}}, "VERIFY": {"AMP": {amplifier: {test: bool, "SUCCESS": bool}},
+     "DET": {test: bool, "SUCCESS": bool}}, "SUCCESS": bool, ...}
+
+and for the whole run ``{exposure: {"SUCCESS": bool, "FAILURES": ["R22_S21 C17 NOISE"]}, "SUCCESS": bool}``. Of flats
+the run names only the tests of whole exposures, such as ``SCATTER``, and hides those of detectors and amplifiers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..enums import CalibType
+
+__all__ = [
+    "AMPLIFIERS",
+    "FAILS_ALWAYS",
+    "DetectorStatistics",
+    "ExpectedStatistics",
+    "ExposureResult",
+    "UnreadableError",
+    "read_detector",
+    "read_run",
+]
+
+AMPLIFIERS = 16
+"""Amplifiers of a detector."""
+
+FAILS_ALWAYS = "PROCESSING"
+"""cp_verify has this test only where it failed (too many cosmic rays); so it can't be expected, but it counts."""
+
+GROUP_KEYS = frozenset({"SUCCESS", "VERIFY", "RUN", "EXP"})
+"""Keys of the run's statistics that are not exposures."""
+
+_SIGNAL_AND_NOISE = ("MEAN", "NOISE")
+
+
+class UnreadableError(ValueError):
+    """Statistics do not have the shape that they must have, or contradict themselves."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ExpectedStatistics:
+    """What there should be statistics of, and how they are judged.
+
+    Parameters
+    ----------
+    calib_type, physical_filter
+        The product; "" for the filter of what has none.
+    exposures
+        Ids of the exposures.
+    detectors
+        Full names of the detectors by id.
+    tests
+        Names of the tests that count: each is there for all amplifiers, or for the detector as a whole.
+    threshold
+        How many amplifiers of a detector may fail the same test in an exposure.
+    signal_statistic, noise_statistic
+        Names of an amplifier's statistics (electron).
+    """
+
+    calib_type: CalibType
+    physical_filter: str
+    exposures: tuple[int, ...]
+    detectors: Mapping[int, str]
+    tests: tuple[str, ...]
+    threshold: int
+    signal_statistic: str = _SIGNAL_AND_NOISE[0]
+    noise_statistic: str = _SIGNAL_AND_NOISE[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class DetectorStatistics:
+    """What is known of one detector in one exposure.
+
+    Parameters
+    ----------
+    failures
+        Tests that count and failed, as (amplifier, test); "" stands for the detector as a whole.
+    others
+        Tests that do not count and failed, in the same way.
+    success
+        cp_verify's own opinion.
+    signals, noises
+        Of the amplifiers (electron).
+    """
+
+    failures: frozenset[tuple[str, str]]
+    others: frozenset[tuple[str, str]]
+    success: bool
+    signals: tuple[float, ...]
+    noises: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class ExposureResult:
+    """What the run's statistics say of one exposure.
+
+    Parameters
+    ----------
+    success
+        cp_verify's own opinion.
+    failures
+        As cp_verify has written them.
+    """
+
+    success: bool
+    failures: tuple[str, ...]
+
+    def of_detectors(self, names: frozenset[str]) -> frozenset[tuple[str, str, str]]:
+        """Return the failures of detectors, as (detector name, amplifier or "", test)."""
+        return frozenset(_split(failure) for failure in self.failures if failure.split(" ")[0] in names)
+
+    def of_exposure(self, names: frozenset[str]) -> tuple[str, ...]:
+        """Return the failures of the exposure as a whole: bare names of tests.
+
+        Raises
+        ------
+        UnreadableError
+            If one is neither that nor of a known detector.
+        """
+        own = tuple(failure for failure in self.failures if failure.split(" ")[0] not in names)
+        if odd := [failure for failure in own if " " in failure]:
+            raise UnreadableError(f"'{odd[0][:80]}' is no failure of a detector in use")
+        return own
+
+
+def _split(failure: str) -> tuple[str, str, str]:
+    words = failure.split(" ")
+    if len(words) not in (2, 3):
+        raise UnreadableError(f"'{failure[:80]}' can't be understood as a failure")
+    return words[0], words[1] if len(words) == 3 else "", words[-1]
+
+
+def _mapping(value: Any, what: str) -> Mapping[Any, Any]:
+    if not isinstance(value, Mapping):
+        raise UnreadableError(f"{what} is missing or not a mapping")
+    return value
+
+
+def _boolean(value: Any, what: str) -> bool:
+    if not isinstance(value, bool):
+        raise UnreadableError(f"{what} is missing or neither true nor false")
+    return value
+
+
+def read_run(statistics: Mapping[Any, Any]) -> dict[int, ExposureResult]:
+    """Read the statistics of the whole run.
+
+    Returns
+    -------
+    results
+        By exposure id; the key may have been written as a number or as text.
+
+    Raises
+    ------
+    UnreadableError
+        If something in them does not make sense.
+    """
+    results: dict[int, ExposureResult] = {}
+    for key, entry in _mapping(statistics, "the content").items():
+        if key in GROUP_KEYS:
+            continue
+        exposure = _exposure_id(key)
+        if exposure in results:
+            raise UnreadableError(f"exposure {exposure} is there twice")
+        result = _mapping(entry, f"the entry of exposure {exposure}")
+        success = _boolean(result.get("SUCCESS"), f"SUCCESS of exposure {exposure}")
+        failures = result.get("FAILURES", [])
+        if not isinstance(failures, list | tuple) or not all(isinstance(one, str) for one in failures):
+            raise UnreadableError(f"FAILURES of exposure {exposure} are not a list of texts")
+        if success and failures:
+            raise UnreadableError(f"exposure {exposure} has succeeded, but with failures")
+        results[exposure] = ExposureResult(success, tuple(failures))
+    if _boolean(statistics.get("SUCCESS"), "SUCCESS of the run") != all(one.success for one in results.values()):
+        raise UnreadableError("SUCCESS of the run does not follow from its exposures")
+    return results
+
+
+def _exposure_id(key: Any) -> int:
+    if isinstance(key, int) and not isinstance(key, bool):
+        return key
+    if isinstance(key, str) and key.isascii() and key.isdigit() and len(key) < 20:
+        return int(key)
+    raise UnreadableError(f"'{str(key)[:80]}' is not an exposure")
+
+
+def read_detector(statistics: Mapping[Any, Any], expected: ExpectedStatistics) -> DetectorStatistics:
+    """Read the statistics of one detector in one exposure.
+
+    Raises
+    ------
+    UnreadableError
+        If anything is missing, is not a number, or contradicts something else.
+    """
+    verify = _mapping(_mapping(statistics, "the content").get("VERIFY"), "VERIFY")
+    tests: dict[str, Mapping[Any, Any]] = {
+        str(name): _mapping(one, f"VERIFY of amplifier {name}")
+        for name, one in _mapping(verify.get("AMP"), "VERIFY AMP").items()
+    }
+    values = _mapping(statistics.get("AMP"), "AMP")
+    if len(tests) != AMPLIFIERS:
+        raise UnreadableError(f"there are tests of {len(tests)} amplifiers instead of {AMPLIFIERS}")
+    if {str(name) for name in values} != set(tests):
+        raise UnreadableError("statistics and tests are not of the same amplifiers")
+    tests[""] = _mapping(verify.get("DET", {}), "VERIFY DET")
+    _check_success(tests, _boolean(statistics.get("SUCCESS"), "SUCCESS"))
+    for test in expected.tests:
+        _check_present(test, tests)
+    failed = frozenset(
+        (name, str(test))
+        for name, results in tests.items()
+        for test, passed in results.items()
+        if test != "SUCCESS" and not _boolean(passed, f"{test} of {name or 'the detector'}")
+    )
+    failures = frozenset(one for one in failed if one[1] in expected.tests or one[1] == FAILS_ALWAYS)
+    for name, test in failures:
+        if tests[name].get("SUCCESS"):
+            raise UnreadableError(f"{name or 'the detector'} has succeeded, but failed {test}")
+    return DetectorStatistics(
+        failures=failures,
+        others=failed - failures,
+        success=bool(statistics["SUCCESS"]),
+        signals=tuple(_finite(values, expected.signal_statistic)),
+        noises=tuple(_finite(values, expected.noise_statistic)),
+    )
+
+
+def _check_success(tests: Mapping[str, Mapping[Any, Any]], success: bool) -> None:
+    """Check that the opinions of cp_verify follow from each other."""
+    opinions = {
+        name: _boolean(results.get("SUCCESS"), f"SUCCESS of {name or 'the detector'}")
+        for name, results in tests.items()
+        if results or name
+    }
+    if success != all(opinions.values()):
+        raise UnreadableError("SUCCESS does not follow from the amplifiers and the detector")
+    for name, opinion in opinions.items():
+        if not opinion and not any(passed is False for test, passed in tests[name].items() if test != "SUCCESS"):
+            raise UnreadableError(f"{name or 'the detector'} has not succeeded, but no test of it failed")
+
+
+def _check_present(test: str, tests: Mapping[str, Mapping[Any, Any]]) -> None:
+    """Check that a test is there for all amplifiers, or for the detector."""
+    lacking = sorted(name for name, results in tests.items() if name and test not in results)
+    if lacking and (len(lacking) < AMPLIFIERS or test not in tests[""]):
+        of = "for any amplifier" if len(lacking) == AMPLIFIERS else f"for {', '.join(lacking)}"
+        raise UnreadableError(f"test {test} is missing {of}")
+
+
+def _finite(values: Mapping[Any, Any], statistic: str) -> Iterator[float]:
+    for name, one in values.items():
+        value = _mapping(one, f"AMP {name}").get(statistic)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < math.inf:
+            raise UnreadableError(f"{statistic} of {name} is missing or not a finite number")
+        yield float(min(max(value, -sys.float_info.max), sys.float_info.max))  # whole numbers have no limit

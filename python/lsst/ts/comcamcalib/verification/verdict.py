@@ -1,0 +1,247 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The verdict on a product that cp_verify has looked at."""
+
+from __future__ import annotations
+
+import collections
+import statistics
+from collections.abc import Mapping
+from typing import Any
+
+from ..enums import Verdict
+from .judgement import DetectorJudgement, Judgement, listed, one_line
+from .statistics import (
+    FAILS_ALWAYS,
+    DetectorStatistics,
+    ExpectedStatistics,
+    ExposureResult,
+    UnreadableError,
+    read_detector,
+    read_run,
+)
+
+__all__ = ["judge_statistics"]
+
+Found = Mapping[tuple[int, int], DetectorStatistics]
+"""What was read, by (exposure, detector)."""
+
+
+def judge_statistics(
+    expected: ExpectedStatistics,
+    run_statistics: Mapping[Any, Any] | None,
+    detector_statistics: Mapping[tuple[int, int], Mapping[Any, Any]],
+) -> Judgement:
+    """Give a verdict on the statistics of a verification.
+
+    A detector fails if, in the majority of the exposures, more of its amplifiers than the threshold allows fail the
+    same test, or a test of the whole detector fails. The product is UNKNOWN if the statistics of the run and of the
+    detectors contradict each other; else FAILED if a detector fails by what is there; else UNKNOWN if anything is
+    missing or makes no sense; else PASSED_WITH_FAILURES if there are failures below the threshold; else PASSED.
+
+    Parameters
+    ----------
+    expected
+        What there should be statistics of.
+    run_statistics
+        Those of the whole run; None if there are none.
+    detector_statistics
+        Those of each detector in each exposure, by (exposure id, detector id). Others than the expected ones do not
+        matter: flats in several filters share them.
+
+    Returns
+    -------
+    judgement
+        The verdict, with a sentence, and the numbers by the written procedure's rule next to it.
+    """
+    found: dict[tuple[int, int], DetectorStatistics] = {}
+    missing: list[str] = [] if expected.exposures and expected.detectors else ["there is nothing to verify"]
+    for exposure in expected.exposures:
+        for detector, name in expected.detectors.items():
+            if (exposure, detector) not in detector_statistics:
+                missing.append(f"{name} in exposure {exposure} (no statistics)")
+                continue
+            try:
+                found[exposure, detector] = read_detector(detector_statistics[exposure, detector], expected)
+            except UnreadableError as error:
+                missing.append(f"{name} in exposure {exposure} ({error})")
+    run: Mapping[int, ExposureResult] = {}
+    try:
+        run = read_run(run_statistics) if run_statistics is not None else {}
+        missing += _missing_exposures(expected, run) if run else ["the statistics of the run"]
+        contradictions = _contradictions(expected, run, found)
+    except UnreadableError as error:
+        contradictions = [f"the statistics of the run can't be used: {error}"]
+    return _judge(expected, run, found, missing, contradictions)
+
+
+def _missing_exposures(expected: ExpectedStatistics, run: Mapping[int, ExposureResult]) -> list[str]:
+    """Name the exposures that the run's statistics lack, or have without being asked for."""
+    sentences = [f"exposure {one} in the statistics of the run" for one in expected.exposures if one not in run]
+    strangers = sorted(set(run) - set(expected.exposures))
+    return sentences + [f"the reason why the run has exposure {one}" for one in strangers]
+
+
+def _contradictions(expected: ExpectedStatistics, run: Mapping[int, ExposureResult], found: Found) -> list[str]:
+    """Compare what the run says of each exposure with what its detectors say."""
+    sentences = []
+    names = frozenset(expected.detectors.values())
+    for exposure in expected.exposures:
+        of_detectors = {name: found.get((exposure, detector)) for detector, name in expected.detectors.items()}
+        if exposure not in run or None in of_detectors.values():
+            continue  # it is missing, and said to be
+        said = run[exposure]
+        own, by_run = said.of_exposure(names), said.of_detectors(names)
+        failed = sorted(name for name, one in of_detectors.items() if one is not None and not one.success)
+        if said.success and failed:
+            sentences.append(f"the run has exposure {exposure} as a success, but {listed(failed)} failed")
+        elif not said.success and not failed and not own:
+            sentences.append(f"the run has exposure {exposure} as a failure, but no detector failed")
+        # Where an exposure has tests of its own, the run does not repeat those of the detectors.
+        elif by_run or (failed and not own and said.failures):
+            by_detectors = {
+                (name, *one) for name, of_one in of_detectors.items() if of_one is not None for one in of_one.failures
+            }
+            counted = {one for one in by_run if one[2] in (*expected.tests, FAILS_ALWAYS)}
+            if odd := sorted(counted ^ by_detectors):
+                sentences.append(f"run and detectors disagree in exposure {exposure} about {listed(map(_named, odd))}")
+    return sentences
+
+
+def _named(failure: tuple[str, str, str]) -> str:
+    return " ".join(word for word in failure if word)
+
+
+def _judge(
+    expected: ExpectedStatistics,
+    run: Mapping[int, ExposureResult],
+    found: Found,
+    missing: list[str],
+    contradictions: list[str],
+) -> Judgement:
+    """Put the verdict together."""
+    detectors = tuple(
+        _judge_detector(expected, detector, name, {key[0]: one for key, one in found.items() if key[1] == detector})
+        for detector, name in expected.detectors.items()
+    )
+    bad = [one for one in detectors if 2 * one.exposures_failed > len(expected.exposures)]
+    by_test = _total(*(one.failures_by_test for one in detectors))
+    verdict, reason = _verdict(expected, bad, by_test, missing, contradictions)
+    per_exposure = expected.threshold * (len(expected.detectors) // 2 + 1)
+    counts = [collections.Counter(failure.split(" ")[-1] for failure in one.failures) for one in run.values()]
+    return Judgement(
+        verdict=verdict,
+        reason=one_line(reason + _not_counted(expected, run, found, verdict)),
+        exposures_expected=len(expected.exposures),
+        exposures_verified=sum(
+            one in run and all((one, detector) in found for detector in expected.detectors)
+            for one in expected.exposures
+        ),
+        detectors_expected=len(expected.detectors),
+        detectors_verified=sum(
+            all((exposure, one) in found for exposure in expected.exposures) for one in expected.detectors
+        ),
+        tests_failed=sum(by_test.values()),
+        exposures_failed=sum(max(count.values(), default=0) >= max(per_exposure, 1) for count in counts),
+        # The procedure counts the run's SUCCESS among the exposures.
+        exposures_failed_threshold=(len(expected.exposures) + 1) // 2 + 1,
+        tests_failed_threshold=per_exposure,
+        failures_by_test=by_test,
+        detectors=detectors,
+    )
+
+
+def _verdict(
+    expected: ExpectedStatistics,
+    bad: list[DetectorJudgement],
+    by_test: Mapping[str, int],
+    missing: list[str],
+    contradictions: list[str],
+) -> tuple[Verdict, str]:
+    """Return the verdict and the sentence that goes with it."""
+    not_known = "; ".join(
+        [*contradictions[:3], *([f"missing: {listed(missing)}"] if missing else [])],
+    )
+    if contradictions:
+        return Verdict.UNKNOWN, f"The statistics do not fit together: {not_known}."
+    if bad:
+        worst = sorted(bad, key=lambda one: -one.tests_failed)
+        named = listed(f"{one.detector_name} ({_counted(one.failures_by_test)})" for one in worst)
+        also = f"; {not_known}" if not_known else ""
+        return Verdict.FAILED, (
+            f"{len(bad)} of {len(expected.detectors)} detectors failed a test in the majority of "
+            f"{len(expected.exposures)} exposures, as a whole or with more than {expected.threshold} amplifiers: "
+            f"{named}{also}."
+        )
+    if missing:
+        return Verdict.UNKNOWN, f"The verification is not complete: {not_known}."
+    checked = f"{len(expected.detectors)} detectors in {len(expected.exposures)} exposures"
+    if by_test:
+        return Verdict.PASSED_WITH_FAILURES, f"Of {checked} none failed, but single tests did: {_counted(by_test)}."
+    return Verdict.PASSED, f"All tests of {checked} passed."
+
+
+def _judge_detector(
+    expected: ExpectedStatistics, detector: int, name: str, exposures: Mapping[int, DetectorStatistics]
+) -> DetectorJudgement:
+    """Sum up one detector."""
+    per_exposure = [
+        collections.Counter(test for amplifier, test in one.failures if amplifier) for one in exposures.values()
+    ]
+    whole = [
+        collections.Counter(test for amplifier, test in one.failures if not amplifier) for one in exposures.values()
+    ]
+    failures_by_test = _total(*per_exposure, *whole)
+    return DetectorJudgement(
+        detector=detector,
+        detector_name=name,
+        tests_failed=sum(failures_by_test.values()),
+        exposures_failed=_most_failed(expected.threshold, per_exposure, whole),
+        amplifiers_failed=len({amplifier for one in exposures.values() for amplifier, _ in one.failures} - {""}),
+        failures_by_test=failures_by_test,
+        signal=_median([value for one in exposures.values() for value in one.signals]),
+        noise=_median([value for one in exposures.values() for value in one.noises]),
+    )
+
+
+def _most_failed(
+    threshold: int, per_exposure: list[collections.Counter[str]], whole: list[collections.Counter[str]]
+) -> int:
+    """Return in how many exposures the test failed that failed in the most of them."""
+    failed: collections.Counter[str] = collections.Counter()
+    for amplifiers, detector in zip(per_exposure, whole, strict=True):
+        failed.update({test for test, count in amplifiers.items() if count > threshold} | set(detector))
+    return max(failed.values(), default=0)
+
+
+def _total(*counters: Mapping[str, int]) -> dict[str, int]:
+    total: collections.Counter[str] = collections.Counter()
+    for one in counters:
+        total.update(one)
+    return dict(sorted(total.items()))
+
+
+def _counted(by_test: Mapping[str, int]) -> str:
+    return ", ".join(f"{test} {count} x" for test, count in by_test.items())
+
+
+def _not_counted(
+    expected: ExpectedStatistics, run: Mapping[int, ExposureResult], found: Found, verdict: Verdict
+) -> str:
+    """Say of a good verdict which tests it leaves out of account."""
+    names = frozenset(expected.detectors.values())
+    of_exposures = collections.Counter(
+        f"{test} of the exposure" for one in run.values() for test in one.of_exposure(names)
+    )
+    others = _total(*(collections.Counter(test for _, test in one.others) for one in found.values()), of_exposures)
+    if not others or verdict not in (Verdict.PASSED, Verdict.PASSED_WITH_FAILURES):
+        return ""
+    return f" Not counted, as configured: {_counted(others)}."
+
+
+def _median(values: list[float]) -> float:
+    return statistics.median(values) if values else float("nan")
