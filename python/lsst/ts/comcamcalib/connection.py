@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from lsst.ts import salobj, utils
 
@@ -20,7 +20,7 @@ from .services.butler import ButlerService
 from .services.camera import ComCamCamera
 from .services.components import ComponentWatch
 from .services.jobs import JobService
-from .services.ocps import OcpsRemote
+from .services.ocps import SalOcps
 from .services.oods import CcOods
 from .services.uws import UwsClient
 from .stages.context import Services
@@ -41,13 +41,13 @@ class Connection:
         Called when the services behind the OCPS stop answering, and when they answer again.
     """
 
-    def __init__(self, domain: salobj.Domain, config: CscConfig, on_backend: Callable[[bool, str], None]) -> None:
+    def __init__(self, domain: salobj.Domain, config: CscConfig, on_backend: Callable[[bool, str], Awaitable[None]]) -> None:
         limits = config.limits
         self._log = logging.getLogger(__name__)
-        self._ocps = OcpsRemote(domain, config.ocps_index, limits)
+        self._ocps = SalOcps(domain, config.ocps_index, limits)
         self._uws = UwsClient(config.uws_url, limits)
         self._jobs = JobService(self._ocps, self._uws, config.uws_poll_interval_s, limits, on_backend)
-        self._camera = ComCamCamera(domain, config.instrument, limits)
+        self._camera = ComCamCamera(domain, limits)
         self._oods = CcOods(domain, config.instrument, config.detectors)
         names = ["CCCamera", "CCHeaderService", "CCOODS", f"OCPS:{config.ocps_index}"]
         self._components = ComponentWatch(domain, names, limits)
@@ -67,7 +67,6 @@ class Connection:
         """Connect, side by side."""
         parts = (self._ocps, self._uws, self._camera, self._oods, self._components, self._butler)
         await asyncio.gather(*(part.start() for part in parts))
-        await self._jobs.start()
         self._warming_up = asyncio.create_task(self._warm_up(), name="load Butler")
 
     async def close(self) -> None:

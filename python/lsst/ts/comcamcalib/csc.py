@@ -206,7 +206,7 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         runner = self._runner
         if self.config is None or runner is None:
             return
-        self._connection = Connection(self.domain, self.config, runner.backend)
+        self._connection = Connection(self.domain, self.config, self._on_backend)
         await self._connection.start()
         runner.connect(self._connection.services)
 
@@ -216,6 +216,11 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
             await self._runner.disconnect(reason)
         if connection is not None:
             await connection.close()
+
+    async def _on_backend(self, reachable: bool, reason: str) -> None:
+        if self._runner is not None:
+            self._runner.backend(reachable, reason)
+            await self._runner.update_alarms()
 
     async def _progress_loop(self) -> None:
         """Publish the telemetry at its two rates, until cancelled."""
