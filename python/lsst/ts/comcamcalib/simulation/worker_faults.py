@@ -1,0 +1,71 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Faults of the worker that runs real pipelines: they strike in the quanta of a job."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+__all__ = ["strike_in_quanta"]
+
+_A_DAY_S = 24 * 3600.0
+
+
+def strike_in_quanta(effect: str, value: float, text: str) -> None:
+    """Let a fault strike in the pipeline that this process is about to run with one process (``-j 1``).
+
+    ============ =========================================================================================
+    error        each quantum after the first ``value`` raises a RuntimeError that says ``text``
+    fail_quantum only the one quantum after the first ``value`` does so
+    hang         the quantum after the first ``value`` never ends
+    die          the job is killed in the quantum after the first ``value``, without a word in its log
+    slow         each quantum takes ``value`` seconds more
+    ============ =========================================================================================
+
+    Raises
+    ------
+    ValueError
+        If there is no such effect.
+    """
+    if effect not in ("error", "fail_quantum", "hang", "die", "slow"):
+        raise ValueError(f"There is no fault {effect!r} of the worker; use error, fail_quantum, hang, die or slow.")
+    from lsst.pipe.base import TaskFactory
+
+    make_task = TaskFactory.makeTask
+    done = 0
+
+    def make_faulty_task(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        task = make_task(self, *arguments, **keywords)
+        run_quantum = task.runQuantum
+
+        def run_faulty_quantum(*arguments: Any, **keywords: Any) -> Any:
+            nonlocal done
+            position, done = done, done + 1
+            _strike(effect, value, text, position)
+            return run_quantum(*arguments, **keywords)
+
+        task.runQuantum = run_faulty_quantum  # type: ignore[method-assign]
+        return task
+
+    TaskFactory.makeTask = make_faulty_task  # type: ignore[method-assign]
+
+
+def _strike(effect: str, value: float, text: str, position: int) -> None:
+    """Do what a fault does in the quantum of this position, from 0."""
+    if effect == "slow":
+        time.sleep(value)
+    if position < value:
+        return
+    if effect == "error" or (effect == "fail_quantum" and position == int(value)):
+        raise RuntimeError(text or "Simulated failure: the input images have no usable pixels.")
+    if effect == "hang":
+        time.sleep(_A_DAY_S)
+    elif effect == "die":
+        os.killpg(0, signal.SIGKILL)
