@@ -58,7 +58,7 @@ class JobStatus:
 
 
 OnChange = Callable[[JobStatus], Awaitable[None]]
-Backend = Callable[[bool, str], Awaitable[None]]
+Backend = Callable[[bool, str], None]
 
 
 class Jobs(Protocol):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+from collections.abc import Callable
 
 from lsst.ts import utils
 
@@ -43,7 +44,7 @@ class JobService:
     limits
         Limits of time: ``job``, ``job_abort``, ``job_log``, ``uws_unreachable``.
     backend
-        Awaited with (False, sentence) when the UWS stops answering and with (True, "") when it answers again.
+        Called with (False, sentence) when the UWS stops answering and with (True, "") when it answers again.
 
     Notes
     -----
@@ -64,11 +65,16 @@ class JobService:
         self._news: dict[str, asyncio.Event] = {}  # set when the OCPS has told the end of a job that is followed
         self._submitting: dict[asyncio.Task[str], JobRequest] = {}  # they go on when whoever wanted them is cancelled
         self._stopping: set[asyncio.Task[str]] = set()  # aborts that go on when whoever wanted them has no more time
-        self._unsubscribe = ocps.on_result(self._on_result)
+        self._unsubscribe: Callable[[], None] | None = None
+
+    async def start(self) -> None:
+        """Begin to listen to the OCPS."""
+        self._unsubscribe = self._ocps.on_result(self._on_result)
 
     async def close(self) -> None:
         """Stop all that goes on here; jobs go on at the UWS."""
-        self._unsubscribe()
+        if self._unsubscribe is not None:
+            self._unsubscribe()
         for task, request in self._submitting.items():
             if not task.done():
                 self._log.warning("Closed while %s was being submitted; look for it at the UWS", request.pipeline)
@@ -187,16 +193,16 @@ class JobService:
         except UnknownJobError:
             pass
         except ServiceError as error:
-            await self._tell_backend(False, str(error))
+            self._tell_backend(False, str(error))
             return error
-        await self._tell_backend(True, "")
+        self._tell_backend(True, "")
         return seen
 
-    async def _tell_backend(self, reachable: bool, sentence: str) -> None:
+    def _tell_backend(self, reachable: bool, sentence: str) -> None:
         """Tell that the UWS stopped answering, or answers again; each once."""
         if reachable is not self._reachable:
             self._reachable = reachable
-            await self._backend(reachable, sentence)
+            self._backend(reachable, sentence)
 
     async def _pause(self, job_id: str) -> None:
         """Wait until it is time for another look, or the OCPS tells something about the job."""
@@ -258,8 +264,8 @@ class JobService:
             status,
             phase=Phase.UNKNOWN,
             exit_code=1,
-            message=f"Nothing was heard of job {status.job_id} for {self._limits.uws_unreachable:g} s; it may still run. "
-            f"{error} When the UWS answers again, resume.",
+            message=f"Nothing was heard of job {status.job_id} for {self._limits.uws_unreachable:g} s; it may still "
+            f"run. {error} When the UWS answers again, resume.",
             timestamp_ended_s=utils.current_tai(),
         )
 

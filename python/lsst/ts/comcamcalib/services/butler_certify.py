@@ -1,0 +1,204 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Certification in the Butler repository; these functions block and belong in Butler's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ServiceError
+from .butler_data import CertifiedDataset, CertifyOutcome, ReplacedDataset
+from .butler_queries import find_refs
+
+if TYPE_CHECKING:
+    from astropy.time import Time
+    from lsst.daf.butler import Butler, DatasetRef, Timespan
+
+__all__ = ["certify", "read_back", "timespan_of"]
+
+
+def certify(
+    butler: Butler,
+    run_collection: str,
+    dataset_type: str,
+    calib_collection: str,
+    begin_iso_tai: str,
+    end_iso_tai: str,
+    dataset_ids: Collection[str],
+) -> CertifyOutcome:
+    """Certify exactly these datasets, all or none; see `Repository.certify`."""
+    timespan = timespan_of(begin_iso_tai, end_iso_tai)
+    refs = _refs_to_certify(butler, run_collection, dataset_type, dataset_ids)
+    _make_calibration_collection(butler, calib_collection)
+    with butler.transaction():
+        there = _certified(butler, dataset_type, calib_collection, timespan)
+        done = {ref.id for ref, span in there if span.contains(timespan)}
+        wanted = [ref for ref in refs if ref.id not in done]
+        data_ids = {ref.dataId for ref in wanted}
+        replaced = [(ref, span) for ref, span in there if ref.dataId in data_ids and ref.id not in _ids(wanted)]
+        if wanted:
+            # Withdraws the range and leaves what of older ranges is outside of it.
+            butler.registry.decertify(calib_collection, dataset_type, timespan, dataIds=data_ids)
+            butler.registry.certify(calib_collection, wanted, timespan)
+    return CertifyOutcome(
+        certified=tuple(CertifiedDataset(str(ref.id), *_detector_and_filter(ref)) for ref in refs),
+        replaced=tuple(
+            ReplacedDataset(str(ref.id), *_detector_and_filter(ref), iso_tai(span.begin), iso_tai(span.end))
+            for ref, span in replaced
+        ),
+    )
+
+
+def read_back(
+    butler: Butler,
+    dataset_type: str,
+    calib_collection: str,
+    begin_iso_tai: str,
+    end_iso_tai: str,
+    dataset_ids: Collection[str],
+) -> list[str]:
+    """Return a sentence for each dataset that is not found for the whole range; see `Repository.read_back`."""
+    timespan = timespan_of(begin_iso_tai, end_iso_tai)
+    covering = {
+        str(association.ref.id)
+        for association in butler.registry.queryDatasetAssociations(dataset_type, collections=calib_collection)
+        if association.timespan is not None and association.timespan.contains(timespan)
+    }
+    problems = []
+    for dataset_id in dataset_ids:
+        ref = butler.get_dataset(dataset_id)
+        if ref is None:
+            problems.append(f"The repository has no dataset {dataset_id}.")
+            continue
+        name = f"{dataset_type} of {_words(ref)} ({dataset_id})"
+        if dataset_id not in covering:
+            problems.append(f"{name} is not certified in {calib_collection} for the whole range.")
+        for instant in _instants(timespan):
+            found = butler.find_dataset(dataset_type, ref.dataId, collections=calib_collection, timespan=instant)
+            if found is None or found.id != ref.id:
+                what = "nothing" if found is None else f"dataset {found.id} of {found.run}"
+                when = iso_tai(instant.begin)
+                problems.append(f"Looking in {calib_collection} at {when} TAI for {name} finds {what}.")
+                break
+    return problems
+
+
+def timespan_of(begin_iso_tai: str, end_iso_tai: str) -> Timespan:
+    """Return the validity range between two ISO 8601 TAI dates, "" for unbounded.
+
+    Raises
+    ------
+    ServiceError
+        If one is no such date, or the range is empty.
+    """
+    from astropy.time import Time
+    from lsst.daf.butler import Timespan
+
+    try:
+        begin, end = (Time(text, format="isot", scale="tai") if text else None for text in (begin_iso_tai, end_iso_tai))
+        timespan = Timespan(begin, end)
+    except ValueError as error:
+        raise ServiceError(f"{begin_iso_tai!r} to {end_iso_tai!r} is no validity range: {error}.") from error
+    if timespan.isEmpty():
+        raise ServiceError(f"The validity range {begin_iso_tai!r} to {end_iso_tai!r} is empty.")
+    return timespan
+
+
+def iso_tai(bound: Time | None) -> str:
+    """Return a bound of a validity range as ISO 8601 TAI, exact to Butler's nanosecond; "" if there is none."""
+    if bound is None:
+        return ""
+    time = bound.tai
+    time.precision = 9
+    return str(time.isot).rstrip("0").rstrip(".")
+
+
+def _refs_to_certify(
+    butler: Butler, run_collection: str, dataset_type: str, dataset_ids: Collection[str]
+) -> list[DatasetRef]:
+    """Return the datasets to certify.
+
+    Raises
+    ------
+    ServiceError
+        If there are none, or the RUN collection does not have them all, or they are no calibrations.
+    """
+    by_id = {str(ref.id): ref for ref in find_refs(butler, dataset_type, run_collection)}
+    if not dataset_ids:
+        raise ServiceError(f"There is no {dataset_type} to certify.")
+    if missing := sorted(set(dataset_ids) - by_id.keys()):
+        raise ServiceError(f"{run_collection} has no {dataset_type} with the ids {', '.join(missing)}.")
+    refs = [by_id[dataset_id] for dataset_id in sorted(set(dataset_ids))]
+    if not refs[0].datasetType.isCalibration():
+        raise ServiceError(f"{dataset_type} is no calibration: the repository lets nobody certify it.")
+    return refs
+
+
+def _make_calibration_collection(butler: Butler, name: str) -> None:
+    """Make a CALIBRATION collection if there is none of this name.
+
+    Raises
+    ------
+    ServiceError
+        If there is another collection of this name.
+    """
+    from lsst.daf.butler import CollectionType, MissingCollectionError
+
+    try:
+        existing = butler.collections.get_info(name).type
+    except MissingCollectionError:
+        butler.collections.register(name, CollectionType.CALIBRATION)
+        return
+    if existing is not CollectionType.CALIBRATION:
+        raise ServiceError(
+            f"Nothing can be certified in {name}: it is a {existing.name} collection. Give a new name, or that of a "
+            "CALIBRATION collection."
+        )
+
+
+def _certified(
+    butler: Butler, dataset_type: str, calib_collection: str, timespan: Timespan
+) -> list[tuple[DatasetRef, Timespan]]:
+    """Return what is certified for a time that overlaps the range, with its whole range."""
+    return [
+        (association.ref, association.timespan)
+        for association in butler.registry.queryDatasetAssociations(dataset_type, collections=calib_collection)
+        if association.timespan is not None and association.timespan.overlaps(timespan)
+    ]
+
+
+def _ids(refs: Collection[DatasetRef]) -> set[Any]:
+    """Return the UUIDs."""
+    return {ref.id for ref in refs}
+
+
+def _detector_and_filter(ref: DatasetRef) -> tuple[int | None, str | None]:
+    """Return detector and physical filter of a dataset, None for what its type has not."""
+    mapping = ref.dataId.required
+    detector = mapping.get("detector")
+    return (None if detector is None else int(detector), mapping.get("physical_filter"))
+
+
+def _words(ref: DatasetRef) -> str:
+    """Return words for a data id, such as ``detector 4, r_03``."""
+    detector, physical_filter = _detector_and_filter(ref)
+    return f"detector {detector}" + (f", {physical_filter}" if physical_filter else "")
+
+
+def _instants(timespan: Timespan) -> Iterator[Timespan]:
+    """Yield instants at the beginning and in the middle of a range; of an unbounded one, within its bounded side."""
+    from astropy.time import Time, TimeDelta
+    from lsst.daf.butler import Timespan
+
+    day = TimeDelta(1, format="jd")
+    begin, end = timespan.begin, timespan.end
+    if begin is None:
+        # Any time will do; the earliest that Butler knows is in 1970.
+        begin = Time("2000-01-01T00:00:00", format="isot", scale="tai") if end is None else end - day
+    yield Timespan.fromInstant(begin)
+    yield Timespan.fromInstant(begin + day if end is None else begin + (end - begin) / 2)

@@ -1,0 +1,100 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the Butler service tells, as plain data: nobody above it holds an object of Butler's."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+__all__ = [
+    "AmplifierValues",
+    "CertifiedDataset",
+    "CertifyOutcome",
+    "DatasetFound",
+    "DefectsArea",
+    "ReplacedDataset",
+    "Statistics",
+]
+
+Statistics = Mapping[object, object]
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetFound:
+    """A dataset in a RUN collection.
+
+    Parameters
+    ----------
+    dataset_id
+        UUID as text.
+    detector, physical_filter, exposure
+        Its data id; None where the dataset type has no such dimension.
+    run
+        The RUN collection that it is in.
+    """
+
+    dataset_id: str
+    detector: int | None
+    physical_filter: str | None
+    exposure: int | None
+    run: str
+
+
+@dataclasses.dataclass(frozen=True)
+class CertifiedDataset:
+    """A dataset that is certified for a validity range."""
+
+    dataset_id: str
+    detector: int | None
+    physical_filter: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class ReplacedDataset:
+    """A certification that had to make room.
+
+    Parameters
+    ----------
+    dataset_id
+        UUID of the dataset that was certified before.
+    detector, physical_filter
+        Its data id.
+    begin_iso_tai, end_iso_tai
+        The whole validity range that it had (ISO 8601 TAI, "": unbounded). What of it lies outside the new range
+        stays certified.
+    """
+
+    dataset_id: str
+    detector: int | None
+    physical_filter: str | None
+    begin_iso_tai: str
+    end_iso_tai: str
+
+
+@dataclasses.dataclass(frozen=True)
+class CertifyOutcome:
+    """What a certification did."""
+
+    certified: tuple[CertifiedDataset, ...]
+    replaced: tuple[ReplacedDataset, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class DefectsArea:
+    """How much of a detector is marked as defective (pixels)."""
+
+    pixels: int
+    detector_pixels: int
+
+
+@dataclasses.dataclass(frozen=True)
+class AmplifierValues:
+    """Gain (electron/adu) and noise (electron) by amplifier name; NaN where not measured."""
+
+    gain: Mapping[str, float]
+    noise: Mapping[str, float]
