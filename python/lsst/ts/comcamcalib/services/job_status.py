@@ -58,7 +58,7 @@ class JobStatus:
 
 
 OnChange = Callable[[JobStatus], Awaitable[None]]
-Backend = Callable[[bool, str], None]
+Backend = Callable[[bool, str], Awaitable[None]]
 
 
 class Jobs(Protocol):

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable
 
 from lsst.ts import utils
 
@@ -44,7 +43,7 @@ class JobService:
     limits
         Limits of time: ``job``, ``job_abort``, ``job_log``, ``uws_unreachable``.
     backend
-        Called with (False, sentence) when the UWS stops answering and with (True, "") when it answers again.
+        Awaited with (False, sentence) when the UWS stops answering and with (True, "") when it answers again.
 
     Notes
     -----
@@ -65,16 +64,11 @@ class JobService:
         self._news: dict[str, asyncio.Event] = {}  # set when the OCPS has told the end of a job that is followed
         self._submitting: dict[asyncio.Task[str], JobRequest] = {}  # they go on when whoever wanted them is cancelled
         self._stopping: set[asyncio.Task[str]] = set()  # aborts that go on when whoever wanted them has no more time
-        self._unsubscribe: Callable[[], None] | None = None
-
-    async def start(self) -> None:
-        """Begin to listen to the OCPS."""
-        self._unsubscribe = self._ocps.on_result(self._on_result)
+        self._unsubscribe = ocps.on_result(self._on_result)
 
     async def close(self) -> None:
         """Stop all that goes on here; jobs go on at the UWS."""
-        if self._unsubscribe is not None:
-            self._unsubscribe()
+        self._unsubscribe()
         for task, request in self._submitting.items():
             if not task.done():
                 self._log.warning("Closed while %s was being submitted; look for it at the UWS", request.pipeline)
@@ -193,16 +187,16 @@ class JobService:
         except UnknownJobError:
             pass
         except ServiceError as error:
-            self._tell_backend(False, str(error))
+            await self._tell_backend(False, str(error))
             return error
-        self._tell_backend(True, "")
+        await self._tell_backend(True, "")
         return seen
 
-    def _tell_backend(self, reachable: bool, sentence: str) -> None:
+    async def _tell_backend(self, reachable: bool, sentence: str) -> None:
         """Tell that the UWS stopped answering, or answers again; each once."""
         if reachable is not self._reachable:
             self._reachable = reachable
-            self._backend(reachable, sentence)
+            await self._backend(reachable, sentence)
 
     async def _pause(self, job_id: str) -> None:
         """Wait until it is time for another look, or the OCPS tells something about the job."""

@@ -20,7 +20,7 @@ from lsst.ts import salobj
 from ..config import Limits
 from ..errors import ServiceError, UnreachableError
 
-__all__ = ["JobRequest", "Ocps", "OcpsRemote"]
+__all__ = ["JobRequest", "Ocps", "SalOcps"]
 
 FORBIDDEN = frozenset('"\\;`$')
 """Characters that would become something else in the UWS's job template or in the worker's shell; an exception is a
@@ -77,7 +77,7 @@ class Ocps(Protocol):
         """Call back with (job id, exit code) for every job that ended; the returned function ends it."""
 
 
-class OcpsRemote:
+class SalOcps:
     """The OCPS CSC of the instrument.
 
     Parameters
