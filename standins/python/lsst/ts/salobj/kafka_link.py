@@ -34,7 +34,8 @@ TOPICS_LIMIT = 10.0  # for topics to exist after the broker was asked to create 
 TOPICS_POLL_INTERVAL = 0.1
 ADMIN_LIMIT = 5.0  # for an answer to an admin request; a broker without CreateTopics gives none
 FLUSH_LIMIT = 2.0  # for messages that are under way when the producer is closed
-SLOW_DELIVERY = 0.1  # a delivery that takes longer is logged
+SLOW_DELIVERY = 0.1  # a delivery that takes longer is logged,
+SLOW_DELIVERY_PAUSE = 10.0  # but not more often than this
 
 # Most messages that one read hands over; reading stops earlier when no more are there.
 MAX_BATCH = 100
@@ -103,6 +104,7 @@ class KafkaLink:
         self._producer: Producer | None = None
         self._closing = False
         self._error_counts: dict[str, int] = {}
+        self._next_slow_warning = 0.0
         self.history_ends: dict[str, int] = {}
 
     # ---- in the worker thread -------------------------------------------------------------------------------------
@@ -310,10 +312,12 @@ class KafkaLink:
         sent_at = time.monotonic()
 
         def report(error: KafkaError | None, message: Message) -> None:
-            duration = time.monotonic() - sent_at
+            now = time.monotonic()
+            duration = now - sent_at
             if error is not None:
                 _kafka_log.error(f"{self._name_index}: {topic_info.sal_name} was not delivered: {error.str()}")
-            elif duration > SLOW_DELIVERY:
+            elif duration > SLOW_DELIVERY and now > self._next_slow_warning:
+                self._next_slow_warning = now + SLOW_DELIVERY_PAUSE
                 _kafka_log.warning(f"{self._name_index}: {topic_info.sal_name} took {duration:.2f} s to be delivered")
 
         return report
