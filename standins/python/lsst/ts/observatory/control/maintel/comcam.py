@@ -105,8 +105,8 @@ class ComCam(BaseCamera):
         if wanted != await self.get_current_filter():
             await self.setup_filter(wanted)
 
-    async def setup_filter(self, filter: str) -> None:
-        """Change the filter, and wait until the camera tells that it has changed.
+    async def setup_filter(self, filter: str) -> Any:
+        """Change the filter, and return the camera's sample that tells that it has changed.
 
         Raises
         ------
@@ -119,7 +119,7 @@ class ComCam(BaseCamera):
         async with self.cmd_lock:
             event.flush()
             await self.camera.cmd_setFilter.set_start(name=str(filter), timeout=self.filter_change_timeout)
-            await event.next(flush=False, timeout=self.filter_change_timeout)
+            return await event.next(flush=False, timeout=self.filter_change_timeout)
 
     async def get_current_filter(self) -> str:
         """Return the name of the filter in place.
