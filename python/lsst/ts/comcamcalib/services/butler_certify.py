@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import ServiceError
 from .butler_data import CertifiedDataset, CertifyOutcome, ReplacedDataset
@@ -40,11 +40,13 @@ def certify(
         done = {ref.id for ref, span in there if span.contains(timespan)}
         wanted = [ref for ref in refs if ref.id not in done]
         data_ids = {ref.dataId for ref in wanted}
-        replaced = [(ref, span) for ref, span in there if ref.dataId in data_ids and ref.id not in _ids(wanted)]
-        if wanted:
-            # Withdraws the range and leaves what of older ranges is outside of it.
+        in_the_way = [(ref, span) for ref, span in there if ref.dataId in data_ids]
+        if in_the_way:  # Butler's own check fails on a collection that never had this type
+            # Withdraws the range, and leaves what of the older ranges is outside of it.
             butler.registry.decertify(calib_collection, dataset_type, timespan, dataIds=data_ids)
+        if wanted:
             butler.registry.certify(calib_collection, wanted, timespan)
+    replaced = [(ref, span) for ref, span in in_the_way if str(ref.id) not in set(dataset_ids)]
     return CertifyOutcome(
         certified=tuple(CertifiedDataset(str(ref.id), *_detector_and_filter(ref)) for ref in refs),
         replaced=tuple(
@@ -104,7 +106,8 @@ def timespan_of(begin_iso_tai: str, end_iso_tai: str) -> Timespan:
         timespan = Timespan(begin, end)
     except ValueError as error:
         raise ServiceError(f"{begin_iso_tai!r} to {end_iso_tai!r} is no validity range: {error}.") from error
-    if timespan.isEmpty():
+    # Butler makes an instant of two equal dates.
+    if timespan.isEmpty() or (begin is not None and end is not None and begin >= end):
         raise ServiceError(f"The validity range {begin_iso_tai!r} to {end_iso_tai!r} is empty.")
     return timespan
 
@@ -170,11 +173,6 @@ def _certified(
         for association in butler.registry.queryDatasetAssociations(dataset_type, collections=calib_collection)
         if association.timespan is not None and association.timespan.overlaps(timespan)
     ]
-
-
-def _ids(refs: Collection[DatasetRef]) -> set[Any]:
-    """Return the UUIDs."""
-    return {ref.id for ref in refs}
 
 
 def _detector_and_filter(ref: DatasetRef) -> tuple[int | None, str | None]:
