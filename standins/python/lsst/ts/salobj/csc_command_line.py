@@ -68,9 +68,9 @@ class CommandLine:
         if cls.enable_cmdline_state:
             kwargs["initial_state"] = args.state
         cls.add_kwargs_from_args(args, kwargs)
-        if check_if_duplicate:
-            kwargs["check_if_duplicate"] = True
         csc = cls(**kwargs)
+        # Not a constructor argument, because subclasses need not have it.
+        csc.check_if_duplicate = check_if_duplicate
         log: logging.Logger = csc.log  # type: ignore[attr-defined]
         if args.loglevel is not None:
             log.setLevel(args.loglevel)
