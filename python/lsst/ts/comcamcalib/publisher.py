@@ -56,8 +56,10 @@ def to_fields(entry: Entry | Progress) -> dict[str, object]:
         value = getattr(entry, field.name)
         head, *tail = field.name.split("_")
         name = head + "".join(word.capitalize() for word in tail)
-        if isinstance(value, enum.Enum):
+        if isinstance(value, enum.IntEnum):
             value = int(value)
+        elif isinstance(value, enum.StrEnum):
+            value = value.value
         elif isinstance(value, tuple):
             value = list(value)
         fields[name] = value

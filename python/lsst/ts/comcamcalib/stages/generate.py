@@ -106,11 +106,11 @@ async def _request(job: JobPlan, exposures: tuple[int, ...], context: RunContext
     query = f"instrument='{context.config.instrument}' AND detector IN ({detectors})"
     if exposures:
         query += f" AND exposure IN ({', '.join(str(exposure) for exposure in exposures)})"
-    config = f"-j {job.n_processes} -i {inputs} --register-dataset-types {job.config_options}"
+    parts = [f"-j {job.n_processes}", f"-i {inputs}" if inputs else "", "--register-dataset-types", job.config_options]
     return JobRequest(
         pipeline=job.pipeline,
         data_query=query,
-        config=config.strip(),
+        config=" ".join(part for part in parts if part),
         output_dataset_types=f"{job.dataset_type},{job.mark}",
     )
 
@@ -127,7 +127,7 @@ async def _tell_job(status: JobStatus, job: JobPlan, stage: StagePlan, context: 
             stage_name=stage.name,
             calib_type=stage.calib_type,
             job_id=status.job_id,
-            phase=status.phase,
+            phase=str(status.phase),
             exit_code=status.exit_code,
             output_collection=job_collection(status.job_id),
             log_url=f"{config.uws_url.rstrip('/')}/job/{status.job_id}/results",
@@ -156,8 +156,8 @@ async def _check_inputs(job: JobPlan, job_id: str, exposures: tuple[int, ...], c
             problems.append(f"which {dataset_type} it used could not be seen: {error}")
     if problems:
         raise StageError(
-            f"The job {job.label} ({job_id}) did not use this run's own products, so its output can't be trusted: "
-            + "; ".join(problems)
+            f"It is not certain that the job {job.label} ({job_id}) used this run's own products only, so its output can't "
+            f"be trusted: {'; '.join(problems)}"
         )
 
 
@@ -179,7 +179,7 @@ async def _check_datasets(job: JobPlan, job_id: str, context: RunContext) -> lis
         raise StageError(f"What the job {job.label} ({job_id}) made could not be seen: {error}") from error
     each = 1
     if job.dimensions == "detector+exposure_pair":
-        each = len(context.exposure_ids(CalibType.FLAT)) // 2
+        each = context.flat_pairs
     missing = [
         name + (f" in {kind}" if kind else "")
         for kind in kinds
