@@ -98,7 +98,10 @@ class OcpsCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
 
     async def start(self) -> None:
         """Start, with one HTTP session for the CSC's life."""
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S))
+        # On a connection that it has used before, aiohttp would repeat a PUT that was dropped: two jobs for one command.
+        connector = aiohttp.TCPConnector(force_close=True)
+        timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
+        self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
         await super().start()
 
     async def close_tasks(self) -> None:

@@ -1,0 +1,277 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The simulated OCPS, with a real UWS server and a worker whose jobs the test moves itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+import yaml
+from lsst.ts import salobj
+from lsst.ts.comcamcalib.simulation.configuration import write_ocps_configuration
+from lsst.ts.comcamcalib.simulation.faults import Fault, Faults
+from lsst.ts.comcamcalib.simulation.ocps import OCPS_INDEX, OcpsCsc
+from lsst.ts.comcamcalib.simulation.uws_server import UwsServer
+from lsst.ts.comcamcalib.simulation.worker import Job, WorkerPhase
+
+pytestmark = [pytest.mark.observatory, pytest.mark.asyncio(loop_scope="module")]
+
+LIMIT_S = 30.0
+CP_BIAS = "${CP_PIPE_DIR}/pipelines/LSSTComCam/cpBias.yaml"
+
+
+class HandWorker:
+    """A worker that does nothing but what the test says."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, Job] = {}
+        self._tell: Callable[[str, WorkerPhase], None] | None = None
+        self._changed = asyncio.Event()
+
+    async def start(self, tell: Callable[[str, WorkerPhase], None]) -> None:
+        self._tell = tell
+
+    async def submit(self, job: Job) -> None:
+        self.jobs[job.job_id] = job
+        self._changed.set()
+
+    async def abort(self, job_id: str) -> None:
+        del self.jobs[job_id]
+
+    async def close(self) -> None:
+        self.jobs.clear()
+
+    def move(self, job_id: str, phase: WorkerPhase) -> None:
+        assert self._tell is not None
+        self._tell(job_id, phase)
+
+    async def wait_for_jobs(self, count: int) -> list[str]:
+        async with asyncio.timeout(LIMIT_S):
+            while len(self.jobs) < count:
+                self._changed.clear()
+                await self._changed.wait()
+        return list(self.jobs)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def whole_worker() -> HandWorker:
+    return HandWorker()
+
+
+@pytest.fixture(scope="module")
+def faults() -> Faults:
+    return Faults()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def worker(whole_worker: HandWorker, faults: Faults) -> AsyncIterator[HandWorker]:
+    """The worker without jobs; what an earlier test left behind ends, so its job_result may come during the next."""
+    yield whole_worker
+    faults.set([])
+    for job_id in whole_worker.jobs:
+        whole_worker.move(job_id, "error")
+    whole_worker.jobs.clear()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def uws(
+    whole_worker: HandWorker, faults: Faults, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[UwsServer]:
+    async with UwsServer(whole_worker, tmp_path_factory.mktemp("uws"), faults) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def ocps(bus: None, uws: UwsServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[OcpsCsc]:
+    config = write_ocps_configuration(tmp_path_factory.mktemp("config"), uws.url, Path("/repo/simulated"))
+    async with OcpsCsc(config, salobj.State.ENABLED) as csc:
+        assert csc.summary_state == salobj.State.ENABLED
+        yield csc
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def client(ocps: OcpsCsc) -> AsyncIterator[salobj.Remote]:
+    async with salobj.Domain() as domain, salobj.Remote(domain, "OCPS", index=OCPS_INDEX) as remote:
+        yield remote
+
+
+async def execute(client: salobj.Remote, **fields: str) -> tuple[str, Any]:
+    """Submit a job; return its id and the acknowledgement that tells it."""
+    given = {
+        "pipeline": CP_BIAS,
+        "config": "-j 1",
+        "data_query": "detector=0",
+        "output_dataset_types": "bias",
+        **fields,
+    }
+    ack = await client.cmd_execute.set_start(**given, timeout=LIMIT_S, wait_done=False)
+    return json.loads(ack.result)["job_id"], ack
+
+
+def results(heard: Any, *job_ids: str) -> list[Any]:
+    return [sample for sample in heard.samples("job_result") if sample.job_id in job_ids]
+
+
+async def finish(client: salobj.Remote, ack: Any) -> Any:
+    return await client.cmd_execute.next_ackcmd(ack, timeout=LIMIT_S)
+
+
+async def test_job_id_is_told_in_progress_and_the_result_is_the_submissions(
+    client: salobj.Remote, worker: HandWorker, ear: Any
+) -> None:
+    with ear(client, "job_result") as heard:
+        job_id, ack = await execute(client)
+        assert (ack.ack, ack.timeout) == (salobj.SalRetCode.CMD_INPROGRESS, 600)
+        worker.move(job_id, "executing")
+        worker.move(job_id, "completed")
+        last = await finish(client, ack)
+        await heard.wait_for(lambda: results(heard, job_id))
+    assert (last.ack, last.result) == (salobj.SalRetCode.CMD_COMPLETE, "Done")
+    (result,) = results(heard, job_id)
+    assert (result.exit_code, result.salIndex) == (0, OCPS_INDEX)
+    submission = json.loads(result.result)
+    assert submission["jobId"] == job_id
+    assert submission["phase"] == "pending", "the phase is that of the submission, not that of the end"
+
+
+async def test_failed_job_completes_the_command_all_the_same(
+    client: salobj.Remote, worker: HandWorker, ear: Any
+) -> None:
+    with ear(client, "job_result") as heard:
+        job_id, ack = await execute(client)
+        worker.move(job_id, "error")
+        assert (await finish(client, ack)).ack == salobj.SalRetCode.CMD_COMPLETE
+        await heard.wait_for(lambda: results(heard, job_id))
+    assert results(heard, job_id)[0].exit_code == 1
+
+
+async def test_job_has_the_environment_of_the_worker_script(client: salobj.Remote, worker: HandWorker) -> None:
+    job_id, _ = await execute(client, version="w_2026_40", config="-i u/ocps/1 -j 8", data_query="exposure IN (1, 2)")
+    environment = worker.jobs[job_id].environment
+    assert environment["PIPELINE_URL"] == CP_BIAS
+    assert environment["BUTLER_REPO"] == "/repo/simulated"
+    assert environment["RUN_OPTIONS"] == "-i LSSTComCam/raw/all -i u/ocps/1 -j 8"
+    assert environment["DATA_QUERY"] == "exposure IN (1, 2)"
+    assert environment["OUTPUT_GLOB"] == "bias"
+    assert environment["IMAGE_TAG"] == "w_2026_40"
+
+
+async def test_dataset_types_that_nobody_names_are_those_of_the_configuration(
+    client: salobj.Remote, worker: HandWorker
+) -> None:
+    job_id, _ = await execute(client, output_dataset_types="")
+    assert worker.jobs[job_id].environment["OUTPUT_GLOB"] == "*_metricvalue"
+
+
+async def test_aborted_job_tells_255_and_fails_the_command_that_followed_it(
+    client: salobj.Remote, worker: HandWorker, ear: Any
+) -> None:
+    with ear(client, "job_result") as heard:
+        job_id, ack = await execute(client)
+        worker.move(job_id, "executing")
+        aborted = await client.cmd_abort_job.set_start(job_id=job_id, timeout=LIMIT_S)
+        assert aborted.ack == salobj.SalRetCode.CMD_COMPLETE
+        with pytest.raises(salobj.AckError, match="404 Client Error"):
+            await finish(client, ack)
+        await heard.wait_for(lambda: results(heard, job_id))
+    assert job_id not in worker.jobs
+    # One only: there is none from the command that followed the job.
+    (result,) = results(heard, job_id)
+    assert result.exit_code == 255
+    assert set(json.loads(result.result)) == {"status", "message", "code"}
+
+
+async def test_job_that_is_forgotten_fails_the_command_without_a_result(
+    client: salobj.Remote, worker: HandWorker, faults: Faults, ear: Any
+) -> None:
+    with ear(client, "job_result") as heard:
+        forgotten, ack = await execute(client)
+        faults.set([Fault("http", "status", match={"method": "GET"}, value=404)])
+        with pytest.raises(salobj.AckError, match="404 Client Error"):
+            await finish(client, ack)
+        job_id, ack = await execute(client)
+        worker.move(job_id, "completed")
+        await finish(client, ack)
+        await heard.wait_for(lambda: results(heard, job_id))
+    assert results(heard, forgotten) == []
+
+
+async def test_jobs_are_followed_side_by_side(client: salobj.Remote, worker: HandWorker, ear: Any) -> None:
+    with ear(client, "job_result") as heard:
+        first, first_ack = await execute(client)
+        second, second_ack = await execute(client)
+        worker.move(second, "completed")
+        await finish(client, second_ack)
+        worker.move(first, "completed")
+        await finish(client, first_ack)
+        await heard.wait_for(lambda: len(results(heard, first, second)) == 2)
+    assert [sample.job_id for sample in results(heard, first, second)] == [second, first]
+
+
+async def test_job_waits_for_the_end_of_those_before_it_whatever_it_is(
+    client: salobj.Remote, worker: HandWorker
+) -> None:
+    first, _ = await execute(client)
+    unknown = "0" * 32
+    waiting = asyncio.create_task(execute(client, prereq_jobs=f"{unknown}, {first}"))
+    worker.move(first, "executing")
+    done, _ = await asyncio.wait([waiting], timeout=1.5)
+    assert not done and len(worker.jobs) == 1
+    worker.move(first, "error")
+    second, _ = await waiting
+    assert second != first
+
+
+async def test_abort_of_an_unknown_job_is_refused(client: salobj.Remote, worker: HandWorker) -> None:
+    with pytest.raises(salobj.AckError, match="404 Client Error"):
+        await client.cmd_abort_job.set_start(job_id="0" * 32, timeout=LIMIT_S)
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        (Fault("http", "status", value=500, text="Job creation timed out."), "500 Error.*Job creation timed out"),
+        (Fault("http", "garbage"), "The server's reply is not a job"),
+        (Fault("http", "drop", times=9), "PUT .* failed"),
+    ],
+)
+async def test_server_that_does_not_take_a_job_fails_the_command(
+    client: salobj.Remote, worker: HandWorker, faults: Faults, fault: Fault, sentence: str
+) -> None:
+    faults.set([fault])
+    with pytest.raises(salobj.AckError, match=sentence):
+        await client.cmd_execute.set_start(pipeline=CP_BIAS, timeout=LIMIT_S)
+
+
+async def test_nothing_is_executed_unless_enabled(client: salobj.Remote, worker: HandWorker, ocps: OcpsCsc) -> None:
+    await client.cmd_disable.start(timeout=LIMIT_S)
+    for command in (client.cmd_execute, client.cmd_abort_job):
+        with pytest.raises(salobj.AckError, match="DISABLED"):
+            await command.start(timeout=LIMIT_S)
+    await client.cmd_enable.start(timeout=LIMIT_S)
+    assert not worker.jobs
+
+
+@pytest.mark.parametrize("change", [{"sal_index": 1}, {"instance": "LATISS"}, {"poll_interval": 0}])
+async def test_configuration_of_another_camera_is_refused(
+    client: salobj.Remote, worker: HandWorker, ocps: OcpsCsc, change: dict[str, Any]
+) -> None:
+    file = ocps.config_dir / "other.yaml"
+    (entry,) = yaml.safe_load((ocps.config_dir / "_init.yaml").read_text())["instances"]
+    file.write_text(yaml.safe_dump({"instances": [{**entry, **change}]}))
+    for command in ("disable", "standby"):
+        await getattr(client, f"cmd_{command}").start(timeout=LIMIT_S)
+    with pytest.raises(salobj.AckError):
+        await client.cmd_start.set_start(configurationOverride="other.yaml", timeout=LIMIT_S)
+    assert ocps.summary_state == salobj.State.STANDBY
+    await client.cmd_start.set_start(configurationOverride="", timeout=LIMIT_S)
+    await client.cmd_enable.start(timeout=LIMIT_S)
