@@ -41,9 +41,10 @@ class Choice:
         return all(name in self.values for name in names)
 
     def uses(self, frame_type: str) -> bool:
-        """Whether the run takes frames of a type; if that is not known, whether the operator has said how many."""
+        """Whether the run takes frames of a type; if that is not known, whether the operator has described some."""
         if not self.knows("script_mode"):
-            return f"n_{frame_type}" in self.given or f"exp_times_{frame_type}" in self.given
+            number, times = self.values.get(f"n_{frame_type}"), self.values.get(f"exp_times_{frame_type}")
+            return number != 0 and times is not None and f"exp_times_{frame_type}" in self.given
         return frame_type.upper() in self.values["script_mode"].split("_")
 
     def named(self, name: str) -> str:
@@ -79,7 +80,7 @@ def frame_times(choice: Choice, frame_type: str) -> tuple[int, float | tuple[flo
             )
         number = len(times)
     if number == 0:
-        return f"n_{frame_type}: 0, but script_mode {choice.values['script_mode']} needs at least one."
+        return f"n_{frame_type}: 0, but at least one is needed with {choice.named('script_mode')}."
     if not isinstance(times, tuple):
         return number, times
     if len(times) == number:
@@ -107,8 +108,7 @@ def check_together(choice: Choice) -> Iterator[str]:
         names += [] if frame_type == "bias" else [f"exp_times_{frame_type}"]
         if choice.uses(frame_type) and choice.knows(*names):
             found = frame_times(choice, frame_type)
-            # Whether frames are missing depends on the mode; nothing is said of that while it is not known.
-            if isinstance(found, str) and choice.knows("script_mode"):
+            if isinstance(found, str):
                 yield found
     yield from _check_products(choice)
     yield from _check_pairs(choice)

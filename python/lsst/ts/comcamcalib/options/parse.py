@@ -145,7 +145,7 @@ def _read(
             given[name] = None if value is None else table[name].read(value)
         except NotAllowedError as error:
             doubtful.add(name)
-            mistakes.append(f"{name}: {shown(value)} {error}.")
+            mistakes.append(f"{name}: {shown(value)} {error}" + ("" if str(error).endswith("?") else "."))
     return given, doubtful - set(given)
 
 

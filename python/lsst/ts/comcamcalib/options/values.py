@@ -177,6 +177,8 @@ def exposure_times(low: float, high: float, *, above: bool) -> Callable[[Any], f
             items = []
         if not items:
             raise NotAllowedError("is neither a number of seconds nor a list of them")
+        if len(items) == 1 and not isinstance(value, list | tuple):
+            return read_one(items[0])
         for item in items:
             try:
                 read_one(item)

@@ -1,0 +1,51 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The configuration as it is shipped, for every test that needs one."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import yaml
+from lsst.ts.comcamcalib.config import CscConfig
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def repository_root() -> pathlib.Path:
+    """Folder with config/, tests/ and the rest."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def read_site() -> Callable[[str], dict[str, Any]]:
+    """Return the configuration of a site as salobj reads it: ``_init.yaml``, then the site's own file."""
+
+    def read(site: str) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for name in ("_init", f"_{site}"):
+            # The sites' files have no mappings in them, so that an update is the same as salobj's hierarchical one.
+            values |= yaml.safe_load((ROOT / "config" / "ComCamCalib" / "v1" / f"{name}.yaml").read_text())
+        return values
+
+    return read
+
+
+@pytest.fixture
+def config_values(read_site: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+    """The summit's configuration, to be changed by the test."""
+    return read_site("summit")
+
+
+@pytest.fixture(scope="session")
+def config(read_site: Callable[[str], dict[str, Any]]) -> CscConfig:
+    """The summit's configuration."""
+    return CscConfig.from_namespace(read_site("summit"))
