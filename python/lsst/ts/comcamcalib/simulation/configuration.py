@@ -17,8 +17,10 @@ from typing import Any
 
 import yaml
 
+from .camera import CLEAR_S, READOUT_S, TELEMETRY_S
 from .layout import INSTRUMENT, RAW_COLLECTION
 from .ocps import OCPS_INDEX
+from .oods import MAX_LATENCY_S
 
 __all__ = [
     "SITE",
@@ -70,6 +72,11 @@ def csc_settings(*, uws_url: str, repo: Path, work_directory: Path, speed: float
         "repo": str(repo),
         "journal_path": str(work_directory / "journal.sqlite3"),
         "log_path_pattern": str(work_directory / "uws" / "jobs" / "{job_id}" / "out" / "ocps.log"),
+        "estimates": {
+            "readout_s": (CLEAR_S + READOUT_S + TELEMETRY_S) / speed,
+            "ingest_s": MAX_LATENCY_S / speed + 1.0,
+            "job_s": 15.0,
+        },
     }
 
 

@@ -39,6 +39,7 @@ from .header_service import HeaderServiceCsc
 from .layout import PIPELINE_ENVIRONMENT
 from .ocps import OcpsCsc
 from .oods import OodsCsc
+from .pipetask_worker import PipetaskWorker
 from .registry import SchemaRegistry
 from .scenarios import scenario_faults
 from .states import bring_from_standby, bring_to_standby
@@ -205,7 +206,7 @@ class Observatory:
         self._broker.apply(self._faults.at("kafka"))
         registry = await stack.enter_async_context(SchemaRegistry())
         self.uws = await stack.enter_async_context(
-            UwsServer(self._worker or _pipetask_worker(), self.work_directory / "uws", self._faults)
+            UwsServer(self._worker or PipetaskWorker(), self.work_directory / "uws", self._faults)
         )
         control = ControlServer(lambda: self.scenarios, self.set_scenarios)
         await control.start()
@@ -298,14 +299,8 @@ class Observatory:
                     pass
 
 
-def _pipetask_worker() -> Worker:
-    from .pipetask_worker import PipetaskWorker
-
-    return PipetaskWorker()
-
-
 def _replay_worker() -> Worker:
-    from .replay import ReplayWorker
+    from .replay import ReplayWorker  # loads the Butler
 
     return ReplayWorker()
 
