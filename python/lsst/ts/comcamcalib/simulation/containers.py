@@ -173,16 +173,12 @@ class Defects:
         return cls((Defect(Box(*box)) for box in content["defects"]), content["metadata"])
 
 
-def _by_amplifier() -> Any:
-    return dataclasses.field(default_factory=dict)
-
-
 @dataclasses.dataclass
 class PhotonTransferCurve:
     """Gain and read noise of a detector's amplifiers, and the flat pairs that they were measured with.
 
-    One object holds either one pair (``cpPtcPartial``: lists of one element) or all pairs of a run. All dictionaries are
-    by amplifier.
+    One object holds either one pair (``cpPtcPartial``: lists of one element) or all pairs of a run. All dictionaries
+    are by amplifier.
 
     Attributes
     ----------
@@ -218,19 +214,19 @@ class PhotonTransferCurve:
 
     ampNames: list[str]
     ptcFitType: str
-    gain: dict[str, float] = _by_amplifier()
-    gainUnc: dict[str, float] = _by_amplifier()
-    noise: dict[str, float] = _by_amplifier()
-    ptcTurnoff: dict[str, float] = _by_amplifier()
-    ptcFitPars: dict[str, list[float]] = _by_amplifier()
-    ptcFitChiSq: dict[str, float] = _by_amplifier()
-    inputExpIdPairs: dict[str, list[list[int]]] = _by_amplifier()
-    rawExpTimes: dict[str, list[float]] = _by_amplifier()
-    rawMeans: dict[str, list[float]] = _by_amplifier()
-    rawVars: dict[str, list[float]] = _by_amplifier()
-    gainList: dict[str, list[float]] = _by_amplifier()
-    noiseList: dict[str, list[float]] = _by_amplifier()
-    expIdMask: dict[str, list[bool]] = _by_amplifier()
+    gain: dict[str, float] = dataclasses.field(default_factory=dict)
+    gainUnc: dict[str, float] = dataclasses.field(default_factory=dict)
+    noise: dict[str, float] = dataclasses.field(default_factory=dict)
+    ptcTurnoff: dict[str, float] = dataclasses.field(default_factory=dict)
+    ptcFitPars: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    ptcFitChiSq: dict[str, float] = dataclasses.field(default_factory=dict)
+    inputExpIdPairs: dict[str, list[list[int]]] = dataclasses.field(default_factory=dict)
+    rawExpTimes: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    rawMeans: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    rawVars: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    gainList: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    noiseList: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    expIdMask: dict[str, list[bool]] = dataclasses.field(default_factory=dict)
     badAmps: list[str] = dataclasses.field(default_factory=list)
     metadata: dict[str, Any] = dataclasses.field(default_factory=dict)
 

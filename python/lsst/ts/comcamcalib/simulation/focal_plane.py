@@ -194,7 +194,7 @@ class FocalPlane:
             There is no such image type, filter or detector.
         """
         if image_type not in IMAGE_TYPES:
-            raise ValueError(f"image type {image_type!r} can't be simulated; it must be one of {', '.join(IMAGE_TYPES)}")
+            raise ValueError(f"image type {image_type!r} can't be simulated, only {', '.join(IMAGE_TYPES)}")
         if physical_filter not in PHYSICAL_FILTERS:
             raise ValueError(f"LSSTComCam has no filter {physical_filter!r}; it has {', '.join(PHYSICAL_FILTERS)}")
         truth = self.truth(detector)
@@ -298,9 +298,9 @@ def _draw_bias_pattern(shape: tuple[int, int], rng: np.random.Generator) -> Floa
 def _illumination(shape: tuple[int, int], detector: int) -> npt.NDArray[np.float64]:
     """Return the lamp's light on a detector: a gentle slope and fall-off over the focal plane, 1 in its middle."""
     row, column = divmod(detector, 3)
-    y = ((np.arange(shape[0]) + 0.5) / shape[0] + row) / 1.5 - 1
-    x = ((np.arange(shape[1]) + 0.5) / shape[1] + column) / 1.5 - 1
-    return 1 + 0.02 * x[np.newaxis, :] - 0.01 * y[:, np.newaxis] - 0.015 * (x[np.newaxis, :] ** 2 + y[:, np.newaxis] ** 2)
+    y = ((np.arange(shape[0])[:, np.newaxis] + 0.5) / shape[0] + row) / 1.5 - 1
+    x = ((np.arange(shape[1])[np.newaxis, :] + 0.5) / shape[1] + column) / 1.5 - 1
+    return np.asarray(1 + 0.02 * x - 0.01 * y - 0.015 * (x**2 + y**2))
 
 
 def _add_cosmic_rays(electrons: FloatImage, dark_time_s: float, rng: np.random.Generator) -> None:

@@ -12,7 +12,6 @@ import json
 from typing import Any
 
 import yaml
-
 from lsst.daf.butler import FormatterV2
 from lsst.resources import ResourcePath
 

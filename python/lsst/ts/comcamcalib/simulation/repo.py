@@ -262,11 +262,15 @@ def _initial_products(focal_plane: FocalPlane) -> Iterator[tuple[str, dict[str, 
         for physical_filter in _INITIAL_FILTERS:
             yield "flat", {**data_id, "physical_filter": physical_filter}, flat
         yield "defects", data_id, Defects(metadata={"CALIB_ID": "initial"})
-        yield "ptc", data_id, PhotonTransferCurve(
-            ampNames=list(AMPLIFIER_NAMES),
-            ptcFitType="POLYNOMIAL",
-            gain=dict(truth.gain),
-            noise=dict(truth.read_noise),
-            ptcTurnoff={name: truth.full_well[name] / truth.gain[name] for name in AMPLIFIER_NAMES},
-            metadata={"CALIB_ID": "initial"},
+        yield (
+            "ptc",
+            data_id,
+            PhotonTransferCurve(
+                ampNames=list(AMPLIFIER_NAMES),
+                ptcFitType="POLYNOMIAL",
+                gain=dict(truth.gain),
+                noise=dict(truth.read_noise),
+                ptcTurnoff={name: truth.full_well[name] / truth.gain[name] for name in AMPLIFIER_NAMES},
+                metadata={"CALIB_ID": "initial"},
+            ),
         )

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -128,7 +129,7 @@ class CalibCombineTask(pipe_base.PipelineTask):
         scale = {"Unity": 1.0, "ExposureTime": metadata["EXPTIME"], "DarkTime": metadata["DARKTIME"]}[scaling]
         if scale <= 0:
             raise ValueError(
-                f"exposure {exposure_id} can't be scaled by its {scaling}, which is {scale} s; leave it out of the query"
+                f"exposure {exposure_id} can't be scaled by its {scaling}, {scale} s; leave it out of the query"
             )
         return np.float32(scale)
 
@@ -138,7 +139,9 @@ class CalibCombineTask(pipe_base.PipelineTask):
         """Combine scaled images; a pixel that is NaN or clipped in all of them becomes NaN."""
         bad = ~np.isfinite(stack)
         if self.config.combine == "MEDIAN":
-            return np.asarray(np.ma.median(np.ma.array(stack, mask=bad), axis=0).filled(np.nan), np.float32)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
+                return np.asarray(np.nanmedian(np.where(bad, np.nan, stack), axis=0), np.float32)
         if self.config.combine == "MEANCLIP":
             bad |= self._clipped(stack, bad, scales, variances)
         weights = (scales**2 / variances).astype(np.float32)[:, np.newaxis, np.newaxis] * ~bad

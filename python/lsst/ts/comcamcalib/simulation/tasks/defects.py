@@ -153,9 +153,7 @@ class MergeDefectsCombinedConnections(pipe_base.PipelineTaskConnections, dimensi
     )
 
 
-class MergeDefectsCombinedTaskConfig(
-    pipe_base.PipelineTaskConfig, pipelineConnections=MergeDefectsCombinedConnections
-):
+class MergeDefectsCombinedTaskConfig(pipe_base.PipelineTaskConfig, pipelineConnections=MergeDefectsCombinedConnections):
     """When a pixel is bad."""
 
     combinationMode = pex_config.ChoiceField[str](

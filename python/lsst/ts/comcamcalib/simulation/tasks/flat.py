@@ -69,9 +69,7 @@ class CpFlatMeasureTask(pipe_base.PipelineTask):
         return pipe_base.Struct(outputStats=statistics)
 
 
-class CpFlatNormalizationConnections(
-    pipe_base.PipelineTaskConnections, dimensions=("instrument", "physical_filter")
-):
+class CpFlatNormalizationConnections(pipe_base.PipelineTaskConnections, dimensions=("instrument", "physical_filter")):
     """Statistics of all flats in a filter, and the factor of each exposure."""
 
     inputMDs = connectionTypes.Input(

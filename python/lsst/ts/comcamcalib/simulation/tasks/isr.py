@@ -19,7 +19,14 @@ from ..containers import Exposure
 from ..layout import AMPLIFIER_NAMES, DetectorLayout
 from .statistics import clip_statistics
 
-__all__ = ["GAIN_KEY", "OVERSCAN_NOISE_KEY", "READ_NOISE_KEY", "IsrTaskLSST", "IsrTaskLSSTConfig", "values_by_amplifier"]
+__all__ = [
+    "GAIN_KEY",
+    "OVERSCAN_NOISE_KEY",
+    "READ_NOISE_KEY",
+    "IsrTaskLSST",
+    "IsrTaskLSSTConfig",
+    "values_by_amplifier",
+]
 
 # Keywords of ip_isr; the amplifier's name follows.
 GAIN_KEY = "LSST ISR GAIN"
@@ -43,9 +50,7 @@ def _calibration(name: str, storage_class: str, *dimensions: str) -> Any:
     )
 
 
-class IsrTaskLSSTConnections(
-    pipe_base.PipelineTaskConnections, dimensions=("instrument", "exposure", "detector")
-):
+class IsrTaskLSSTConnections(pipe_base.PipelineTaskConnections, dimensions=("instrument", "exposure", "detector")):
     """One raw file, the calibrations that its configuration asks for, one image."""
 
     ccdExposure = connectionTypes.Input(
@@ -107,7 +112,13 @@ class IsrTaskLSST(pipe_base.PipelineTask):
         butlerQC.put(result, outputRefs)
 
     def run(
-        self, ccdExposure: Any, ptc: Any = None, bias: Any = None, dark: Any = None, flat: Any = None, defects: Any = None
+        self,
+        ccdExposure: Any,
+        ptc: Any = None,
+        bias: Any = None,
+        dark: Any = None,
+        flat: Any = None,
+        defects: Any = None,
     ) -> Any:
         """Process one raw image.
 

@@ -68,7 +68,10 @@ class PhotonTransferCurveSolveConfig(
 
 
 class PhotonTransferCurveSolveTask(pipe_base.PipelineTask):
-    """Fits the variance of a pixel as a function of the mean signal: the slope is 1 / gain, the intercept noise squared."""
+    """Fits the variance of a pixel as a function of the mean signal.
+
+    The slope is 1 / gain, the intercept the square of the read noise (adu).
+    """
 
     ConfigClass = PhotonTransferCurveSolveConfig
     _DefaultName = "cpPhotonTransferCurveSolve"

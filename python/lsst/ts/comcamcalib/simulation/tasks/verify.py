@@ -178,7 +178,7 @@ def _finite(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
 
 
 def _corner_mean(amplifier: npt.NDArray[Any], name: str) -> float:
-    """Return the mean of a box at the readout corner: an eighth of the amplifier's height and a quarter of its width."""
+    """Return the mean of a box at the readout corner: an eighth of the amplifier's height, a quarter of its width."""
     rows, columns = amplifier.shape[0] // 8, amplifier.shape[1] // 4
     near_register = slice(None, rows) if name.startswith("C0") else slice(-rows, None)
     return float(_finite(amplifier[near_register, :columns]).mean())
