@@ -93,13 +93,13 @@ class Watcher:
             return
         line = _line(name, message)
         # What `status` has published again is not news.
-        key = (name, line[1] if line else "")
+        key = (name, line)
         if line is None or key in self._shown:
             return
         self._shown.add(key)
         word, text = line
         time = clock(message.private_sndStamp)
-        self._console.print(Text.assemble((time, "dim"), "  ", (f"{word:10}", STYLES.get(word, "")), " ", text))
+        self._console.print(Text.assemble((time, "dim"), "  ", (f"{word:10}", STYLES.get(word, "")), " ", text), soft_wrap=True)
 
     def _table(self) -> Group:
         table = Table(box=None, padding=(0, 1), show_header=False)
