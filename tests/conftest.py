@@ -4,11 +4,12 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The configuration as it is shipped, for every test that needs one."""
+"""The configuration as it is shipped, for every test that needs one; and a look for tasks that a test leaves behind."""
 
 from __future__ import annotations
 
 import pathlib
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,11 @@ import yaml
 from lsst.ts.comcamcalib.config import CscConfig
 
 ROOT = pathlib.Path(__file__).parents[1]
+
+# With --import-mode=importlib, pytest does not make what tests share importable.
+sys.path.insert(0, str(ROOT / "tests"))
+
+from support.tasks import no_task_is_left_behind, tasks_of_the_test  # noqa: E402, F401
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from ..enums import CalibType
@@ -41,6 +41,9 @@ AMPLIFIERS = 16
 
 FAILS_ALWAYS = "PROCESSING"
 """cp_verify has this test only where it failed (too many cosmic rays); so it can't be expected, but it counts."""
+
+EXPOSURE_TEST = "SCATTER"
+"""The only test of a whole exposure that is known; it does not count (the configuration says why)."""
 
 GROUP_KEYS = frozenset({"SUCCESS", "VERIFY", "RUN", "EXP"})
 """Keys of the run's statistics that are not exposures."""
@@ -114,35 +117,11 @@ class ExposureResult:
     success
         cp_verify's own opinion.
     failures
-        As cp_verify has written them.
+        As (detector name, amplifier or "", test); the detector is "" for a test of the exposure as a whole.
     """
 
     success: bool
-    failures: tuple[str, ...]
-
-    def of_detectors(self, names: frozenset[str]) -> frozenset[tuple[str, str, str]]:
-        """Return the failures of detectors, as (detector name, amplifier or "", test)."""
-        return frozenset(_split(failure) for failure in self.failures if failure.split(" ")[0] in names)
-
-    def of_exposure(self, names: frozenset[str]) -> tuple[str, ...]:
-        """Return the failures of the exposure as a whole: bare names of tests.
-
-        Raises
-        ------
-        UnreadableError
-            If one is neither that nor of a known detector.
-        """
-        own = tuple(failure for failure in self.failures if failure.split(" ")[0] not in names)
-        if odd := [failure for failure in own if " " in failure]:
-            raise UnreadableError(f"'{odd[0][:80]}' is no failure of a detector in use")
-        return own
-
-
-def _split(failure: str) -> tuple[str, str, str]:
-    words = failure.split(" ")
-    if len(words) not in (2, 3):
-        raise UnreadableError(f"'{failure[:80]}' can't be understood as a failure")
-    return words[0], words[1] if len(words) == 3 else "", words[-1]
+    failures: frozenset[tuple[str, str, str]]
 
 
 def _mapping(value: Any, what: str) -> Mapping[Any, Any]:
@@ -157,8 +136,15 @@ def _boolean(value: Any, what: str) -> bool:
     return value
 
 
-def read_run(statistics: Mapping[Any, Any]) -> dict[int, ExposureResult]:
+def read_run(statistics: Mapping[Any, Any], names: Collection[str]) -> dict[int, ExposureResult]:
     """Read the statistics of the whole run.
+
+    Parameters
+    ----------
+    statistics
+        As cp_verify has written them.
+    names
+        Full names of the detectors in use.
 
     Returns
     -------
@@ -180,14 +166,24 @@ def read_run(statistics: Mapping[Any, Any]) -> dict[int, ExposureResult]:
         result = _mapping(entry, f"the entry of exposure {exposure}")
         success = _boolean(result.get("SUCCESS"), f"SUCCESS of exposure {exposure}")
         failures = result.get("FAILURES", [])
-        if not isinstance(failures, list | tuple) or not all(isinstance(one, str) for one in failures):
-            raise UnreadableError(f"FAILURES of exposure {exposure} are not a list of texts")
+        if not isinstance(failures, list | tuple):
+            raise UnreadableError(f"FAILURES of exposure {exposure} are not a list")
         if success and failures:
             raise UnreadableError(f"exposure {exposure} has succeeded, but with failures")
-        results[exposure] = ExposureResult(success, tuple(failures))
+        results[exposure] = ExposureResult(success, frozenset(_failure(one, names) for one in failures))
     if _boolean(statistics.get("SUCCESS"), "SUCCESS of the run") != all(one.success for one in results.values()):
         raise UnreadableError("SUCCESS of the run does not follow from its exposures")
     return results
+
+
+def _failure(text: Any, names: Collection[str]) -> tuple[str, str, str]:
+    """Read a failure, such as ``R22_S21 C17 NOISE``, ``R22_S21 SCATTER`` or ``SCATTER``."""
+    words = text.split(" ") if isinstance(text, str) else []
+    if words == [EXPOSURE_TEST]:
+        return "", "", EXPOSURE_TEST
+    if len(words) not in (2, 3) or words[0] not in names:
+        raise UnreadableError(f"'{str(text)[:80]}' is no failure of a detector in use")
+    return words[0], words[1] if len(words) == 3 else "", words[-1]
 
 
 def _exposure_id(key: Any) -> int:

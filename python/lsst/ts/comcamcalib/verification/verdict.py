@@ -13,7 +13,7 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
-from ..enums import Verdict
+from ..enums import CalibType, Verdict
 from .judgement import DetectorJudgement, Judgement, listed, one_line
 from .statistics import (
     FAILS_ALWAYS,
@@ -71,7 +71,7 @@ def judge_statistics(
                 missing.append(f"{name} in exposure {exposure} ({error})")
     run: Mapping[int, ExposureResult] = {}
     try:
-        run = read_run(run_statistics) if run_statistics is not None else {}
+        run = read_run(run_statistics, expected.detectors.values()) if run_statistics is not None else {}
         missing += _missing_exposures(expected, run) if run else ["the statistics of the run"]
         contradictions = _contradictions(expected, run, found)
     except UnreadableError as error:
@@ -89,25 +89,25 @@ def _missing_exposures(expected: ExpectedStatistics, run: Mapping[int, ExposureR
 def _contradictions(expected: ExpectedStatistics, run: Mapping[int, ExposureResult], found: Found) -> list[str]:
     """Compare what the run says of each exposure with what its detectors say."""
     sentences = []
-    names = frozenset(expected.detectors.values())
+    counts = (*expected.tests, FAILS_ALWAYS)
     for exposure in expected.exposures:
         of_detectors = {name: found.get((exposure, detector)) for detector, name in expected.detectors.items()}
         if exposure not in run or None in of_detectors.values():
             continue  # it is missing, and said to be
         said = run[exposure]
-        own, by_run = said.of_exposure(names), said.of_detectors(names)
+        by_run = {one for one in said.failures if one[0]}
+        as_a_whole = said.failures - by_run
         failed = sorted(name for name, one in of_detectors.items() if one is not None and not one.success)
         if said.success and failed:
             sentences.append(f"the run has exposure {exposure} as a success, but {listed(failed)} failed")
-        elif not said.success and not failed and not own:
+        elif not said.success and not failed and not as_a_whole:
             sentences.append(f"the run has exposure {exposure} as a failure, but no detector failed")
-        # Where an exposure has tests of its own, the run does not repeat those of the detectors.
-        elif by_run or (failed and not own and said.failures):
+        # Flats have tests of the whole exposure; where there are such, the run does not repeat those of the detectors.
+        elif by_run or expected.calib_type is not CalibType.FLAT:
             by_detectors = {
                 (name, *one) for name, of_one in of_detectors.items() if of_one is not None for one in of_one.failures
             }
-            counted = {one for one in by_run if one[2] in (*expected.tests, FAILS_ALWAYS)}
-            if odd := sorted(counted ^ by_detectors):
+            if odd := sorted({one for one in by_run if one[2] in counts} ^ by_detectors):
                 sentences.append(f"run and detectors disagree in exposure {exposure} about {listed(map(_named, odd))}")
     return sentences
 
@@ -132,10 +132,10 @@ def _judge(
     by_test = _total(*(one.failures_by_test for one in detectors))
     verdict, reason = _verdict(expected, bad, by_test, missing, contradictions)
     per_exposure = expected.threshold * (len(expected.detectors) // 2 + 1)
-    counts = [collections.Counter(failure.split(" ")[-1] for failure in one.failures) for one in run.values()]
+    counts = [collections.Counter(test for _, _, test in one.failures) for one in run.values()]
     return Judgement(
         verdict=verdict,
-        reason=one_line(reason + _not_counted(expected, run, found, verdict)),
+        reason=one_line(reason + _not_counted(run, found, verdict)),
         exposures_expected=len(expected.exposures),
         exposures_verified=sum(
             one in run and all((one, detector) in found for detector in expected.detectors)
@@ -229,13 +229,10 @@ def _counted(by_test: Mapping[str, int]) -> str:
     return ", ".join(f"{test} {count} x" for test, count in by_test.items())
 
 
-def _not_counted(
-    expected: ExpectedStatistics, run: Mapping[int, ExposureResult], found: Found, verdict: Verdict
-) -> str:
+def _not_counted(run: Mapping[int, ExposureResult], found: Found, verdict: Verdict) -> str:
     """Say of a good verdict which tests it leaves out of account."""
-    names = frozenset(expected.detectors.values())
     of_exposures = collections.Counter(
-        f"{test} of the exposure" for one in run.values() for test in one.of_exposure(names)
+        f"{test} of the exposure" for one in run.values() for detector, _, test in one.failures if not detector
     )
     others = _total(*(collections.Counter(test for _, test in one.others) for one in found.values()), of_exposures)
     if not others or verdict not in (Verdict.PASSED, Verdict.PASSED_WITH_FAILURES):
