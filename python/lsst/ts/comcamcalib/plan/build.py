@@ -71,7 +71,13 @@ class _Builder:
             Frame(calib_type, index, planned.exposure_time_s, planned.discarded)
             for index, planned in enumerate(self.options.frames(calib_type), start=1)
         )
-        return Sequence(calib_type, f"{self.run_id}-{calib_type.name}", frames, self.options.max_retakes)
+        return Sequence(
+            calib_type,
+            f"{self.run_id}-{calib_type.name}",
+            frames,
+            max_retakes=self.options.max_retakes,
+            pause_s=self.options.wait_between_exposures,
+        )
 
     def _stages(self) -> Iterator[StagePlan]:
         previous: tuple[str, ...] = ()

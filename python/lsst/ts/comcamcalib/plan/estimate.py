@@ -38,8 +38,9 @@ def stage_durations(
 
     def duration(stage: StagePlan) -> float:
         if stage.kind is StageKind.ACQUIRE:
-            frames = sequences[stage.calib_type].frames
-            return sum(frame.exposure_time_s + estimates.readout_s for frame in frames)
+            sequence = sequences[stage.calib_type]
+            exposures = sum(frame.exposure_time_s + estimates.readout_s for frame in sequence.frames)
+            return exposures + sequence.pause_s * (len(sequence.frames) - 1)
         if stage.kind is StageKind.INGEST:
             return estimates.ingest_s
         return estimates.job_s * len(stage.jobs)

@@ -38,6 +38,8 @@ class Sequence:
     group_id: str
     frames: tuple[Frame, ...]
     max_retakes: int
+    pause_s: float = 0.0
+    """Pause between two exposures."""
 
 
 @dataclasses.dataclass(frozen=True)

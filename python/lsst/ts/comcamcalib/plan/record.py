@@ -230,6 +230,3 @@ class Record(Protocol):
 
     def waiting(self, who: str, for_what: str, limit_s: float | None = None) -> None:
         """Say what a stage is doing or waiting for, and how long at the most (seconds; None: no limit of its own)."""
-
-    def backend(self, reachable: bool, reason: str) -> None:
-        """Say whether the services behind the OCPS answer."""

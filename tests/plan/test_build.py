@@ -1,0 +1,227 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The plan is DESIGN's table of stages, for every combination of options."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lsst.ts.comcamcalib.enums import CalibType, StageKind
+from lsst.ts.comcamcalib.plan.plan import RunPlan
+
+from support.plans import RUN_ID, make_config, make_plan
+
+FLAGS = ("generate_calibrations", "do_verify", "certify_unverified", "do_defects", "do_ptc", "do_gain_from_flat_pairs")
+MODES = ("BIAS", "BIAS_DARK", "BIAS_DARK_FLAT", "DARK")
+EXTRA = {"DEFECTS": "do_defects", "PTC": "do_ptc", "GAIN": "do_gain_from_flat_pairs"}
+BUILDS_ON = {"DARK": ["BIAS"], "FLAT": ["BIAS", "DARK"], "PTC": ["BIAS", "DARK"], "GAIN": ["BIAS", "DARK"]}
+FRAMES = {"DEFECTS": ["BIAS", "DARK", "FLAT"], "PTC": ["FLAT"], "GAIN": ["FLAT"]}
+
+CASES = [
+    {"script_mode": mode, **dict(zip(FLAGS, flags, strict=True))}
+    for mode in MODES
+    for flags in itertools.product([False, True], repeat=len(FLAGS))
+    # The options' own checks refuse these products in other modes.
+    if mode == "BIAS_DARK_FLAT" or not any(flags[3:])
+]
+SOME_OPTIONS = st.sampled_from(CASES)
+
+
+def plan_of(case: dict[str, Any], **more: Any) -> RunPlan:
+    return make_plan(**{**case, **more})
+
+
+def table(case: dict[str, Any]) -> dict[str, set[str]]:
+    """Return what DESIGN says: stages by name, each with the stages that must have SUCCEEDED before."""
+    taken = case["script_mode"].split("_")
+    made = taken if case["generate_calibrations"] else []
+    made = made + [name for name, flag in EXTRA.items() if case[flag]]
+    good = "VERIFY" if case["do_verify"] else "GENERATE"
+    stages: dict[str, set[str]] = {}
+    for name in taken:
+        stages |= {f"{name}.ACQUIRE": set(), f"{name}.INGEST": set()}
+    for name in made:
+        frames = {f"{one}.INGEST" for one in FRAMES.get(name, [name])}
+        products = {f"{one}.{good}" for one in BUILDS_ON.get(name, []) if one in made}
+        stages[f"{name}.GENERATE"] = frames | products
+    if case["do_verify"]:
+        for name in dict.fromkeys([*taken, *made]):
+            stages[f"{name}.VERIFY"] = {f"{name}.{'GENERATE' if name in made else 'INGEST'}"}
+    if case["do_verify"] or case["certify_unverified"]:
+        stages |= {f"{name}.CERTIFY": {f"{name}.{good}"} for name in made if name != "GAIN"}
+    return stages
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join([case["script_mode"], *(n for n in FLAGS if case[n])]))
+def test_stages_are_those_of_the_table(case: dict[str, Any]) -> None:
+    plan = plan_of(case)
+    assert {stage.name: set(stage.needs) for stage in plan.stages} == table(case)
+
+
+@pytest.mark.parametrize("case", CASES[:: len(CASES) // 16], ids=str)
+def test_stage_names_say_type_and_kind(case: dict[str, Any]) -> None:
+    for stage in plan_of(case).stages:
+        assert stage.name == f"{stage.calib_type.name}.{stage.kind.name}"
+        assert plan_of(case).stage(stage.calib_type, stage.kind) == stage
+
+
+@settings(max_examples=40, deadline=None)
+@given(SOME_OPTIONS)
+def test_each_stage_stands_after_all_that_it_waits_for(case: dict[str, Any]) -> None:
+    """So the graph has no circle, and nothing that is waited for is missing."""
+    seen: set[str] = set()
+    for stage in plan_of(case).stages:
+        waits_for = {*stage.needs, *stage.after, *([stage.alongside] if stage.alongside else [])}
+        assert waits_for <= seen, stage.name
+        assert stage.name not in seen
+        seen.add(stage.name)
+
+
+@settings(max_examples=40, deadline=None)
+@given(SOME_OPTIONS)
+def test_no_product_is_built_upon_before_it_is_verified(case: dict[str, Any]) -> None:
+    """Whatever a job uses of this run comes from a stage before it, and from behind its verification if there is one."""
+    plan = plan_of(case)
+    stages = {stage.name: stage for stage in plan.stages}
+    made_by = {job.label: stage for stage in plan.stages for job in stage.jobs}
+
+    def before(name: str) -> set[str]:
+        return {name} | {other for need in stages[name].needs for other in before(need)}
+
+    for stage in plan.stages:
+        for job in stage.jobs:
+            for label in {*job.inputs, *job.uses.values()}:
+                maker = made_by[label]
+                if maker is stage:
+                    continue
+                assert maker.name in before(stage.name)
+                verified = f"{maker.calib_type.name}.VERIFY"
+                if case["do_verify"] and stage.name != verified:
+                    assert verified in before(stage.name)
+
+
+@settings(max_examples=40, deadline=None)
+@given(SOME_OPTIONS)
+def test_only_what_this_run_made_and_verified_is_certified(case: dict[str, Any]) -> None:
+    for stage in plan_of(case).stages:
+        if stage.kind is not StageKind.CERTIFY:
+            continue
+        assert stage.calib_type is not CalibType.GAIN
+        kinds = {need.split(".")[1] for need in stage.needs}
+        assert kinds == ({"VERIFY"} if case["do_verify"] else {"GENERATE"})
+        assert case["do_verify"] or case["certify_unverified"]
+
+
+def test_camera_takes_one_type_after_the_other_and_ingest_goes_alongside() -> None:
+    stages = {stage.name: stage for stage in make_plan().stages}
+    assert stages["BIAS.ACQUIRE"].after == ()
+    assert stages["DARK.ACQUIRE"].after == ("BIAS.ACQUIRE",)
+    assert stages["FLAT.ACQUIRE"].after == ("DARK.ACQUIRE",)
+    for name in ("BIAS", "DARK", "FLAT"):
+        assert stages[f"{name}.INGEST"].alongside == f"{name}.ACQUIRE"
+
+
+def test_frames_are_numbered_and_grouped_by_run_and_type() -> None:
+    sequence = make_plan(n_discard_dark=1, max_retakes=5, wait_between_exposures=3).sequences[CalibType.DARK]
+    assert sequence.group_id == f"{RUN_ID}-DARK"
+    assert [(frame.index, frame.exposure_time_s, frame.discarded) for frame in sequence.frames] == [
+        (1, 30.0, True),
+        (2, 30.0, False),
+        (3, 30.0, False),
+    ]
+    assert (sequence.max_retakes, sequence.pause_s) == (5, 3.0)
+
+
+def test_inputs_come_from_this_run_then_the_calib_collection_then_the_options() -> None:
+    plan = make_plan(
+        calib_collection="LSSTComCam/calib/daily",
+        input_collections_flat="LSSTComCam/calib/flats,LSSTComCam/calib",
+        input_collections_verify_flat="LSSTComCam/calib/other",
+    )
+    generate, verify = plan.stage(CalibType.FLAT, StageKind.GENERATE), plan.stage(CalibType.FLAT, StageKind.VERIFY)
+    assert generate is not None and verify is not None
+    (job,) = generate.jobs
+    assert job.inputs == ("cpDark", "cpBias")
+    assert job.collections == ("LSSTComCam/calib/daily", "LSSTComCam/calib/flats", "LSSTComCam/calib")
+    assert job.uses == {"bias": "cpBias", "dark": "cpDark"}
+    (check,) = verify.jobs
+    assert check.inputs == ("cpFlat", "cpDark", "cpBias")
+    assert check.collections == ("LSSTComCam/calib/daily", "LSSTComCam/calib/other")
+    assert check.uses == {"bias": "cpBias", "dark": "cpDark", "flat": "cpFlat"}
+
+
+def test_collection_that_is_named_twice_is_searched_once() -> None:
+    stage = make_plan(input_collections_bias="LSSTComCam/calib/daily,LSSTComCam/calib").stage(
+        CalibType.BIAS, StageKind.GENERATE
+    )
+    assert stage is not None
+    assert stage.jobs[0].collections == ("LSSTComCam/calib/daily", "LSSTComCam/calib")
+
+
+def test_dark_alone_takes_its_bias_from_the_input_collections() -> None:
+    plan = make_plan(script_mode="DARK", input_collections_dark="LSSTComCam/calib/biases")
+    stage = plan.stage(CalibType.DARK, StageKind.GENERATE)
+    assert stage is not None
+    assert stage.needs == ("DARK.INGEST",)
+    (job,) = stage.jobs
+    assert (job.inputs, job.uses) == ((), {})
+    assert job.collections == ("LSSTComCam/calib/daily", "LSSTComCam/calib/biases")
+
+
+def test_verification_without_generation_judges_the_input_collections_and_nothing_else() -> None:
+    plan = make_plan(generate_calibrations=False, input_collections_verify_dark="LSSTComCam/calib/u")
+    stage = plan.stage(CalibType.DARK, StageKind.VERIFY)
+    assert stage is not None
+    assert (stage.jobs[0].inputs, stage.jobs[0].uses, stage.jobs[0].collections) == ((), {}, ("LSSTComCam/calib/u",))
+
+
+def test_jobs_of_defects_build_on_each_other_only() -> None:
+    stage = make_plan(do_defects=True).stage(CalibType.DEFECTS, StageKind.GENERATE)
+    assert stage is not None
+    assert [job.label for job in stage.jobs] == ["cpBiasBootstrap", "cpDarkBootstrap", "cpFlatBootstrap", "cpDefects"]
+    assert [job.frames for job in stage.jobs] == [(CalibType.BIAS,), (CalibType.DARK,), (CalibType.FLAT,), ()]
+    assert stage.jobs[-1].inputs == ("cpFlatBootstrap", "cpDarkBootstrap", "cpBiasBootstrap")
+    assert set(stage.jobs[-1].uses) == {"biasBootstrap", "darkBootstrap", "flatBootstrap"}
+
+
+@pytest.mark.parametrize("generate", [True, False])
+def test_ptc_builds_on_this_runs_products_where_there_are_any(generate: bool) -> None:
+    stage = make_plan(do_ptc=True, generate_calibrations=generate).stage(CalibType.PTC, StageKind.GENERATE)
+    assert stage is not None
+    assert stage.jobs[0].uses == ({"bias": "cpBias", "dark": "cpDark"} if generate else {})
+    assert stage.needs == (("FLAT.INGEST", "BIAS.VERIFY", "DARK.VERIFY") if generate else ("FLAT.INGEST",))
+
+
+def test_each_job_has_a_mark_of_its_own_that_matches_no_dataset() -> None:
+    plan = make_plan(do_defects=True, do_ptc=True, do_gain_from_flat_pairs=True)
+    marks = [job.mark for stage in plan.stages for job in stage.jobs]
+    assert len(set(marks)) == len(marks) == plan.jobs_expected
+    assert f"{RUN_ID}_DEFECTS.GENERATE_cpDefects*" in marks
+    types = {job.dataset_type for stage in plan.stages for job in stage.jobs}
+    assert not any(name.startswith(mark.removesuffix("*")) for mark in marks for name in types)
+
+
+def test_more_options_of_the_operator_go_to_the_job_that_they_are_for() -> None:
+    plan = make_plan(do_defects=True, config_options_defects="-c a:b=1", config_options_bias="-c c:d=2", n_processes=3)
+    jobs = {job.label: job for stage in plan.stages for job in stage.jobs}
+    assert {label: job.config_options for label, job in jobs.items() if job.config_options} == {
+        "cpDefects": "-c a:b=1",
+        "cpBias": "-c c:d=2",
+    }
+    assert {job.n_processes for job in jobs.values()} == {3}
+
+
+def test_counts_and_names() -> None:
+    plan = make_plan(n_discard_bias=1)
+    assert plan.images_expected == 3 + 2 + 4
+    assert plan.detector_names == {0: "R22_S00", 1: "R22_S01", 4: "R22_S11"}
+    assert plan.stage(CalibType.PTC, StageKind.GENERATE) is None
+    assert plan.recipe(CalibType.BIAS) is make_config().recipes["BIAS"]

@@ -1,0 +1,116 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A fake of what has pipelines run."""
+
+from __future__ import annotations
+
+import asyncio
+
+from lsst.ts.comcamcalib.errors import ServiceError
+from lsst.ts.comcamcalib.services.jobs import JobStatus, OnChange
+from lsst.ts.comcamcalib.services.ocps import JobRequest
+
+from support.clock import patience_s
+from support.world import FakeJob, World
+
+__all__ = ["FakeJobs"]
+
+TAI = 1_800_000_000.0
+
+
+class FakeJobs:
+    """Jobs that complete at once, fail, or wait for the test; by their labels."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.refused: dict[str, str] = {}
+        """Why a job is not accepted."""
+        self.failing: dict[str, str] = {}
+        """What the log of a job says that fails."""
+        self.held: dict[str, asyncio.Event] = {}
+        """Jobs that execute until the event is set."""
+        self.submitting: dict[str, asyncio.Event] = {}
+        """Jobs whose submission is answered only when the event is set."""
+        self.unstoppable: set[str] = set()
+        """Labels of the jobs that can't be aborted."""
+        self.aborted: list[str] = []
+        self.executing: dict[str, asyncio.Event] = {}
+        """Set when a job of the label executes."""
+        self._submissions: dict[asyncio.Task[FakeJob], str] = {}
+
+    def hold(self, label: str) -> asyncio.Event:
+        """Let a job execute until the returned event is set."""
+        self.held[label] = asyncio.Event()
+        self.executing[label] = asyncio.Event()
+        return self.held[label]
+
+    async def until_executing(self, label: str) -> None:
+        """Wait until a held job executes."""
+        async with asyncio.timeout(patience_s()):
+            await self.executing[label].wait()
+
+    @property
+    def labels(self) -> list[str]:
+        """Labels of all jobs, in the order of their submission."""
+        return [job.label for job in self.world.jobs.values()]
+
+    async def run(self, request: JobRequest, on_change: OnChange) -> JobStatus:
+        label = request.output_dataset_types.removesuffix("*").rsplit("_", 1)[-1]
+        submission = asyncio.create_task(self._submit(request, label), name=f"submission of {label}")
+        self._submissions[submission] = label
+        submission.add_done_callback(lambda task: self._submissions.pop(task))
+        job = await asyncio.shield(submission)
+        return await self.attach(job.job_id, on_change, TAI)
+
+    async def _submit(self, request: JobRequest, label: str) -> FakeJob:
+        if label in self.submitting:
+            await self.submitting[label].wait()
+        if label in self.refused:
+            raise ServiceError(self.refused[label])
+        return self.world.submit(request)
+
+    async def attach(self, job_id: str, on_change: OnChange, timestamp_submitted_s: float = 0.0) -> JobStatus:
+        job = self.world.jobs[job_id]
+        await on_change(JobStatus(job_id, "pending", timestamp_submitted_s=timestamp_submitted_s))
+        job.phase = "executing"
+        await on_change(JobStatus(job_id, "executing", timestamp_submitted_s=timestamp_submitted_s))
+        if job.label in self.held:
+            self.executing[job.label].set()
+            await self.held[job.label].wait()
+        status = self._end(job, timestamp_submitted_s)
+        await on_change(status)
+        return status
+
+    def _end(self, job: FakeJob, submitted_s: float) -> JobStatus:
+        job.ended = True
+        if job.phase == "aborted" or job.label in self.failing:
+            job.phase = "aborted" if job.phase == "aborted" else "error"
+            message = self.failing.get(job.label, "it was aborted")
+            return JobStatus(job.job_id, job.phase, 1, message, submitted_s, TAI + 60)
+        job.phase = "completed"
+        self.world.complete(job)
+        return JobStatus(job.job_id, "completed", 0, "", submitted_s, TAI + 60)
+
+    async def abort(self, job_id: str) -> None:
+        job = self.world.jobs[job_id]
+        if job.label in self.unstoppable:
+            raise ServiceError(f"job {job_id} can't be stopped")
+        if not job.ended:
+            self.aborted.append(job_id)
+            job.phase, job.ended = "aborted", True
+
+    async def abort_all(self, limit_s: float) -> list[str]:
+        problems = []
+        if self._submissions:
+            _, late = await asyncio.wait(list(self._submissions), timeout=limit_s)
+            problems += [f"{self._submissions[task]} is still being submitted" for task in late]
+        for job in list(self.world.jobs.values()):
+            try:
+                await self.abort(job.job_id)
+            except ServiceError as error:
+                problems += [str(error)] if not job.ended else []
+        return problems

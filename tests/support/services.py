@@ -1,0 +1,323 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Fakes of the services, driven by the test."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TypeVar
+
+from lsst.ts.comcamcalib.errors import ServiceError, UnknownJobError, UnreachableError
+from lsst.ts.comcamcalib.services.butler import AmplifierValues, CertifyOutcome, DatasetFound, DefectsArea
+from lsst.ts.comcamcalib.services.camera import FrameRequest, TakenFrame
+from lsst.ts.comcamcalib.services.oods import IngestNotice
+from lsst.ts.comcamcalib.services.uws import Phase, UwsJob
+from lsst.ts.comcamcalib.stages.context import Services
+
+from support.clock import patience_s
+from support.jobs import FakeJobs
+from support.world import Exposure, World
+
+__all__ = ["FakeCamera", "FakeComponents", "FakeOods", "FakeRepository", "FakeUws", "Gate", "Observatory"]
+
+T = TypeVar("T")
+TAI = 1_800_000_000.0
+
+
+class Gate:
+    """A place where a fake stops until the test lets it go on."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self.opened = asyncio.Event()
+
+    async def pass_through(self) -> None:
+        """Tell that somebody is here, and wait until the gate is open."""
+        self.reached.set()
+        await self.opened.wait()
+
+    async def until_reached(self) -> None:
+        """Wait until somebody stands at the gate."""
+        async with asyncio.timeout(patience_s()):
+            await self.reached.wait()
+
+    def open(self) -> None:
+        """Let everybody through."""
+        self.opened.set()
+
+
+class FakeOods:
+    """Tells of files."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.subscribers: list[Callable[[IngestNotice], None]] = []
+
+    def subscribe(self, callback: Callable[[IngestNotice], None]) -> Callable[[], None]:
+        self.subscribers.append(callback)
+        return lambda: self.subscribers.remove(callback)
+
+    def tell(self, exposure_id: int | None, detector: int | None, ok: bool = True, text: str = "") -> None:
+        """Send a notice."""
+        for callback in tuple(self.subscribers):
+            callback(IngestNotice(exposure_id, detector, ok, text))
+
+    def ingest(self, exposure_id: int, detectors: Collection[int], silently: bool = False) -> None:
+        """Put files into the repository, and tell of it."""
+        for detector in detectors:
+            self.world.raws.add((exposure_id, detector))
+            if not silently:
+                self.tell(exposure_id, detector, True, "ok")
+
+
+class FakeCamera:
+    """Takes frames at once; `arrive` decides what becomes of their files."""
+
+    def __init__(self, world: World, oods: FakeOods) -> None:
+        self.world = world
+        self.oods = oods
+        self.requests: list[FrameRequest] = []
+        self.filters: list[str] = []
+        self.errors: dict[tuple[str, int], str] = {}
+        """Error by (type, number of the request of this type from 1)."""
+        self.filter_error = ""
+        self.gates: dict[tuple[str, int], Gate] = {}
+        self.arrive: Callable[[Exposure], None] = self.all_files_arrive
+        self.exposing = 0
+        self.most_at_once = 0
+
+    async def start(self) -> None:
+        """Nothing to do."""
+
+    async def close(self) -> None:
+        """Nothing to do."""
+
+    async def set_filter(self, filter_name: str) -> None:
+        if self.filter_error:
+            raise ServiceError(self.filter_error)
+        self.filters.append(filter_name)
+        self.world.filter = filter_name
+
+    async def take(self, request: FrameRequest) -> TakenFrame:
+        self.requests.append(request)
+        key = request.image_type, sum(one.image_type == request.image_type for one in self.requests)
+        self.exposing += 1
+        self.most_at_once = max(self.most_at_once, self.exposing)
+        try:
+            if key in self.gates:
+                await self.gates[key].pass_through()
+            await asyncio.sleep(0)
+            if key in self.errors:
+                raise ServiceError(self.errors[key])
+        finally:
+            self.exposing -= 1
+        exposure = self.world.expose(request.image_type, request.exposure_time_s, request.group_id)
+        self.arrive(exposure)
+        return TakenFrame(exposure.exposure_id, exposure.obs_id, TAI)
+
+    def all_files_arrive(self, exposure: Exposure) -> None:
+        """Ingest all files at once."""
+        self.oods.ingest(exposure.exposure_id, range(9))
+
+    def taken(self, kind: str) -> int:
+        """Return how many frames of a type were asked for."""
+        return sum(one.image_type == kind for one in self.requests)
+
+
+class FakeComponents:
+    """Other components, all well unless the test says otherwise."""
+
+    def __init__(self) -> None:
+        self.sentences: list[str] = []
+
+    def problems(self) -> list[str]:
+        return list(self.sentences)
+
+    def state_of(self, name: str) -> None:
+        """Nothing was told."""
+
+
+class FakeUws:
+    """Answers about the jobs of the world."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.error = ""
+        self.gate: Gate | None = None
+
+    async def ping(self) -> None:
+        if self.gate is not None:
+            await self.gate.pass_through()
+        if self.error:
+            raise UnreachableError(self.error)
+
+    async def job(self, job_id: str) -> UwsJob:
+        if self.error:
+            raise UnreachableError(self.error)
+        if job_id not in self.world.jobs:
+            raise UnknownJobError(f"no job {job_id}")
+        job = self.world.jobs[job_id]
+        end = TAI if job.ended else 0.0
+        return UwsJob(job_id, "", Phase.of(job.phase), job.phase, TAI, TAI, end, job.request.output_dataset_types, ())
+
+    async def jobs(self) -> list[UwsJob]:
+        return [await self.job(job_id) for job_id in self.world.jobs]
+
+    async def log_text(self, job_id: str) -> str:
+        return f"log of {job_id}"
+
+
+class FakeRepository:
+    """Does one thing after the other, like the thread that Butler lives in.
+
+    What waits for its turn is dropped when it is cancelled; what has begun goes on, though nobody waits for it any more.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.errors: dict[str, str] = {}
+        """Error by method."""
+        self.gates: dict[str, Gate] = {}
+        """Where a method stops after it has begun."""
+        self.asked: list[str] = []
+        self.looks: list[tuple[int, ...]] = []
+        self.not_found: list[str] = []
+        """What `read_back` does not find."""
+        self._turn = asyncio.Lock()
+
+    async def _do(self, method: str, work: Callable[[], T]) -> T:
+        await self._turn.acquire()
+        self.asked.append(method)
+        begun = asyncio.create_task(self._begin(method, work), name=f"Butler {method}")
+        return await asyncio.shield(begun)
+
+    async def _begin(self, method: str, work: Callable[[], T]) -> T:
+        try:
+            if method in self.gates:
+                await self.gates[method].pass_through()
+            return self._work(method, work)
+        finally:
+            self._turn.release()
+
+    def _work(self, method: str, work: Callable[[], T]) -> T:
+        if method in self.errors:
+            raise ServiceError(self.errors[method])
+        return work()
+
+    async def missing_collections(self, names: Sequence[str]) -> list[str]:
+        return await self._do("missing_collections", lambda: [one for one in names if one not in self.world.collections])
+
+    async def raws_present(self, exposure_ids: Collection[int], detectors: Collection[int]) -> set[tuple[int, int]]:
+        self.looks.append(tuple(exposure_ids))
+        wanted = {(exposure, detector) for exposure in exposure_ids for detector in detectors}
+        return await self._do("raws_present", lambda: wanted & self.world.raws)
+
+    async def physical_filters(self, exposure_ids: Collection[int]) -> dict[int, str]:
+        known = self.world.filters
+        return await self._do("physical_filters", lambda: {one: known[one] for one in exposure_ids if known.get(one)})
+
+    async def datasets(self, collection_run: str, dataset_type: str) -> list[DatasetFound]:
+        return await self._do("datasets", lambda: list(self.world.datasets.get((collection_run, dataset_type), [])))
+
+    async def foreign_inputs(
+        self,
+        job_collection: str,
+        dataset_type: str,
+        exposures: Collection[int],
+        detectors: Collection[int],
+        expected_run: str,
+    ) -> list[str]:
+        assert exposures, "a look-up needs an exposure"
+        used = {one: self.world.used_by(job_collection, dataset_type, one) for one in detectors}
+        foreign = [f"detector {one} used {run}" for one, run in used.items() if run != expected_run]
+        return await self._do("foreign_inputs", lambda: foreign)
+
+    async def get(self, dataset_type: str, collection: str, **data_id: int | str) -> object:
+        raise AssertionError("the stages do not read single datasets")
+
+    async def statistics(
+        self, collection: str, run_statistics: str, detector_statistics: str, physical_filter: str | None = None
+    ) -> tuple[Mapping[object, object] | None, dict[tuple[int, int], Mapping[object, object]]]:
+        return await self._do("statistics", lambda: self.world.statistics(collection, physical_filter))
+
+    async def certify(
+        self,
+        run_collection: str,
+        dataset_type: str,
+        calib_collection: str,
+        begin_iso_tai: str,
+        end_iso_tai: str,
+        dataset_ids: Collection[str],
+    ) -> CertifyOutcome:
+        def work() -> CertifyOutcome:
+            done = self.world.certify(
+                run_collection, dataset_type, calib_collection, (begin_iso_tai, end_iso_tai), list(dataset_ids)
+            )
+            return CertifyOutcome(*map(tuple, done))
+
+        return await self._do("certify", work)
+
+    async def read_back(
+        self,
+        dataset_type: str,
+        calib_collection: str,
+        begin_iso_tai: str,
+        end_iso_tai: str,
+        dataset_ids: Collection[str],
+    ) -> list[str]:
+        def work() -> list[str]:
+            there = {one.dataset_id for one in self.world.certified(dataset_type)}
+            return [f"{one} is not found" for one in dataset_ids if one not in there or one in self.not_found]
+
+        return await self._do("read_back", work)
+
+    async def defects_area(self, collection_run: str, dataset_type: str = "defects") -> dict[int, DefectsArea]:
+        return await self._do("defects_area", lambda: self.world.defects(collection_run, dataset_type))
+
+    async def ptc_values(self, collection_run: str, dataset_type: str = "ptc") -> dict[int, AmplifierValues]:
+        found = self.world.amplifiers(collection_run, dataset_type)
+        return await self._do("ptc_values", lambda: {detector: values for (_, detector), values in found.items()})
+
+    async def gain_values(
+        self, collection_run: str, dataset_type: str = "cpPtcPartial"
+    ) -> dict[tuple[int, int], AmplifierValues]:
+        return await self._do("gain_values", lambda: self.world.amplifiers(collection_run, dataset_type))
+
+
+@dataclasses.dataclass
+class Observatory:
+    """All fakes over one world."""
+
+    world: World
+    oods: FakeOods
+    camera: FakeCamera
+    components: FakeComponents
+    jobs: FakeJobs
+    uws: FakeUws
+    repository: FakeRepository
+
+    @classmethod
+    def of(cls, world: World) -> Observatory:
+        """Make the fakes of a world."""
+        oods = FakeOods(world)
+        return cls(
+            world, oods, FakeCamera(world, oods), FakeComponents(), FakeJobs(world), FakeUws(world), FakeRepository(world)
+        )
+
+    @property
+    def services(self) -> Services:
+        """The fakes as a run uses them."""
+        return Services(
+            camera=self.camera,
+            components=self.components,
+            oods=self.oods,
+            jobs=self.jobs,
+            uws=self.uws,
+            repository=self.repository,
+        )

@@ -1,0 +1,259 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A small observatory in memory: exposures, their raws, the datasets of jobs, and what is certified."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+
+from lsst.ts.comcamcalib.config import CscConfig
+from lsst.ts.comcamcalib.options import flat_pairs
+from lsst.ts.comcamcalib.services.butler import (
+    AmplifierValues,
+    CertifiedDataset,
+    DatasetFound,
+    DefectsArea,
+    ReplacedDataset,
+)
+from lsst.ts.comcamcalib.services.ocps import JobRequest
+
+__all__ = ["AMPLIFIERS", "Exposure", "FakeJob", "World"]
+
+AMPLIFIERS = tuple(f"C{row}{column}" for row in (1, 0) for column in range(8))
+FIRST_EXPOSURE = 2026112200001
+VISITED = "r_03"
+
+
+@dataclasses.dataclass(frozen=True)
+class Exposure:
+    """One exposure that the camera took."""
+
+    exposure_id: int
+    kind: str
+    exposure_time_s: float
+    group_id: str
+
+    @property
+    def obs_id(self) -> str:
+        """The camera's name of it."""
+        return f"CC_O_20261122_{self.exposure_id % 100000:06d}"
+
+
+@dataclasses.dataclass
+class FakeJob:
+    """A job, and what of it the request says."""
+
+    job_id: str
+    request: JobRequest
+    label: str
+    phase: str = "pending"
+    ended: bool = False
+
+    @property
+    def inputs(self) -> list[str]:
+        """Input collections, in order."""
+        found = re.search(r"-i (\S+)", self.request.config)
+        return found[1].split(",") if found else []
+
+    @property
+    def detectors(self) -> list[int]:
+        """Detectors that it works on."""
+        found = re.search(r"detector IN \(([^)]*)\)", self.request.data_query)
+        assert found, self.request.data_query
+        return [int(number) for number in found[1].split(",")]
+
+    @property
+    def exposures(self) -> list[int]:
+        """Exposures that it works on."""
+        found = re.search(r"exposure IN \(([^)]*)\)", self.request.data_query)
+        return [int(number) for number in found[1].split(",")] if found else []
+
+    @property
+    def run_collection(self) -> str:
+        """RUN collection of what it makes."""
+        return f"u/ocps/{self.job_id}/run"
+
+
+@dataclasses.dataclass(frozen=True)
+class Certificate:
+    """A dataset in a calibration collection."""
+
+    collection: str
+    dataset_type: str
+    validity: tuple[str, str]
+    dataset: DatasetFound
+
+
+class World:
+    """What there is; the fakes of the services read and change it."""
+
+    def __init__(self, config: CscConfig) -> None:
+        self.config = config
+        self.exposures: dict[int, Exposure] = {}
+        self.raws: set[tuple[int, int]] = set()
+        self.filters: dict[int, str] = {}
+        self.jobs: dict[str, FakeJob] = {}
+        self.chains: dict[str, list[str]] = {}
+        self.datasets: dict[tuple[str, str], list[DatasetFound]] = {}
+        self.certificates: list[Certificate] = []
+        self.collections = {"LSSTComCam/raw/all", "LSSTComCam/calib"}
+        self.filter = VISITED
+        self.bad_amplifiers: dict[tuple[str, int], int] = {}
+        """How many amplifiers of (type, detector) fail their verification."""
+        self.missing: set[tuple[str, int]] = set()
+        """Datasets (job label, detector) that jobs do not make although they complete."""
+        self.missing_filters: set[str] = set()
+        """Physical filters for which no datasets are made."""
+        self.gain = 1.7
+        self.defect_pixels = 100
+
+    def expose(self, kind: str, exposure_time_s: float, group_id: str) -> Exposure:
+        """Take an exposure; its files are not in the repository yet."""
+        exposure = Exposure(FIRST_EXPOSURE + len(self.exposures), kind, exposure_time_s, group_id)
+        self.exposures[exposure.exposure_id] = exposure
+        self.filters[exposure.exposure_id] = self.filter
+        return exposure
+
+    def of_kind(self, kind: str) -> list[Exposure]:
+        """Return the exposures of a type."""
+        return [exposure for exposure in self.exposures.values() if exposure.kind == kind]
+
+    def submit(self, request: JobRequest) -> FakeJob:
+        """Make a job."""
+        mark = request.output_dataset_types.split(",")[-1].removesuffix("*")
+        job = FakeJob(f"job-{len(self.jobs) + 1:02d}", request, mark.rsplit("_", 1)[-1])
+        self.jobs[job.job_id] = job
+        return job
+
+    def job(self, label: str) -> FakeJob:
+        """Return the last job with a label."""
+        return [job for job in self.jobs.values() if job.label == label][-1]
+
+    def complete(self, job: FakeJob) -> None:
+        """Do the work of a job."""
+        inputs = [link for name in job.inputs for link in (name, *self.chains.get(name, ()))]
+        chain = [job.run_collection, *inputs]
+        self.chains[f"u/ocps/{job.job_id}"] = list(dict.fromkeys(chain))
+        self.collections |= {f"u/ocps/{job.job_id}", job.run_collection}
+        for recipe in self.config.recipes.values():
+            for one in recipe.jobs:
+                if one.label == job.label:
+                    self.datasets[job.run_collection, one.dataset_type] = list(self._made(job, one.dimensions))
+
+    def _made(self, job: FakeJob, dimensions: str) -> list[DatasetFound]:
+        kinds: list[str | None] = [None]
+        pairs: list[int | None] = [None]
+        flats = sorted(exposure.exposure_id for exposure in self.of_kind("FLAT"))
+        if dimensions == "detector+physical_filter":
+            kinds = sorted({self.filters[exposure] for exposure in flats} - self.missing_filters)
+        if dimensions == "detector+exposure_pair":
+            times = [self.exposures[exposure].exposure_time_s for exposure in sorted(job.exposures)]
+            pairs = [sorted(job.exposures)[first] for first, _ in flat_pairs(times)]
+        return [
+            DatasetFound(str(uuid.uuid4()), detector, kind, pair, job.run_collection)
+            for detector in job.detectors
+            if (job.label, detector) not in self.missing
+            for kind in kinds
+            for pair in pairs
+        ]
+
+    def used_by(self, job_collection: str, dataset_type: str, detector: int) -> str | None:
+        """Return the RUN collection of the dataset that a job with this chain has used; None: there was none."""
+        for name in self.chains.get(job_collection, []):
+            for one in self.datasets.get((name, dataset_type), []):
+                if one.detector == detector:
+                    return one.run
+            for certificate in self.certificates:
+                found = certificate.dataset
+                if (certificate.collection, certificate.dataset_type) == (name, dataset_type) and (
+                    found.detector == detector
+                ):
+                    return found.run
+        return None
+
+    def certify(
+        self, run: str, dataset_type: str, collection: str, validity: tuple[str, str], ids: Sequence[str]
+    ) -> tuple[list[CertifiedDataset], list[ReplacedDataset]]:
+        """Put datasets in a calibration collection."""
+        chosen = [one for one in self.datasets.get((run, dataset_type), []) if one.dataset_id in ids]
+        replaced = [
+            old
+            for old in self.certificates
+            if (old.collection, old.dataset_type, old.validity) == (collection, dataset_type, validity)
+            and any((old.dataset.detector, old.dataset.physical_filter) == (one.detector, one.physical_filter) for one in chosen)
+        ]
+        self.certificates = [old for old in self.certificates if old not in replaced]
+        self.certificates += [Certificate(collection, dataset_type, validity, one) for one in chosen]
+        self.collections.add(collection)
+        return (
+            [CertifiedDataset(one.dataset_id, one.detector, one.physical_filter) for one in chosen],
+            [
+                ReplacedDataset(old.dataset.dataset_id, old.dataset.detector, old.dataset.physical_filter, *old.validity)
+                for old in replaced
+            ],
+        )
+
+    def certified(self, dataset_type: str) -> list[DatasetFound]:
+        """Return what is certified of a type, in whatever collection."""
+        return [one.dataset for one in self.certificates if one.dataset_type == dataset_type]
+
+    def statistics(
+        self, run_collection: str, physical_filter: str | None
+    ) -> tuple[Mapping[object, object] | None, dict[tuple[int, int], Mapping[object, object]]]:
+        """Return what cp_verify would have written, in its shapes."""
+        job = next(job for job in self.jobs.values() if job.run_collection == run_collection)
+        product = next(
+            name
+            for name, recipe in self.config.recipes.items()
+            if recipe.verification is not None and recipe.verification.label == job.label
+        )
+        exposures = [one for one in job.exposures if physical_filter in (None, self.filters[one])]
+        details: dict[tuple[int, int], Mapping[object, object]] = {}
+        run_level: dict[object, object] = {}
+        for exposure in exposures:
+            failures: list[str] = []
+            for detector in job.detectors:
+                if (job.label, detector) in self.missing:
+                    continue
+                bad = self.bad_amplifiers.get((product, detector), 0)
+                details[exposure, detector] = _detector_statistics(product, bad)
+                # The run's statistics of flats do not show what failed in amplifiers.
+                if product != "FLAT":
+                    failures += [f"{self.config.detectors[detector]} {name} NOISE" for name in AMPLIFIERS[:bad]]
+            run_level[exposure] = {"SUCCESS": not failures, **({"FAILURES": failures} if failures else {})}
+        run_level["SUCCESS"] = all(entry["SUCCESS"] for entry in run_level.values())  # type: ignore[index]
+        return run_level, details
+
+    def defects(self, run_collection: str, dataset_type: str) -> dict[int, DefectsArea]:
+        """Return the area of the defects by detector."""
+        found = self.datasets.get((run_collection, dataset_type), [])
+        return {one.detector: DefectsArea(self.defect_pixels, 10_000) for one in found if one.detector is not None}
+
+    def amplifiers(self, run_collection: str, dataset_type: str) -> dict[tuple[int, int], AmplifierValues]:
+        """Return gains and noises by (exposure id or 0, detector)."""
+        values = AmplifierValues(dict.fromkeys(AMPLIFIERS, self.gain), dict.fromkeys(AMPLIFIERS, 6.5))
+        found = self.datasets.get((run_collection, dataset_type), [])
+        return {(one.exposure or 0, one.detector): values for one in found if one.detector is not None}
+
+
+def _detector_statistics(product: str, bad: int) -> Mapping[object, object]:
+    tests = ("NOISE",) if product == "FLAT" else ("MEAN", "NOISE", "CR_NOISE")
+    verify = {
+        name: {**{test: test != "NOISE" or index >= bad for test in tests}, "SUCCESS": index >= bad}
+        for index, name in enumerate(AMPLIFIERS)
+    }
+    whole = {"DET": {"SCATTER": True, "SUCCESS": True}} if product == "FLAT" else {}
+    return {
+        "AMP": {name: {"MEAN": 0.1, "NOISE": 6.5} for name in AMPLIFIERS},
+        "VERIFY": {"AMP": verify, **whole},
+        "SUCCESS": bad == 0,
+    }
+
+
