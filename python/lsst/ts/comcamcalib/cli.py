@@ -23,15 +23,15 @@ from .enums import RunState, StageState
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Make LSSTComCam's calibrations: start a run, watch it, stop it; or try all of it with a simulated observatory.",
+    help="Make LSSTComCam's calibrations: start, watch and stop runs; or try it with a simulated observatory.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 interface_app = typer.Typer(help="Make salobj know the component ComCamCalib.", no_args_is_help=True)
 app.add_typer(interface_app, name="interface")
 
-console = Console(highlight=False)
-problems = Console(stderr=True, highlight=False)
+console = Console(highlight=False, soft_wrap=True)
+problems = Console(stderr=True, highlight=False, soft_wrap=True)
 
 T = TypeVar("T")
 
@@ -51,7 +51,9 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 
 @app.command()
 def start(
-    options: Annotated[Path | None, typer.Argument(help="YAML or JSON file with run options; - for standard input.")] = None,
+    options: Annotated[
+        Path | None, typer.Argument(help="YAML or JSON file with run options; - for standard input.")
+    ] = None,
     reason: Annotated[str, typer.Option(help="Reason, for the image headers.")] = "",
     program: Annotated[str, typer.Option(help="Program, for the image headers.")] = "",
     note: Annotated[str, typer.Option(help="Note, for the observing log.")] = "",
@@ -79,18 +81,21 @@ async def _start(text: str, reason: str, program: str, note: str, watch: bool) -
 
 @app.command()
 def watch() -> None:
-    """Watch the open run until it has ended; exit status 0 only if it was COMPLETED."""
+    """Watch the open run until it has ended, or tell how the latest one did; exit status 0 only if it was COMPLETED."""
     if not run(_watch()):
         raise typer.Exit(1)
 
 
 async def _watch() -> bool:
-    from .client import CalibrationClient
+    from .client import ENDED, CalibrationClient
     from .watch import Watcher
 
     async with CalibrationClient() as client:
         watcher = Watcher(client, console)
         summary = await client.status()
+        if summary["runState"] in ENDED:
+            _print_summary(summary)
+            return bool(summary["runState"] == RunState.COMPLETED)
         return await watcher.follow(summary["runId"]) is RunState.COMPLETED
 
 
@@ -103,7 +108,11 @@ def status(
     summary = run(_status(run_id))
     if as_json:
         console.print_json(json.dumps(summary))
-        return
+    else:
+        _print_summary(summary)
+
+
+def _print_summary(summary: dict[str, Any]) -> None:
     state = RunState(summary["runState"]).name
     console.print(f"Run {summary['runId']} is {state}. {summary['reason']}", markup=False)
     console.print(f"{summary['imagesTaken']} of {summary['imagesExpected']} images taken.")
@@ -153,7 +162,9 @@ def observatory(
     speed: Annotated[float, typer.Option(min=0.1, help="How much faster than real exposures and readout are.")] = 10.0,
     scenario: Annotated[list[str] | None, typer.Option(help="Something that goes wrong; may be given again.")] = None,
     repo: Annotated[Path, typer.Option(help="Butler repository; made if there is none.")] = Path("demo-data/repo"),
-    replay: Annotated[bool, typer.Option(help="Put recorded products into the repository instead of running pipelines.")] = False,
+    replay: Annotated[
+        bool, typer.Option(help="Put recorded products into the repository instead of running pipelines.")
+    ] = False,
     env_file: Annotated[Path | None, typer.Option(help="Where to write the environment that clients need.")] = None,
 ) -> None:
     """Run the simulated observatory until Ctrl-C: broker, camera, OODS, OCPS, UWS, pipelines, Butler repository."""
@@ -174,8 +185,12 @@ def scenarios() -> None:
 
 @app.command()
 def demo(
-    data: Annotated[Path, typer.Option(help="Where everything goes; an earlier demo's is replaced.")] = Path("demo-data"),
-    options: Annotated[Path | None, typer.Option(help="Run options; the written procedure's example if left out.")] = None,
+    data: Annotated[Path, typer.Option(help="Where everything goes; an earlier demo's is replaced.")] = Path(
+        "demo-data"
+    ),
+    options: Annotated[
+        Path | None, typer.Option(help="Run options; the written procedure's example if left out.")
+    ] = None,
     speed: Annotated[float, typer.Option(min=0.1, help="How much faster than real exposures and readout are.")] = 10.0,
     scenario: Annotated[list[str] | None, typer.Option(help="Something that goes wrong; may be given again.")] = None,
 ) -> None:

@@ -41,7 +41,9 @@ class Connection:
         Called when the services behind the OCPS stop answering, and when they answer again.
     """
 
-    def __init__(self, domain: salobj.Domain, config: CscConfig, on_backend: Callable[[bool, str], Awaitable[None]]) -> None:
+    def __init__(
+        self, domain: salobj.Domain, config: CscConfig, on_backend: Callable[[bool, str], Awaitable[None]]
+    ) -> None:
         limits = config.limits
         self._log = logging.getLogger(__name__)
         self._ocps = SalOcps(domain, config.ocps_index, limits)

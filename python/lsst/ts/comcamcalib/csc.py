@@ -186,7 +186,7 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
 
     async def _open_journal(self) -> None:
         assert self.config is not None, "Bug: the CSC is DISABLED without a configuration"
-        journal = Journal(Path(self.config.journal_path).expanduser())
+        journal = Journal(Path(self.config.journal_path))
         runner = Runner(self.config, journal, self._publisher.publish)
         try:
             await journal.open()

@@ -99,7 +99,9 @@ class Watcher:
         self._shown.add(key)
         word, text = line
         time = clock(message.private_sndStamp)
-        self._console.print(Text.assemble((time, "dim"), "  ", (f"{word:10}", STYLES.get(word, "")), " ", text), soft_wrap=True)
+        self._console.print(
+            Text.assemble((time, "dim"), "  ", (f"{word:10}", STYLES.get(word, "")), " ", text), soft_wrap=True
+        )
 
     def _table(self) -> Group:
         table = Table(box=None, padding=(0, 1), show_header=False)
@@ -131,8 +133,8 @@ def _line(name: str, message: Any) -> tuple[str, str] | None:
         case "imageTaken":
             use = ", not used" if message.discarded else ""
             return "image", (
-                f"{CalibType(message.imageType).name} {message.imageIndex} of {message.imagesInSequence}: {message.obsId}, "
-                f"{message.exposureTime:g} s{use}"
+                f"{CalibType(message.imageType).name} {message.imageIndex} of {message.imagesInSequence}: "
+                f"{message.obsId}, {message.exposureTime:g} s{use}"
             )
         case "imageIngested" if message.missing:
             return "lost", f"{message.obsId}: {message.missing} missing; {message.reason}"
@@ -144,7 +146,8 @@ def _line(name: str, message: Any) -> tuple[str, str] | None:
         case "certification":
             begin, end = message.validityBegin or "ever", message.validityEnd or "ever"
             return "certified", (
-                f"{message.datasetCount} {message.datasetType} in {message.collection}, {begin} to {end} TAI  {message.reason}"
+                f"{message.datasetCount} {message.datasetType} in {message.collection}, "
+                f"{begin} to {end} TAI  {message.reason}"
             ).rstrip()
         case "alarms" if message.reason:
             return "alarm", message.reason

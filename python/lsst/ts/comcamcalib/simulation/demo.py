@@ -45,9 +45,7 @@ CSC_PROGRAM = "from lsst.ts.comcamcalib.csc import run_comcamcalib; run_comcamca
 PRODUCTS = ("bias", "dark", "flat", "defects", "ptc")
 
 
-async def run_demo(
-    data: Path, options: Path | None, speed: float, scenarios: Sequence[str], console: Console
-) -> bool:
+async def run_demo(data: Path, options: Path | None, speed: float, scenarios: Sequence[str], console: Console) -> bool:
     """Run the demonstration.
 
     Parameters
@@ -148,7 +146,9 @@ async def _environment(file: Path, observatory: asyncio.subprocess.Process, log:
     """Wait until the observatory has written what clients need, and read it."""
     for _ in range(int(START_LIMIT_S / 0.1)):
         if file.exists():
-            lines = [line.removeprefix("export ").partition("=") for line in file.read_text().splitlines() if "=" in line]
+            lines = [
+                line.removeprefix("export ").partition("=") for line in file.read_text().splitlines() if "=" in line
+            ]
             return {name: value.strip("'\"") for name, _, value in lines}
         if observatory.returncode is not None:
             raise RuntimeError(f"The observatory ended at once; {log} says:\n{_tail(log)}")
