@@ -21,7 +21,7 @@ from lsst.ts.comcamcalib.errors import BadInputError
 from lsst.ts.comcamcalib.options import OPTION_DESCRIPTIONS, RunOptions, flat_pairs, parse_options
 
 # The configuration does not change, so that it may be shared by all examples.
-many = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+many = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 any_character = st.characters(codec=None, categories=None)
 any_text = st.text(any_character, max_size=300)
