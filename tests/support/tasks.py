@@ -27,7 +27,7 @@ async def tasks_of_the_test() -> AsyncIterator[None]:
     yield
     for _ in range(TURNS):
         await asyncio.sleep(0)
-    left = asyncio.all_tasks() - before
+    left = asyncio.all_tasks() - before - {asyncio.current_task()}
     names = sorted(f"{task.get_name()} ({getattr(task.get_coro(), '__qualname__', '?')})" for task in left)
     for task in left:
         task.cancel()
