@@ -184,7 +184,8 @@ class KafkaLink:
 
     def _list_topics(self) -> dict[str, list[int]]:
         """Return the partitions of every topic that the broker has."""
-        client = self._consumer or self._producer
+        # The producer, if there is one: with the metadata at hand and a connection, its first message leaves at once.
+        client = self._producer or self._consumer
         assert client is not None
         deadline = time.monotonic() + BROKER_LIMIT
         while True:

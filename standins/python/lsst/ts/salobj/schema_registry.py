@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SchemaRegistry", "TopicCodec", "forget_subjects"]
 
+# A registry that does not answer is asked this many times more, after 1, 2 and 4 s at most.
+CLIENT_SETTINGS = {"max.retries": 3, "retries.wait.ms": 1000}
+
 # Confluent's framing: a zero byte, then the schema's id.
 _FRAME = struct.Struct(">bI")
 
@@ -60,7 +63,7 @@ class SchemaRegistry:
             if self._client is None:
                 from confluent_kafka.schema_registry import SchemaRegistryClient
 
-                self._client = SchemaRegistryClient({"url": self.url})
+                self._client = SchemaRegistryClient({"url": self.url} | CLIENT_SETTINGS)
                 # Its HTTP client would log every request.
                 for name in ("httpx", "httpx2"):
                     logger = logging.getLogger(name)
