@@ -3,6 +3,7 @@
 # Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """The simulated camera, driven as the observatory drives the real one: through ComCam's class and a Remote."""
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from lsst.ts.comcamcalib.simulation.faults import Fault, Faults
 from lsst.ts.comcamcalib.simulation.states import bring_from_standby, bring_to_standby
 from lsst.ts.comcamcalib.simulation.world import Image, World, day_obs_of
 from lsst.ts.observatory.control.maintel.comcam import ComCam, ComCamUsages
+from support.bus import Ear
 
 pytestmark = [pytest.mark.observatory, pytest.mark.asyncio(loop_scope="module")]
 
@@ -79,9 +81,9 @@ async def test_first_image_is_taken_without_waiting_for_one_before(camera: Camer
 
 
 async def test_biases_have_ids_in_a_row_that_the_events_confirm(
-    camera: CameraCsc, comcam: ComCam, client: salobj.Remote, ear: Any
+    camera: CameraCsc, comcam: ComCam, client: salobj.Remote
 ) -> None:
-    with ear(client, "endReadout") as heard:
+    with Ear(client, "endReadout") as heard:
         ids = await comcam.take_bias(3, group_id="20261122-001-BIAS", reason="daily", program="calib", note="by test")
         await heard.wait_for(lambda: len(heard.names) == 3)
     assert ids == [ids[0], ids[0] + 1, ids[0] + 2]
@@ -95,9 +97,9 @@ async def test_biases_have_ids_in_a_row_that_the_events_confirm(
 
 
 async def test_bias_runs_through_the_events_in_order_without_the_shutter(
-    camera: CameraCsc, client: salobj.Remote, ear: Any
+    camera: CameraCsc, client: salobj.Remote
 ) -> None:
-    with ear(client, *IMAGE_EVENTS) as heard:
+    with Ear(client, *IMAGE_EVENTS) as heard:
         await take(client)
         await heard.wait_for(lambda: len(heard.names) == 11)
     assert heard.names == [
@@ -120,8 +122,8 @@ async def test_bias_runs_through_the_events_in_order_without_the_shutter(
     assert names == {heard.samples("startIntegration")[0].imageName}
 
 
-async def test_dark_takes_its_time_divided_by_the_speed(camera: CameraCsc, client: salobj.Remote, ear: Any) -> None:
-    with ear(client, "startIntegration", "startReadout", "endReadout", "endOfImageTelemetry") as heard:
+async def test_dark_takes_its_time_divided_by_the_speed(camera: CameraCsc, client: salobj.Remote) -> None:
+    with Ear(client, "startIntegration", "startReadout", "endReadout", "endOfImageTelemetry") as heard:
         await take(client, expTime=30.0, keyValueMap="imageType: DARK, groupId: G2")
         await heard.wait_for(lambda: len(heard.names) == 4)
     sent = [heard.samples(name)[0].private_sndStamp for name in heard.names]
@@ -132,13 +134,11 @@ async def test_dark_takes_its_time_divided_by_the_speed(camera: CameraCsc, clien
     assert last.timestampDateEnd - last.timestampDateObs == pytest.approx(sent[1] - sent[0], abs=0.3)
 
 
-async def test_flat_moves_filter_and_shutter(
-    camera: CameraCsc, comcam: ComCam, client: salobj.Remote, ear: Any
-) -> None:
+async def test_flat_moves_filter_and_shutter(camera: CameraCsc, comcam: ComCam, client: salobj.Remote) -> None:
     filters = await comcam.get_available_filters()
     current = await comcam.get_current_filter()
     wanted = next(name for name in filters if name != current)
-    with ear(client, *IMAGE_EVENTS) as heard:
+    with Ear(client, *IMAGE_EVENTS) as heard:
         (exposure_id,) = await comcam.take_flats(1.0, 1, filter=wanted)
         await heard.wait_for(lambda: "endOfImageTelemetry" in heard.names)
     shutter_and_filter = [name for name in heard.names if "Shutter" in name or "SetFilter" in name]
@@ -154,12 +154,12 @@ async def test_flat_moves_filter_and_shutter(
 
 
 async def test_filter_that_is_in_place_is_refused_but_comcam_does_not_ask_for_it(
-    camera: CameraCsc, comcam: ComCam, client: salobj.Remote, ear: Any
+    camera: CameraCsc, comcam: ComCam, client: salobj.Remote
 ) -> None:
     current = await comcam.get_current_filter()
     with pytest.raises(salobj.AckError, match=f"Filter {current} is in place already"):
         await client.cmd_setFilter.set_start(name=current, timeout=30)
-    with ear(client, "startSetFilter") as heard:
+    with Ear(client, "startSetFilter") as heard:
         await comcam.setup_instrument(filter=current)
     assert heard.names == []
 
@@ -169,15 +169,15 @@ async def test_filter_that_is_not_installed_is_refused(camera: CameraCsc, comcam
         await comcam.setup_filter("y_04")
 
 
-async def test_group_id_with_colons_comes_back_escaped(camera: CameraCsc, client: salobj.Remote, ear: Any) -> None:
-    with ear(client, "startIntegration") as heard:
+async def test_group_id_with_colons_comes_back_escaped(camera: CameraCsc, client: salobj.Remote) -> None:
+    with Ear(client, "startIntegration") as heard:
         await take(client, keyValueMap="imageType: BIAS, groupId: 2026-11-22T17:00:01.250")
         await heard.wait_for(lambda: heard.names)
     assert heard.samples("startIntegration")[0].additionalValues == r"BIAS:2026-11-22T17\:00\:01.250"
 
 
-async def test_one_command_can_take_several_images(camera: CameraCsc, client: salobj.Remote, ear: Any) -> None:
-    with ear(client, "endReadout", "ccsCommandState") as heard:
+async def test_one_command_can_take_several_images(camera: CameraCsc, client: salobj.Remote) -> None:
+    with Ear(client, "endReadout", "ccsCommandState") as heard:
         await take(client, numImages=3)
         await heard.wait_for(lambda: heard.names.count("ccsCommandState") == 2 and len(heard.names) == 5)
     assert [(s.imageIndex, s.imagesInSequence) for s in heard.samples("endReadout")] == [(1, 3), (2, 3), (3, 3)]
@@ -220,9 +220,9 @@ async def test_busy_camera_tells_its_estimate_and_refuses_a_second_command(
     ],
 )
 async def test_impossible_images_are_refused_before_anything_moves(
-    camera: CameraCsc, client: salobj.Remote, ear: Any, fields: dict[str, Any], sentence: str
+    camera: CameraCsc, client: salobj.Remote, fields: dict[str, Any], sentence: str
 ) -> None:
-    with ear(client, "ccsCommandState", "startIntegration") as heard:
+    with Ear(client, "ccsCommandState", "startIntegration") as heard:
         with pytest.raises(salobj.AckError, match=sentence):
             await take(client, **fields)
         await take(client)  # it goes on as if nothing had been
@@ -235,9 +235,9 @@ async def test_commands_that_are_not_simulated_say_so(camera: CameraCsc, client:
         await client.cmd_clear.set_start(nClears=1, timeout=30)
 
 
-async def test_refused_image_uses_no_image_number(camera: CameraCsc, client: salobj.Remote, ear: Any) -> None:
+async def test_refused_image_uses_no_image_number(camera: CameraCsc, client: salobj.Remote) -> None:
     camera._world.faults.set([Fault("camera", "refuse", match={"image_type": "BIAS"}, skip=1, text="RCE 2 is down")])
-    with ear(client, "endReadout") as heard:
+    with Ear(client, "endReadout") as heard:
         await take(client)
         with pytest.raises(salobj.AckError, match="RCE 2 is down"):
             await take(client)
@@ -247,9 +247,9 @@ async def test_refused_image_uses_no_image_number(camera: CameraCsc, client: sal
     assert second == first + 1
 
 
-async def test_fault_in_mid_exposure_loses_the_image(camera: CameraCsc, client: salobj.Remote, ear: Any) -> None:
+async def test_fault_in_mid_exposure_loses_the_image(camera: CameraCsc, client: salobj.Remote) -> None:
     camera._world.faults.set([Fault("camera", "fault", text="REB power lost")])
-    with ear(client, "startIntegration", "endReadout", "errorCode", "summaryState", "ccsCommandState") as heard:
+    with Ear(client, "startIntegration", "endReadout", "errorCode", "summaryState", "ccsCommandState") as heard:
         with pytest.raises(salobj.AckError, match="REB power lost"):
             await take(client, expTime=10.0)
         await heard.wait_for(lambda: {"errorCode", "summaryState"} < set(heard.names) and len(heard.names) >= 5)
@@ -261,20 +261,18 @@ async def test_fault_in_mid_exposure_loses_the_image(camera: CameraCsc, client: 
         await take(client)
 
 
-async def test_end_of_readout_may_never_be_told(camera: CameraCsc, client: salobj.Remote, ear: Any) -> None:
+async def test_end_of_readout_may_never_be_told(camera: CameraCsc, client: salobj.Remote) -> None:
     camera._world.faults.set([Fault("camera", "no_end_readout")])
-    with ear(client, "endReadout", "endOfImageTelemetry") as heard:
+    with Ear(client, "endReadout", "endOfImageTelemetry") as heard:
         await take(client)
         await take(client)
         await heard.wait_for(lambda: len(heard.names) == 3)
     assert heard.names == ["endOfImageTelemetry", "endReadout", "endOfImageTelemetry"]
 
 
-async def test_slow_readout_is_longer_by_what_the_fault_says(
-    camera: CameraCsc, client: salobj.Remote, ear: Any
-) -> None:
+async def test_slow_readout_is_longer_by_what_the_fault_says(camera: CameraCsc, client: salobj.Remote) -> None:
     camera._world.faults.set([Fault("camera", "slow", value=1.0 * SPEED)])
-    with ear(client, "startReadout", "endReadout") as heard:
+    with Ear(client, "startReadout", "endReadout") as heard:
         await take(client)
         await heard.wait_for(lambda: len(heard.names) == 2)
     start, end = heard.samples("startReadout")[0], heard.samples("endReadout")[0]
@@ -288,9 +286,9 @@ async def test_nothing_is_taken_unless_enabled(camera: CameraCsc, client: salobj
 
 
 async def test_camera_gives_control_back_and_comes_back_with_enter_control(
-    camera: CameraCsc, client: salobj.Remote, ear: Any
+    camera: CameraCsc, client: salobj.Remote
 ) -> None:
-    with ear(client, "summaryState") as heard:
+    with Ear(client, "summaryState") as heard:
         for command in ("disable", "standby", "exitControl"):
             await getattr(client, f"cmd_{command}").start(timeout=30)
         for command in ("start", "exitControl"):

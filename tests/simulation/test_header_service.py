@@ -3,6 +3,7 @@
 # Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """The simulated header service writes a header for each image and tells where it is."""
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from lsst.ts import salobj
 from lsst.ts.comcamcalib.simulation.faults import Fault, Faults
 from lsst.ts.comcamcalib.simulation.header_service import HeaderServiceCsc
 from lsst.ts.comcamcalib.simulation.world import Image, World
+from support.bus import Ear
 
 pytestmark = [pytest.mark.observatory, pytest.mark.asyncio(loop_scope="module")]
 
@@ -48,8 +50,8 @@ def image(seq_num: int) -> Image:
     return Image(20261122, seq_num, 1, 1, "DARK", 30.0, "r_03", keys, note="by test")
 
 
-async def test_header_is_where_the_event_says(client: salobj.Remote, world: World, ear: Any) -> None:
-    with ear(client, "largeFileObjectAvailable") as heard:
+async def test_header_is_where_the_event_says(client: salobj.Remote, world: World) -> None:
+    with Ear(client, "largeFileObjectAvailable") as heard:
         world.image_taken(image(1))
         await heard.wait_for(lambda: heard.names)
     (event,) = heard.samples("largeFileObjectAvailable")
@@ -63,9 +65,9 @@ async def test_header_is_where_the_event_says(client: salobj.Remote, world: Worl
     assert header["OBSANNOT"] == "by test"
 
 
-async def test_header_may_be_lost_or_late(client: salobj.Remote, world: World, ear: Any) -> None:
+async def test_header_may_be_lost_or_late(client: salobj.Remote, world: World) -> None:
     world.faults.set([Fault("header", "lose"), Fault("header", "late", skip=1, value=50.0)])
-    with ear(client, "largeFileObjectAvailable") as heard:
+    with Ear(client, "largeFileObjectAvailable") as heard:
         for seq_num in (2, 3, 4):
             world.image_taken(image(seq_num))
         await heard.wait_for(lambda: len(heard.names) == 2)
@@ -73,8 +75,8 @@ async def test_header_may_be_lost_or_late(client: salobj.Remote, world: World, e
     assert [sample.id[-1] for sample in heard.samples("largeFileObjectAvailable")] == ["4", "3"]
 
 
-async def test_no_header_unless_enabled(client: salobj.Remote, world: World, ear: Any) -> None:
-    with ear(client, "largeFileObjectAvailable") as heard:
+async def test_no_header_unless_enabled(client: salobj.Remote, world: World) -> None:
+    with Ear(client, "largeFileObjectAvailable") as heard:
         await client.cmd_disable.start(timeout=30)
         world.image_taken(image(5))
         await client.cmd_enable.start(timeout=30)

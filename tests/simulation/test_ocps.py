@@ -3,13 +3,14 @@
 # Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """The simulated OCPS, with a real UWS server and a worker whose jobs the test moves itself."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -21,45 +22,12 @@ from lsst.ts.comcamcalib.simulation.configuration import write_ocps_configuratio
 from lsst.ts.comcamcalib.simulation.faults import Fault, Faults
 from lsst.ts.comcamcalib.simulation.ocps import OCPS_INDEX, OcpsCsc
 from lsst.ts.comcamcalib.simulation.uws_server import UwsServer
-from lsst.ts.comcamcalib.simulation.worker import Job, WorkerPhase
+from support.bus import Ear, HandWorker
 
 pytestmark = [pytest.mark.observatory, pytest.mark.asyncio(loop_scope="module")]
 
 LIMIT_S = 30.0
 CP_BIAS = "${CP_PIPE_DIR}/pipelines/LSSTComCam/cpBias.yaml"
-
-
-class HandWorker:
-    """A worker that does nothing but what the test says."""
-
-    def __init__(self) -> None:
-        self.jobs: dict[str, Job] = {}
-        self._tell: Callable[[str, WorkerPhase], None] | None = None
-        self._changed = asyncio.Event()
-
-    async def start(self, tell: Callable[[str, WorkerPhase], None]) -> None:
-        self._tell = tell
-
-    async def submit(self, job: Job) -> None:
-        self.jobs[job.job_id] = job
-        self._changed.set()
-
-    async def abort(self, job_id: str) -> None:
-        del self.jobs[job_id]
-
-    async def close(self) -> None:
-        self.jobs.clear()
-
-    def move(self, job_id: str, phase: WorkerPhase) -> None:
-        assert self._tell is not None
-        self._tell(job_id, phase)
-
-    async def wait_for_jobs(self, count: int) -> list[str]:
-        async with asyncio.timeout(LIMIT_S):
-            while len(self.jobs) < count:
-                self._changed.clear()
-                await self._changed.wait()
-        return list(self.jobs)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -126,9 +94,9 @@ async def finish(client: salobj.Remote, ack: Any) -> Any:
 
 
 async def test_job_id_is_told_in_progress_and_the_result_is_the_submissions(
-    client: salobj.Remote, worker: HandWorker, ear: Any
+    client: salobj.Remote, worker: HandWorker
 ) -> None:
-    with ear(client, "job_result") as heard:
+    with Ear(client, "job_result") as heard:
         job_id, ack = await execute(client)
         assert (ack.ack, ack.timeout) == (salobj.SalRetCode.CMD_INPROGRESS, 600)
         worker.move(job_id, "executing")
@@ -143,10 +111,8 @@ async def test_job_id_is_told_in_progress_and_the_result_is_the_submissions(
     assert submission["phase"] == "pending", "the phase is that of the submission, not that of the end"
 
 
-async def test_failed_job_completes_the_command_all_the_same(
-    client: salobj.Remote, worker: HandWorker, ear: Any
-) -> None:
-    with ear(client, "job_result") as heard:
+async def test_failed_job_completes_the_command_all_the_same(client: salobj.Remote, worker: HandWorker) -> None:
+    with Ear(client, "job_result") as heard:
         job_id, ack = await execute(client)
         worker.move(job_id, "error")
         assert (await finish(client, ack)).ack == salobj.SalRetCode.CMD_COMPLETE
@@ -173,9 +139,9 @@ async def test_dataset_types_that_nobody_names_are_those_of_the_configuration(
 
 
 async def test_aborted_job_tells_255_and_fails_the_command_that_followed_it(
-    client: salobj.Remote, worker: HandWorker, ear: Any
+    client: salobj.Remote, worker: HandWorker
 ) -> None:
-    with ear(client, "job_result") as heard:
+    with Ear(client, "job_result") as heard:
         job_id, ack = await execute(client)
         worker.move(job_id, "executing")
         aborted = await client.cmd_abort_job.set_start(job_id=job_id, timeout=LIMIT_S)
@@ -191,9 +157,9 @@ async def test_aborted_job_tells_255_and_fails_the_command_that_followed_it(
 
 
 async def test_job_that_is_forgotten_fails_the_command_without_a_result(
-    client: salobj.Remote, worker: HandWorker, faults: Faults, ear: Any
+    client: salobj.Remote, worker: HandWorker, faults: Faults
 ) -> None:
-    with ear(client, "job_result") as heard:
+    with Ear(client, "job_result") as heard:
         forgotten, ack = await execute(client)
         faults.set([Fault("http", "status", match={"method": "GET"}, value=404)])
         with pytest.raises(salobj.AckError, match="404 Client Error"):
@@ -205,8 +171,8 @@ async def test_job_that_is_forgotten_fails_the_command_without_a_result(
     assert results(heard, forgotten) == []
 
 
-async def test_jobs_are_followed_side_by_side(client: salobj.Remote, worker: HandWorker, ear: Any) -> None:
-    with ear(client, "job_result") as heard:
+async def test_jobs_are_followed_side_by_side(client: salobj.Remote, worker: HandWorker) -> None:
+    with Ear(client, "job_result") as heard:
         first, first_ack = await execute(client)
         second, second_ack = await execute(client)
         worker.move(second, "completed")

@@ -3,6 +3,7 @@
 # Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """The simulated OODS puts files into a real Butler repository, and tells of them as the real one does."""
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from lsst.ts.comcamcalib.simulation.oods import OodsCsc
 from lsst.ts.comcamcalib.simulation.repo import copy_repo
 from lsst.ts.comcamcalib.simulation.states import bring_from_standby, bring_to_standby
 from lsst.ts.comcamcalib.simulation.world import Image, World
+from support.bus import Ear
 
 pytestmark = [pytest.mark.observatory, pytest.mark.asyncio(loop_scope="module")]
 
@@ -107,10 +109,10 @@ def without(detectors: Collection[int]) -> list[int]:
 
 
 async def test_each_file_is_in_the_repository_and_told_once_in_any_order(
-    oods: OodsCsc, client: salobj.Remote, world: World, repo: Path, ear: Any
+    oods: OodsCsc, client: salobj.Remote, world: World, repo: Path
 ) -> None:
     image = new_image()
-    with ear(client, "imageInOODS") as heard:
+    with Ear(client, "imageInOODS") as heard:
         world.image_taken(image)
         await heard.wait_for(lambda: len(heard.names) == 9)
     samples = heard.samples("imageInOODS")
@@ -123,10 +125,10 @@ async def test_each_file_is_in_the_repository_and_told_once_in_any_order(
 
 
 async def test_repository_knows_what_the_client_said_of_the_image(
-    oods: OodsCsc, client: salobj.Remote, world: World, repo: Path, ear: Any
+    oods: OodsCsc, client: salobj.Remote, world: World, repo: Path
 ) -> None:
     image = new_image("DARK")
-    with ear(client, "imageInOODS") as heard:
+    with Ear(client, "imageInOODS") as heard:
         world.image_taken(image)
         await heard.wait_for(lambda: len(heard.names) == 9)
 
@@ -145,10 +147,10 @@ async def test_repository_knows_what_the_client_said_of_the_image(
 
 
 async def test_file_that_is_told_is_already_in_the_repository(
-    oods: OodsCsc, client: salobj.Remote, world: World, repo: Path, ear: Any
+    oods: OodsCsc, client: salobj.Remote, world: World, repo: Path
 ) -> None:
     image = new_image()
-    with ear(client, "imageInOODS") as heard:
+    with Ear(client, "imageInOODS") as heard:
         world.image_taken(image)
         await heard.wait_for(lambda: heard.names)
         first = SENSORS.index(heard.samples("imageInOODS")[0].sensor)
@@ -158,11 +160,11 @@ async def test_file_that_is_told_is_already_in_the_repository(
 
 @pytest.mark.parametrize(("effect", "in_repo"), [("lose", without([4])), ("silent", ALL_DETECTORS)])
 async def test_file_that_no_event_tells_may_be_there_or_not(
-    oods: OodsCsc, client: salobj.Remote, world: World, repo: Path, ear: Any, effect: str, in_repo: list[int]
+    oods: OodsCsc, client: salobj.Remote, world: World, repo: Path, effect: str, in_repo: list[int]
 ) -> None:
     world.faults.set([Fault("oods", effect, match={"image_type": "BIAS", "detector": 4})])
     hit, sound = new_image(), new_image()
-    with ear(client, "imageInOODS") as heard:
+    with Ear(client, "imageInOODS") as heard:
         for image in (hit, sound):
             world.image_taken(image)
         await heard.wait_for(lambda: len(heard.names) == 17)
@@ -174,11 +176,11 @@ async def test_file_that_no_event_tells_may_be_there_or_not(
 
 
 async def test_failed_ingest_names_exposure_and_detector_by_numbers(
-    oods: OodsCsc, client: salobj.Remote, world: World, repo: Path, ear: Any
+    oods: OodsCsc, client: salobj.Remote, world: World, repo: Path
 ) -> None:
     world.faults.set([Fault("oods", "fail", match={"detector": 4}, text="disk quota exceeded")])
     image = new_image()
-    with ear(client, "imageInOODS") as heard:
+    with Ear(client, "imageInOODS") as heard:
         world.image_taken(image)
         await heard.wait_for(lambda: len(heard.names) == 9)
     (failed,) = [sample for sample in heard.samples("imageInOODS") if sample.statusCode]
@@ -190,13 +192,13 @@ async def test_failed_ingest_names_exposure_and_detector_by_numbers(
 
 
 async def test_unreadable_headers_tell_nothing_and_the_second_not_even_that(
-    oods: OodsCsc, client: salobj.Remote, world: World, repo: Path, ear: Any
+    oods: OodsCsc, client: salobj.Remote, world: World, repo: Path
 ) -> None:
     # All other files are lost, so that the two equal events follow each other: the second is not published.
     others = [Fault("oods", "lose", match={"detector": detector}) for detector in without([4, 5])]
     world.faults.set([Fault("oods", "metadata", match={"detector": detector}) for detector in (4, 5)] + others)
     image, sentinel = new_image(), new_image()
-    with ear(client, "imageInOODS") as heard:
+    with Ear(client, "imageInOODS") as heard:
         world.image_taken(image)
         await all_ingests(oods)
         world.image_taken(sentinel)
@@ -209,12 +211,10 @@ async def test_unreadable_headers_tell_nothing_and_the_second_not_even_that(
     assert await asyncio.to_thread(ingested, repo, image) == []
 
 
-async def test_late_file_comes_after_all_others(
-    oods: OodsCsc, client: salobj.Remote, world: World, repo: Path, ear: Any
-) -> None:
+async def test_late_file_comes_after_all_others(oods: OodsCsc, client: salobj.Remote, world: World, repo: Path) -> None:
     world.faults.set([Fault("oods", "late", match={"detector": 0}, value=20.0)])
     image = new_image()
-    with ear(client, "imageInOODS") as heard:
+    with Ear(client, "imageInOODS") as heard:
         world.image_taken(image)
         await heard.wait_for(lambda: len(heard.names) == 9)
     assert heard.samples("imageInOODS")[-1].sensor == "S00"
@@ -222,10 +222,10 @@ async def test_late_file_comes_after_all_others(
 
 
 async def test_images_wait_on_disk_while_it_is_not_enabled(
-    oods: OodsCsc, client: salobj.Remote, world: World, repo: Path, ear: Any
+    oods: OodsCsc, client: salobj.Remote, world: World, repo: Path
 ) -> None:
     image = new_image()
-    with ear(client, "imageInOODS") as heard:
+    with Ear(client, "imageInOODS") as heard:
         await client.cmd_disable.start(timeout=30)
         world.image_taken(image)
         assert await asyncio.to_thread(ingested, repo, image) == []
@@ -235,10 +235,10 @@ async def test_images_wait_on_disk_while_it_is_not_enabled(
 
 
 async def test_repository_that_can_not_be_used_is_a_fault(
-    oods: OodsCsc, client: salobj.Remote, world: World, archive: Archive, ear: Any
+    oods: OodsCsc, client: salobj.Remote, world: World, archive: Archive
 ) -> None:
     await world.in_worker(archive.close)
-    with ear(client, "errorCode", "imageInOODS") as heard:
+    with Ear(client, "errorCode", "imageInOODS") as heard:
         world.image_taken(new_image())
         await heard.wait_for(lambda: heard.names)
     (error,) = heard.samples("errorCode")

@@ -3,6 +3,7 @@
 # Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """Scenarios: named faults, which can be combined."""
 
 from __future__ import annotations

@@ -122,6 +122,8 @@ class Observatory:
         self._scenarios = list(scenarios)
         self._faults = Faults(scenario_faults(self._scenarios))
         self._broker = EmbeddedBroker()
+        self._registry = SchemaRegistry()
+        self._control = ControlServer(lambda: self.scenarios, self.set_scenarios)
         self._archive = Archive(self.repo, self.work_directory / "raw")
         self._stack = contextlib.AsyncExitStack()
 
@@ -196,27 +198,42 @@ class Observatory:
 
     async def _start(self) -> None:
         stack = self._stack
-        await asyncio.to_thread(self.work_directory.mkdir, parents=True, exist_ok=True)
+        await asyncio.to_thread(self._make_folders)
         self.world = World(self._focal_plane, self._faults, self._speed)
         stack.push_async_callback(self.world.close)
-        await self._start_archive()
-        await asyncio.to_thread(self._broker.start)
-        stack.push_async_callback(asyncio.to_thread, self._broker.close)
-        await asyncio.to_thread(self._broker.create_topics, topic_names(SUBNAME))
-        self._broker.apply(self._faults.at("kafka"))
-        registry = await stack.enter_async_context(SchemaRegistry())
-        self.uws = await stack.enter_async_context(
-            UwsServer(self._worker or PipetaskWorker(), self.work_directory / "uws", self._faults)
-        )
-        control = ControlServer(lambda: self.scenarios, self.set_scenarios)
-        await control.start()
-        stack.push_async_callback(control.close)
+        # Side by side, since each of them takes seconds. If one fails, the others come to their end first.
+        parts = (self._start_archive(), self._start_bus(), self._start_uws())
+        for outcome in await asyncio.gather(*parts, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
         ocps_config = await asyncio.to_thread(self._write_configuration)
-        self.environment = self._make_environment(registry.url, control.url)
+        self.environment = self._make_environment()
         stack.enter_context(utils.modify_environ(**self.environment))
         await self._start_cscs(ocps_config)
+        self._broker.apply(self._faults.at("kafka"))
         await asyncio.to_thread(write_environment, self.env_file, self.environment)
         stack.callback(self.env_file.unlink, missing_ok=True)
+
+    def _make_folders(self) -> None:
+        self.work_directory.mkdir(parents=True, exist_ok=True)
+        self.env_file.parent.mkdir(parents=True, exist_ok=True)
+        # That of an observatory that was killed would lead clients to nowhere.
+        self.env_file.unlink(missing_ok=True)
+
+    async def _start_bus(self) -> None:
+        """Start what clients reach over the network, except the UWS."""
+        await asyncio.to_thread(self._broker.start)
+        self._stack.push_async_callback(asyncio.to_thread, self._broker.close)
+        await asyncio.to_thread(self._broker.create_topics, topic_names(SUBNAME))
+        for server in (self._registry, self._control):
+            await server.start()
+            self._stack.push_async_callback(server.close)
+
+    async def _start_uws(self) -> None:
+        worker = self._worker or PipetaskWorker()
+        self.uws = UwsServer(worker, self.work_directory / "uws", self._faults)
+        self._stack.push_async_callback(self.uws.close)
+        await self.uws.start()
 
     async def _start_archive(self) -> None:
         self._stack.push_async_callback(self.world.in_worker, self._archive.close)
@@ -249,17 +266,17 @@ class Observatory:
         write_csc_configuration(self.work_directory / "config" / "ocs", settings)
         return write_ocps_configuration(self.work_directory / "config" / "ocps", self.uws.url, self.repo)
 
-    def _make_environment(self, registry_url: str, control_url: str) -> dict[str, str]:
+    def _make_environment(self) -> dict[str, str]:
         return {
             "LSST_KAFKA_BROKER_ADDR": self._broker.address,
-            "LSST_SCHEMA_REGISTRY_URL": registry_url,
+            "LSST_SCHEMA_REGISTRY_URL": self._registry.url,
             "LSST_TOPIC_SUBNAME": SUBNAME,
             "LSST_SITE": SITE,
             "LSST_KAFKA_CONSUMER_CONFIGURATION": str(self.work_directory / "consumer.yaml"),
             "TS_CONFIG_OCS_DIR": str(self.work_directory / "config" / "ocs"),
             "COMCAMCALIB_UWS_URL": self.uws.url,
             "COMCAMCALIB_REPO": str(self.repo),
-            "COMCAMCALIB_SCENARIOS_URL": control_url,
+            "COMCAMCALIB_SCENARIOS_URL": self._control.url,
             **PIPELINE_ENVIRONMENT,
         }
 

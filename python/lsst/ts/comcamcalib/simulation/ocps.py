@@ -98,7 +98,7 @@ class OcpsCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
 
     async def start(self) -> None:
         """Start, with one HTTP session for the CSC's life."""
-        # On a connection that it has used before, aiohttp would repeat a PUT that was dropped: two jobs for one command.
+        # On a connection that it has used before, aiohttp repeats a PUT that was dropped: two jobs for one command.
         connector = aiohttp.TCPConnector(force_close=True)
         timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
         self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)

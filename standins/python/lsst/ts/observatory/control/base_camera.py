@@ -28,7 +28,10 @@ BUSY = 2
 # Frames for which the shutter stays closed and nothing is set up.
 DARK_IMAGE_TYPES = frozenset({"BIAS", "DARK"})
 
-IMAGE_TYPES = tuple("BIAS DARK FLAT OBJECT ENGTEST ACQ CWFS FOCUS STUTTERED INDOME CBP SFLAT DFLAT SPOT".split())
+IMAGE_TYPES = [
+    *("BIAS", "DARK", "FLAT", "OBJECT", "ENGTEST", "ACQ", "CWFS", "FOCUS"),
+    *("STUTTERED", "INDOME", "CBP", "SFLAT", "DFLAT", "SPOT"),
+]
 
 
 @dataclasses.dataclass

@@ -1,0 +1,173 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The observatory starts and ends without a trace, also when something fails half way."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lsst.ts import salobj
+from lsst.ts.comcamcalib.simulation.observatory import Observatory
+from lsst.ts.observatory.control.maintel.comcam import ComCam, ComCamUsages
+from support.bus import HandWorker, count_raws, take_bias
+
+pytestmark = pytest.mark.observatory
+
+LIMIT_S = 30.0
+SPEED = 50.0
+
+
+@pytest.fixture
+def options(small_focal_plane: Any, template_repo: Path) -> dict[str, Any]:
+    """Keywords for an observatory that starts fast."""
+    return {
+        "focal_plane": small_focal_plane,
+        "template": template_repo,
+        "worker": HandWorker(),
+        "speed": SPEED,
+    }
+
+
+def is_undisturbed() -> bool:
+    """Return whether nothing of an observatory is left in this process."""
+    return asyncio.all_tasks() == {asyncio.current_task()} and "LSST_TOPIC_SUBNAME" not in os.environ
+
+
+async def test_observatory_goes_on_with_a_repository_that_it_finds(options: dict[str, Any], tmp_path: Path) -> None:
+    ids = []
+    for _ in range(2):
+        async with (
+            Observatory(tmp_path / "repo", **options),
+            salobj.Domain() as domain,
+            ComCam(domain, intended_usage=ComCamUsages.TakeImage) as comcam,
+        ):
+            ids += await take_bias(comcam, 1, files=9)
+    assert ids[1] == ids[0] + 1
+    assert await asyncio.to_thread(count_raws, tmp_path / "repo") == 18
+
+
+async def test_components_can_start_in_standby(options: dict[str, Any], tmp_path: Path) -> None:
+    async with (
+        Observatory(tmp_path / "repo", initial_state=salobj.State.STANDBY, **options),
+        salobj.Domain() as domain,
+        ComCam(domain) as comcam,
+    ):
+        assert await comcam.get_state("CCCamera") == salobj.State.STANDBY
+        with pytest.raises(AssertionError, match="ccoods"):
+            await comcam.assert_all_enabled()
+        await comcam.assert_liveliness()
+        await comcam.enable()
+        await comcam.assert_all_enabled()
+        await comcam.standby()
+        assert await comcam.get_state("CCHeaderService") == salobj.State.STANDBY
+
+
+async def test_worker_that_does_not_start_leaves_nothing_behind(options: dict[str, Any], tmp_path: Path) -> None:
+    async def start(tell: object) -> None:
+        raise RuntimeError("no memory for the worker")
+
+    options["worker"].start = start
+    observatory = Observatory(tmp_path / "repo", **options)
+    with pytest.raises(RuntimeError, match="no memory for the worker"):
+        async with observatory:
+            pytest.fail("it must not start")
+    assert is_undisturbed()
+    assert not observatory.env_file.exists()
+
+
+async def test_component_that_does_not_start_leaves_nothing_behind(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def start(self: object) -> None:
+        raise RuntimeError("no ocean to sail on")
+
+    monkeypatch.setattr("lsst.ts.comcamcalib.simulation.oods.OodsCsc.start", start)
+    observatory = Observatory(tmp_path / "repo", **options)
+    with pytest.raises(RuntimeError, match="no ocean to sail on"):
+        async with observatory:
+            pytest.fail("it must not start")
+    assert is_undisturbed()
+    assert not observatory.env_file.exists()
+
+
+async def test_start_can_be_cancelled(options: dict[str, Any], tmp_path: Path) -> None:
+    reached, never = asyncio.Event(), asyncio.Event()
+
+    async def start(tell: object) -> None:
+        reached.set()
+        await never.wait()
+
+    options["worker"].start = start
+    starting = asyncio.create_task(Observatory(tmp_path / "repo", **options).__aenter__(), name="start")
+    async with asyncio.timeout(LIMIT_S):
+        await reached.wait()
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+    assert is_undisturbed()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [({"scenarios": ["no-such"]}, "no scenario no-such"), ({"speed": 0.0}, "speed is 0")],
+)
+async def test_impossible_observatory_is_refused(
+    options: dict[str, Any], tmp_path: Path, wrong: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        async with Observatory(tmp_path / "repo", **{**options, **wrong}):
+            pytest.fail("it must not start")
+    assert is_undisturbed()
+
+
+PROGRAM = """
+import asyncio, pathlib, sys
+from lsst.ts.comcamcalib.simulation.observatory import run_observatory
+repo = pathlib.Path(sys.argv[1])
+asyncio.run(run_observatory(repo=repo, replay=True, scenarios=["job-errors"], amplifier_shape=(32, 16)))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_observatory_of_its_own_runs_until_it_is_told_to_end(
+    tmp_path: Path, template_repo: Path, number: signal.Signals
+) -> None:
+    from lsst.ts.comcamcalib.simulation.repo import copy_repo
+
+    await asyncio.to_thread(copy_repo, template_repo, tmp_path / "repo")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", PROGRAM, str(tmp_path / "repo")),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    assert process.stdout is not None
+    said = ""
+    try:
+        async with asyncio.timeout(120):
+            while "to end" not in said:
+                line = await process.stdout.readline()
+                assert line, said
+                said += line.decode()
+        assert "CCCamera ENABLED, CCHeaderService ENABLED, CCOODS ENABLED, OCPS:2 ENABLED" in said
+        assert "scenarios    job-errors" in said
+        assert (tmp_path / "environment.sh").exists()
+        process.send_signal(number)
+        async with asyncio.timeout(LIMIT_S):
+            said += (await process.stdout.read()).decode()
+            assert await process.wait() == 0, said
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert "has ended" in said
+    assert not (tmp_path / "environment.sh").exists()
