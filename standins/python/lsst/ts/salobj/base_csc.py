@@ -74,6 +74,8 @@ class BaseCsc(CommandLine, Controller):
         Can the state be given on the command line?
     heartbeat_interval : `float`
         Time between heartbeats (seconds).
+    check_if_duplicate : `bool`
+        As the parameter; it can be changed until the start.
 
     Raises
     ------
@@ -106,6 +108,7 @@ class BaseCsc(CommandLine, Controller):
         if initial_state == State.FAULT:
             raise ValueError("initial_state can't be FAULT")
         self._check_simulation_mode(simulation_mode)
+        self.check_if_duplicate = check_if_duplicate
         self._initial_state = initial_state
         # From the default state it goes up by commands; in OFFLINE it just is, since exitControl would end it.
         self._summary_state = State.OFFLINE if initial_state == State.OFFLINE else State(self.default_initial_state)
@@ -125,9 +128,6 @@ class BaseCsc(CommandLine, Controller):
             discard_out_of_order_telemetry=discard_out_of_order_telemetry,
             discard_out_of_order_events=discard_out_of_order_events,
         )
-        self._heartbeat_reader: ReadTopic | None = None
-        if check_if_duplicate:
-            self._heartbeat_reader = ReadTopic(salinfo=self.salinfo, attr_name="evt_heartbeat", max_history=0)
         self._signals: list[signal.Signals] = []
         self._handle_signals()
 
@@ -135,8 +135,12 @@ class BaseCsc(CommandLine, Controller):
 
     async def start(self) -> None:
         """Start: as `Controller.start`, then make sure that it is alone, send heartbeats and tell what it is."""
+        others = None
+        if self.check_if_duplicate:
+            others = ReadTopic(salinfo=self.salinfo, attr_name="evt_heartbeat", max_history=0)
         await super().start()
-        await self._check_alone()
+        if others is not None:
+            await self._check_alone(others)
         self._heartbeat_task = asyncio.create_task(self._heartbeat_loop(), name=f"{self} heartbeat")
         await self.set_simulation_mode(self._simulation_mode)
         await self.evt_softwareVersions.set_write(  # type: ignore[attr-defined]
@@ -190,11 +194,8 @@ class BaseCsc(CommandLine, Controller):
         if self._closing_task is None:
             self._closing_task = asyncio.create_task(self.close(), name=f"closing of {self}")
 
-    async def _check_alone(self) -> None:
+    async def _check_alone(self, reader: ReadTopic) -> None:
         """Raise `ExpectedError` if another CSC with this name and index sends heartbeats."""
-        reader = self._heartbeat_reader
-        if reader is None:
-            return
         deadline = time.monotonic() + DUPLICATE_CHECK_HEARTBEATS * self.heartbeat_interval
         try:
             while (remaining := deadline - time.monotonic()) > 0:
