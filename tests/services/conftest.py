@@ -8,11 +8,46 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import pytest
+import pytest_asyncio
+from lsst.ts import salobj, utils
 from lsst.ts.comcamcalib.config import Limits
+from lsst.ts.comcamcalib.simulation.broker import EmbeddedBroker
+from lsst.ts.comcamcalib.simulation.configuration import write_consumer_configuration
+from lsst.ts.comcamcalib.simulation.registry import SchemaRegistry
+from lsst.ts.comcamcalib.simulation.topics import topic_names
+
+SUBNAME = "servicestest"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def limits() -> Limits:
     """Limits that a passing test never reaches."""
     return Limits(**dict.fromkeys(Limits.model_fields, 20.0))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def bus(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[None]:
+    """Broker, registry, topics and environment for one module's tests."""
+    consumer = tmp_path_factory.mktemp("bus") / "consumer.yaml"
+    write_consumer_configuration(consumer)
+    with EmbeddedBroker() as broker:
+        broker.create_topics(topic_names(SUBNAME, components=["CCCamera", "CCHeaderService", "CCOODS", "OCPS"]))
+        async with SchemaRegistry() as registry:
+            with utils.modify_environ(
+                LSST_KAFKA_BROKER_ADDR=broker.address,
+                LSST_SCHEMA_REGISTRY_URL=registry.url,
+                LSST_TOPIC_SUBNAME=SUBNAME,
+                LSST_SITE="test",
+                LSST_KAFKA_CONSUMER_CONFIGURATION=str(consumer),
+            ):
+                yield
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def domain(bus: None) -> AsyncIterator[salobj.Domain]:
+    """The domain that the services share, as they share the CSC's."""
+    async with salobj.Domain() as domain:
+        yield domain

@@ -19,11 +19,14 @@ from lsst.ts.observatory.control.maintel.comcam import ComCam, ComCamUsages
 from ..config import Limits
 from ..errors import ServiceError
 from .components import state_from
-from .exposure import Exposure, FrameRequest, TakenFrame, cause_of
+from .exposure import Exposure, FrameRequest, TakenFrame, cause_of, group_of
 
 __all__ = ["Camera", "ComCamCamera", "FrameRequest", "TakenFrame"]
 
 T = TypeVar("T")
+
+MAX_BEGUN = 100
+"""How many of the last images are remembered."""
 
 
 class Camera(Protocol):
@@ -80,6 +83,8 @@ class ComCamCamera:
         self._events: salobj.Remote | None = None
         self._state: salobj.State | None = None
         self._exposure: Exposure | None = None
+        self._groups: set[str] = set()  # of all frames that were asked for here
+        self._begun: dict[str, str | None] = {}  # group ids of the last images that began, by name
 
     async def start(self) -> None:
         """Start the remotes and wait until they have read the last samples of the camera's events."""
@@ -126,6 +131,9 @@ class ComCamCamera:
         if self._exposure is not None:
             raise ServiceError(f"{request.describe()} can't be taken: {self._exposure.request.describe()} still is.")
         self._exposure = exposure = Exposure(request)
+        self._groups.add(request.group_id)
+        # What ComCam has not read of former images, it would take for this one.
+        comcam.camera.evt_startIntegration.flush()
         try:
             return await self._take(comcam, exposure)
         finally:
@@ -144,7 +152,29 @@ class ComCamCamera:
         finally:
             command.cancel()
             await asyncio.gather(command, return_exceptions=True)
-        return exposure.frame(ids)
+        frame = exposure.frame()
+        self._check_agreement(frame, ids)
+        return frame
+
+    def _check_agreement(self, frame: TakenFrame, ids: list[int]) -> None:
+        """Check that ComCam tells of the same image.
+
+        It takes the next image that begins for the one that it commanded, and ignores the controller in its name.
+
+        Raises
+        ------
+        ServiceError
+            If it tells of an image that is none of ours.
+        """
+        name = next((name for name in self._begun if [_comcam_id(name)] == ids), None)
+        if name == frame.obs_id:
+            return
+        if name is None or self._begun[name] not in self._groups:
+            raise ServiceError(
+                f"Image {frame.obs_id} is exposure {frame.exposure_id}, but takeImages told {ids}: somebody else takes "
+                "images at the same time. Make sure that nobody does, then resume."
+            )
+        self._log.warning("ComCam told of %s, an earlier image, instead of %s", name, frame.obs_id)
 
     async def _within(self, call: Awaitable[T], limit_s: float, what: str) -> T:
         """Await a call of ComCam, with a limit and a sentence."""
@@ -178,6 +208,9 @@ class ComCamCamera:
 
     async def _on_start_integration(self, data: salobj.BaseMsgType) -> None:
         """Recognise the frame by its group id."""
+        self._begun[data.imageName] = group_of(data)
+        while len(self._begun) > MAX_BEGUN:
+            del self._begun[next(iter(self._begun))]
         if self._exposure is not None:
             self._exposure.on_start(data)
 
@@ -200,3 +233,10 @@ async def _take_one(comcam: ComCam, request: FrameRequest) -> list[int]:
         note=request.note or None,
     )
     return [int(exposure_id) for exposure_id in ids]
+
+
+def _comcam_id(image_name: str) -> int | None:
+    """Return the exposure id that ComCam makes of an image name, None if it can't make one."""
+    parts = image_name.split("_")
+    text = parts[2] + parts[3][1:] if len(parts) == 4 else ""
+    return int(text) if text.isdecimal() else None

@@ -18,7 +18,7 @@ from lsst.ts import salobj
 from ..errors import ServiceError
 from .image_name import exposure_id_of
 
-__all__ = ["Exposure", "FrameRequest", "TakenFrame", "cause_of"]
+__all__ = ["Exposure", "FrameRequest", "TakenFrame", "cause_of", "group_of"]
 
 T = TypeVar("T")
 
@@ -95,21 +95,28 @@ class Exposure:
         self.started: asyncio.Future[None] = loop.create_future()
         self.read_out: asyncio.Future[None] = loop.create_future()
         self._failed: asyncio.Future[str] = loop.create_future()
+        self._ended: set[str] = set()
         self._obs_id = ""
         self._timestamp_s = 0.0
 
     def on_start(self, data: salobj.BaseMsgType) -> None:
         """Take note of startIntegration, if it is this frame's."""
-        if self.started.done() or _header_value(data, "groupId") != self.request.group_id:
+        if self.started.done() or group_of(data) != self.request.group_id:
             return
         self._obs_id = data.imageName
         # Both are TAI; a camera that leaves the first out still stamps what it sends.
         self._timestamp_s = data.timestampAcquisitionStart or data.private_sndStamp
         self.started.set_result(None)
+        self._see_read_out()
 
     def on_end(self, data: salobj.BaseMsgType) -> None:
-        """Take note of endReadout, if it is this frame's."""
-        if self.started.done() and data.imageName == self._obs_id and not self.read_out.done():
+        """Take note of endReadout; it is another topic, so that it may arrive before startIntegration."""
+        self._ended.add(data.imageName)
+        self._see_read_out()
+
+    def _see_read_out(self) -> None:
+        """See whether this frame's image is among those that were read out."""
+        if self.started.done() and self._obs_id in self._ended and not self.read_out.done():
             self.read_out.set_result(None)
 
     def fail(self, sentence: str) -> None:
@@ -141,24 +148,18 @@ class Exposure:
         except Exception as error:
             raise ServiceError(f"{self.describe()} was not taken: {cause_of(error, limit_s)}.") from error
 
-    def frame(self, ids: list[int]) -> TakenFrame:
+    def frame(self) -> TakenFrame:
         """Return the frame, which was read out.
 
         Raises
         ------
         ServiceError
-            If its exposure id is not certain.
+            If it has no exposure id.
         """
         try:
             exposure_id = exposure_id_of(self._obs_id)
         except ValueError as error:
             raise ServiceError(f"{self.describe()} has no exposure id: {error}") from error
-        # ComCam ignores the controller, so it can only be right about images of the OCS.
-        if "_O_" in self._obs_id and ids != [exposure_id]:
-            raise ServiceError(
-                f"{self.describe()} is exposure {exposure_id}, but takeImages told {ids}: "
-                "somebody else takes images at the same time."
-            )
         return TakenFrame(exposure_id, self._obs_id, self._timestamp_s)
 
     def describe(self) -> str:
@@ -166,14 +167,14 @@ class Exposure:
         return self.request.describe() + (f" (image {self._obs_id})" if self._obs_id else "")
 
 
-def _header_value(data: salobj.BaseMsgType, key: str) -> str | None:
-    """Return the value of a key that the camera was given for the image's header.
+def group_of(data: salobj.BaseMsgType) -> str | None:
+    """Return the group id that the camera was given for an image's header, None if it was given none.
 
     Keys and values come as two lists in the same order, both separated by colons. A colon or backslash within a value
     has a backslash before it.
     """
     keys, values = (_split(text) for text in (data.additionalKeys, data.additionalValues))
-    return dict(zip(keys, values, strict=False)).get(key)
+    return dict(zip(keys, values, strict=False)).get("groupId")
 
 
 def _split(text: str) -> list[str]:
