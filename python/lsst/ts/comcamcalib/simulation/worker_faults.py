@@ -13,7 +13,10 @@ import signal
 import time
 from typing import Any
 
-__all__ = ["strike_in_quanta"]
+__all__ = ["DEFAULT_ERROR", "EFFECTS", "strike_in_quanta"]
+
+EFFECTS = ("error", "fail_quantum", "hang", "die", "slow")
+DEFAULT_ERROR = "Simulated failure: the input images have no usable pixels."
 
 _A_DAY_S = 24 * 3600.0
 
@@ -34,8 +37,8 @@ def strike_in_quanta(effect: str, value: float, text: str) -> None:
     ValueError
         If there is no such effect.
     """
-    if effect not in ("error", "fail_quantum", "hang", "die", "slow"):
-        raise ValueError(f"There is no fault {effect!r} of the worker; use error, fail_quantum, hang, die or slow.")
+    if effect not in EFFECTS:
+        raise ValueError(f"There is no fault {effect!r} of the worker; use one of {', '.join(EFFECTS)}.")
     from lsst.pipe.base import TaskFactory
 
     make_task = TaskFactory.makeTask
@@ -64,7 +67,7 @@ def _strike(effect: str, value: float, text: str, position: int) -> None:
     if position < value:
         return
     if effect == "error" or (effect == "fail_quantum" and position == int(value)):
-        raise RuntimeError(text or "Simulated failure: the input images have no usable pixels.")
+        raise RuntimeError(text or DEFAULT_ERROR)
     if effect == "hang":
         time.sleep(_A_DAY_S)
     elif effect == "die":

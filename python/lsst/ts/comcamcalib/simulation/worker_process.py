@@ -231,8 +231,11 @@ def _run_job(job: dict[str, Any]) -> int:
         if pid == 0:
             _become_child(functools.partial(_run_command, argv, fault))
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        if status != 0:
-            return status if status > 0 else 128 - status  # as a shell tells of a signal
+        if status < 0:  # as a shell tells of a signal
+            print(f"bin/pipetask.sh: {pid} {signal.strsignal(-status)}  {argv[0]}", flush=True)
+            return 128 - status
+        if status > 0:
+            return status
     return 0
 
 
