@@ -17,6 +17,7 @@ import concurrent.futures
 import dataclasses
 import functools
 import json
+import logging
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -75,9 +76,12 @@ class Journal:
         await self._do("open", self._open)
 
     async def close(self) -> None:
-        """Close the file; nothing is written after that."""
+        """Close the file; nothing is written after that. Closing twice does no harm."""
         try:
             await self._do("close", self._close)
+        except JournalError as error:
+            # What was written is on the disk; nothing depends on the closing.
+            logging.getLogger(__name__).warning("%s", error)
         finally:
             self._thread.shutdown(wait=False)
 
@@ -101,7 +105,7 @@ class Journal:
         await self._do(f"write run {run.run_id} to", functools.partial(self._write, run))
 
     async def read(self, run_id: str) -> StoredRun | None:
-        """Return a run, or None if there is none of this id; "" is the latest run."""
+        """Return a run, or None if there is none of this id; "" is the latest run of which anything is known."""
         return await self._do("read", functools.partial(self._read, run_id))
 
     async def open_runs(self) -> list[StoredRun]:
@@ -120,9 +124,16 @@ class Journal:
     def _open(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self.path, timeout=WRITE_LIMIT_S / 2, check_same_thread=False)
+        try:
+            self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA_VERSION:
-            connection.close()
             raise JournalError(
                 f"The journal {self.path} is of version {version}, this program knows {SCHEMA_VERSION}: "
                 "it was written by a newer release; run that one, or configure another journal_path"
@@ -134,7 +145,6 @@ class Journal:
                 "CREATE TABLE IF NOT EXISTS runs (run_id TEXT PRIMARY KEY, state INTEGER NOT NULL, entries TEXT NOT NULL)"
             )
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        self._connection = connection
 
     def _close(self) -> None:
         if self._connection is not None:
@@ -148,6 +158,8 @@ class Journal:
 
     def _new_run(self, day_obs: int) -> str:
         with self._opened() as connection:
+            # Another process that looks at the same time must not find the same number free.
+            connection.execute("BEGIN IMMEDIATE")
             latest = connection.execute(
                 "SELECT max(CAST(substr(run_id, 10) AS INTEGER)) FROM runs WHERE run_id LIKE ?", (f"{day_obs}-%",)
             ).fetchone()[0]
@@ -165,13 +177,14 @@ class Journal:
 
     def _read(self, run_id: str) -> StoredRun | None:
         # rowid is the order of acceptance.
-        where, values = ("run_id = ?", (run_id,)) if run_id else ("1 ORDER BY rowid DESC LIMIT 1", ())
+        where, values = ("run_id = ?", (run_id,)) if run_id else ("entries != '[]' ORDER BY rowid DESC LIMIT 1", ())
         rows = self._opened().execute(f"SELECT run_id, state, entries FROM runs WHERE {where}", values).fetchall()
         return _stored(*rows[0]) if rows else None
 
     def _open_runs(self) -> list[StoredRun]:
-        rows = self._opened().execute("SELECT run_id, state, entries FROM runs ORDER BY rowid").fetchall()
-        return [run for run in (_stored(*row) for row in rows) if run.state in OPEN_RUN_STATES]
+        states = ", ".join(str(int(state)) for state in OPEN_RUN_STATES)
+        query = f"SELECT run_id, state, entries FROM runs WHERE state IN ({states}) ORDER BY rowid"
+        return [_stored(*row) for row in self._opened().execute(query).fetchall()]
 
 
 def _stored(run_id: str, state: int, entries: str) -> StoredRun:

@@ -12,6 +12,7 @@ goes to the journal before it is published.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 import logging
@@ -88,25 +89,44 @@ class RunLog:
         self._entries: dict[tuple[object, ...], Entry] = {}
         self.journal_problem = ""
         """Why the journal could not be written the last time; empty if it could."""
-        self.backend_problem = ""
-        """Why the services behind the OCPS count as unreachable; empty if they answer."""
         self._waits: dict[str, Wait] = {}
         for entry in entries:
             self._keep(entry)
 
     @classmethod
     def from_stored(cls, stored: StoredRun, journal: Journal, publish: Publish) -> RunLog:
-        """Make the record of a run that the journal has."""
+        """Make the record of a run that the journal has.
+
+        Raises
+        ------
+        JournalError
+            If what the journal has can't be understood.
+        """
         types = {entry_type.__name__: entry_type for entry_type in get_args(Entry)}
-        entries = [_from_json(types[item["entry"]], item) for item in json.loads(stored.entries)]
+        try:
+            entries = [_from_json(types[item["entry"]], item) for item in json.loads(stored.entries)]
+        except (ValueError, LookupError, TypeError) as error:
+            raise JournalError(
+                f"What the journal {journal.path} has of run {stored.run_id} can't be understood ({error!r}); move the file "
+                "away, a new one is made"
+            ) from error
         return cls(journal, publish, entries)
 
     async def write(self, entry: Entry) -> None:
         """Write down an entry, then publish it.
 
         A journal that fails does not stop the run: what the run does can be seen in its events. It is told as an alarm.
+        When this is cancelled, the entry is written down and published all the same: it has happened.
         """
         self._keep(entry)
+        task = asyncio.create_task(self._write(entry), name=f"record of run {self.status.run_id}")
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait([task])
+            raise
+
+    async def _write(self, entry: Entry) -> None:
         status = self.status
         try:
             await self._journal.write(StoredRun(status.run_id, status.state, self._to_json()))
@@ -114,15 +134,15 @@ class RunLog:
         except JournalError as error:
             self._log.error("%s. The run goes on; after a restart nothing will be known of it.", error)
             self.journal_problem = str(error)
-        await self._publish(entry)
+        try:
+            await self._publish(entry)
+        except Exception:
+            # The run must reach a defined end. That nothing can be told ends the CSC by its telemetry, in FAULT.
+            self._log.exception("Run %s: %s could not be published", status.run_id, type(entry).__name__)
 
     def waiting(self, who: str, for_what: str, limit_s: float | None = None) -> None:
         """Say what a stage is doing or waiting for, and how long at the most (seconds; None: no limit of its own)."""
         self._waits[who] = Wait(for_what, utils.current_tai() + limit_s if limit_s is not None else 0.0)
-
-    def backend(self, reachable: bool, reason: str) -> None:
-        """Say whether the services behind the OCPS answer."""
-        self.backend_problem = "" if reachable else reason
 
     @property
     def waits(self) -> dict[str, Wait]:
@@ -132,8 +152,9 @@ class RunLog:
 
     async def publish_all(self) -> None:
         """Publish the newest entry of each thing again, one after the other."""
-        for entry in list(self._entries.values()):
-            await self._publish(entry)
+        for key in list(self._entries):
+            # What is the newest may have changed while the others were published.
+            await self._publish(self._entries[key])
 
     @property
     def status(self) -> RunStatus:

@@ -9,7 +9,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Coroutine, Mapping
+from typing import Any
 
 from ..errors import ServiceError
 from ..plan.plan import RunPlan
@@ -34,23 +35,26 @@ async def preflight(plan: RunPlan, services: Services) -> list[str]:
         A sentence for each thing that is not as it has to be, or that did not answer in time; empty: the run may start.
     """
     limit_s = plan.config.limits.preflight
-    checks: Mapping[str, Awaitable[list[str]]] = {
+    checks: Mapping[str, Coroutine[Any, Any, list[str]]] = {
         "the UWS": _check_uws(services),
         "the Butler repository": _check_collections(plan, services),
     }
-    tasks = {name: asyncio.ensure_future(check) for name, check in checks.items()}
-    await asyncio.wait(tasks.values(), timeout=limit_s)
-    problems = services.components.problems()
-    for name, task in tasks.items():
-        if not task.done():
+    tasks = {name: asyncio.create_task(check, name=f"check of {name}") for name, check in checks.items()}
+    try:
+        await asyncio.wait(tasks.values(), timeout=limit_s)
+        problems = services.components.problems()
+        for name, task in tasks.items():
+            if task.done():
+                problems += task.result()
+            else:
+                problems.append(
+                    f"{name[0].upper()}{name[1:]} did not answer within {limit_s:g} s; try again, and if it stays like this "
+                    "find out what it is doing"
+                )
+    finally:
+        for task in tasks.values():
             task.cancel()
-            problems.append(
-                f"{name[0].upper()}{name[1:]} did not answer within {limit_s:g} s; try again, and if it stays like this "
-                "find out what it is doing"
-            )
-        else:
-            problems += task.result()
-    await asyncio.gather(*tasks.values(), return_exceptions=True)
+        await asyncio.gather(*tasks.values(), return_exceptions=True)
     return problems
 
 

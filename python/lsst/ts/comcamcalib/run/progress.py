@@ -65,7 +65,9 @@ def progress_of(log: RunLog, plan: RunPlan | None) -> Progress:
         state=int(status.state),
         activity=_activity(log),
         images_taken=len(log.of(ImageTaken)),
-        images_ingested=sum(1 for image in log.of(ImageIngested) if image.detectors_ingested == image.detectors_expected),
+        images_ingested=sum(
+            1 for image in log.of(ImageIngested) if image.detectors_ingested == image.detectors_expected
+        ),
         images_expected=max(status.images_expected, len(log.of(ImageTaken))),
         jobs_running=sum(1 for job in jobs if not job.timestamp_ended),
         jobs_completed=sum(1 for job in jobs if job.timestamp_ended and job.exit_code == 0),
@@ -100,44 +102,45 @@ def _estimate(log: RunLog, plan: RunPlan | None) -> tuple[float, float]:
     if plan is None:
         return 0.0, 0.0
     durations = stage_durations(plan.stages, plan.sequences, plan.config)
-    left = dict(durations)
     now = status.timestamp_ended or utils.current_tai()
-    for stage in log.of(StageStatus):
-        name = stage.stage_name
-        if stage.state in STAGE_ENDED:
-            left[name] = 0.0
-        elif stage.state is StageState.RUNNING:
-            least = durations[name] * (1.0 - ALMOST_DONE)
-            left[name] = max(durations[name] - (now - stage.timestamp_started), least)
-    done = {stage.stage_name for stage in log.stages_in(StageState.SUCCEEDED, StageState.RUNNING)}
+    done = {stage.stage_name: _done(stage, durations[stage.stage_name], now) for stage in log.of(StageStatus)}
     total = sum(durations.values())
-    fraction = sum(durations[name] - left[name] for name in done) / total if total else 0.0
-    remaining = critical_path(plan.stages, left) if status.state in (RunState.ACCEPTED, RunState.RUNNING) else 0.0
-    return fraction, remaining
+    fraction = min(sum(done.values()) / total, 1.0) if total else 0.0
+    if status.state not in (RunState.ACCEPTED, RunState.RUNNING):
+        return fraction, 0.0
+    ended = {stage.stage_name for stage in log.of(StageStatus) if stage.state in STAGE_ENDED}
+    left = {name: 0.0 if name in ended else duration - done.get(name, 0.0) for name, duration in durations.items()}
+    return fraction, critical_path(plan.stages, left)
 
 
-def alarms_of(log: RunLog | None, journal_problem: str = "", backend_problem: str = "") -> Alarms:
+def _done(stage: StageStatus, duration: float, now: float) -> float:
+    """Return how much of a stage's estimated duration is behind it (seconds); what failed has been worked on, too."""
+    if stage.state is StageState.SUCCEEDED:
+        return duration
+    if stage.state is StageState.PENDING or not stage.timestamp_started:
+        return 0.0
+    elapsed = (stage.timestamp_ended or now) - stage.timestamp_started
+    return min(max(elapsed, 0.0), duration * ALMOST_DONE)
+
+
+def alarms_of(log: RunLog | None, backend_problem: str = "") -> Alarms:
     """Derive the alarms from the latest run's record.
 
     Parameters
     ----------
     log
         The record; None if this process has had no run.
-    journal_problem, backend_problem
-        Why the journal can't be written, or the services behind the OCPS do not answer; empty if all is well.
+    backend_problem
+        Why the services behind the OCPS count as unreachable; empty if they answer.
     """
     if log is None:
-        reasons = [text for text in (journal_problem, backend_problem) if text]
-        return Alarms(
-            journal_degraded=bool(journal_problem), backend_unreachable=bool(backend_problem), reason=" ".join(reasons)
-        )
+        return Alarms(backend_unreachable=bool(backend_problem), reason=backend_problem)
     status: RunStatus = log.status
     failed = log.stages_in(StageState.FAILED)
     verification = [stage for stage in failed if stage.stage_kind is StageKind.VERIFY]
     certification = [stage for stage in failed if stage.stage_kind is StageKind.CERTIFY]
-    journal_problem, backend_problem = journal_problem or log.journal_problem, backend_problem or log.backend_problem
     reasons = [f"{stage.stage_name}: {stage.reason}" for stage in (*verification, *certification)]
-    reasons += [text for text in (journal_problem, backend_problem) if text]
+    reasons += [text for text in (log.journal_problem, backend_problem) if text]
     if status.state is RunState.FAILED:
         reasons.insert(0, status.reason)
     return Alarms(
@@ -147,6 +150,6 @@ def alarms_of(log: RunLog | None, journal_problem: str = "", backend_problem: st
         certification_failed=bool(certification),
         backend_unreachable=bool(backend_problem),
         operator_decision_needed=bool(verification) and status.state in (RunState.RUNNING, RunState.FAILED),
-        journal_degraded=bool(journal_problem),
+        journal_degraded=bool(log.journal_problem),
         reason=" ".join(dict.fromkeys(reasons)),
     )

@@ -16,9 +16,11 @@ import logging
 from lsst.ts import utils
 
 from ..enums import RunState, StageKind, StageState
+from ..errors import ServiceError
 from ..plan.plan import RunPlan
 from ..plan.record import JobState, RunConfiguration, RunStatus
-from ..services.jobs import Jobs
+from ..services.job_status import ABORTED_EXIT_CODE, Jobs
+from ..services.uws import Phase, Uws
 from ..stages.context import RunContext, Services
 from .log import RunLog
 from .scheduler import Scheduler
@@ -78,17 +80,18 @@ class Run:
         effective = json.dumps(options.effective(), default=str)
         await self.log.write(RunConfiguration(run_id=self.plan.run_id, config=effective))
         await self._scheduler.announce()
-        self._task = asyncio.create_task(self._go(), name=f"run {self.plan.run_id}")
+        # Writing takes a moment, in which the run may have been aborted or interrupted already.
+        if self.state is RunState.ACCEPTED:
+            self._task = asyncio.create_task(self._go(), name=f"run {self.plan.run_id}")
 
     async def abort(self, requested_by: str) -> None:
         """Stop the run: no further exposure, its jobs aborted, nothing certified from now on.
 
         Returns as soon as nothing new is begun; what is going on is brought to its end in the background.
         """
-        await move_run(self.log, RunState.ABORTING, f"Aborted by {requested_by}")
-        self._context.no_more_exposures = "the run is being aborted"
-        self._task.cancel()
-        self._ending = asyncio.create_task(self._abort(requested_by), name=f"abort {self.plan.run_id}")
+        begun = asyncio.Event()
+        self._ending = asyncio.create_task(self._abort(requested_by, begun), name=f"abort {self.plan.run_id}")
+        await begun.wait()
 
     async def interrupt(self, reason: str) -> None:
         """Leave the run as it is, to be resumed later: its jobs run on, the exposure in progress is not waited for."""
@@ -96,6 +99,7 @@ class Run:
             # An abort that is under way gets its time, for an aborted run is better than one that must be closed later.
             await asyncio.wait([self._ending], timeout=ABORT_LIMIT_S)
         if self.state not in OPEN_RUN_STATES or self.state is RunState.INTERRUPTED:
+            await self.wait_ended()
             return
         self._ending.cancel()
         self._context.finish_exposure = False
@@ -120,6 +124,7 @@ class Run:
         except Exception as error:
             logging.getLogger(__name__).exception("Bug: run %s broke off", self.plan.run_id)
             failures = [f"unforeseen {type(error).__name__}: {error}. The CSC's log has the traceback"]
+            await self._scheduler.settle(StageState.ABORTED, "The run broke off")
         finally:
             unsubscribe()
         if failures:
@@ -138,10 +143,22 @@ class Run:
         where = f"certified in {self.plan.options.calib_collection}: {', '.join(certified)}"
         return f"All stages succeeded; {where if certified else 'nothing was to be certified'}"
 
-    async def _abort(self, requested_by: str) -> None:
-        problems = await self._services.jobs.abort_all(ABORT_LIMIT_S)
-        await asyncio.gather(self._task, return_exceptions=True)
+    async def _abort(self, requested_by: str, begun: asyncio.Event) -> None:
+        # Nothing is waited for before everything is told to stop.
+        self._context.no_more_exposures = "the run is being aborted"
+        self._task.cancel()
         reason = f"Aborted by {requested_by}"
+        try:
+            await move_run(self.log, RunState.ABORTING, reason)
+        finally:
+            begun.set()
+        try:
+            problems = await self._services.jobs.abort_all(ABORT_LIMIT_S)
+        except Exception as error:
+            logging.getLogger(__name__).exception("Bug: the jobs of run %s could not be aborted", self.plan.run_id)
+            problems = [f"its jobs, because of an unforeseen {type(error).__name__}: {error}"]
+        await asyncio.gather(self._task, return_exceptions=True)
+        await _tell_stopped(self.log, self._services.uws)
         await self._scheduler.settle(StageState.ABORTED, reason)
         if problems:
             reason = f"{reason}. Not stopped: {'; '.join(problems)}"
@@ -167,35 +184,76 @@ async def move_run(log: RunLog, state: RunState, reason: str) -> None:
     logging.getLogger(__name__).log(level, "Run %s is %s. %s", old.run_id, state.name, reason)
 
 
+async def _tell_stopped(log: RunLog, uws: Uws) -> None:
+    """Tell how the jobs have ended that nobody follows any more, as far as the UWS knows it."""
+
+    async def tell(job: JobState) -> None:
+        try:
+            seen = await asyncio.wait_for(uws.job(job.job_id), ABORT_LIMIT_S)
+        except (ServiceError, TimeoutError) as error:
+            logging.getLogger(__name__).warning(
+                "How job %s has ended is not known: %s", job.job_id, error or "no answer"
+            )
+            return
+        if not seen.phase.ended:
+            return
+        exit_code = {Phase.COMPLETED: 0, Phase.ABORTED: ABORTED_EXIT_CODE}.get(seen.phase, 1)
+        ended = seen.timestamp_ended_s or utils.current_tai()
+        await log.write(dataclasses.replace(job, phase=seen.phase_word, exit_code=exit_code, timestamp_ended=ended))
+
+    await asyncio.gather(*(tell(job) for job in log.of(JobState) if not job.timestamp_ended))
+
+
 async def interrupted_by_restart(log: RunLog) -> None:
-    """Tell that a run was open when an earlier process ended."""
-    if log.status.state is not RunState.INTERRUPTED:
-        reason = "The service ended while the run was open. Resume the run, or close it with abort"
-        await move_run(log, RunState.INTERRUPTED, reason)
+    """Tell that a run was open when an earlier process ended; its stages that were in progress are to be done again."""
+    if log.status.state is RunState.INTERRUPTED:
+        return
+    for stage in log.stages_in(StageState.RUNNING):
+        reason = "Interrupted: the service ended"
+        await log.write(dataclasses.replace(stage, state=StageState.PENDING, reason=reason))
+    reason = "The service ended while the run was open. Resume the run, or close it with abort"
+    await move_run(log, RunState.INTERRUPTED, reason)
 
 
-async def close_interrupted(log: RunLog, jobs: Jobs, requested_by: str) -> None:
+async def close_interrupted(log: RunLog, services: Services, requested_by: str, begun: asyncio.Event) -> None:
     """Close an interrupted run: abort the jobs that it left, and tell what can't be stopped.
 
     Parameters
     ----------
     log
-        Its record; the run is ABORTING.
-    jobs
-        The way to its jobs.
+        Its record; the run is INTERRUPTED. If this is cancelled, it is so again.
+    services
+        The ways to its jobs.
     requested_by
         Who wants it.
+    begun
+        Set as soon as the run is ABORTING.
     """
+    reason = f"Aborted by {requested_by} after it had been interrupted"
+    try:
+        await move_run(log, RunState.ABORTING, reason)
+    finally:
+        begun.set()
+    try:
+        problems = await _abort_left(log, services.jobs)
+        await _tell_stopped(log, services.uws)
+    except asyncio.CancelledError:
+        await move_run(log, RunState.INTERRUPTED, f"{reason}, but that was not finished. Close it with abort once more")
+        raise
+    for stage in log.stages_in(StageState.PENDING, StageState.RUNNING):
+        now = utils.current_tai()
+        await log.write(dataclasses.replace(stage, state=StageState.ABORTED, reason=reason, timestamp_ended=now))
+    await move_run(log, RunState.ABORTED, f"{reason}. Not stopped: {'; '.join(problems)}" if problems else reason)
+
+
+async def _abort_left(log: RunLog, jobs: Jobs) -> list[str]:
+    """Abort the jobs that a run has left; return a sentence for each that could not be stopped."""
     left = [job for job in log.of(JobState) if not job.timestamp_ended]
     results = await asyncio.gather(
         *(asyncio.wait_for(jobs.abort(job.job_id), ABORT_LIMIT_S) for job in left), return_exceptions=True
     )
-    problems = [
+    return [
         f"job {job.job_id} ({str(result) or 'no answer in time'})"
         for job, result in zip(left, results, strict=True)
         if isinstance(result, BaseException)
     ]
-    for stage in log.stages_in(StageState.PENDING, StageState.RUNNING):
-        await log.write(dataclasses.replace(stage, state=StageState.ABORTED, timestamp_ended=utils.current_tai()))
-    reason = f"Aborted by {requested_by} after it had been interrupted"
-    await move_run(log, RunState.ABORTED, f"{reason}. Not stopped: {'; '.join(problems)}" if problems else reason)

@@ -26,7 +26,7 @@ from .journal import Journal, StoredRun
 from .log import Publish, RunLog
 from .preflight import preflight
 from .progress import Progress, alarms_of, progress_of
-from .run import Run, close_interrupted, interrupted_by_restart, move_run
+from .run import Run, close_interrupted, interrupted_by_restart
 from .states import OPEN_RUN_STATES
 
 __all__ = ["Runner", "StartRequest"]
@@ -63,6 +63,10 @@ class Runner:
         self._services: Services | None = None
         # The run of this process that is open, or was last.
         self._run: Run | None = None
+        # Whether a run is being checked and accepted.
+        self._starting = False
+        # Why the services behind the OCPS count as unreachable; empty if they answer.
+        self._backend_problem = ""
         # The record of the latest run, of whatever process; None if there never was one.
         self._latest: RunLog | None = None
         self._alarms = Alarms()
@@ -80,15 +84,13 @@ class Runner:
             If the journal can't be read.
         """
         for stored in await self._journal.open_runs():
-            log = self._log_of(stored)
             if stored.entries == "[]":
                 # Given its number, but the process ended before anything else was written.
                 await self._journal.write(dataclasses.replace(stored, state=RunState.ABORTED))
-                continue
-            await interrupted_by_restart(log)
-        stored_latest = await self._journal.read("")
-        if stored_latest is not None and stored_latest.entries != "[]":
-            self._latest = self._log_of(stored_latest)
+            else:
+                await interrupted_by_restart(self._log_of(stored))
+        latest = await self._journal.read("")
+        self._latest = self._log_of(latest) if latest is not None else None
 
     def connect(self, services: Services) -> None:
         """Use these ways to the outside from now on."""
@@ -96,12 +98,14 @@ class Runner:
 
     async def disconnect(self, reason: str) -> None:
         """Interrupt the open run, for the ways to the outside are about to be closed."""
+        self._services = None
         if self._run is not None:
             await self._run.interrupt(reason)
         if not self._closing.done():
             await asyncio.wait([self._closing], timeout=self.config.limits.job_abort)
             self._closing.cancel()
-        self._services = None
+            await asyncio.gather(self._closing, return_exceptions=True)
+        self._backend_problem = ""
 
     @property
     def open_log(self) -> RunLog | None:
@@ -139,7 +143,15 @@ class Runner:
                     "if it was interrupted, or close it with abort."
                 ]
             )
-        services = self._connected()
+        if self._starting:
+            raise BadInputError(["Another run is being checked right now; there can be only one."])
+        self._starting = True
+        try:
+            return await self._start_run(request, self._connected())
+        finally:
+            self._starting = False
+
+    async def _start_run(self, request: StartRequest, services: Services) -> str:
         day_obs = current_day_obs()
         options = parse_options(
             request.config,
@@ -150,11 +162,13 @@ class Runner:
             now_day_obs=day_obs,
         )
         problems = await preflight(build_plan("", options, self.config), services)
-        if self._services is not services:
-            problems.append("The CSC left ENABLED while the checks were going on.")
+        problems += self._gone(services)
         if problems:
             raise BadInputError(problems)
         run_id = await self._journal.new_run(day_obs)
+        if gone := self._gone(services):
+            await self._journal.write(StoredRun(run_id, RunState.ABORTED, "[]"))
+            raise BadInputError(gone)
         log = RunLog(self._journal, self._publish)
         run = Run(build_plan(run_id, options, self.config), services, log)
         self._run, self._latest, self._own = run, log, True
@@ -179,9 +193,10 @@ class Runner:
         if self._run is not None and self._run.log is log and self._run.state is not RunState.INTERRUPTED:
             await self._run.abort(requested_by)
         else:
-            jobs = self._connected().jobs
-            await move_run(log, RunState.ABORTING, f"Aborted by {requested_by}")
-            self._closing = asyncio.create_task(close_interrupted(log, jobs, requested_by), name="close interrupted run")
+            begun = asyncio.Event()
+            closing = close_interrupted(log, self._connected(), requested_by, begun)
+            self._closing = asyncio.create_task(closing, name=f"abort {log.status.run_id}")
+            await begun.wait()
 
     async def publish_status(self, run_id: str) -> dict[str, object]:
         """Publish everything that is known of a run again.
@@ -228,15 +243,17 @@ class Runner:
 
     async def update_alarms(self) -> None:
         """Publish the alarms if they have changed."""
-        alarms = alarms_of(self._latest if self._own else None)
+        alarms = alarms_of(self._latest if self._own else None, self._backend_problem)
         if alarms != self._alarms:
             self._alarms = alarms
             await self._tell(alarms)
 
     def backend(self, reachable: bool, reason: str) -> None:
         """Take note of whether the services behind the OCPS answer."""
-        if self._latest is not None:
-            self._latest.backend(reachable, reason)
+        self._backend_problem = "" if reachable else reason
+
+    def _gone(self, services: Services) -> list[str]:
+        return [] if self._services is services else ["The CSC left ENABLED while the checks were going on."]
 
     def _connected(self) -> Services:
         if self._services is None:

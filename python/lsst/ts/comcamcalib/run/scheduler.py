@@ -96,9 +96,12 @@ class Scheduler:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-        return [
+        failures = [
             f"{name}: {status.reason}" for name, status in self._status.items() if status.state is StageState.FAILED
         ]
+        left = [name for name, status in self._status.items() if status.state is not StageState.SUCCEEDED]
+        # Every stage that is not done well has a failed one at its root; if not, that must not look like success.
+        return failures or [f"{name} is {self.state(name).name}" for name in left]
 
     async def settle(self, unfinished: StageState, reason: str) -> None:
         """Tell what becomes of the stages after `run` was cancelled.
@@ -160,6 +163,9 @@ class Scheduler:
         name = self._tasks.pop(task)
         try:
             reason = task.result()
+        except asyncio.CancelledError:
+            self._log.warning("Run %s, %s was cancelled, but not by the run", self.context.run_id, name)
+            await self._fail(name, "What it was waiting for was closed; look at the CSC's log")
         except StageError as error:
             self._log.warning("Run %s, %s failed: %s", self.context.run_id, name, error)
             await self._fail(name, str(error))

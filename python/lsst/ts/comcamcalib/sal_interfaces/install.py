@@ -99,7 +99,8 @@ def install_interface(directory: Path | None = None) -> bool:
     PermissionError
         If the directory can't be written.
     RuntimeError
-        If lsst.ts.xml has a component of this name that this package did not put there, and it differs.
+        If lsst.ts.xml has a component of this name that this package did not put there, and it differs; or if its list
+        of components is damaged.
     """
     directory = directory or _interfaces_dir()
     if not check_interface(directory):
@@ -110,12 +111,14 @@ def install_interface(directory: Path | None = None) -> bool:
             + "; ".join(check_interface(directory))
         )
     remove_interface(directory)
+    path = directory / "SALSubsystems.xml"
+    head, closing, tail = path.read_bytes().decode().rpartition(_CLOSING)
+    if not closing:
+        raise RuntimeError(f"{path} has no {_CLOSING}, so nothing can be added; install lsst.ts.xml anew")
     target = directory / COMPONENT
     target.mkdir(exist_ok=True)
     for name, content in _own_files().items():
         _replace(target / name, content)
-    path = directory / "SALSubsystems.xml"
-    head, closing, tail = path.read_bytes().decode().rpartition(_CLOSING)
     _replace(path, f"{head}{_own_entry()}{closing}{tail}".encode())
     return True
 
@@ -141,7 +144,10 @@ def remove_interface(directory: Path | None = None) -> bool:
     begin = text.find(_BEGIN)
     changed = begin >= 0
     if changed:
-        _replace(path, (text[:begin] + text[text.index(_END, begin) + len(_END) :]).encode())
+        end = text.find(_END, begin)
+        if end < 0:
+            raise RuntimeError(f"{path} has {_BEGIN.strip()} without its end; install lsst.ts.xml anew")
+        _replace(path, (text[:begin] + text[end + len(_END) :]).encode())
     if (directory / COMPONENT).exists():
         shutil.rmtree(directory / COMPONENT)
         changed = True

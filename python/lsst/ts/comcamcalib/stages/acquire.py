@@ -46,10 +46,10 @@ async def acquire(stage: StagePlan, context: RunContext) -> str:
         if stage.calib_type is CalibType.FLAT and context.plan.options.filter:
             await _set_filter(context.plan.options.filter, stage, context)
         for frame in sequence.frames:
+            if sequence.pause_s and frame.index > 1:
+                context.record.waiting(stage.name, "the pause between exposures", sequence.pause_s)
+                await asyncio.sleep(sequence.pause_s)
             await expose(frame, context)
-            if context.plan.options.wait_between_exposures:
-                context.record.waiting(stage.name, "the pause between exposures")
-                await asyncio.sleep(context.plan.options.wait_between_exposures)
     finally:
         frames.acquisition_ended = True
         frames.news.tell()
@@ -106,7 +106,9 @@ async def _take(frame: Frame, context: RunContext) -> ImageTaken:
     frames = context.frames[frame.calib_type]
     total = max(len(sequence.frames), frame.index)
     name = f"{frame.calib_type.name} frame {frame.index} of {total}"
-    context.record.waiting(f"{frame.calib_type.name}.ACQUIRE", f"{name}, {frame.exposure_time_s:g} s")
+    limits = context.config.limits
+    limit_s = frame.exposure_time_s + limits.exposure_overhead + 2 * limits.readout
+    context.record.waiting(f"{frame.calib_type.name}.ACQUIRE", f"{name}, {frame.exposure_time_s:g} s", limit_s)
     request = FrameRequest(
         image_type=frame.calib_type.name,
         exposure_time_s=frame.exposure_time_s,

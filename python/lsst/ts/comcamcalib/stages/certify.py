@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from ..enums import CertificationState
 from ..errors import ServiceError, StageError
@@ -39,44 +40,94 @@ async def certify(stage: StagePlan, context: RunContext) -> str:
     ------
     StageError
         If they could not be certified, or are not found afterwards.
+
+    Notes
+    -----
+    When this is cancelled before Butler has begun, nothing is certified. What Butler has begun can't be stopped; then this
+    ends as if it had not been cancelled, for what was done has to be known and told.
     """
-    task = asyncio.create_task(_certify(stage, context), name=f"certification {stage.calib_type.name}")
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        # What the Butler thread has begun can't be taken back half way: its outcome has to be known and told.
-        await asyncio.gather(task, return_exceptions=True)
-        raise
+    outcome: CertifyOutcome | None = None
+    with contextlib.suppress(asyncio.CancelledError):
+        outcome = await _begin(stage, context)
+    ending = asyncio.create_task(_read_back(stage, outcome, context), name=f"read back {stage.calib_type.name}")
+    while not ending.done():
+        # Butler's own limit ends this.
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([ending])
+    reason = ending.result()
+    if not reason:
+        raise asyncio.CancelledError
+    return reason
 
 
-async def _certify(stage: StagePlan, context: RunContext) -> str:
+async def _begin(stage: StagePlan, context: RunContext) -> CertifyOutcome:
     options, product = context.plan.options, context.products[stage.calib_type]
     limit = context.config.limits.butler_certify
     context.record.waiting(stage.name, f"Butler to certify in {options.calib_collection}", limit)
-    validity = (options.certify_calib_begin_date, options.certify_calib_end_date)
-    ids = [dataset.dataset_id for dataset in product.datasets]
-    repository = context.services.repository
     try:
-        outcome = await repository.certify(
-            product.run_collection, product.dataset_type, options.calib_collection, *validity, ids
+        return await context.services.repository.certify(
+            product.run_collection, product.dataset_type, options.calib_collection, *_validity(context), product.ids
         )
-        lost = await repository.read_back(product.dataset_type, options.calib_collection, *validity, ids)
     except ServiceError as error:
         raise StageError(
-            f"{product.dataset_type} of job {product.job_id} could not be certified in {options.calib_collection}: {error}"
+            f"{product.dataset_type} of job {product.job_id} could not be certified in {options.calib_collection}: "
+            f"{error}"
         ) from error
-    await context.record.write(_entry(stage, product, outcome, context))
+
+
+async def _read_back(stage: StagePlan, outcome: CertifyOutcome | None, context: RunContext) -> str:
+    """See what is certified, and tell.
+
+    Parameters
+    ----------
+    stage
+        The stage's plan.
+    outcome
+        What Butler said; None if it was not waited for. The repository does one thing after the other, so that it answers
+        this question when it is done with the certification, or has dropped it.
+    context
+        What the stages share.
+
+    Returns
+    -------
+    reason
+        One sentence about what was certified; empty if nothing was.
+    """
+    options, product = context.plan.options, context.products[stage.calib_type]
+    if outcome is not None:
+        await context.record.write(_entry(stage, product, outcome, context))
+    try:
+        lost = await context.services.repository.read_back(
+            product.dataset_type, options.calib_collection, *_validity(context), product.ids
+        )
+    except ServiceError as error:
+        was = "was" if outcome is not None else "may have been"
+        raise StageError(
+            f"{product.dataset_type} of job {product.job_id} {was} certified in {options.calib_collection}, but that could "
+            f"not be read back: {error}"
+        ) from error
+    if outcome is None:
+        if len(lost) >= len(product.ids):
+            return ""
+        await context.record.write(_entry(stage, product, None, context))
     if lost:
         raise StageError(f"{product.dataset_type} was certified, but is not found again: {'; '.join(lost)}")
-    return f"{len(outcome.certified)} datasets of type {product.dataset_type} are in {options.calib_collection}"
+    return f"{len(product.ids)} datasets of type {product.dataset_type} are in {options.calib_collection}"
 
 
-def _entry(stage: StagePlan, product: Product, outcome: CertifyOutcome, context: RunContext) -> Certification:
+def _validity(context: RunContext) -> tuple[str, str]:
+    options = context.plan.options
+    return options.certify_calib_begin_date, options.certify_calib_end_date
+
+
+def _entry(stage: StagePlan, product: Product, outcome: CertifyOutcome | None, context: RunContext) -> Certification:
     options = context.plan.options
     notes = []
     if not options.do_verify:
         notes.append("certified without verification, as certify_unverified asks")
-    if outcome.replaced:
+    if outcome is None:
+        notes.append("the run was stopped meanwhile, so what this replaces is not known here")
+    elif outcome.replaced:
         ids = ", ".join(sorted(one.dataset_id for one in outcome.replaced))
         notes.append(f"replaces {len(outcome.replaced)} datasets that were certified before: {ids}")
     return Certification(
@@ -88,6 +139,6 @@ def _entry(stage: StagePlan, product: Product, outcome: CertifyOutcome, context:
         output_collection=product.run_collection,
         validity_begin=options.certify_calib_begin_date,
         validity_end=options.certify_calib_end_date,
-        dataset_count=len(outcome.certified),
+        dataset_count=len(product.ids) if outcome is None else len(outcome.certified),
         reason="; ".join(notes),
     )

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 from ..config import CscConfig
 from ..enums import CalibType
+from ..options import flat_pairs
 from ..plan.plan import RunPlan
 from ..plan.record import ImageTaken, Record
 from ..services.butler import DatasetFound, Repository
@@ -70,6 +71,11 @@ class Product:
         """RUN collection with the datasets."""
         return f"{job_collection(self.job_id)}/run"
 
+    @property
+    def ids(self) -> list[str]:
+        """UUIDs of the datasets."""
+        return [dataset.dataset_id for dataset in self.datasets]
+
 
 class RunContext:
     """What the stages of one run share.
@@ -115,6 +121,12 @@ class RunContext:
     def exposure_ids(self, calib_type: CalibType) -> tuple[int, ...]:
         """Return the exposures of a type that count, in the order in which they were taken."""
         return tuple(image.exposure_id for image in self.frames[calib_type].used)
+
+    @property
+    def flat_pairs(self) -> int:
+        """Number of pairs that cp_pipe will make of the flats that count."""
+        used = sorted(self.frames[CalibType.FLAT].used, key=lambda image: image.exposure_id)
+        return len(flat_pairs([image.exposure_time for image in used]))
 
 
 def job_collection(job_id: str) -> str:

@@ -142,9 +142,7 @@ async def _tell_job(status: JobStatus, job: JobPlan, stage: StagePlan, context: 
 async def _check_inputs(job: JobPlan, job_id: str, exposures: tuple[int, ...], context: RunContext) -> None:
     """Make sure that a job used this run's own products, and not older ones that came first in its chain."""
     # A job without exposures of its own looked nothing up by time; any exposure of the run will do for the look-up.
-    witnesses = exposures or tuple(
-        image.exposure_id for frames in context.frames.values() for image in frames.used[:1]
-    )
+    witnesses = exposures or tuple(image.exposure_id for frames in context.frames.values() for image in frames.used[:1])
     problems: list[str] = []
     for dataset_type, label in job.uses.items():
         expected = f"{job_collection(context.job_ids[label])}/run"

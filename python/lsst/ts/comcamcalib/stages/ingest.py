@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 
+from ..enums import CalibType
 from ..errors import ServiceError, StageError
 from ..plan.plan import Frame, StagePlan
 from ..plan.record import ImageIngested, ImageTaken
@@ -54,6 +55,13 @@ class _Ingest:
         self.ledger = context.ledger
         self.settled: set[int] = set()
         self.retakes = 0
+        # Lost images that are still to be taken again.
+        self.again: list[ImageTaken] = []
+        # Position of the next frame that is not in the plan.
+        self.next_index = len(self.sequence.frames) + 1
+        # Positions of the two flats of each pair. cp_pipe pairs only flats that follow each other, so when one is lost both
+        # have to be taken again.
+        self.partner = self._planned_pairs()
         # By exposure id: how many files had arrived when one last did, when that was (event loop time, seconds), and how
         # often Butler was asked since.
         self.arrived: dict[int, int] = {}
@@ -68,6 +76,7 @@ class _Ingest:
             for image in self._pending():
                 if self._next_look(image) <= self._now():
                     await self._look_for(image)
+            await self._take_again()
             pending = self._pending()
             if not pending and self.frames.acquisition_ended:
                 return self._conclude()
@@ -80,12 +89,30 @@ class _Ingest:
     def _pending(self) -> list[ImageTaken]:
         return [image for image in self.frames.used if image.exposure_id not in self.settled]
 
+    def _planned_pairs(self) -> dict[int, int]:
+        if self.stage.calib_type is not CalibType.FLAT or not (
+            self.options.do_ptc or self.options.do_gain_from_flat_pairs
+        ):
+            return {}
+        used = [frame.index for frame in self.sequence.frames if not frame.discarded]
+        pairs = [(used[one], used[other]) for one, other in self.options.flat_pairs()]
+        return {**dict(pairs), **{other: one for one, other in pairs}}
+
+    @property
+    def _cut_short(self) -> bool:
+        """Whether the acquisition ended before all planned frames were taken; then nothing more is taken."""
+        extra = self.next_index - 1 - len(self.sequence.frames)
+        return self.frames.acquisition_ended and len(self.frames.taken) - extra < len(self.sequence.frames)
+
     def _conclude(self) -> str:
         wanted = [frame for frame in self.sequence.frames if not frame.discarded]
         if len(self.frames.used) < len(wanted):
+            lost = (
+                f"; lost, and not taken again: {', '.join(image.obs_id for image in self.again)}" if self.again else ""
+            )
             raise StageError(
-                f"Only {len(self.frames.used)} of {len(wanted)} {self.stage.calib_type.name} frames were taken; "
-                "all files of these are in the repository"
+                f"There are only {len(self.frames.used)} of {len(wanted)} {self.stage.calib_type.name} frames, because the "
+                f"acquisition ended early; all files of these are in the repository{lost}"
             )
         again = f", {self.retakes} of them taken again" if self.retakes else ""
         return f"All files of {len(wanted)} frames are in the repository{again}"
@@ -155,8 +182,40 @@ class _Ingest:
                 f"{self.sequence.max_retakes}). Look at the OODS, then start another run"
             )
         self.retakes += 1
-        index = len(self.sequence.frames) + self.retakes
-        await expose(Frame(self.stage.calib_type, index, image.exposure_time), self.context)
+        self.again.append(image)
+
+    async def _take_again(self) -> None:
+        """Take again what was lost; flats in pairs only when no other flat can come between the two."""
+        if self._cut_short or (self.partner and not self.frames.acquisition_ended):
+            return
+        while self.again:
+            image = self.again[0]
+            partner = self.partner.get(image.image_index)
+            if partner is None:
+                await self._expose(image.exposure_time)
+            else:
+                await self._give_up_partner(partner)
+                first, second = await self._expose(image.exposure_time), await self._expose(image.exposure_time)
+                self.partner |= {first: second, second: first}
+            del self.again[0]
+
+    async def _expose(self, exposure_time_s: float) -> int:
+        """Take a frame that is not in the plan, and return its position."""
+        index = self.next_index
+        self.next_index += 1
+        await expose(Frame(self.stage.calib_type, index, exposure_time_s), self.context)
+        return index
+
+    async def _give_up_partner(self, index: int) -> None:
+        """Do without a flat whose partner was lost."""
+        for image in self.frames.used:
+            if image.image_index == index:
+                self.frames.lost.add(image.exposure_id)
+                if image.exposure_id not in self.settled:
+                    self.settled.add(image.exposure_id)
+                    await self._tell(image)
+        # Both were lost: one more pair is enough.
+        self.again = [image for image in self.again if image.image_index != index]
 
     def _missing(self, image: ImageTaken) -> str:
         names = self.context.plan.detector_names

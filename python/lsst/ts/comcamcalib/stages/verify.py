@@ -61,7 +61,8 @@ async def verify(stage: StagePlan, context: RunContext) -> str:
         try:
             job_id = await run_job(stage.jobs[0], stage, context)
         except StageError as error:
-            await _tell("", Judgement.unknown(str(error)), "", stage.calib_type, context)
+            job_id = next((job for name, job in reversed(context.submitted_jobs) if name == stage.name), "")
+            await _tell("", Judgement.unknown(str(error)), job_id, stage.calib_type, context)
             raise StageError(f"{stage.calib_type.name} is UNKNOWN: {error}") from error
         judgements = await _judge_statistics(recipe, job_id, stage.calib_type, context)
     for physical_filter, judgement in judgements:
@@ -120,8 +121,8 @@ async def _judge_product(product: Product, calib_type: CalibType, context: RunCo
             ptc = await repository.ptc_values(product.run_collection, product.dataset_type)
             return judge_ptc(names, {detector: (one.gain, one.noise) for detector, one in ptc.items()}, plausible)
         gains = await repository.gain_values(product.run_collection, product.dataset_type)
-        pairs = len(context.exposure_ids(CalibType.FLAT)) // 2
-        return judge_gain(names, {key: (one.gain, one.noise) for key, one in gains.items()}, pairs, plausible)
+        values = {key: (one.gain, one.noise) for key, one in gains.items()}
+        return judge_gain(names, values, context.flat_pairs, plausible)
     except ServiceError as error:
         return Judgement.unknown(f"the product in {product.run_collection} could not be read: {error}")
 

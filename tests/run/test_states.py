@@ -1,0 +1,64 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Every pair of every table of moves."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from lsst.ts.comcamcalib.enums import RunState, StageState
+from lsst.ts.comcamcalib.run.states import OPEN_RUN_STATES, RUN_MOVES, STAGE_ENDED, STAGE_MOVES, check_move
+
+ALLOWED_RUN_MOVES = {
+    "ACCEPTED": "RUNNING ABORTING INTERRUPTED FAILED",
+    "RUNNING": "COMPLETED FAILED ABORTING INTERRUPTED",
+    "ABORTING": "ABORTED INTERRUPTED",
+    "INTERRUPTED": "ABORTING",
+    "COMPLETED": "",
+    "FAILED": "",
+    "ABORTED": "",
+}
+ALLOWED_STAGE_MOVES = {
+    "PENDING": "RUNNING SKIPPED ABORTED",
+    "RUNNING": "SUCCEEDED FAILED ABORTED PENDING",
+    "SUCCEEDED": "",
+    "FAILED": "",
+    "SKIPPED": "",
+    "ABORTED": "",
+}
+
+
+@pytest.mark.parametrize(("old", "new"), list(itertools.product(RunState, repeat=2)))
+def test_run_makes_only_the_moves_of_its_table(old: RunState, new: RunState) -> None:
+    if new.name in ALLOWED_RUN_MOVES[old.name].split():
+        check_move(RUN_MOVES, "run 20261122-001", old, new)
+    else:
+        with pytest.raises(RuntimeError, match=f"run 20261122-001 may not go from {old.name} to {new.name}"):
+            check_move(RUN_MOVES, "run 20261122-001", old, new)
+
+
+@pytest.mark.parametrize(("old", "new"), list(itertools.product(StageState, repeat=2)))
+def test_stage_makes_only_the_moves_of_its_table(old: StageState, new: StageState) -> None:
+    if new.name in ALLOWED_STAGE_MOVES[old.name].split():
+        check_move(STAGE_MOVES, "stage BIAS.VERIFY", old, new)
+    else:
+        with pytest.raises(RuntimeError, match="Bug"):
+            check_move(STAGE_MOVES, "stage BIAS.VERIFY", old, new)
+
+
+def test_runs_that_have_not_ended_are_open() -> None:
+    assert {state.name for state in RunState} - {state.name for state in OPEN_RUN_STATES} == {
+        "COMPLETED",
+        "FAILED",
+        "ABORTED",
+    }
+    assert OPEN_RUN_STATES == {state for state, moves in RUN_MOVES.items() if moves}
+
+
+def test_stages_that_have_ended_stay_as_they_are() -> None:
+    assert {state.name for state in STAGE_ENDED} == {"SUCCEEDED", "FAILED", "SKIPPED", "ABORTED"}

@@ -1,0 +1,81 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A run's context over the fakes, on a clock that leaps."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+import pytest
+from lsst.ts.comcamcalib.config import CscConfig
+from lsst.ts.comcamcalib.enums import CalibType, StageKind
+from lsst.ts.comcamcalib.plan.plan import StagePlan
+from lsst.ts.comcamcalib.stages.context import RunContext
+
+from support.clock import LeapingPolicy, patience_s
+from support.plans import make_config, make_plan
+from support.records import FakeRecord
+from support.services import Observatory
+from support.world import World
+
+
+@pytest.fixture(scope="session")
+def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
+    return LeapingPolicy()
+
+
+@dataclasses.dataclass
+class Bench:
+    """One run's context, and the fakes behind it."""
+
+    observatory: Observatory
+    context: RunContext
+    record: FakeRecord
+    tasks: list[asyncio.Task[str]] = dataclasses.field(default_factory=list)
+
+    def stage(self, name: str) -> StagePlan:
+        """Return the plan of a stage."""
+        calib_type, kind = name.split(".")
+        stage = self.context.plan.stage(CalibType[calib_type], StageKind[kind])
+        assert stage is not None, f"the plan has no {name}"
+        return stage
+
+    def start(self, work: Coroutine[Any, Any, str]) -> asyncio.Task[str]:
+        """Start a stage; it is cancelled at the end of the test if it is still at work."""
+        self.tasks.append(asyncio.create_task(work))
+        return self.tasks[-1]
+
+    async def done(self, task: asyncio.Task[str]) -> str:
+        """Wait until a stage has ended."""
+        async with asyncio.timeout(patience_s()):
+            return await task
+
+
+MakeBench = Callable[..., Bench]
+
+
+@pytest.fixture
+async def make_bench() -> AsyncIterator[MakeBench]:
+    """Return what makes a bench from options; ``config`` is the changes of the configuration."""
+    benches: list[Bench] = []
+
+    def make(config: dict[str, Any] | None = None, **options: Any) -> Bench:
+        settings: CscConfig = make_config(**(config or {}))
+        observatory, record = Observatory.of(World(settings)), FakeRecord()
+        context = RunContext(make_plan(settings, **options), observatory.services, record)
+        observatory.oods.subscribe(context.ledger.notice)
+        benches.append(Bench(observatory, context, record))
+        return benches[-1]
+
+    yield make
+    for bench in benches:
+        for task in bench.tasks:
+            task.cancel()
+        await asyncio.gather(*bench.tasks, return_exceptions=True)

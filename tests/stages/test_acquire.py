@@ -1,0 +1,163 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Frames are taken one by one; what the camera began is known to its end."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from lsst.ts.comcamcalib.enums import CalibType
+from lsst.ts.comcamcalib.errors import StageError
+from lsst.ts.comcamcalib.plan.plan import Frame
+from lsst.ts.comcamcalib.plan.record import ImageTaken
+from lsst.ts.comcamcalib.stages.acquire import acquire, expose
+
+from support.services import Gate
+
+
+async def test_all_frames_are_taken_in_order_and_written_down(make_bench) -> None:
+    bench = make_bench(n_discard_dark=1, program="CALIB", note="hello")
+    reason = await acquire(bench.stage("DARK.ACQUIRE"), bench.context)
+    assert reason == "3 frames were taken"
+    images = bench.record.of(ImageTaken)
+    assert [(image.image_index, image.images_in_sequence, image.discarded) for image in images] == [
+        (1, 3, True),
+        (2, 3, False),
+        (3, 3, False),
+    ]
+    assert {image.image_type for image in images} == {CalibType.DARK}
+    first = bench.observatory.camera.requests[0]
+    assert (first.image_type, first.exposure_time_s, first.group_id) == ("DARK", 30.0, "20261122-001-DARK")
+    assert (first.program, first.note) == ("CALIB", "hello")
+    assert bench.context.frames[CalibType.DARK].acquisition_ended
+    assert bench.context.exposure_ids(CalibType.DARK) == tuple(image.exposure_id for image in images[1:])
+
+
+async def test_frame_that_can_not_be_taken_ends_the_sequence_and_is_named(make_bench) -> None:
+    bench = make_bench(n_bias=5)
+    bench.observatory.camera.errors["BIAS", 3] = "CCCamera went to FAULT"
+    with pytest.raises(StageError, match="BIAS frame 3 of 5 was not taken: CCCamera went to FAULT"):
+        await acquire(bench.stage("BIAS.ACQUIRE"), bench.context)
+    frames = bench.context.frames[CalibType.BIAS]
+    assert len(frames.taken) == 2
+    assert bench.observatory.camera.taken("BIAS") == 3
+    assert frames.acquisition_ended, "whoever waits for frames must learn that there will be no more"
+
+
+async def test_filter_is_set_before_the_flats_and_only_then(make_bench) -> None:
+    bench = make_bench(filter="i_06")
+    for name in ("BIAS", "DARK", "FLAT"):
+        await acquire(bench.stage(f"{name}.ACQUIRE"), bench.context)
+    assert bench.observatory.camera.filters == ["i_06"]
+
+
+async def test_filter_that_is_not_there_fails_the_flats_before_any_is_taken(make_bench) -> None:
+    bench = make_bench(filter="x")
+    bench.observatory.camera.filter_error = "The camera has no filter x; it has r_03."
+    with pytest.raises(StageError, match="The filter for the flats could not be put in place: .* it has r_03"):
+        await acquire(bench.stage("FLAT.ACQUIRE"), bench.context)
+    assert bench.observatory.camera.taken("FLAT") == 0
+    assert bench.context.frames[CalibType.FLAT].acquisition_ended
+
+
+async def test_pause_is_made_between_exposures_only(make_bench) -> None:
+    bench = make_bench(n_bias=3, wait_between_exposures=100)
+    loop = asyncio.get_running_loop()
+    begin = loop.time()
+    await acquire(bench.stage("BIAS.ACQUIRE"), bench.context)
+    assert 200 <= loop.time() - begin < 210
+    assert [wait.limit_s for wait in bench.record.waits if "pause" in wait.for_what] == [100.0, 100.0]
+
+
+async def test_every_wait_for_a_frame_is_told_with_its_limit(make_bench) -> None:
+    bench = make_bench()
+    await acquire(bench.stage("DARK.ACQUIRE"), bench.context)
+    assert [(wait.who, wait.for_what) for wait in bench.record.waits] == [
+        ("DARK.ACQUIRE", "DARK frame 1 of 2, 30 s"),
+        ("DARK.ACQUIRE", "DARK frame 2 of 2, 30 s"),
+    ]
+    assert all(wait.limit_s == 30 + 120 + 2 * 30 for wait in bench.record.waits)
+
+
+async def test_one_frame_at_a_time_whoever_wants_it(make_bench) -> None:
+    bench = make_bench(n_bias=4, n_dark=4)
+    retake = Frame(CalibType.BIAS, 5, 0.0)
+    await asyncio.gather(
+        acquire(bench.stage("BIAS.ACQUIRE"), bench.context),
+        acquire(bench.stage("DARK.ACQUIRE"), bench.context),
+        expose(retake, bench.context),
+    )
+    assert len(bench.observatory.camera.requests) == 9
+    assert bench.observatory.camera.most_at_once == 1
+
+
+async def test_cancelled_acquisition_waits_for_the_exposure_in_progress_and_knows_it(make_bench) -> None:
+    bench = make_bench(n_bias=3)
+    gate = bench.observatory.camera.gates["BIAS", 2] = Gate()
+    task = bench.start(acquire(bench.stage("BIAS.ACQUIRE"), bench.context))
+    await gate.until_reached()
+    task.cancel()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not task.done(), "the exposure is still in progress"
+    gate.open()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert len(bench.record.of(ImageTaken)) == 2
+    assert bench.observatory.camera.taken("BIAS") == 2
+
+
+async def test_interrupted_acquisition_does_not_wait_for_the_exposure(make_bench) -> None:
+    bench = make_bench(n_bias=3)
+    gate = bench.observatory.camera.gates["BIAS", 2] = Gate()
+    task = bench.start(acquire(bench.stage("BIAS.ACQUIRE"), bench.context))
+    await gate.until_reached()
+    bench.context.finish_exposure = False
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await bench.done(task)
+    assert len(bench.record.of(ImageTaken)) == 1
+
+
+async def test_exposure_in_progress_that_fails_during_the_cancelling_is_still_a_cancelling(make_bench) -> None:
+    bench = make_bench(n_bias=3)
+    gate = bench.observatory.camera.gates["BIAS", 1] = Gate()
+    bench.observatory.camera.errors["BIAS", 1] = "no endReadout came"
+    task = bench.start(acquire(bench.stage("BIAS.ACQUIRE"), bench.context))
+    await gate.until_reached()
+    task.cancel()
+    gate.open()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert bench.record.of(ImageTaken) == []
+
+
+async def test_no_further_exposure_is_taken_once_the_run_says_so(make_bench) -> None:
+    bench = make_bench(n_bias=3)
+    gate = bench.observatory.camera.gates["BIAS", 1] = Gate()
+    task = bench.start(acquire(bench.stage("BIAS.ACQUIRE"), bench.context))
+    await gate.until_reached()
+    bench.context.no_more_exposures = "DARK.GENERATE failed and on_failure is stop"
+    gate.open()
+    with pytest.raises(StageError, match="No further exposure was taken, because DARK.GENERATE failed and on_failure"):
+        await task
+    assert len(bench.record.of(ImageTaken)) == 1
+
+
+async def test_frame_that_waits_for_the_camera_is_not_taken_after_a_stop(make_bench) -> None:
+    bench = make_bench()
+    gate = bench.observatory.camera.gates["BIAS", 1] = Gate()
+    first = bench.start(acquire(bench.stage("BIAS.ACQUIRE"), bench.context))
+    await gate.until_reached()
+    second = bench.start(acquire(bench.stage("DARK.ACQUIRE"), bench.context))
+    await asyncio.sleep(0)
+    bench.context.no_more_exposures = "the run is being aborted"
+    gate.open()
+    results = await asyncio.gather(first, second, return_exceptions=True)
+    assert all(isinstance(result, StageError) for result in results)
+    assert bench.observatory.camera.taken("DARK") == 0
