@@ -12,8 +12,10 @@ import asyncio
 import json
 import string
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -24,6 +26,9 @@ from lsst.ts.comcamcalib.config import Limits
 from lsst.ts.comcamcalib.errors import ServiceError, UnknownJobError, UnreachableError
 from lsst.ts.comcamcalib.services.uws import ATTEMPTS, LOG_TAIL_BYTES, LOG_TRIES, Phase, UwsClient
 from lsst.ts.comcamcalib.services.uws_job import NonsenseError, parse_job, parse_jobs
+from lsst.ts.comcamcalib.simulation.faults import Fault, Faults
+from lsst.ts.comcamcalib.simulation.uws_server import UwsServer
+from support.bus import HandWorker
 
 JOB = "0123456789abcdef0123456789abcdef"
 
@@ -315,6 +320,81 @@ async def test_no_log_and_no_job_are_told_apart(scripted: ScriptedServer, client
     scripted.prepare(f"job/{JOB}", says("", status=404))
     with pytest.raises(UnknownJobError):
         await client.log_text(JOB)
+
+
+# The simulated observatory's server, whose quirks are the real one's
+
+
+@pytest.fixture
+async def simulated(tmp_path: Path, limits: Limits) -> AsyncIterator[tuple[UwsClient, HandWorker, Faults, UwsServer]]:
+    worker, faults = HandWorker(), Faults()
+    async with (
+        UwsServer(worker, tmp_path, faults) as server,
+        UwsClient(server.url, limits, backoff_s=0.001) as client,
+    ):
+        yield client, worker, faults, server
+
+
+async def submit(server: UwsServer) -> str:
+    """Submit a job as the OCPS does; return its id."""
+    names = {"PIPELINE_URL": "cpBias.yaml", "BUTLER_REPO": "/repo", "RUN_OPTIONS": "-i a", "OUTPUT_GLOB": "bias,mark-1"}
+    environment = [{"name": name, "value": value} for name, value in {**names, "DATA_QUERY": "detector=0"}.items()]
+    body = {
+        "run_id": "17",
+        "command": "cd $JOB_SOURCE_DIR && bash bin/pipetask.sh",
+        "url": "https://github.com/lsst-dm/uws_scripts",
+        "commit_ref": "main",
+        "environment": environment,
+    }
+    async with aiohttp.ClientSession() as session, session.put(f"{server.url}/job", json=body) as response:
+        assert response.status == 200, await response.text()
+        return str((await response.json())["jobId"])
+
+
+async def test_a_job_of_the_simulated_server_from_its_submission_to_its_deletion(
+    simulated: tuple[UwsClient, HandWorker, Faults, UwsServer],
+) -> None:
+    client, worker, faults, server = simulated
+    await client.ping()
+    assert await client.jobs() == []
+    job_id = await submit(server)
+    (job,) = await client.jobs()
+    assert (job.job_id, job.run_id, job.output_glob) == (job_id, "17", "bias,mark-1")
+    assert not job.phase.ended and abs(job.timestamp_created_s - utils.current_tai()) < 60
+    worker.move(job_id, "executing")
+    assert (await client.job(job_id)).phase is Phase.EXECUTING
+    output = worker.jobs[job_id].output_dir
+    (output / "a_bias.fits").write_text("SIMPLE  =  T")
+    (output / "ocps.log").write_text("first line\nRuntimeError: too few flats\n")
+    (output / "z_bias.fits").write_text("SIMPLE  =  T")
+    worker.move(job_id, "error")
+    failed = await client.job(job_id)
+    # The server tells no end time of a failed job.
+    assert (failed.phase, failed.timestamp_ended_s) == (Phase.ERROR, 0.0)
+    for effect in ("drop", "garbage", "status"):
+        faults.set([Fault("http", effect, value=503.0, times=2)])
+        assert await client.log_text(job_id) == "first line\nRuntimeError: too few flats\n"
+    (output / "ocps.log").unlink()
+    with pytest.raises(ServiceError, match=r"left no ocps\.log"):
+        await client.log_text(job_id)
+    async with aiohttp.ClientSession() as session, session.delete(f"{server.url}/job/{job_id}") as response:
+        assert response.status == 200
+    with pytest.raises(UnknownJobError):
+        await client.job(job_id)
+    with pytest.raises(UnknownJobError):
+        await client.log_text(job_id)
+
+
+async def test_a_good_job_of_the_simulated_server_has_its_times(
+    simulated: tuple[UwsClient, HandWorker, Faults, UwsServer],
+) -> None:
+    client, worker, _, server = simulated
+    job_id = await submit(server)
+    worker.move(job_id, "executing")
+    worker.move(job_id, "completed")
+    job = await client.job(job_id)
+    assert job.phase is Phase.COMPLETED
+    assert job.timestamp_created_s <= job.timestamp_started_s <= job.timestamp_ended_s
 
 
 json_values = st.recursive(
