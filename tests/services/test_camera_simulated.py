@@ -1,0 +1,87 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The camera and OODS services with the simulated observatory's camera, which behaves like the real one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from lsst.ts import salobj, utils
+from lsst.ts.comcamcalib.config import Limits
+from lsst.ts.comcamcalib.errors import ServiceError
+from lsst.ts.comcamcalib.services.camera import ComCamCamera, FrameRequest
+from lsst.ts.comcamcalib.services.components import ComponentWatch
+from lsst.ts.comcamcalib.simulation.camera import CameraCsc
+from lsst.ts.comcamcalib.simulation.faults import Fault, Faults
+from lsst.ts.comcamcalib.simulation.focal_plane import FocalPlane
+from lsst.ts.comcamcalib.simulation.world import World
+
+pytestmark = [pytest.mark.observatory, pytest.mark.asyncio(loop_scope="module")]
+
+LIMIT_S = 30.0
+
+
+@pytest.fixture(scope="module")
+def faults() -> Faults:
+    return Faults()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def simulated(bus: None, faults: Faults) -> AsyncIterator[CameraCsc]:
+    world = World(FocalPlane(amplifier_shape=(16, 8), overscan_columns=4), faults, speed=50)
+    async with CameraCsc(world, salobj.State.ENABLED) as simulated:
+        yield simulated
+    await world.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def camera(simulated: CameraCsc, domain: salobj.Domain, limits: Limits) -> AsyncIterator[ComCamCamera]:
+    camera = ComCamCamera(domain, limits)
+    await camera.start()
+    yield camera
+    await camera.close()
+
+
+async def test_a_sequence_of_frames_is_taken_one_by_one(camera: ComCamCamera) -> None:
+    group, begin_s = "20261122-001-BIAS", utils.current_tai()
+    async with asyncio.timeout(LIMIT_S):
+        frames = [await camera.take(FrameRequest("BIAS", 0.0, group)) for _ in range(3)]
+        frames.append(await camera.take(FrameRequest("DARK", 5.0, "20261122-001-DARK", reason="daily", note="a: b")))
+    ids = [frame.exposure_id for frame in frames]
+    assert ids == list(range(ids[0], ids[0] + 4))
+    assert [frame.obs_id[-5:] for frame in frames] == [str(exposure_id)[-5:] for exposure_id in ids]
+    assert all(begin_s < frame.timestamp_taken_s < utils.current_tai() for frame in frames)
+
+
+async def test_flats_are_taken_in_the_filter_that_was_asked_for(camera: ComCamCamera) -> None:
+    async with asyncio.timeout(LIMIT_S):
+        for name in ("i_06", "i_06", "r_03"):
+            await camera.set_filter(name)
+        assert (await camera.take(FrameRequest("FLAT", 1.0, "20261122-001-FLAT"))).exposure_id > 0
+    with pytest.raises(ServiceError, match="The camera has no filter y_04; it has g_01, r_03, i_06"):
+        await camera.set_filter("y_04")
+
+
+async def test_a_camera_that_faults_in_mid_exposure_is_told_by_itself_and_by_the_watch(
+    camera: ComCamCamera, domain: salobj.Domain, limits: Limits, faults: Faults
+) -> None:
+    watch = ComponentWatch(domain, ["CCCamera"], limits)
+    await watch.start()
+    async with asyncio.timeout(LIMIT_S):
+        while watch.problems():  # noqa: ASYNC110  its heart beats each second
+            await asyncio.sleep(0.1)
+    faults.set([Fault("camera", "fault")])
+    with pytest.raises(ServiceError, match=r"DARK frame of group .* was not taken: CCCamera went to FAULT"):
+        await asyncio.wait_for(camera.take(FrameRequest("DARK", 5.0, "20261122-001-DARK")), LIMIT_S)
+    async with asyncio.timeout(LIMIT_S):
+        while not watch.problems():  # noqa: ASYNC110  its reader is another than the camera service's
+            await asyncio.sleep(0.01)
+    assert watch.problems() == ["CCCamera is in FAULT: look at its errorCode, send it to STANDBY, enable it."]
+    await watch.close()
