@@ -17,6 +17,7 @@ import pytest
 from lsst.ts.comcamcalib.config import CscConfig
 from lsst.ts.comcamcalib.enums import CalibType, StageKind
 from lsst.ts.comcamcalib.plan.plan import StagePlan
+from lsst.ts.comcamcalib.plan.record import ImageTaken
 from lsst.ts.comcamcalib.stages.context import RunContext
 
 from support.clock import LeapingPolicy, patience_s
@@ -79,3 +80,28 @@ async def make_bench() -> AsyncIterator[MakeBench]:
         for task in bench.tasks:
             task.cancel()
         await asyncio.gather(*bench.tasks, return_exceptions=True)
+
+
+@pytest.fixture
+def expose_all() -> Callable[[Bench], None]:
+    """Return what gives a bench all its frames, taken and in the repository."""
+
+    def expose(bench: Bench) -> None:
+        for calib_type, sequence in bench.context.plan.sequences.items():
+            for frame in sequence.frames:
+                exposure = bench.observatory.world.expose(calib_type.name, frame.exposure_time_s, sequence.group_id)
+                bench.context.frames[calib_type].taken.append(
+                    ImageTaken(
+                        run_id=bench.context.run_id,
+                        image_type=calib_type,
+                        exposure_id=exposure.exposure_id,
+                        obs_id=exposure.obs_id,
+                        exposure_time=frame.exposure_time_s,
+                        image_index=frame.index,
+                        images_in_sequence=len(sequence.frames),
+                        discarded=frame.discarded,
+                        timestamp_taken=1.8e9,
+                    )
+                )
+
+    return expose

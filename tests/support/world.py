@@ -219,15 +219,17 @@ class World:
         run_level: dict[object, object] = {}
         for exposure in exposures:
             failures: list[str] = []
+            success = True
             for detector in job.detectors:
                 if (job.label, detector) in self.missing:
                     continue
                 bad = self.bad_amplifiers.get((product, detector), 0)
                 details[exposure, detector] = _detector_statistics(product, bad)
-                # The run's statistics of flats do not show what failed in amplifiers.
+                success = success and not bad
+                # The run's statistics of flats show that amplifiers failed, but not which.
                 if product != "FLAT":
                     failures += [f"{self.config.detectors[detector]} {name} NOISE" for name in AMPLIFIERS[:bad]]
-            run_level[exposure] = {"SUCCESS": not failures, **({"FAILURES": failures} if failures else {})}
+            run_level[exposure] = {"SUCCESS": success, **({} if success else {"FAILURES": failures})}
         run_level["SUCCESS"] = all(entry["SUCCESS"] for entry in run_level.values())  # type: ignore[index]
         return run_level, details
 
