@@ -62,13 +62,13 @@ class Site:
     server: UwsServer
     session: aiohttp.ClientSession
 
-    async def submit(self, options: str = "", glob: str = "tinyStats") -> str:
+    async def submit(self, options: str = "", detectors: str = "0..2") -> str:
         environment = {
             "PIPELINE_URL": "${TINY_DIR}/tiny.yaml",
             "BUTLER_REPO": str(self.repo),
             "RUN_OPTIONS": f"-i LSSTComCam/raw/all --register-dataset-types {options}",
-            "DATA_QUERY": "instrument='LSSTComCam' AND detector IN (0..2)",
-            "OUTPUT_GLOB": glob,
+            "DATA_QUERY": f"instrument='LSSTComCam' AND detector IN ({detectors})",
+            "OUTPUT_GLOB": "tinyStats",
         }
         body = {
             "command": "cd $JOB_SOURCE_DIR && bash bin/pipetask.sh",
@@ -161,6 +161,13 @@ async def test_good_job_leaves_log_results_and_collections(site: Site) -> None:
         assert info.type is CollectionType.CHAINED
         assert info.children == (f"{output}/run", "LSSTComCam/raw/all")
         assert butler.get("tinyStats", instrument="LSSTComCam", detector=2, collections=output) == {"number": 7}
+
+
+async def test_quanta_in_processes_of_their_own(site: Site) -> None:
+    job_id = await site.submit("-j 2", detectors="0, 1")
+    assert (await site.until(job_id, "completed", "error"))["phase"] == "completed", await site.log(job_id)
+    assert len(set(re.findall(r"Running in process (\d+)", await site.log(job_id)))) == 2
+    assert site.detectors(job_id) == [0, 1]
 
 
 async def test_third_job_waits_for_a_place(site: Site) -> None:

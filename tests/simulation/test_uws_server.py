@@ -448,6 +448,17 @@ async def test_server_closes_its_worker_and_the_port(worker: ScriptedWorker, tmp
             await session.get(f"{url}/job")
 
 
+async def test_taken_port_ends_the_start_and_the_worker(
+    server: UwsServer, worker: ScriptedWorker, tmp_path: Path
+) -> None:
+    port = int(server.url.split(":")[2].split("/")[0])
+    other = ScriptedWorker()
+    with pytest.raises(OSError, match="in use"):
+        await UwsServer(other, tmp_path, port=port).start()
+    assert other.closed
+    assert not worker.closed
+
+
 @pytest.mark.parametrize(
     ("url", "name"),
     [

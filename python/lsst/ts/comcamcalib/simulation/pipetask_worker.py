@@ -157,6 +157,9 @@ class PipetaskWorker:
         except TimeoutError:
             process.kill()
             ready = b""
+        except BaseException:
+            process.kill()
+            raise
         if not ready:
             status = await process.wait()
             raise RuntimeError(

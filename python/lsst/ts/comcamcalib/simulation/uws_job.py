@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import json
 from typing import Any, Literal
 
 from .worker import Job, WorkerPhase
 
-__all__ = ["VALID_PHASES", "JobRecord", "Phase"]
+__all__ = ["VALID_PHASES", "JobRecord", "Phase", "not_found_text"]
 
 Phase = Literal["pending", "queued", "executing", "completed", "error"]
 """The phases that occur: a job that is deleted is gone, never aborted."""
@@ -127,3 +128,20 @@ class JobRecord:
         elif self.active:
             status["active"] = 1
         return str(status)
+
+
+def not_found_text(job_id: str) -> str:
+    """Return the text of the Kubernetes client's exception for a job that does not exist."""
+    name = f"uws-job-{job_id}"
+    body = {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": f'jobs.batch "{name}" not found',
+        "reason": "NotFound",
+        "details": {"name": name, "group": "batch", "kind": "jobs"},
+        "code": 404,
+    }
+    head = "(404)\nReason: Not Found\nHTTP response headers: HTTPHeaderDict({})\n"
+    return f"{head}HTTP response body: {json.dumps(body)}\n"

@@ -33,7 +33,7 @@ from aiohttp import web
 from .faults import Faults
 from .http_faults import fault_middleware
 from .loopback import LoopbackServer
-from .uws_job import VALID_PHASES, JobRecord
+from .uws_job import VALID_PHASES, JobRecord, not_found_text
 from .worker import Job, Worker, WorkerPhase, pipeline_name
 
 __all__ = ["UwsLimits", "UwsServer"]
@@ -127,10 +127,16 @@ class UwsServer:
         ------
         RuntimeError
             If the worker can't be made ready.
+        OSError
+            If the port is taken.
         """
         await asyncio.to_thread(self._jobs_dir.mkdir, parents=True, exist_ok=True)
         await self._worker.start(self._update)
-        await self._server.start()
+        try:
+            await self._server.start()
+        except OSError:
+            await self._worker.close()
+            raise
         self._log.info("UWS server listens on %s; jobs in %s", self.url, self._jobs_dir)
 
     async def close(self) -> None:
@@ -240,7 +246,7 @@ class UwsServer:
         if re.fullmatch(r"[0-9a-f]{32}", job_id):  # else it may be a path to somewhere else
             await asyncio.to_thread(shutil.rmtree, self._jobs_dir / job_id, ignore_errors=True)
         if record is None:
-            return _text(_not_found(job_id), 404)
+            return _text(not_found_text(job_id), 404)
         return _json({"status": record.describe_status(), "message": "", "code": 200})
 
     def _update(self, job_id: str, phase: WorkerPhase) -> None:
@@ -328,23 +334,6 @@ def _paste_environment(environment: list[dict[str, str]]) -> dict[str, str]:
 def _server_environment(job_id: str, folder: Path) -> dict[str, str]:
     """Return what the server adds to a job's environment."""
     return {"JOB_SOURCE_DIR": str(folder / "src"), "JOB_OUTPUT_DIR": str(folder / "out"), "JOB_ID": job_id}
-
-
-def _not_found(job_id: str) -> str:
-    """Return the text of the Kubernetes client's exception for a job that does not exist."""
-    name = f"uws-job-{job_id}"
-    body = {
-        "kind": "Status",
-        "apiVersion": "v1",
-        "metadata": {},
-        "status": "Failure",
-        "message": f'jobs.batch "{name}" not found',
-        "reason": "NotFound",
-        "details": {"name": name, "group": "batch", "kind": "jobs"},
-        "code": 404,
-    }
-    head = "(404)\nReason: Not Found\nHTTP response headers: HTTPHeaderDict({})\n"
-    return f"{head}HTTP response body: {json.dumps(body)}\n"
 
 
 def _json(value: object, status: int = 200) -> web.Response:
