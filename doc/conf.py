@@ -1,0 +1,9 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Sphinx configuration; the settings are in documenteer.toml."""
+
+from documenteer.conf.guide import *  # noqa: F403
