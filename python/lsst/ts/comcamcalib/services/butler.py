@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 
 from ..config import Limits
 from ..errors import ServiceError
-from . import butler_certify, butler_queries
+from . import butler_certify, butler_lookup, butler_queries
 from .butler_data import (
     AmplifierValues,
     CertifiedDataset,
@@ -217,7 +217,7 @@ class ButlerService:
     ) -> list[str]:
         """Return where a job used other datasets than this run's own; see `Repository.foreign_inputs`."""
         what = f"look up which {dataset_type} {job_collection} used"
-        look_up = butler_queries.foreign_inputs
+        look_up = butler_lookup.foreign_inputs
         return await self._ask(
             what, look_up, self._instrument, job_collection, dataset_type, exposures, detectors, expected_run
         )

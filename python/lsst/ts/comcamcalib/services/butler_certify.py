@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ServiceError
 from .butler_data import CertifiedDataset, CertifyOutcome, ReplacedDataset
+from .butler_lookup import matches
 from .butler_queries import find_refs
 
 if TYPE_CHECKING:
@@ -36,22 +37,29 @@ def certify(
     refs = _refs_to_certify(butler, run_collection, dataset_type, dataset_ids)
     _make_calibration_collection(butler, calib_collection)
     with butler.transaction():
-        there = _certified(butler, dataset_type, calib_collection, timespan)
-        done = {ref.id for ref, span in there if span.contains(timespan)}
-        wanted = [ref for ref in refs if ref.id not in done]
-        data_ids = {ref.dataId for ref in wanted}
-        in_the_way = [(ref, span) for ref, span in there if ref.dataId in data_ids]
+        there = matches(butler, dataset_type, [calib_collection], timespan)
+        done = {match.dataset_id for match in there if match.timespan.contains(timespan)}
+        wanted = [ref for ref in refs if str(ref.id) not in done]
+        keys = {_detector_and_filter(ref) for ref in wanted}
+        in_the_way = [match for match in there if (match.detector, match.physical_filter) in keys]
         if in_the_way:  # Butler's own check fails on a collection that never had this type
             # Withdraws the range, and leaves what of the older ranges is outside of it.
+            data_ids = [ref.dataId for ref in wanted]
             butler.registry.decertify(calib_collection, dataset_type, timespan, dataIds=data_ids)
         if wanted:
             butler.registry.certify(calib_collection, wanted, timespan)
-    replaced = [(ref, span) for ref, span in in_the_way if str(ref.id) not in set(dataset_ids)]
     return CertifyOutcome(
         certified=tuple(CertifiedDataset(str(ref.id), *_detector_and_filter(ref)) for ref in refs),
         replaced=tuple(
-            ReplacedDataset(str(ref.id), *_detector_and_filter(ref), iso_tai(span.begin), iso_tai(span.end))
-            for ref, span in replaced
+            ReplacedDataset(
+                match.dataset_id,
+                match.detector,
+                match.physical_filter,
+                iso_tai(match.timespan.begin),
+                iso_tai(match.timespan.end),
+            )
+            for match in in_the_way
+            if match.dataset_id not in set(dataset_ids)
         ),
     )
 
@@ -66,11 +74,8 @@ def read_back(
 ) -> list[str]:
     """Return a sentence for each dataset that is not found for the whole range; see `Repository.read_back`."""
     timespan = timespan_of(begin_iso_tai, end_iso_tai)
-    covering = {
-        str(association.ref.id)
-        for association in butler.registry.queryDatasetAssociations(dataset_type, collections=calib_collection)
-        if association.timespan is not None and association.timespan.contains(timespan)
-    }
+    there = matches(butler, dataset_type, [calib_collection], timespan)
+    covering = {match.dataset_id for match in there if match.timespan.contains(timespan)}
     problems = []
     for dataset_id in dataset_ids:
         ref = butler.get_dataset(dataset_id)
@@ -162,17 +167,6 @@ def _make_calibration_collection(butler: Butler, name: str) -> None:
             f"Nothing can be certified in {name}: it is a {existing.name} collection. Give a new name, or that of a "
             "CALIBRATION collection."
         )
-
-
-def _certified(
-    butler: Butler, dataset_type: str, calib_collection: str, timespan: Timespan
-) -> list[tuple[DatasetRef, Timespan]]:
-    """Return what is certified for a time that overlaps the range, with its whole range."""
-    return [
-        (association.ref, association.timespan)
-        for association in butler.registry.queryDatasetAssociations(dataset_type, collections=calib_collection)
-        if association.timespan is not None and association.timespan.overlaps(timespan)
-    ]
 
 
 def _detector_and_filter(ref: DatasetRef) -> tuple[int | None, str | None]:

@@ -24,8 +24,8 @@ __all__ = [
     "amplifier_values",
     "datasets",
     "defects_area",
+    "exposure_records",
     "find_refs",
-    "foreign_inputs",
     "missing_collections",
     "physical_filters",
     "raws_present",
@@ -91,7 +91,7 @@ def raws_present(
 
 def physical_filters(butler: Butler, instrument: str, exposure_ids: Collection[int]) -> dict[int, str]:
     """Return the physical filter of each exposure that the repository knows."""
-    records = _exposure_records(butler, instrument, exposure_ids)
+    records = exposure_records(butler, instrument, exposure_ids)
     return {int(record.id): str(record.physical_filter) for record in records}
 
 
@@ -104,56 +104,6 @@ def datasets(butler: Butler, collection_run: str, dataset_type: str) -> list[Dat
     except MissingCollectionError:
         return []
     return [_found(ref) for ref in refs]
-
-
-def foreign_inputs(
-    butler: Butler,
-    instrument: str,
-    job_collection: str,
-    dataset_type: str,
-    exposures: Collection[int],
-    detectors: Collection[int],
-    expected_run: str,
-) -> list[str]:
-    """Return a sentence for each detector for which a job used another dataset than that of a certain RUN.
-
-    The job's chain records its inputs in the order in which they were searched. So this is the search that pipetask
-    did: the first collection that has the type for the detector at the time of the exposure.
-    """
-    inputs = [
-        name
-        for name in butler.collections.get_info(job_collection).children
-        if not name.startswith(f"{job_collection}/")
-    ]
-    records = _exposure_records(butler, instrument, exposures)
-    if unknown := sorted(set(exposures) - {int(record.id) for record in records}):
-        return [f"The repository does not know exposures {', '.join(map(str, unknown))}, which {job_collection} used."]
-    made_filters = {one.physical_filter for one in datasets(butler, expected_run, dataset_type)}
-    has_filter = made_filters - {None} != set()
-    sentences = []
-    for detector in sorted(detectors):
-        for record in records:
-            # An exposure that is no flat has a filter too, but a job that reads it looks up flats of all filters.
-            own = [record.physical_filter] if record.observation_type == "flat" else sorted(map(str, made_filters))
-            data_ids: list[dict[str, Any]] = [{"physical_filter": name} for name in own] if has_filter else [{}]
-            sentence = ""
-            for data_id in data_ids:
-                ref = butler.find_dataset(
-                    dataset_type,
-                    {"instrument": instrument, "detector": detector, **data_id},
-                    collections=inputs,
-                    timespan=record.timespan,
-                )
-                if ref is None or ref.run != expected_run:
-                    place = "none" if ref is None else f"that in {ref.run}"
-                    sentence = (
-                        f"Detector {detector}: for exposure {record.id} job {job_collection} found as {dataset_type} "
-                        f"{place}, not that in {expected_run}."
-                    )
-            if sentence:
-                sentences.append(sentence)
-                break
-    return sentences
 
 
 def statistics(
@@ -224,7 +174,7 @@ def _detector_pixels(butler: Butler, defects: DatasetRef, chain: str) -> int:
     )
 
 
-def _exposure_records(butler: Butler, instrument: str, exposure_ids: Collection[int]) -> list[Any]:
+def exposure_records(butler: Butler, instrument: str, exposure_ids: Collection[int]) -> list[Any]:
     """Return what the repository knows of exposures."""
     if not exposure_ids:
         return []
