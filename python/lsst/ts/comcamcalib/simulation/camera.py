@@ -84,7 +84,7 @@ class CameraCsc(salobj.BaseCsc):  # type: ignore[misc]
 
     def __init__(self, world: World, initial_state: salobj.State = salobj.State.STANDBY) -> None:
         self._world = world
-        self._offline = initial_state == salobj.State.OFFLINE
+        self._offline: bool = initial_state == salobj.State.OFFLINE
         self.idle = asyncio.Event()
         self.idle.set()
         self._filter = INSTALLED_FILTERS[1]
