@@ -22,6 +22,15 @@ ROOT = pathlib.Path(__file__).parents[1]
 # With --import-mode=importlib, pytest does not make what tests share importable.
 sys.path.insert(0, str(ROOT / "tests"))
 
+from support.observatory import (  # noqa: E402, F401
+    csc,
+    csc_process,
+    enabled_csc,
+    journal_path,
+    observatory,
+    operator,
+    session_observatory,
+)
 from support.tasks import no_task_is_left_behind, tasks_of_the_test  # noqa: E402, F401
 
 

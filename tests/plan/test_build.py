@@ -60,7 +60,9 @@ def table(case: dict[str, Any]) -> dict[str, set[str]]:
     return stages
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join([case["script_mode"], *(n for n in FLAGS if case[n])]))
+@pytest.mark.parametrize(
+    "case", CASES, ids=lambda case: "-".join([case["script_mode"], *(n for n in FLAGS if case[n])])
+)
 def test_stages_are_those_of_the_table(case: dict[str, Any]) -> None:
     plan = plan_of(case)
     assert {stage.name: set(stage.needs) for stage in plan.stages} == table(case)

@@ -39,7 +39,10 @@ def test_flats_wait_for_the_products_before_them() -> None:
 
 def test_pauses_between_exposures_count_but_not_after_the_last() -> None:
     config = make_config(estimates=ESTIMATES)
-    plan, paused = make_plan(config, script_mode="BIAS"), make_plan(config, script_mode="BIAS", wait_between_exposures=7)
+    plan, paused = (
+        make_plan(config, script_mode="BIAS"),
+        make_plan(config, script_mode="BIAS", wait_between_exposures=7),
+    )
     assert paused.estimated_duration_s - plan.estimated_duration_s == pytest.approx(7.0)
 
 
@@ -57,12 +60,21 @@ def graphs(draw: st.DrawFn) -> list[StagePlan]:
     """Draw stages of which each may wait for any before it, in any way."""
     stages: list[StagePlan] = []
     for number in range(draw(st.integers(0, 8))):
-        earlier = st.lists(st.sampled_from([stage.name for stage in stages]), unique=True, max_size=3) if stages else st.just([])
+        earlier = (
+            st.lists(st.sampled_from([stage.name for stage in stages]), unique=True, max_size=3)
+            if stages
+            else st.just([])
+        )
         needs, after = draw(earlier), draw(earlier)
         alongside = draw(st.sampled_from(["", *(stage.name for stage in stages)]))
         stages.append(
             StagePlan(
-                str(number), StageKind.GENERATE, CalibType.BIAS, needs=tuple(needs), after=tuple(after), alongside=alongside
+                str(number),
+                StageKind.GENERATE,
+                CalibType.BIAS,
+                needs=tuple(needs),
+                after=tuple(after),
+                alongside=alongside,
             )
         )
     return stages

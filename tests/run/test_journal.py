@@ -185,9 +185,7 @@ async def test_full_disk_is_told_and_what_was_written_before_stays(journal: Jour
     assert await journal.read(run_id) == stored
 
 
-async def test_disk_that_hangs_is_given_up_after_a_limit(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_disk_that_hangs_is_given_up_after_a_limit(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     released = threading.Event()
     monkeypatch.setattr(journal_module, "WRITE_LIMIT_S", 0.05)
     monkeypatch.setattr(journal, "_open_runs", lambda: released.wait(20) and [])

@@ -228,7 +228,9 @@ async def test_everything_is_told_again_and_always_the_newest(log: RunLog, world
     await asyncio.sleep(0)
     world.slow.set()
     await asyncio.gather(telling, writing)
-    told = [entry.state for entry in world.heard if isinstance(entry, StageStatus) and entry.stage_name == "BIAS.VERIFY"]
+    told = [
+        entry.state for entry in world.heard if isinstance(entry, StageStatus) and entry.stage_name == "BIAS.VERIFY"
+    ]
     assert told == [StageState.SUCCEEDED] * 2
     assert isinstance(world.heard[0], RunStatus)
 
@@ -238,7 +240,9 @@ async def test_only_stages_that_run_wait_for_something(log: RunLog) -> None:
     await log.write(stage("BIAS.VERIFY", StageState.FAILED))
     log.waiting("BIAS.ACQUIRE", "frame 1", 30.0)
     log.waiting("BIAS.VERIFY", "a job")
-    assert [(who, wait.for_what, wait.until > 0) for who, wait in log.waits.items()] == [("BIAS.ACQUIRE", "frame 1", True)]
+    assert [(who, wait.for_what, wait.until > 0) for who, wait in log.waits.items()] == [
+        ("BIAS.ACQUIRE", "frame 1", True)
+    ]
 
 
 async def test_snapshot_is_what_status_answers(log: RunLog) -> None:
@@ -255,7 +259,8 @@ async def test_snapshot_is_what_status_answers(log: RunLog) -> None:
 
 
 @pytest.mark.parametrize(
-    "entries", ["{", "[1]", '[{"entry": "Nonsense"}]', '[{"entry": "RunConfiguration", "run_id": "x"}]', '[{"entry": 3}]']
+    "entries",
+    ["{", "[1]", '[{"entry": "Nonsense"}]', '[{"entry": "RunConfiguration", "run_id": "x"}]', '[{"entry": 3}]'],
 )
 async def test_entries_that_make_no_sense_are_told_in_a_sentence(journal: Journal, world: World, entries: str) -> None:
     with pytest.raises(JournalError, match=rf"has of run {RUN_ID} can't be understood"):

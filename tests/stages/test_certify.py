@@ -74,7 +74,9 @@ async def test_certification_without_verification_is_told_as_such(make_bench, ex
 
 async def test_conflict_fails_the_stage_and_nothing_is_told_as_certified(bench) -> None:
     bench.observatory.repository.errors["certify"] = "ConflictingDefinitionError: somebody certified meanwhile"
-    with pytest.raises(StageError, match="bias of job job-01 could not be certified in LSSTComCam/calib/daily: Conflicting"):
+    with pytest.raises(
+        StageError, match="bias of job job-01 could not be certified in LSSTComCam/calib/daily: Conflicting"
+    ):
         await certify(bench.stage("BIAS.CERTIFY"), bench.context)
     assert bench.record.of(Certification) == []
 

@@ -84,7 +84,11 @@ async def test_every_state_of_a_job_is_told(make) -> None:
     assert jobs[0].log_path == "/scratch/uws/job-01/outs/ocps.log"
     assert jobs[0].log_url.endswith("/job/job-01/results")
     waits = [wait.for_what for wait in bench.record.waits]
-    assert waits == ["the OCPS to accept cpBias", "the job cpBias (job-01), pending", "the job cpBias (job-01), executing"]
+    assert waits == [
+        "the OCPS to accept cpBias",
+        "the job cpBias (job-01), pending",
+        "the job cpBias (job-01), executing",
+    ]
 
 
 async def test_job_that_fails_is_told_with_the_line_that_says_why(make) -> None:
@@ -110,7 +114,9 @@ async def test_job_that_is_refused_is_told(make) -> None:
 async def test_detector_of_which_a_completed_job_left_nothing_is_named(make) -> None:
     bench = make(script_mode="BIAS")
     bench.observatory.world.missing.add(("cpBias", 4))
-    with pytest.raises(StageError, match=r"cpBias \(job-01\) completed, but u/ocps/job-01/run does not have all of its bias"):
+    with pytest.raises(
+        StageError, match=r"cpBias \(job-01\) completed, but u/ocps/job-01/run does not have all of its bias"
+    ):
         await make_product(bench, "BIAS")
     bench.observatory.world.missing |= {("cpBias", 0), ("cpBias", 1)}
     with pytest.raises(StageError, match="R22_S00, R22_S01, R22_S11 is missing"):
@@ -164,7 +170,8 @@ async def test_older_product_that_came_first_in_the_chain_fails_the_stage(make) 
         complete(job)
         chain = world.chains[f"u/ocps/{job.job_id}"]
         world.datasets["u/somebody/run", "bias"] = [
-            type(one)("old", one.detector, None, None, "u/somebody/run") for one in world.datasets[f"{ours}/run", "bias"]
+            type(one)("old", one.detector, None, None, "u/somebody/run")
+            for one in world.datasets[f"{ours}/run", "bias"]
         ]
         chain.insert(1, "u/somebody/run")
 
@@ -219,7 +226,9 @@ async def test_first_job_that_fails_ends_the_product(make) -> None:
 
 async def test_gains_of_each_pair_and_detector_are_told(make) -> None:
     bench = make(do_gain_from_flat_pairs=True)
-    assert await make_product(bench, "BIAS", "DARK", "GAIN") == "6 datasets of type cpPtcPartial are in u/ocps/job-03/run"
+    assert (
+        await make_product(bench, "BIAS", "DARK", "GAIN") == "6 datasets of type cpPtcPartial are in u/ocps/job-03/run"
+    )
     flats = bench.context.exposure_ids(CalibType.FLAT)
     estimates = bench.record.of(GainEstimate)
     assert [(one.exposure_id, one.detector) for one in estimates] == [
@@ -247,7 +256,9 @@ async def test_amplifiers_that_were_not_measured_are_nan(make) -> None:
 async def test_only_pairs_that_cp_pipe_makes_are_expected(make) -> None:
     """Of four flats of the same time it makes one pair."""
     bench = make(do_gain_from_flat_pairs=True, exp_times_flat=3.0)
-    assert await make_product(bench, "BIAS", "DARK", "GAIN") == "3 datasets of type cpPtcPartial are in u/ocps/job-03/run"
+    assert (
+        await make_product(bench, "BIAS", "DARK", "GAIN") == "3 datasets of type cpPtcPartial are in u/ocps/job-03/run"
+    )
 
 
 async def test_pair_of_which_nothing_was_made_fails_the_stage(make) -> None:

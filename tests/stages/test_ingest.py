@@ -157,7 +157,9 @@ async def test_file_that_the_oods_failed_on_is_looked_for_at_once_and_taken_agai
     bench = make_bench(n_bias=1)
 
     def arrive(exposure: Exposure) -> None:
-        bench.observatory.oods.ingest(exposure.exposure_id, [0, 1] if exposure.exposure_id == FIRST_EXPOSURE else range(9))
+        bench.observatory.oods.ingest(
+            exposure.exposure_id, [0, 1] if exposure.exposure_id == FIRST_EXPOSURE else range(9)
+        )
         if exposure.exposure_id == FIRST_EXPOSURE:
             bench.observatory.oods.tell(exposure.exposure_id, 4, ok=False, text="could not read header")
 
@@ -212,7 +214,9 @@ async def test_each_type_has_retakes_of_its_own(make_bench) -> None:
     bench = make_bench(n_bias=1, n_dark=1, max_retakes=1, **QUICK)
     bench.observatory.camera.arrive = losing(bench, {"BIAS 1": [0], "DARK 1": [0]})
     results = await asyncio.gather(take_and_ingest(bench, "BIAS"), take_and_ingest(bench, "DARK"))
-    assert [reason for _, reason in results] == ["All files of 1 frames are in the repository, 1 of them taken again"] * 2
+    assert [reason for _, reason in results] == [
+        "All files of 1 frames are in the repository, 1 of them taken again"
+    ] * 2
 
 
 async def test_two_types_at_the_same_time_do_not_take_each_others_news(make_bench) -> None:
@@ -235,7 +239,9 @@ async def test_butler_that_can_not_be_asked_fails_the_stage(make_bench) -> None:
     bench.observatory.camera.arrive = losing(bench, {"BIAS 1": [0]})
     bench.observatory.repository.errors["raws_present"] = "The repository is not there"
     error = (await take_and_ingest(bench, "BIAS"))[1]
-    assert str(error) == "Whether the missing files are in the repository could not be seen: The repository is not there"
+    assert (
+        str(error) == "Whether the missing files are in the repository could not be seen: The repository is not there"
+    )
 
 
 async def test_acquisition_that_fails_half_way_fails_the_ingest_but_its_frames_are_accounted_for(make_bench) -> None:

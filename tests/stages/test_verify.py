@@ -81,7 +81,9 @@ async def test_missing_detector_is_unknown_and_does_not_pass(made) -> None:
 async def test_statistics_that_can_not_be_read_are_unknown(made) -> None:
     bench = await made("BIAS")
     bench.observatory.repository.errors["statistics"] = "no such file"
-    with pytest.raises(StageError, match="BIAS is UNKNOWN: the statistics of job job-02 could not be read: no such file"):
+    with pytest.raises(
+        StageError, match="BIAS is UNKNOWN: the statistics of job job-02 could not be read: no such file"
+    ):
         await verify(bench.stage("BIAS.VERIFY"), bench.context)
     (result,) = bench.record.of(VerificationResult)
     assert (result.verdict, result.job_id) == (Verdict.UNKNOWN, "job-02")
@@ -90,7 +92,9 @@ async def test_statistics_that_can_not_be_read_are_unknown(made) -> None:
 async def test_verification_job_that_fails_is_unknown_and_told_with_its_job(made) -> None:
     bench = await made("BIAS")
     bench.observatory.jobs.failing["verifyBias"] = "KeyError: LSST ISR OVERSCAN"
-    with pytest.raises(StageError, match=r"^BIAS is UNKNOWN: The job verifyBias \(job-02\) failed .*KeyError: LSST ISR"):
+    with pytest.raises(
+        StageError, match=r"^BIAS is UNKNOWN: The job verifyBias \(job-02\) failed .*KeyError: LSST ISR"
+    ):
         await verify(bench.stage("BIAS.VERIFY"), bench.context)
     (result,) = bench.record.of(VerificationResult)
     assert (result.verdict, result.job_id, result.output_collection) == (Verdict.UNKNOWN, "job-02", "u/ocps/job-02")
@@ -187,5 +191,7 @@ async def test_products_without_a_pipeline_are_judged_by_their_values(made, name
 async def test_product_that_can_not_be_read_is_unknown(made, name: str, option: str, method: str) -> None:
     bench = await made("BIAS", "DARK", name, **{option: True})
     bench.observatory.repository.errors[method] = "the file is broken"
-    with pytest.raises(StageError, match=rf"^{name} is UNKNOWN: the product in .* could not be read: the file is broken"):
+    with pytest.raises(
+        StageError, match=rf"^{name} is UNKNOWN: the product in .* could not be read: the file is broken"
+    ):
         await verify(bench.stage(f"{name}.VERIFY"), bench.context)

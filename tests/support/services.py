@@ -211,7 +211,9 @@ class FakeRepository:
         return work()
 
     async def missing_collections(self, names: Sequence[str]) -> list[str]:
-        return await self._do("missing_collections", lambda: [one for one in names if one not in self.world.collections])
+        return await self._do(
+            "missing_collections", lambda: [one for one in names if one not in self.world.collections]
+        )
 
     async def raws_present(self, exposure_ids: Collection[int], detectors: Collection[int]) -> set[tuple[int, int]]:
         self.looks.append(tuple(exposure_ids))
@@ -307,7 +309,13 @@ class Observatory:
         """Make the fakes of a world."""
         oods = FakeOods(world)
         return cls(
-            world, oods, FakeCamera(world, oods), FakeComponents(), FakeJobs(world), FakeUws(world), FakeRepository(world)
+            world,
+            oods,
+            FakeCamera(world, oods),
+            FakeComponents(),
+            FakeJobs(world),
+            FakeUws(world),
+            FakeRepository(world),
         )
 
     @property

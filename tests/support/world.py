@@ -187,7 +187,10 @@ class World:
             old
             for old in self.certificates
             if (old.collection, old.dataset_type, old.validity) == (collection, dataset_type, validity)
-            and any((old.dataset.detector, old.dataset.physical_filter) == (one.detector, one.physical_filter) for one in chosen)
+            and any(
+                (old.dataset.detector, old.dataset.physical_filter) == (one.detector, one.physical_filter)
+                for one in chosen
+            )
         ]
         self.certificates = [old for old in self.certificates if old not in replaced]
         self.certificates += [Certificate(collection, dataset_type, validity, one) for one in chosen]
@@ -195,7 +198,9 @@ class World:
         return (
             [CertifiedDataset(one.dataset_id, one.detector, one.physical_filter) for one in chosen],
             [
-                ReplacedDataset(old.dataset.dataset_id, old.dataset.detector, old.dataset.physical_filter, *old.validity)
+                ReplacedDataset(
+                    old.dataset.dataset_id, old.dataset.detector, old.dataset.physical_filter, *old.validity
+                )
                 for old in replaced
             ],
         )
@@ -257,5 +262,3 @@ def _detector_statistics(product: str, bad: int) -> Mapping[object, object]:
         "VERIFY": {"AMP": verify, **whole},
         "SUCCESS": bad == 0,
     }
-
-

@@ -1,0 +1,25 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runners over the fakes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from support.house import House
+from support.plans import make_config
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    """A runner that is connected, with its journal in memory."""
+    house = await House(make_config(), Path(":memory:")).open()
+    yield house
+    await house.close()

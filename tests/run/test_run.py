@@ -1,0 +1,431 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One run over the fakes, from its acceptance to its end; and above all to its early ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from lsst.ts.comcamcalib.enums import CertificationState, RunState, StageState, Verdict
+from lsst.ts.comcamcalib.plan.record import (
+    Alarms,
+    Certification,
+    Entry,
+    ImageTaken,
+    JobState,
+    RunConfiguration,
+    RunStatus,
+    StageStatus,
+    VerificationResult,
+)
+
+from support.house import House
+from support.plans import make_config
+from support.services import Gate
+
+ALL = {"do_defects": True, "do_ptc": True, "do_gain_from_flat_pairs": True}
+BIAS = {"script_mode": "BIAS"}
+
+
+async def test_whole_run_ends_with_everything_certified(house: House) -> None:
+    run_id = await house.start(**ALL)
+    status = await house.ended()
+    assert status.state is RunState.COMPLETED
+    assert status.run_id == run_id
+    assert status.reason == (
+        "All stages succeeded; certified in LSSTComCam/calib/daily: BIAS, DARK, FLAT, DEFECTS, PTC"
+    )
+    assert set(house.states.values()) == {StageState.SUCCEEDED}
+    assert house.certified == {"bias", "dark", "flat", "defects", "ptc"}
+    assert {one.dataset_type for one in house.observatory.world.certificates} == house.certified
+    assert [one.verdict for one in house.of(VerificationResult)] == [Verdict.PASSED] * 6
+    assert len(house.of(ImageTaken)) == status.images_expected == 8
+    assert all(one.state is CertificationState.CERTIFIED for one in house.of(Certification))
+    assert 0 < status.timestamp_accepted <= status.timestamp_started <= status.timestamp_ended
+    assert house.observatory.oods.subscribers == []
+
+
+async def test_run_is_told_before_its_first_stage(house: House) -> None:
+    await house.start(**BIAS)
+    await house.ended()
+    kinds = [type(entry) for entry in house.told if not isinstance(entry, Alarms)]
+    assert kinds[:2] == [RunStatus, RunConfiguration]
+    assert [one.state for one in house.of(RunStatus)] == [RunState.ACCEPTED, RunState.RUNNING, RunState.COMPLETED]
+    first = house.of(StageStatus)[:5]
+    assert [one.state for one in first] == [StageState.PENDING] * 5
+
+
+async def test_failed_run_names_every_failure_and_what_was_skipped(house: House) -> None:
+    house.observatory.world.bad_amplifiers["DARK", 1] = 12
+    house.observatory.jobs.failing["cpBiasBootstrap"] = "RuntimeError: boom"
+    await house.start(**ALL)
+    status = await house.ended()
+    assert status.state is RunState.FAILED
+    assert status.reason.startswith("Failed (11 stages that need them were skipped): DARK.VERIFY: DARK is FAILED: ")
+    assert "DEFECTS.GENERATE: The job cpBiasBootstrap" in status.reason
+    assert house.certified == {"bias"}
+
+
+async def test_run_that_makes_nothing_completes_without_certifying(house: House) -> None:
+    await house.start(**BIAS, generate_calibrations=False, do_verify=False)
+    status = await house.ended()
+    assert status.reason == "All stages succeeded; nothing was to be certified"
+    assert house.certified == set()
+
+
+async def test_break_off_of_the_run_itself_leaves_no_stage_running(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lsst.ts.comcamcalib.run.scheduler import Scheduler
+
+    async def broken(self: Scheduler, task: asyncio.Task[str]) -> None:
+        self._tasks.pop(task)
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(Scheduler, "_conclude", broken)
+    await house.start(**BIAS)
+    status = await house.ended()
+    assert status.state is RunState.FAILED
+    assert "unforeseen ZeroDivisionError: a bug" in status.reason
+    assert StageState.RUNNING not in house.states.values()
+    assert house.observatory.oods.subscribers == []
+
+
+# Abort
+
+
+async def test_abort_is_told_at_once_and_takes_no_further_exposure(house: House) -> None:
+    gate = house.observatory.camera.gates["DARK", 1] = Gate()
+    await house.start()
+    await gate.until_reached()
+    await house.runner.abort("op@console")
+    assert house.status.state is RunState.ABORTING
+    taken = len(house.observatory.camera.requests)
+    gate.open()
+    status = await house.ended()
+    assert (status.state, status.reason) == (RunState.ABORTED, "Aborted by op@console")
+    assert len(house.observatory.camera.requests) == taken
+    # The exposure in progress was brought to its end, and is known.
+    assert [image.image_type.name for image in house.of(ImageTaken)] == ["BIAS", "BIAS", "DARK"]
+    assert house.states["DARK.ACQUIRE"] is StageState.ABORTED
+
+
+async def test_abort_stops_every_job_and_tells_how_they_ended(house: House) -> None:
+    jobs = house.observatory.jobs
+    jobs.hold("cpBias")
+    jobs.hold("cpBiasBootstrap")
+    await house.start(do_defects=True)
+    await jobs.until_executing("cpBias")
+    await jobs.until_executing("cpBiasBootstrap")
+    await house.runner.abort("op")
+    status = await house.ended()
+    assert (status.state, status.reason) == (RunState.ABORTED, "Aborted by op")
+    assert sorted(jobs.aborted) == sorted(house.observatory.world.jobs)
+    last = {job.job_id: job for job in house.of(JobState)}
+    assert {(job.phase, job.exit_code) for job in last.values()} == {("aborted", 255)}
+    assert all(job.timestamp_ended > 0 for job in last.values())
+    assert house.certified == set()
+
+
+async def test_abort_names_the_job_that_can_not_be_stopped(house: House) -> None:
+    jobs = house.observatory.jobs
+    jobs.hold("cpBias")
+    jobs.unstoppable.add("cpBias")
+    await house.start(**BIAS)
+    await jobs.until_executing("cpBias")
+    await house.runner.abort("op")
+    status = await house.ended()
+    assert (status.state, status.reason) == (
+        RunState.ABORTED,
+        "Aborted by op. Not stopped: job job-01 can't be stopped",
+    )
+    assert house.of(JobState)[-1].timestamp_ended == 0, "it still runs, and nobody may say otherwise"
+
+
+async def test_job_that_is_being_submitted_is_aborted_as_soon_as_its_id_is_known(house: House) -> None:
+    jobs = house.observatory.jobs
+    jobs.submitting["cpBias"] = asyncio.Event()
+    await house.start(**BIAS)
+    await house.until(lambda: house.states.get("BIAS.GENERATE") is StageState.RUNNING)
+    await asyncio.sleep(0.01)
+    await house.runner.abort("op")
+    jobs.submitting["cpBias"].set()
+    assert (await house.ended()).state is RunState.ABORTED
+    assert jobs.aborted == ["job-01"]
+
+
+async def test_abort_in_which_the_job_service_breaks_still_ends(house: House) -> None:
+    async def broken(limit_s: float) -> list[str]:
+        raise OSError("no more file descriptors")
+
+    house.observatory.jobs.hold("cpBias")
+    await house.start(**BIAS)
+    await house.observatory.jobs.until_executing("cpBias")
+    house.observatory.jobs.abort_all = broken  # type: ignore[method-assign]
+    await house.runner.abort("op")
+    status = await house.ended()
+    assert status.state is RunState.ABORTED
+    assert "Not stopped: its jobs, because of an unforeseen OSError: no more file descriptors" in status.reason
+
+
+async def test_abort_while_butler_certifies_tells_the_truth(house: House) -> None:
+    gate = house.observatory.repository.gates["certify"] = Gate()
+    await house.start(**BIAS)
+    await gate.until_reached()
+    await house.runner.abort("op")
+    gate.open()
+    assert (await house.ended()).state is RunState.ABORTED
+    assert house.states["BIAS.CERTIFY"] is StageState.SUCCEEDED
+    assert house.certified == {"bias"} == {one.dataset_type for one in house.observatory.world.certificates}
+
+
+async def test_abort_while_the_run_is_still_being_accepted_starts_nothing(house: House) -> None:
+    aborts: list[asyncio.Task[None]] = []
+
+    def abort_on_first_stage(entry: Entry) -> None:
+        if isinstance(entry, StageStatus) and not aborts:
+            aborts.append(asyncio.create_task(house.runner.abort("op")))
+
+    house.on_told = abort_on_first_stage
+    await house.start(**BIAS)
+    await asyncio.gather(*aborts)
+    assert (await house.ended()).state is RunState.ABORTED
+    assert house.observatory.camera.requests == []
+    assert set(house.states.values()) == {StageState.ABORTED}
+    assert RunState.RUNNING not in [one.state for one in house.of(RunStatus)]
+
+
+async def test_run_that_has_just_ended_can_not_be_aborted_any_more(house: House) -> None:
+    refused: list[str] = []
+
+    async def abort() -> None:
+        try:
+            await house.runner.abort("op")
+        except Exception as error:
+            refused.append(str(error))
+
+    tasks: list[asyncio.Task[None]] = []
+
+    def abort_at_the_end(entry: Entry) -> None:
+        if isinstance(entry, RunStatus) and entry.state is RunState.COMPLETED:
+            tasks.append(asyncio.create_task(abort()))
+
+    house.on_told = abort_at_the_end
+    await house.start(**BIAS)
+    assert (await house.ended()).state is RunState.COMPLETED
+    await asyncio.gather(*tasks)
+    assert refused == ["There is no open run that could be aborted."]
+
+
+async def whole_run_aborted_after(number: int, config_path: Path) -> tuple[House, int]:
+    """Run everything, and abort as soon as a number of entries were told; return how many frames the camera had begun."""
+    house = await House(make_config(), config_path).open()
+    begun: list[int] = []
+    tasks: list[asyncio.Task[None]] = []
+
+    async def abort() -> None:
+        if house.runner.open_log is not None:
+            begun.append(len(house.observatory.camera.requests))
+            await house.runner.abort("op")
+
+    def look(entry: Entry) -> None:
+        if len(house.told) == number:
+            tasks.append(asyncio.create_task(abort()))
+
+    house.on_told = look
+    await house.start(**ALL)
+    await house.ended()
+    await asyncio.gather(*tasks)
+    return house, begun[0] if begun else -1
+
+
+# A whole run tells some 160 entries; the first ones while it is being accepted.
+@pytest.mark.parametrize("number", [1, 2, 3, 6, *range(12, 170, 8)])
+async def test_abort_at_any_moment_ends_in_order(number: int) -> None:
+    house, begun = await whole_run_aborted_after(number, Path(":memory:"))
+    try:
+        if begun < 0:
+            assert house.status.state is RunState.COMPLETED
+            assert len(house.told) - number < 5, "the run was over, or nearly"
+            return
+        assert house.status.state is RunState.ABORTED
+        assert house.status.reason == "Aborted by op"
+        camera, world = house.observatory.camera, house.observatory.world
+        # An exposure may have begun between the entry and the abort, none after it.
+        assert len(camera.requests) <= begun + 1
+        assert len(house.of(ImageTaken)) == len(world.exposures)
+        assert all(job.ended for job in world.jobs.values())
+        assert not {StageState.PENDING, StageState.RUNNING, StageState.FAILED} & set(house.states.values())
+        # What is certified was told, and its stage says so.
+        assert {one.dataset_type for one in world.certificates} == house.certified
+        done = [
+            name for name, state in house.states.items() if name.endswith("CERTIFY") and state is StageState.SUCCEEDED
+        ]
+        assert len(done) == len(house.certified)
+        aborting = next(
+            i for i, one in enumerate(house.told) if isinstance(one, RunStatus) and one.state is RunState.ABORTING
+        )
+        begun_later = [
+            one for one in house.told[aborting:] if isinstance(one, StageStatus) and one.state is StageState.RUNNING
+        ]
+        assert begun_later == []
+        assert isinstance(house.told[-1], RunStatus | Alarms)
+    finally:
+        await house.close()
+
+
+# Interruption
+
+
+@pytest.fixture
+async def stored_house(tmp_path: Path) -> AsyncIterator[House]:
+    """A runner with its journal on disk."""
+    house = await House(make_config(), tmp_path / "journal.sqlite").open()
+    yield house
+    await house.close()
+
+
+async def test_leaving_enabled_interrupts_and_lets_the_jobs_run_on(house: House) -> None:
+    jobs = house.observatory.jobs
+    jobs.hold("cpBias")
+    await house.start(**BIAS)
+    await jobs.until_executing("cpBias")
+    await house.runner.disconnect("The CSC went to DISABLED")
+    status = house.status
+    assert status.state is RunState.INTERRUPTED
+    assert status.reason == "The CSC went to DISABLED. Resume the run, or close it with abort"
+    assert jobs.aborted == []
+    assert house.states["BIAS.ACQUIRE"] is StageState.SUCCEEDED
+    assert house.states["BIAS.GENERATE"] is house.states["BIAS.VERIFY"] is StageState.PENDING
+    assert house.reasons["BIAS.GENERATE"] == "Interrupted: The CSC went to DISABLED"
+
+
+async def test_interruption_does_not_wait_for_the_exposure_in_progress(house: House) -> None:
+    gate = house.observatory.camera.gates["BIAS", 2] = Gate()
+    await house.start(**BIAS)
+    await gate.until_reached()
+    await asyncio.wait_for(house.runner.disconnect("The CSC was closed"), 5)
+    assert house.status.state is RunState.INTERRUPTED
+    assert len(house.of(ImageTaken)) == 1
+
+
+async def test_interruption_during_an_abort_lets_the_abort_end(house: House) -> None:
+    gate = house.observatory.camera.gates["BIAS", 2] = Gate()
+    await house.start(**BIAS)
+    await gate.until_reached()
+    await house.runner.abort("op")
+    leaving = asyncio.create_task(house.runner.disconnect("The CSC was closed"))
+    await asyncio.sleep(0)
+    gate.open()
+    await leaving
+    assert house.status.state is RunState.ABORTED
+
+
+async def test_abort_that_does_not_end_in_time_becomes_an_interruption(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lsst.ts.comcamcalib.run.run.ABORT_LIMIT_S", 0.05)
+    gate = house.observatory.camera.gates["BIAS", 2] = Gate()
+    await house.start(**BIAS)
+    await gate.until_reached()
+    await house.runner.abort("op")
+    await asyncio.wait_for(house.runner.disconnect("The CSC was closed"), 5)
+    assert house.status.state is RunState.INTERRUPTED
+    assert StageState.RUNNING not in house.states.values()
+
+
+async def test_interrupted_run_is_closed_by_abort_in_the_same_process(house: House) -> None:
+    jobs = house.observatory.jobs
+    jobs.hold("cpBias")
+    await house.start(**BIAS)
+    await jobs.until_executing("cpBias")
+    await house.runner.disconnect("The CSC went to DISABLED")
+    house.runner.connect(house.observatory.services)
+    await house.runner.abort("op")
+    assert house.status.state is RunState.ABORTING
+    await house.until(lambda: house.status.state is RunState.ABORTED)
+    assert house.status.reason == "Aborted by op after it had been interrupted"
+    assert jobs.aborted == ["job-01"]
+    assert house.of(JobState)[-1].phase == "aborted"
+    assert house.states["BIAS.GENERATE"] is house.states["BIAS.CERTIFY"] is StageState.ABORTED
+    assert house.states["BIAS.ACQUIRE"] is StageState.SUCCEEDED
+
+
+async def die_and_come_back(house: House) -> House:
+    """End the process at once, and start another on the same journal."""
+    assert house.runner._run is not None
+    house.runner._run._task.cancel()
+    await asyncio.gather(house.runner._run._task, return_exceptions=True)
+    await house.journal.close()
+    return await House(house.config, house.path, house.observatory).open()
+
+
+async def test_run_that_was_open_when_the_process_died_is_interrupted(stored_house: House) -> None:
+    jobs = stored_house.observatory.jobs
+    jobs.hold("cpBias")
+    run_id = await stored_house.start(**BIAS)
+    await jobs.until_executing("cpBias")
+    after = await die_and_come_back(stored_house)
+    assert after.status.state is RunState.INTERRUPTED
+    assert after.status.run_id == run_id
+    assert after.states["BIAS.GENERATE"] is StageState.PENDING
+    assert after.of(Alarms) == [], "a dead process must leave no alarm standing"
+    await after.runner.abort("op")
+    await after.until(lambda: after.status.state is RunState.ABORTED)
+    assert jobs.aborted == ["job-01"]
+    assert set(after.runner.open_log or []) == set()
+    await after.close()
+    # And that is known after one more restart.
+    last = await House(after.config, after.path, after.observatory).open()
+    assert last.runner.open_log is None
+    assert (await last.runner.publish_status(""))["runState"] == RunState.ABORTED
+    assert (last.status.run_id, last.status.state) == (run_id, RunState.ABORTED)
+    await last.close()
+
+
+async def test_closing_an_interrupted_run_names_the_job_that_does_not_stop(stored_house: House) -> None:
+    jobs = stored_house.observatory.jobs
+    jobs.hold("cpBias")
+    jobs.unstoppable.add("cpBias")
+    await stored_house.start(**BIAS)
+    await jobs.until_executing("cpBias")
+    after = await die_and_come_back(stored_house)
+    await after.runner.abort("op")
+    await after.until(lambda: after.status.state is RunState.ABORTED)
+    assert after.status.reason.endswith("Not stopped: job job-01 (job job-01 can't be stopped)")
+    await after.close()
+
+
+async def test_closing_that_is_interrupted_can_be_asked_for_again(
+    stored_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the run would be ABORTING for ever, and no other could start."""
+    jobs = stored_house.observatory.jobs
+    jobs.hold("cpBias")
+    await stored_house.start(**BIAS)
+    await jobs.until_executing("cpBias")
+    after = await die_and_come_back(stored_house)
+    abort, gate = jobs.abort, Gate()
+
+    async def slow(job_id: str) -> None:
+        await gate.pass_through()
+        await abort(job_id)
+
+    jobs.abort = slow  # type: ignore[method-assign]
+    after.runner.config = make_config(limits={"job_abort": 0.05})
+    await after.runner.abort("op")
+    await gate.until_reached()
+    await after.runner.disconnect("The CSC went to DISABLED")
+    assert after.status.state is RunState.INTERRUPTED
+    gate.open()
+    after.runner.connect(after.observatory.services)
+    await after.runner.abort("op")
+    await after.until(lambda: after.status.state is RunState.ABORTED)
+    await after.close()
