@@ -5,9 +5,11 @@ PYTHON ?= python3
 
 ifeq ($(shell $(PYTHON) -c "import lsst.ts.salobj" 2>/dev/null && echo yes),yes)
 BIN := PYTHONPATH=$(CURDIR)/python $(PYTHON) -m
+LINT_IMPORTS := lint-imports
 READY :=
 else
 BIN := .venv/bin/python -m
+LINT_IMPORTS := .venv/bin/lint-imports
 READY := .venv/.ready
 endif
 
@@ -37,7 +39,7 @@ lint: $(READY) ## Check style, types and layers.
 	$(BIN) ruff check .
 	$(BIN) ruff format --check .
 	$(BIN) mypy $(PACKAGE)
-	$(BIN) importlinter.cli lint-imports
+	$(LINT_IMPORTS)
 
 format: $(READY) ## Bring the code into the common style.
 	$(BIN) ruff check --fix .
