@@ -60,7 +60,7 @@ INITIAL_COLLECTION = f"{CALIB_CHAIN}/initial"
 _INITIAL_RUN = f"{INITIAL_COLLECTION}/run"
 _INITIAL_FILTERS = ("r_03",)
 # Nominal over true read noise. A master of few frames adds 2 % to the noise of a frame that it is subtracted from, and
-# the noise of one amplifier is known to 0.8 %: with no margin, cp_verify's limit of 5 % fails a good frame now and then.
+# the noise of one amplifier is known to 0.8 %; without a margin, cp_verify's limit of 5 % fails good frames at times.
 _NOMINAL_READ_NOISE = 1.02
 _DATABASE = "gen3.sqlite3"
 _PACKAGE = __name__.rpartition(".")[0]
