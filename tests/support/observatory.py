@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     *("csc", "csc_process", "enabled_csc", "journal_path", "observatory", "operator", "session_observatory"),
+    *("running_csc", "running_csc_process", "without_journal"),
 ]
 
 SPEED = 50.0
@@ -71,7 +72,12 @@ async def observatory(session_observatory: Observatory, journal_path: Path) -> A
 @pytest.fixture
 def journal_path(session_observatory: Observatory) -> Path:
     """Where the CSC's configuration puts its journal; there is none yet."""
-    path = session_observatory.work_directory / "journal.sqlite3"
+    return without_journal(session_observatory)
+
+
+def without_journal(observatory: Observatory) -> Path:
+    """Remove the journal of an earlier CSC, and return where the next one will be."""
+    path = observatory.work_directory / "journal.sqlite3"
     for file in path.parent.glob(f"{path.name}*"):
         file.unlink()
     return path
@@ -141,9 +147,7 @@ async def running_csc_process(log: Path, *arguments: str) -> AsyncIterator[async
             except TimeoutError:
                 process.kill()
                 await process.wait()
-                raise AssertionError(
-                    f"The CSC did not end within {STOP_LIMIT_S:g} s of SIGINT: {log.read_text()}"
-                ) from None
+                raise AssertionError(f"The CSC did not end within {STOP_LIMIT_S:g} s of SIGINT; see {log}") from None
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -124,6 +124,18 @@ class Operator:
         # A message of its own, because a Remote's commands share their data.
         return await command.start(data=command.DataType(**fields), timeout=COMMAND_LIMIT_S)
 
+    async def bring(self, **transitions: salobj.State) -> None:
+        """Send these state transition commands in turn, and see the CSC in the state that is given for each."""
+        for name, state in transitions.items():
+            before = utils.current_tai()
+            await self.command(name)
+
+            def is_there(before: float = before, state: salobj.State = state) -> bool:
+                states = [one for one in self.samples("summaryState") if one.private_sndStamp > before]
+                return bool(states) and states[-1].summaryState == state
+
+            await self.wait_for(f"state {state.name} after {name}", is_there)
+
     async def start_run(self, **options: Any) -> str:
         """Start a run with these options; return its identifier."""
         ack = await self.command("startCalibrationRun", config=json.dumps(options), reason="e2e", program="tests")

@@ -219,7 +219,8 @@ class JobService:
             phase=job.phase_word if job and job.phase is end.phase else end.phase,
             exit_code=end.exit_code,
             message="" if end.exit_code == 0 else await self._reason(status.job_id, end),
-            timestamp_ended_s=(job.timestamp_ended_s if job else 0.0) or utils.current_tai(),
+            # The server's time has whole seconds only; a job must not seem to have ended before it was submitted.
+            timestamp_ended_s=max((job and job.timestamp_ended_s) or utils.current_tai(), status.timestamp_submitted_s),
         )
 
     async def _reason(self, job_id: str, end: JobEnd) -> str:
