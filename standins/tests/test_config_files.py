@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import pathlib
 import subprocess
 from typing import Any
@@ -74,6 +75,17 @@ def test_files_can_be_read_as_they_were_in_git(tmp_path: pathlib.Path) -> None:
 async def test_the_version_is_that_of_git_or_nothing(tmp_path: pathlib.Path) -> None:
     assert await describe_git_version(tmp_path) == ""
     assert await describe_git_version(tmp_path / "missing") == ""
+
+
+async def test_asking_git_can_be_cancelled_at_any_time() -> None:
+    """A CSC that is closed cancels it, and waits for its end."""
+    for i in range(40):
+        task = asyncio.create_task(describe_git_version(CONFIG))
+        await asyncio.sleep(i * 0.0005)
+        task.cancel()
+        done, _ = await asyncio.wait([task], timeout=5)
+        assert done
+        assert task.cancelled() or isinstance(task.result(), str)
 
 
 def test_overrides_are_sorted_and_have_no_underscore(tmp_path: pathlib.Path) -> None:

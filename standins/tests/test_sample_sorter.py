@@ -12,6 +12,7 @@ import logging
 from typing import Any
 
 import pytest
+from lsst.ts.salobj.kafka_link import Sample, order_by_time
 from lsst.ts.salobj.sample_sorter import SampleSorter
 
 
@@ -90,3 +91,14 @@ def test_dropping_can_be_switched_off() -> None:
     for attr_name, kept in (("evt_x", True), ("tel_x", False)):
         sorter.sort(attr_name, 1, sample(1, 10))
         assert bool(sorter.sort(attr_name, 2, sample(1, 5))) == kept
+
+
+def test_topics_are_merged_by_time_and_each_keeps_its_order() -> None:
+    def message(attr_name: str, offset: int, sent: float) -> Sample:
+        return Sample(attr_name, offset, {"private_sndStamp": sent})
+
+    ack, event, late_event = message("ack_ackcmd", 0, 3), message("evt_x", 5, 2), message("evt_x", 6, 1)
+    end = Sample("evt_x", 7, None)
+    assert order_by_time([ack, event, late_event, end]) == [event, late_event, end, ack]
+    assert order_by_time([Sample("evt_y", 0, None), event]) == [Sample("evt_y", 0, None), event]
+    assert order_by_time([]) == []

@@ -49,12 +49,12 @@ class BaseConfigTestCase:
                     raise
                 continue
             if schema is not None:
-                return yaml.safe_load(schema) if isinstance(schema, str) else schema
+                return dict(yaml.safe_load(schema)) if isinstance(schema, str) else schema
         raise RuntimeError(f"There is no {schema_name} in {module_name} or {module_name}.config_schema")
 
     def get_config_dir(self, config_package_root: PathType, sal_name: str, schema: dict[str, Any]) -> pathlib.Path:
         """Return the directory of the files: package root, SAL name, version at the end of the schema's title."""
-        version = schema["title"].split()[-1]
+        version = str(schema["title"]).split()[-1]
         return pathlib.Path(os.fsdecode(config_package_root)) / sal_name / version
 
     def check_config_files(self, config_dir: PathType, schema: dict[str, Any], exclude_glob: str | None = None) -> None:

@@ -108,7 +108,8 @@ class BaseCscTestCase(metaclass=abc.ABCMeta):
                 csc.log.setLevel(log_level)
             # The CSC waits for the remote, which so misses nothing.
             self.remote = Remote(csc.domain, csc.salinfo.name, csc.salinfo.index)
-            await asyncio.wait_for(asyncio.shield(csc.start_task), timeout=timeout)
+            async with asyncio.timeout(timeout):
+                await asyncio.shield(csc.start_task)
             if initial_state != csc.default_initial_state and initial_state != State.OFFLINE:
                 for state in get_expected_summary_states(csc.default_initial_state, initial_state)[:-1]:
                     await self.assert_next_summary_state(state, timeout=timeout)
@@ -228,7 +229,8 @@ class BaseCscTestCase(metaclass=abc.ABCMeta):
                 for state in get_expected_summary_states(default_initial_state, last_state):
                     await self.assert_next_summary_state(state, timeout=timeout)
                 await set_summary_state(remote, State.OFFLINE, timeout=timeout)
-                return_code = await asyncio.wait_for(process.wait(), timeout=PROCESS_LIMIT)
+                async with asyncio.timeout(PROCESS_LIMIT):
+                    return_code = await process.wait()
                 assert return_code == 0, f"{exe_name} ended with {return_code}"
             finally:
                 if process.returncode is None:

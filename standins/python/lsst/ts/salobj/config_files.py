@@ -43,7 +43,9 @@ async def describe_git_version(config_dir: pathlib.Path) -> str:
     except OSError:
         return ""
     try:
-        stdout, _ = await asyncio.wait_for(process.communicate(), timeout=GIT_LIMIT)
+        # Not wait_for: before Python 3.12 it can lose a cancellation, and who cancels this waits for its end.
+        async with asyncio.timeout(GIT_LIMIT):
+            stdout, _ = await process.communicate()
     except BaseException as error:
         if process.returncode is None:
             process.kill()

@@ -29,6 +29,8 @@ class CommandLine:
     simulation_help: ClassVar[str | None]
     enable_cmdline_state: ClassVar[bool]
     done_task: asyncio.Future[None]
+    check_if_duplicate: bool
+    log: logging.Logger
 
     @classmethod
     async def amain(cls, index: int | type[enum.IntEnum] | bool | None, **kwargs: Any) -> None:
@@ -71,10 +73,9 @@ class CommandLine:
         csc = cls(**kwargs)
         # Not a constructor argument, because subclasses need not have it.
         csc.check_if_duplicate = check_if_duplicate
-        log: logging.Logger = csc.log  # type: ignore[attr-defined]
         if args.loglevel is not None:
-            log.setLevel(args.loglevel)
-        log.info(f"{csc} made from the command line; version {cls.version}")
+            csc.log.setLevel(args.loglevel)
+        csc.log.info(f"{csc} made from the command line; version {cls.version}")
         return csc
 
     @classmethod
@@ -90,9 +91,10 @@ class CommandLine:
         parser = argparse.ArgumentParser(description=f"Run {cls.__name__}")
         if index is True:
             parser.add_argument("index", type=int, help="SAL index of the CSC")
-        elif isinstance(index, type):
-            names = ", ".join(f"{item.value} = {item.name}" for item in index)
-            choices = [item.value for item in index]
+        elif isinstance(index, enum.EnumMeta):
+            items: list[enum.IntEnum] = list(index)
+            names = ", ".join(f"{item.value} = {item.name}" for item in items)
+            choices = [item.value for item in items]
             parser.add_argument("index", type=int, choices=choices, help=f"SAL index of the CSC: {names}")
         parser.add_argument("--loglevel", type=int, help="log level: 10 debug, 20 info, 30 warning, 40 error")
         parser.add_argument("--version", action="version", version=cls.version)

@@ -23,7 +23,7 @@ from lsst.ts.xml.topic_info import TopicInfo
 from . import kafka_configuration
 from .schema_registry import SchemaRegistry, TopicCodec
 
-__all__ = ["KafkaLink", "ReadRequest", "Sample"]
+__all__ = ["KafkaLink", "ReadRequest", "Sample", "order_by_time"]
 
 # What concerns the transport of messages is not logged by the component's logger, whose records become messages.
 _kafka_log = logging.getLogger("lsst.ts.salobj.kafka")
@@ -36,6 +36,8 @@ ADMIN_LIMIT = 5.0  # for an answer to an admin request; a broker without CreateT
 FLUSH_LIMIT = 2.0  # for messages that are under way when the producer is closed
 SLOW_DELIVERY = 0.1  # a delivery that takes longer is logged,
 SLOW_DELIVERY_PAUSE = 10.0  # but not more often than this
+
+LINGER = 0.001  # for the rest of what the broker sent together with a message
 
 # Most messages that one read hands over; reading stops earlier when no more are there.
 MAX_BATCH = 100
@@ -64,6 +66,21 @@ class Sample(NamedTuple):
     attr_name: str
     offset: int
     data: dict[str, Any] | None
+
+
+def order_by_time(samples: list[Sample]) -> list[Sample]:
+    """Return samples in the order of sending, as far as that does not change the order within a topic.
+
+    Kafka has no order between topics: without this, the acknowledgement of a command would often be seen before the
+    events that were written before it.
+    """
+    latest: dict[str, float] = {}
+    keys = []
+    for sample in samples:
+        sent = 0.0 if sample.data is None else sample.data["private_sndStamp"]
+        latest[sample.attr_name] = max(sent, latest.get(sample.attr_name, 0.0))
+        keys.append(latest[sample.attr_name])
+    return [samples[i] for i in sorted(range(len(samples)), key=keys.__getitem__)]
 
 
 class KafkaLink:
@@ -130,15 +147,15 @@ class KafkaLink:
             self._assign(self._consumer, partitions)
 
     def read(self, timeout: float) -> list[Sample]:
-        """Return the messages that have come, in order; wait up to ``timeout`` seconds for the first."""
+        """Return the messages that have come, ordered by `order_by_time`; wait ``timeout`` seconds for the first."""
         if self._consumer is None or self._closing:
             return []
         message = self._consumer.poll(timeout)
         if message is None:
             return []
-        messages = [message, *self._consumer.consume(MAX_BATCH - 1, timeout=0)]
+        messages = [message, *self._consumer.consume(MAX_BATCH - 1, timeout=LINGER)]
         samples = (self._decode(message) for message in messages)
-        return [sample for sample in samples if sample is not None]
+        return order_by_time([sample for sample in samples if sample is not None])
 
     def stop(self) -> None:
         """Make `open` and `read` end soon; from any thread."""

@@ -10,22 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import secrets
 import types
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lsst.ts.xml.component_info import ComponentInfo
 from lsst.ts.xml.topic_info import TopicInfo
 
 from . import kafka_configuration
 from .domain import Domain
 from .kafka_link import KafkaLink, ReadRequest
+from .sal_component import SalComponent
 from .sample_sorter import SampleSorter
 from .topics.ackcmd import AckCmdReader, AckCmdWriter
-from .type_hints import AckCmdDataType
 
 if TYPE_CHECKING:
     from .topics.read_topic import ReadTopic
@@ -43,10 +40,8 @@ FULL_QUEUE_LIMIT = 10.0  # for room in librdkafka's queue
 FULL_QUEUE_INTERVAL = 0.01
 READ_ERROR_PAUSE = 1.0  # after a failed read
 
-GROUP_ID_RANDOM_BYTES = 12  # 16 characters
 
-
-class SalInfo:
+class SalInfo(SalComponent):
     """Readers and writers of the topics of one component, with one Kafka consumer and one producer.
 
     Parameters
@@ -89,29 +84,16 @@ class SalInfo:
     ) -> None:
         if not isinstance(domain, Domain):
             raise TypeError(f"domain {domain!r} must be an lsst.ts.salobj.Domain")
-        if not isinstance(index, int) or isinstance(index, bool):
-            raise TypeError(f"index {index!r} must be an integer")
         self.isopen = False  # until everything is made
+        super().__init__(name, index, domain.default_identity)
         self.domain = domain
-        self.name = name
-        self.index = index
         self.write_only = write_only
-        self.identity = domain.default_identity
         self.consume_messages_timeout = consume_messages_timeout
-        self.component_info = ComponentInfo(name, _topic_subname())
-        if index != 0 and not self.indexed:
-            raise ValueError(f"Index {index} must be 0: SAL component {name} is not indexed")
         self.schema_registry_url = kafka_configuration.schema_registry_url()
         self.kafka_broker_addr = kafka_configuration.broker_address()
-        self.group_id = self._make_group_id()
         self.log = logging.getLogger(name)
         if self.log.getEffectiveLevel() > logging.INFO:
             self.log.setLevel(logging.INFO)
-        names = sorted(self.component_info.topics)
-        self.command_names = [n.removeprefix("cmd_") for n in names if n.startswith("cmd_")]
-        self.event_names = [n.removeprefix("evt_") for n in names if n.startswith("evt_")]
-        self.telemetry_names = [n.removeprefix("tel_") for n in names if n.startswith("tel_")]
-        self.sal_topic_names = self.component_info.sal_topic_names
         # Commands that were sent and are not finished, by private_seqNum.
         self.running_commands: dict[int, RunningCommand] = {}
         self._readers: dict[str, ReadTopic] = {}
@@ -128,32 +110,6 @@ class SalInfo:
         self.done_task: asyncio.Future[None] = asyncio.Future()
         domain.add_salinfo(self)
         self.isopen = True
-
-    def __repr__(self) -> str:
-        return f"SalInfo({self.name}, {self.index})"
-
-    @property
-    def indexed(self) -> bool:
-        """Is the component indexed?"""
-        return self.component_info.indexed
-
-    @property
-    def name_index(self) -> str:
-        """Name, or name:index for an indexed component."""
-        return f"{self.name}:{self.index}" if self.indexed else self.name
-
-    @property
-    def AckCmdType(self) -> type[AckCmdDataType]:
-        """Class of acknowledgements.
-
-        Raises
-        ------
-        RuntimeError
-            If the component has no commands.
-        """
-        if not self.command_names:
-            raise RuntimeError(f"SAL component {self.name} has no commands, so no acknowledgements either")
-        return self.component_info.topics["ack_ackcmd"].make_dataclass()  # type: ignore[return-value]
 
     @property
     def started(self) -> bool:
@@ -175,12 +131,6 @@ class SalInfo:
         """Raise `RuntimeError` unless it is started and open."""
         if not self.running:
             raise RuntimeError(f"{self} is not running")
-
-    def make_ackcmd(
-        self, private_seqNum: int, ack: int, error: int = 0, result: str = "", timeout: float = 0
-    ) -> AckCmdDataType:
-        """Return an acknowledgement; the parameters are its fields."""
-        return self.AckCmdType(private_seqNum=private_seqNum, ack=int(ack), error=error, result=result, timeout=timeout)
 
     def get_broker_client_configuration(self) -> dict[str, Any]:
         """Return librdkafka's settings to reach the broker."""
@@ -311,13 +261,6 @@ class SalInfo:
         # A loop that writes and never waits would stop everything else in this process.
         await asyncio.sleep(0)
 
-    def _kafka_key(self, topic_info: TopicInfo) -> str:
-        """Return the key of a topic's messages: compaction keeps the last event of each key."""
-        if topic_info.attr_name.startswith("tel_"):
-            return ""
-        index = f'"index": {self.index}, ' if self.indexed else ""
-        return f'{{ "name": "{self.name}", {index}"topic": "{topic_info.sal_name}" }}'
-
     def basic_close(self) -> None:
         """Close without waiting; for a constructor that fails. Otherwise use `close`."""
         if not self.isopen:
@@ -413,18 +356,3 @@ class SalInfo:
             if self._link.serve_reports() == 0:
                 self._written.clear()
             await asyncio.sleep(REPORT_INTERVAL)
-
-    def _make_group_id(self) -> str:
-        random_part = secrets.token_urlsafe(GROUP_ID_RANDOM_BYTES)
-        if self.identity == self.name_index:
-            return f"{self.name_index}-{random_part}"
-        return f"{self.identity}-{self.name_index}-{random_part}"
-
-
-def _topic_subname() -> str:
-    subname = os.environ.get("LSST_TOPIC_SUBNAME")
-    if not subname:
-        raise RuntimeError(
-            "Environment variable LSST_TOPIC_SUBNAME must be set: the second part of Kafka topics' names"
-        )
-    return subname

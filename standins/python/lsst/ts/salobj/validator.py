@@ -30,7 +30,7 @@ def _insert_defaults(validator: Any, properties: dict[str, Any], instance: Any, 
     yield from StandardValidator.VALIDATORS["properties"](validator, properties, instance, schema)
 
 
-_WithDefaults = jsonschema.validators.extend(StandardValidator, {"properties": _insert_defaults})
+_WithDefaults = jsonschema.validators.extend(StandardValidator, {"properties": _insert_defaults})  # type: ignore[no-untyped-call]
 
 
 class DefaultingValidator:

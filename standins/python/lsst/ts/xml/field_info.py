@@ -81,7 +81,7 @@ class FieldInfo:
         return _AVRO_TYPES[self.sal_type][0]
 
     @property
-    def default_scalar_value(self) -> bool | int | float | str:
+    def default_scalar_value(self) -> Any:
         """Default of the field or, for an array, of an element."""
         return _AVRO_TYPES[self.sal_type][1]
 

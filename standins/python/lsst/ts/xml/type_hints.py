@@ -9,10 +9,11 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 __all__ = ["AckCmdDataType", "BaseMsgType", "PathType"]
 
-PathType = str | bytes | os.PathLike
+PathType = str | bytes | os.PathLike[Any]
 
 
 class BaseMsgType:

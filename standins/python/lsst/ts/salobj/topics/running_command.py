@@ -96,7 +96,8 @@ class RunningCommand:
 
     async def _wait_until(self, deadline: float) -> None:
         try:
-            await asyncio.wait_for(self._arrived.wait(), timeout=deadline - time.monotonic())
+            async with asyncio.timeout(deadline - time.monotonic()):
+                await self._arrived.wait()
         except TimeoutError:
             self._forget()
             last_ack = self._last_ack or self._salinfo.make_ackcmd(
