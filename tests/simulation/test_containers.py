@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
-from lsst.ts.comcamcalib.simulation.containers import Box, Defects, PhotonTransferCurve
+from lsst.ts.comcamcalib.simulation.containers import Box, Defects, Exposure, PhotonTransferCurve
 from lsst.ts.comcamcalib.simulation.fits_files import read_fits, read_header, write_fits
 
 
@@ -67,3 +67,13 @@ def test_raw_pixels_keep_their_16_bits(tmp_path: Path) -> None:
     array = np.array([[0, 32_767, 32_768, 65_535]], np.uint16)
     write_fits(tmp_path / "raw.fits", array, {})
     assert np.array_equal(read_fits(tmp_path / "raw.fits")[0], array)
+
+
+def test_products_say_what_they_are_in_one_line() -> None:
+    exposure = Exposure.from_array(np.full((4, 6), 2.5), {"OBSID": "CC_O_20261122_000001"})
+    assert repr(exposure) == "Exposure(4 x 6 pixels, median 2.5, 1 header keywords)"
+    curve = PhotonTransferCurve(["C10", "C11"], "POLYNOMIAL", gain={"C10": 1.5, "C11": 1.75})
+    assert repr(curve) == "PhotonTransferCurve(2 amplifiers, gain 1.500 to 1.750 electron/adu)"
+    mask = np.zeros((5, 5), dtype=bool)
+    mask[1, 1:3] = True
+    assert repr(Defects.from_mask(mask)) == "Defects(1 regions, 2 pixels)"

@@ -36,7 +36,7 @@ class Image:
     array: npt.NDArray[Any]
 
 
-@dataclasses.dataclass(eq=False)
+@dataclasses.dataclass(eq=False, repr=False)
 class Exposure:
     """An image and its header, raw or processed.
 
@@ -50,6 +50,11 @@ class Exposure:
 
     image: Image
     metadata: dict[str, Any]
+
+    def __repr__(self) -> str:
+        rows, columns = self.image.array.shape
+        median = float(np.nanmedian(self.image.array))
+        return f"Exposure({rows} x {columns} pixels, median {median:.4g}, {len(self.metadata)} header keywords)"
 
     @classmethod
     def from_array(cls, array: npt.NDArray[Any], metadata: Mapping[str, Any]) -> Exposure:
@@ -136,6 +141,9 @@ class Defects:
     def __iter__(self) -> Iterator[Defect]:
         return iter(self._defects)
 
+    def __repr__(self) -> str:
+        return f"Defects({len(self)} regions, {sum(defect.getBBox().getArea() for defect in self)} pixels)"
+
     def __len__(self) -> int:
         return len(self._defects)
 
@@ -173,7 +181,7 @@ class Defects:
         return cls((Defect(Box(*box)) for box in content["defects"]), content["metadata"])
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(repr=False)
 class PhotonTransferCurve:
     """Gain and read noise of a detector's amplifiers, and the flat pairs that they were measured with.
 
@@ -229,6 +237,14 @@ class PhotonTransferCurve:
     expIdMask: dict[str, list[bool]] = dataclasses.field(default_factory=dict)
     badAmps: list[str] = dataclasses.field(default_factory=list)
     metadata: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        ranges = [
+            f"{name} {min(values.values()):.3f} to {max(values.values()):.3f} {unit}"
+            for name, values, unit in (("gain", self.gain, "electron/adu"), ("noise", self.noise, "electron"))
+            if values
+        ]
+        return f"PhotonTransferCurve({', '.join([f'{len(self.ampNames)} amplifiers', *ranges])})"
 
     def getMetadata(self) -> dict[str, Any]:
         """Return the header keywords."""
