@@ -16,7 +16,6 @@ import pytest
 from lsst.ts.comcamcalib.plan.record import Alarms, Entry, GainEstimate, StageStatus
 from lsst.ts.comcamcalib.publisher import EVENTS, Publisher, to_fields
 from lsst.ts.comcamcalib.run.progress import Progress
-
 from support.entries import one_of_each, run_status
 from support.interface import topics
 

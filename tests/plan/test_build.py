@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lsst.ts.comcamcalib.enums import CalibType, StageKind
 from lsst.ts.comcamcalib.plan.plan import RunPlan
-
 from support.plans import RUN_ID, make_config, make_plan
 
 FLAGS = ("generate_calibrations", "do_verify", "certify_unverified", "do_defects", "do_ptc", "do_gain_from_flat_pairs")
@@ -90,7 +89,7 @@ def test_each_stage_stands_after_all_that_it_waits_for(case: dict[str, Any]) -> 
 @settings(max_examples=40, deadline=None)
 @given(SOME_OPTIONS)
 def test_no_product_is_built_upon_before_it_is_verified(case: dict[str, Any]) -> None:
-    """Whatever a job uses of this run comes from a stage before it, and from behind its verification if there is one."""
+    """Whatever a job uses of this run comes from a stage before it, from behind its verification if there is one."""
     plan = plan_of(case)
     stages = {stage.name: stage for stage in plan.stages}
     made_by = {job.label: stage for stage in plan.stages for job in stage.jobs}

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from lsst.ts.comcamcalib.enums import CalibType, StageKind
 from lsst.ts.comcamcalib.plan.estimate import critical_path, stage_durations
 from lsst.ts.comcamcalib.plan.plan import StagePlan
-
 from support.plans import make_config, make_plan
 
 ESTIMATES = {"readout_s": 2.0, "ingest_s": 10.0, "job_s": 100.0}

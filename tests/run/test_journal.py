@@ -30,6 +30,23 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def foreign_file(path: Path) -> Path:
+    """A file that is no journal, at the journal's place."""
+    path.parent.mkdir()
+    path.write_text("This is a letter to my aunt. " * 100)
+    return path
+
+
+@pytest.fixture
+def newer_journal(path: Path) -> Path:
+    """A journal that a newer release has written."""
+    path.parent.mkdir()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    return path
+
+
+@pytest.fixture
 async def journal(path: Path) -> AsyncIterator[Journal]:
     journal = Journal(path)
     await journal.open()
@@ -130,22 +147,19 @@ async def test_run_that_was_never_begun_can_not_be_written(journal: Journal) -> 
         await journal.write(StoredRun("20261122-007", RunState.RUNNING, "[]"))
 
 
-async def test_journal_of_a_newer_release_is_refused_and_left_as_it_is(path: Path) -> None:
-    path.parent.mkdir()
-    with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA user_version = 99")
-    before = path.read_bytes()
-    journal = Journal(path)
+async def test_journal_of_a_newer_release_is_refused_and_left_as_it_is(newer_journal: Path) -> None:
+    journal = Journal(newer_journal)
     with pytest.raises(JournalError, match=r"is of version 99, this program knows 1: .*newer release"):
         await journal.open()
     await journal.close()
-    assert path.read_bytes() == before
+    with sqlite3.connect(newer_journal) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (99,)
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+        assert connection.execute("SELECT * FROM sqlite_master").fetchall() == []
 
 
-async def test_file_that_is_no_journal_is_refused(path: Path) -> None:
-    path.parent.mkdir()
-    path.write_text("This is a letter to my aunt. " * 100)
-    journal = Journal(path)
+async def test_file_that_is_no_journal_is_refused(foreign_file: Path) -> None:
+    journal = Journal(foreign_file)
     with pytest.raises(JournalError, match=r"Could not open the journal .*journal.sqlite: file is not a database"):
         await journal.open()
     await journal.close()

@@ -33,7 +33,6 @@ from lsst.ts.comcamcalib.plan.record import (
 from lsst.ts.comcamcalib.run.journal import Journal, JournalError, StoredRun
 from lsst.ts.comcamcalib.run.log import RunLog, _from_json
 from lsst.ts.comcamcalib.run.states import STAGE_MOVES
-
 from support.entries import one_of_each, run_status
 from support.plans import RUN_ID
 

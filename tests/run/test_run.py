@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lsst.ts.comcamcalib.enums import CertificationState, RunState, StageState, Verdict
@@ -25,7 +26,6 @@ from lsst.ts.comcamcalib.plan.record import (
     StageStatus,
     VerificationResult,
 )
-
 from support.house import House
 from support.plans import make_config
 from support.services import Gate
@@ -186,7 +186,9 @@ async def test_abort_while_butler_certifies_tells_the_truth(house: House) -> Non
     assert house.certified == {"bias"} == {one.dataset_type for one in house.observatory.world.certificates}
 
 
-async def test_abort_while_the_run_is_still_being_accepted_starts_nothing(house: House) -> None:
+async def test_abort_while_the_run_is_still_being_accepted_starts_nothing(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
     aborts: list[asyncio.Task[None]] = []
 
     def abort_on_first_stage(entry: Entry) -> None:
@@ -200,6 +202,7 @@ async def test_abort_while_the_run_is_still_being_accepted_starts_nothing(house:
     assert house.observatory.camera.requests == []
     assert set(house.states.values()) == {StageState.ABORTED}
     assert RunState.RUNNING not in [one.state for one in house.of(RunStatus)]
+    assert "Bug" not in caplog.text
 
 
 async def test_run_that_has_just_ended_can_not_be_aborted_any_more(house: House) -> None:
@@ -224,9 +227,9 @@ async def test_run_that_has_just_ended_can_not_be_aborted_any_more(house: House)
     assert refused == ["There is no open run that could be aborted."]
 
 
-async def whole_run_aborted_after(number: int, config_path: Path) -> tuple[House, int]:
-    """Run everything, and abort as soon as a number of entries were told; return how many frames the camera had begun."""
-    house = await House(make_config(), config_path).open()
+async def run_aborted_after(number: int, options: dict[str, Any]) -> tuple[House, int]:
+    """Run, and abort when a number of entries were told; return how many frames the camera had begun."""
+    house = await House(make_config(), Path(":memory:")).open()
     begun: list[int] = []
     tasks: list[asyncio.Task[None]] = []
 
@@ -240,16 +243,20 @@ async def whole_run_aborted_after(number: int, config_path: Path) -> tuple[House
             tasks.append(asyncio.create_task(abort()))
 
     house.on_told = look
-    await house.start(**ALL)
+    await house.start(**options)
     await house.ended()
     await asyncio.gather(*tasks)
     return house, begun[0] if begun else -1
 
 
-# A whole run tells some 160 entries; the first ones while it is being accepted.
-@pytest.mark.parametrize("number", [1, 2, 3, 6, *range(12, 170, 8)])
-async def test_abort_at_any_moment_ends_in_order(number: int) -> None:
-    house, begun = await whole_run_aborted_after(number, Path(":memory:"))
+# A run of biases tells some 30 entries, one with everything 160; the first ones while it is being accepted.
+@pytest.mark.parametrize(
+    ("options", "number"),
+    [*((BIAS, number) for number in range(1, 34)), *((ALL, number) for number in range(12, 170, 12))],
+    ids=lambda value: str(value) if isinstance(value, int) else "everything" if value is ALL else "biases",
+)
+async def test_abort_at_any_moment_ends_in_order(options: dict[str, Any], number: int) -> None:
+    house, begun = await run_aborted_after(number, options)
     try:
         if begun < 0:
             assert house.status.state is RunState.COMPLETED

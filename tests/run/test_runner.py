@@ -17,7 +17,6 @@ from lsst.ts.comcamcalib.errors import BadInputError
 from lsst.ts.comcamcalib.plan.record import Alarms, JobState, RunConfiguration, RunStatus
 from lsst.ts.comcamcalib.run.journal import JournalError, StoredRun
 from lsst.ts.comcamcalib.run.runner import StartRequest, current_day_obs
-
 from support.house import House
 from support.plans import make_config
 from support.services import Gate

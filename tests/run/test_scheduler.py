@@ -19,7 +19,6 @@ from lsst.ts.comcamcalib.plan.plan import RunPlan, StagePlan
 from lsst.ts.comcamcalib.plan.record import StageStatus
 from lsst.ts.comcamcalib.run.scheduler import Scheduler
 from lsst.ts.comcamcalib.stages.context import RunContext
-
 from support.plans import make_config, make_plan
 from support.records import FakeRecord
 from support.services import Observatory

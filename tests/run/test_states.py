@@ -57,7 +57,7 @@ def test_runs_that_have_not_ended_are_open() -> None:
         "FAILED",
         "ABORTED",
     }
-    assert OPEN_RUN_STATES == {state for state, moves in RUN_MOVES.items() if moves}
+    assert {state for state, moves in RUN_MOVES.items() if moves} == OPEN_RUN_STATES
 
 
 def test_stages_that_have_ended_stay_as_they_are() -> None:

@@ -19,7 +19,6 @@ from lsst.ts.comcamcalib.enums import CalibType, StageKind
 from lsst.ts.comcamcalib.plan.plan import StagePlan
 from lsst.ts.comcamcalib.plan.record import ImageTaken
 from lsst.ts.comcamcalib.stages.context import RunContext
-
 from support.clock import LeapingPolicy, patience_s
 from support.plans import make_config, make_plan
 from support.records import FakeRecord

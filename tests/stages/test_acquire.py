@@ -16,7 +16,6 @@ from lsst.ts.comcamcalib.errors import StageError
 from lsst.ts.comcamcalib.plan.plan import Frame
 from lsst.ts.comcamcalib.plan.record import ImageTaken
 from lsst.ts.comcamcalib.stages.acquire import acquire, expose
-
 from support.services import Gate
 
 
@@ -59,7 +58,7 @@ async def test_filter_is_set_before_the_flats_and_only_then(make_bench) -> None:
 async def test_filter_that_is_not_there_fails_the_flats_before_any_is_taken(make_bench) -> None:
     bench = make_bench(filter="x")
     bench.observatory.camera.filter_error = "The camera has no filter x; it has r_03."
-    with pytest.raises(StageError, match="The filter for the flats could not be put in place: .* it has r_03"):
+    with pytest.raises(StageError, match=r"The filter for the flats could not be put in place: .* it has r_03"):
         await acquire(bench.stage("FLAT.ACQUIRE"), bench.context)
     assert bench.observatory.camera.taken("FLAT") == 0
     assert bench.context.frames[CalibType.FLAT].acquisition_ended
@@ -144,7 +143,7 @@ async def test_no_further_exposure_is_taken_once_the_run_says_so(make_bench) -> 
     await gate.until_reached()
     bench.context.no_more_exposures = "DARK.GENERATE failed and on_failure is stop"
     gate.open()
-    with pytest.raises(StageError, match="No further exposure was taken, because DARK.GENERATE failed and on_failure"):
+    with pytest.raises(StageError, match=r"No further exposure was taken, because DARK.GENERATE failed and on_failure"):
         await task
     assert len(bench.record.of(ImageTaken)) == 1
 

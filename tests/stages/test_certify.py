@@ -16,7 +16,6 @@ from lsst.ts.comcamcalib.errors import StageError
 from lsst.ts.comcamcalib.plan.record import Certification
 from lsst.ts.comcamcalib.stages.certify import certify
 from lsst.ts.comcamcalib.stages.generate import generate
-
 from support.services import Gate
 
 

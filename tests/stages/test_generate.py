@@ -16,7 +16,6 @@ from lsst.ts.comcamcalib.errors import StageError
 from lsst.ts.comcamcalib.plan.record import GainEstimate, JobState
 from lsst.ts.comcamcalib.services.butler import AmplifierValues
 from lsst.ts.comcamcalib.stages.generate import generate
-
 from support.world import AMPLIFIERS, FIRST_EXPOSURE
 
 

@@ -17,7 +17,6 @@ from lsst.ts.comcamcalib.errors import StageError
 from lsst.ts.comcamcalib.plan.record import ImageIngested, ImageTaken
 from lsst.ts.comcamcalib.stages.acquire import acquire
 from lsst.ts.comcamcalib.stages.ingest import ingest
-
 from support.services import Gate
 from support.world import FIRST_EXPOSURE, Exposure
 
@@ -202,9 +201,9 @@ async def test_too_many_lost_frames_fail_the_stage_and_say_what_to_do(make_bench
     assert taken == "1 frames were taken"
     assert isinstance(error, StageError)
     assert str(error) == (
-        "CC_O_20261122_000003 is lost (R22_S00, R22_S01, R22_S11 did not arrive in the repository: no event told of them "
-        "within 120 s, and Butler does not have them), and 2 frames were taken again already (max_retakes 2). Look at the "
-        "OODS, then start another run"
+        "CC_O_20261122_000003 is lost (R22_S00, R22_S01, R22_S11 did not arrive in the repository: no event told of "
+        "them within 120 s, and Butler does not have them), and 2 frames were taken again already (max_retakes 2). "
+        "Look at the OODS, then start another run"
     )
     assert bench.observatory.camera.taken("BIAS") == 3
     assert bench.context.exposure_ids(CalibType.BIAS) == ()
@@ -220,7 +219,7 @@ async def test_each_type_has_retakes_of_its_own(make_bench) -> None:
 
 
 async def test_two_types_at_the_same_time_do_not_take_each_others_news(make_bench) -> None:
-    """All files come as single notices, in turns for both types; nothing else ends a wait but the end of all patience."""
+    """All files come as single notices, in turns for both types; nothing else ends a wait but the end of patience."""
     bench = make_bench(n_bias=3, n_dark=3, max_retakes=0)
     waiting: list[tuple[int, int]] = []
     bench.observatory.camera.arrive = lambda exposure: waiting.extend((exposure.exposure_id, one) for one in (0, 1, 4))
@@ -250,7 +249,8 @@ async def test_acquisition_that_fails_half_way_fails_the_ingest_but_its_frames_a
     taken, error = await take_and_ingest(bench, "BIAS")
     assert isinstance(taken, StageError)
     assert str(error) == (
-        "There are only 2 of 4 BIAS frames, because the acquisition ended early; all files of these are in the repository"
+        "There are only 2 of 4 BIAS frames, because the acquisition ended early; all files of these are in the "
+        "repository"
     )
     assert told(bench) == [(1, 3, 0, ""), (2, 3, 0, "")]
 

@@ -136,7 +136,7 @@ async def test_flats_are_judged_by_filter_and_one_bad_filter_fails_them(made) ->
         return statistics(run_collection, physical_filter)
 
     world.statistics = bad_in_i
-    with pytest.raises(StageError, match="^FLAT is FAILED: [^;]*$"):
+    with pytest.raises(StageError, match=r"^FLAT is FAILED: [^;]*$"):
         await verify(bench.stage("FLAT.VERIFY"), bench.context)
     assert [(one.physical_filter, one.verdict.name) for one in bench.record.of(VerificationResult)] == [
         ("i_06", "FAILED"),

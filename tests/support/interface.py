@@ -12,7 +12,7 @@ import functools
 import xml.etree.ElementTree as ET
 from importlib import resources
 
-__all__ = ["TOPIC_TAGS", "tree", "topics"]
+__all__ = ["TOPIC_TAGS", "topics", "tree"]
 
 TOPIC_TAGS = {"Commands": "SALCommand", "Events": "SALEvent", "Telemetry": "SALTelemetry"}
 PREFIXES = {"Commands": "ComCamCalib_command_", "Events": "ComCamCalib_logevent_", "Telemetry": "ComCamCalib_"}

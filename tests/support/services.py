@@ -176,7 +176,7 @@ class FakeUws:
 class FakeRepository:
     """Does one thing after the other, like the thread that Butler lives in.
 
-    What waits for its turn is dropped when it is cancelled; what has begun goes on, though nobody waits for it any more.
+    What waits for its turn is dropped when it is cancelled; what has begun goes on, though nobody waits for it.
     """
 
     def __init__(self, world: World) -> None:

@@ -6,8 +6,8 @@
 
 """What a run writes down and tells: one frozen entry for each kind of news.
 
-Each entry has the fields of the SAL event of the same name (INTERFACE of the component), in Python's spelling, so that the
-publisher only translates names, and the journal keeps what the world was told.
+Each entry has the fields of the SAL event of the same name (INTERFACE of the component), in Python's spelling, so
+that the publisher only translates names, and the journal keeps what the world was told.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@
 
 """The journal: every run that was ever accepted, on disk.
 
-SQLite with a write-ahead log and full synchronisation, so that what was written is there after a power cut. One thread owns
-the connection, because the event loop must not wait for a disk.
+SQLite with a write-ahead log and full synchronisation, so that what was written is there after a power cut. One thread
+owns the connection, because the event loop must not wait for a disk.
 """
 
 from __future__ import annotations
@@ -142,7 +142,8 @@ class Journal:
         connection.execute("PRAGMA synchronous = FULL")
         with connection:
             connection.execute(
-                "CREATE TABLE IF NOT EXISTS runs (run_id TEXT PRIMARY KEY, state INTEGER NOT NULL, entries TEXT NOT NULL)"
+                "CREATE TABLE IF NOT EXISTS runs "
+                "(run_id TEXT PRIMARY KEY, state INTEGER NOT NULL, entries TEXT NOT NULL)"
             )
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 

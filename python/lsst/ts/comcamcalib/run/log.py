@@ -6,8 +6,8 @@
 
 """The record of one run: what happened so far, kept in the journal and told to the world.
 
-The newest entry of each thing (stage, image, job, …) is kept in memory, so that `status` can tell everything again; the same
-goes to the journal before it is published.
+The newest entry of each thing (stage, image, job, …) is kept in memory, so that `status` can tell everything again; the
+same goes to the journal before it is published.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import TypeVar, get_args, get_type_hints
 
 from lsst.ts import utils
 
-from ..enums import RunState, StageState
+from ..enums import StageState
 from ..plan.record import (
     Alarms,
     Certification,
@@ -107,8 +107,8 @@ class RunLog:
             entries = [_from_json(types[item["entry"]], item) for item in json.loads(stored.entries)]
         except (ValueError, LookupError, TypeError) as error:
             raise JournalError(
-                f"What the journal {journal.path} has of run {stored.run_id} can't be understood ({error!r}); move the file "
-                "away, a new one is made"
+                f"What the journal {journal.path} has of run {stored.run_id} can't be understood ({error!r}); move the "
+                "file away, a new one is made"
             ) from error
         return cls(journal, publish, entries)
 

@@ -48,8 +48,8 @@ async def preflight(plan: RunPlan, services: Services) -> list[str]:
                 problems += task.result()
             else:
                 problems.append(
-                    f"{name[0].upper()}{name[1:]} did not answer within {limit_s:g} s; try again, and if it stays like this "
-                    "find out what it is doing"
+                    f"{name[0].upper()}{name[1:]} did not answer within {limit_s:g} s; try again, and if it stays "
+                    "like this find out what it is doing"
                 )
     finally:
         for task in tasks.values():
@@ -79,6 +79,7 @@ async def _check_collections(plan: RunPlan, services: Services) -> list[str]:
     except ServiceError as error:
         return [f"The repository {plan.config.repo} can't be used: {error}"]
     return [
-        f"There is no collection {name} in {plan.config.repo}, an input of {', '.join(wanted[name])}; name one that exists"
+        f"There is no collection {name} in {plan.config.repo}, an input of {', '.join(wanted[name])}; "
+        "name one that exists"
         for name in missing
     ]

@@ -104,6 +104,7 @@ class Run:
         self._ending.cancel()
         self._context.finish_exposure = False
         self._context.no_more_exposures = "the run was interrupted"
+        self._scheduler.stop()
         self._task.cancel()
         await asyncio.gather(self._task, self._ending, return_exceptions=True)
         await self._scheduler.settle(StageState.PENDING, f"Interrupted: {reason}")
@@ -146,6 +147,7 @@ class Run:
     async def _abort(self, requested_by: str, begun: asyncio.Event) -> None:
         # Nothing is waited for before everything is told to stop.
         self._context.no_more_exposures = "the run is being aborted"
+        self._scheduler.stop()
         self._task.cancel()
         reason = f"Aborted by {requested_by}"
         try:

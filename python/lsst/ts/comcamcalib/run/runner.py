@@ -139,8 +139,8 @@ class Runner:
             status = open_log.status
             raise BadInputError(
                 [
-                    f"Run {status.run_id} is open ({status.state.name}); there can be only one. Wait for its end, resume it "
-                    "if it was interrupted, or close it with abort."
+                    f"Run {status.run_id} is open ({status.state.name}); there can be only one. Wait for its end, "
+                    "resume it if it was interrupted, or close it with abort."
                 ]
             )
         if self._starting:

@@ -79,8 +79,8 @@ class Scheduler:
     async def run(self) -> list[str]:
         """Run all stages that can be run.
 
-        Cancelling this cancels the stages that are running, and waits until they have ended; what becomes of their state
-        is said by `settle`.
+        Cancelling this cancels the stages that are running, and waits until they have ended; what becomes of their
+        state is said by `settle`.
 
         Returns
         -------
@@ -93,8 +93,7 @@ class Scheduler:
                 for task in done:
                     await self._conclude(task)
         finally:
-            for task in self._tasks:
-                task.cancel()
+            self.stop()
             await asyncio.gather(*self._tasks, return_exceptions=True)
         failures = [
             f"{name}: {status.reason}" for name, status in self._status.items() if status.state is StageState.FAILED
@@ -102,6 +101,12 @@ class Scheduler:
         left = [name for name, status in self._status.items() if status.state is not StageState.SUCCEEDED]
         # Every stage that is not done well has a failed one at its root; if not, that must not look like success.
         return failures or [f"{name} is {self.state(name).name}" for name in left]
+
+    def stop(self) -> None:
+        """Cancel the stages that are running, each once: a second time would cut short what they bring to an end."""
+        for task in self._tasks:
+            if not task.cancelling():
+                task.cancel()
 
     async def settle(self, unfinished: StageState, reason: str) -> None:
         """Tell what becomes of the stages after `run` was cancelled.

@@ -43,8 +43,8 @@ async def certify(stage: StagePlan, context: RunContext) -> str:
 
     Notes
     -----
-    When this is cancelled before Butler has begun, nothing is certified. What Butler has begun can't be stopped; then this
-    ends as if it had not been cancelled, for what was done has to be known and told.
+    When this is cancelled before Butler has begun, nothing is certified. What Butler has begun can't be stopped; then
+    this ends as if it had not been cancelled, for what was done has to be known and told.
     """
     outcome: CertifyOutcome | None = None
     with contextlib.suppress(asyncio.CancelledError):
@@ -83,8 +83,8 @@ async def _read_back(stage: StagePlan, outcome: CertifyOutcome | None, context: 
     stage
         The stage's plan.
     outcome
-        What Butler said; None if it was not waited for. The repository does one thing after the other, so that it answers
-        this question when it is done with the certification, or has dropped it.
+        What Butler said; None if it was not waited for. The repository does one thing after the other, so that it
+        answers this question when it is done with the certification, or has dropped it.
     context
         What the stages share.
 
@@ -103,8 +103,8 @@ async def _read_back(stage: StagePlan, outcome: CertifyOutcome | None, context: 
     except ServiceError as error:
         was = "was" if outcome is not None else "may have been"
         raise StageError(
-            f"{product.dataset_type} of job {product.job_id} {was} certified in {options.calib_collection}, but that could "
-            f"not be read back: {error}"
+            f"{product.dataset_type} of job {product.job_id} {was} certified in {options.calib_collection}, "
+            f"but that could not be read back: {error}"
         ) from error
     if outcome is None:
         if len(lost) >= len(product.ids):

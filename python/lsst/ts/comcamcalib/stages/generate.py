@@ -154,8 +154,8 @@ async def _check_inputs(job: JobPlan, job_id: str, exposures: tuple[int, ...], c
             problems.append(f"which {dataset_type} it used could not be seen: {error}")
     if problems:
         raise StageError(
-            f"It is not certain that the job {job.label} ({job_id}) used this run's own products only, so its output can't "
-            f"be trusted: {'; '.join(problems)}"
+            f"It is not certain that the job {job.label} ({job_id}) used this run's own products only, "
+            f"so its output can't be trusted: {'; '.join(problems)}"
         )
 
 

@@ -59,11 +59,11 @@ class _Ingest:
         self.again: list[ImageTaken] = []
         # Position of the next frame that is not in the plan.
         self.next_index = len(self.sequence.frames) + 1
-        # Positions of the two flats of each pair. cp_pipe pairs only flats that follow each other, so when one is lost both
-        # have to be taken again.
+        # Positions of the two flats of each pair. cp_pipe pairs only flats that follow each other, so when one is lost
+        # both have to be taken again.
         self.partner = self._planned_pairs()
-        # By exposure id: how many files had arrived when one last did, when that was (event loop time, seconds), and how
-        # often Butler was asked since.
+        # By exposure id: how many files had arrived when one last did, when that was (event loop time, seconds), and
+        # how often Butler was asked since.
         self.arrived: dict[int, int] = {}
         self.quiet_since: dict[int, float] = {}
         self.looks: dict[int, int] = {}
@@ -111,8 +111,8 @@ class _Ingest:
                 f"; lost, and not taken again: {', '.join(image.obs_id for image in self.again)}" if self.again else ""
             )
             raise StageError(
-                f"There are only {len(self.frames.used)} of {len(wanted)} {self.stage.calib_type.name} frames, because the "
-                f"acquisition ended early; all files of these are in the repository{lost}"
+                f"There are only {len(self.frames.used)} of {len(wanted)} {self.stage.calib_type.name} frames, because "
+                f"the acquisition ended early; all files of these are in the repository{lost}"
             )
         again = f", {self.retakes} of them taken again" if self.retakes else ""
         return f"All files of {len(wanted)} frames are in the repository{again}"
