@@ -1,0 +1,250 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The CSC as a CSC: states, configuration, commands in the wrong state, telemetry."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from lsst.ts import salobj
+from lsst.ts.comcamcalib.csc import ComCamCalibCsc
+from lsst.ts.comcamcalib.enums import ErrorCode, RunState
+from lsst.ts.comcamcalib.simulation.observatory import Observatory
+from support.observatory import running_csc
+from support.operator import Operator
+
+pytestmark = [pytest.mark.observatory, pytest.mark.asyncio(loop_scope="session")]
+
+LIMIT_S = 30.0
+
+STARTING_PROGRAM = """
+import asyncio, sys
+from lsst.ts.comcamcalib.csc import ComCamCalibCsc
+
+async def main():
+    async with ComCamCalibCsc() as csc:
+        print(csc.summary_state.name, "lsst.daf.butler" in sys.modules)
+
+asyncio.run(main())
+"""
+
+
+def write_override(observatory: Observatory, name: str, values: dict[str, Any] | str) -> str:
+    """Write a configuration override; return its name."""
+    folder = Path(observatory.environment["TS_CONFIG_OCS_DIR"]) / "ComCamCalib" / "v1"
+    (folder / name).write_text(values if isinstance(values, str) else yaml.safe_dump(values))
+    return name
+
+
+# Start and states
+
+
+async def test_csc_is_in_standby_before_butler_is_loaded(observatory: Observatory) -> None:
+    arguments = [sys.executable, "-c", STARTING_PROGRAM]
+    done = await asyncio.to_thread(subprocess.run, arguments, capture_output=True, text=True, timeout=LIMIT_S)
+    assert (done.stdout.split(), done.returncode) == (["STANDBY", "False"], 0), done.stderr
+
+
+async def test_csc_goes_through_all_states_and_back(csc: ComCamCalibCsc, operator: Operator) -> None:
+    states = salobj.State
+    await operator.hear("summaryState", summaryState=states.STANDBY)
+    for _ in range(2):
+        await operator.bring(start=states.DISABLED, enable=states.ENABLED)
+        await operator.bring(disable=states.DISABLED, standby=states.STANDBY)
+    assert not [one for one in operator.samples("errorCode") if one.errorCode]
+
+
+async def test_alarms_of_a_dead_process_are_taken_back_at_the_start(csc: ComCamCalibCsc, operator: Operator) -> None:
+    alarms = await operator.hear("alarms")
+    assert (alarms.runId, alarms.reason) == ("", "")
+    for name in ("runFailed", "verificationFailed", "certificationFailed", "backendUnreachable"):
+        assert getattr(alarms, name) is False
+    assert alarms.operatorDecisionNeeded is alarms.journalDegraded is False
+
+
+async def test_progress_is_told_at_once_and_every_ten_seconds_while_idle(
+    csc: ComCamCalibCsc, operator: Operator
+) -> None:
+    first = await operator.hear("progress")
+    assert (first.runId, first.state, first.fractionComplete) == ("", 0, 0.0)
+    await operator.wait_for("second progress", lambda: len(operator.samples("progress")) > 1, limit_s=15.0)
+    gap = operator.samples("progress")[1].private_sndStamp - first.private_sndStamp
+    assert 9.5 < gap < 12.0
+    beats = [one.private_sndStamp for one in operator.samples("heartbeat")]
+    assert len(beats) > 7 and max(other - one for one, other in itertools.pairwise(beats)) < 2.5
+
+
+async def test_program_starts_in_standby_and_ends_on_exit_control(
+    observatory: Observatory, operator: Operator, repository_root: Path, tmp_path: Path
+) -> None:
+    script = repository_root / "bin" / "run_comcamcalib"
+    with (tmp_path / "log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(sys.executable, str(script), stdout=log, stderr=log)
+    try:
+        await operator.hear("summaryState", summaryState=salobj.State.STANDBY)
+        versions = await operator.remote.evt_softwareVersions.aget(timeout=LIMIT_S)
+        assert versions.cscVersion == ComCamCalibCsc.version
+        await operator.command("exitControl")
+        assert await asyncio.wait_for(process.wait(), LIMIT_S) == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+# Configuration
+
+CONFIG_MISTAKES: dict[str, tuple[dict[str, Any] | str, str]] = {
+    "unknown_field": ({"uws_ulr": "http://127.0.0.1:1"}, "uws_ulr"),
+    "wrong_type": ({"ocps_index": "two"}, "ocps_index"),
+    "limit_without_sense": ({"limits": {"preflight": -1}}, "preflight"),
+    "default_that_is_no_option": ({"run_defaults": {"n_bais": 3}}, "n_bais"),
+    "default_that_is_impossible": ({"run_defaults": {"exp_times_dark": 0}}, "exp_times_dark"),
+    "pattern_without_job": ({"log_path_pattern": "/scratch/{job}/ocps.log"}, "log_path_pattern"),
+    "product_that_is_none": ({"recipes": {"BIAS": {"builds_on": ["FRINGE"]}}}, "FRINGE"),
+    "no_yaml": ("limits: [", "mistake.yaml"),
+}
+
+
+@pytest.mark.parametrize("mistake", CONFIG_MISTAKES)
+async def test_mistake_in_the_configuration_is_refused_with_a_sentence(
+    observatory: Observatory, csc: ComCamCalibCsc, operator: Operator, mistake: str
+) -> None:
+    values, named = CONFIG_MISTAKES[mistake]
+    name = write_override(observatory, "mistake.yaml", values)
+    with pytest.raises(salobj.AckError) as caught:
+        await operator.command("start", configurationOverride=name)
+    assert named in caught.value.ackcmd.result
+    assert "Traceback" not in caught.value.ackcmd.result
+    assert csc.summary_state is salobj.State.STANDBY
+    await operator.bring(start=salobj.State.DISABLED)
+
+
+# Journal
+
+
+def make_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def make_garbage(path: Path) -> None:
+    path.write_bytes(b"This is not a database. " * 100)
+
+
+def make_newer(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+
+
+@pytest.mark.parametrize("spoil", [make_folder, make_garbage, make_newer])
+async def test_unusable_journal_is_a_fault_with_a_sentence(
+    observatory: Observatory,
+    csc: ComCamCalibCsc,
+    operator: Operator,
+    tmp_path: Path,
+    spoil: Callable[[Path], None],
+) -> None:
+    path = tmp_path / "journal.sqlite3"
+    spoil(path)
+    name = write_override(observatory, "journal.yaml", {"journal_path": str(path)})
+    try:
+        await operator.command("start", configurationOverride=name)
+    except salobj.AckError as error:
+        assert str(path) in error.ackcmd.result
+    await operator.hear("summaryState", summaryState=salobj.State.FAULT)
+    error_code = await operator.hear("errorCode", errorCode=ErrorCode.JOURNAL_UNUSABLE)
+    assert str(path) in error_code.errorReport
+    for command in ("startCalibrationRun", "abort", "status"):
+        (sentence,) = await operator.refused(command)
+        assert "FAULT" in sentence
+    await operator.bring(standby=salobj.State.STANDBY, start=salobj.State.DISABLED, enable=salobj.State.ENABLED)
+
+
+async def test_journal_that_can_not_be_made_is_a_fault(
+    observatory: Observatory, csc: ComCamCalibCsc, operator: Operator, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    name = write_override(observatory, "journal.yaml", {"journal_path": str(tmp_path / "file" / "journal.sqlite3")})
+    try:
+        await operator.command("start", configurationOverride=name)
+    except salobj.AckError as error:
+        assert "journal" in error.ackcmd.result
+    await operator.hear("errorCode", errorCode=ErrorCode.JOURNAL_UNUSABLE)
+    await operator.hear("summaryState", summaryState=salobj.State.FAULT)
+
+
+# Commands in the wrong state
+
+COMMANDS = {
+    "startCalibrationRun": {},
+    "abort": {},
+    "status": {},
+    "resumeCalibrationRun": {"reason": "tests"},
+    "acceptVerification": {"runId": "20261122-001", "calibType": 1, "reason": "tests"},
+    "decertify": {"runId": "20261122-001", "calibType": 0, "reason": "tests"},
+}
+
+
+async def test_every_command_in_a_wrong_state_is_rejected_with_a_sentence(
+    csc: ComCamCalibCsc, operator: Operator, journal_path: Path
+) -> None:
+    for name, fields in COMMANDS.items():
+        (sentence,) = await operator.refused(name, **fields)
+        assert "STANDBY" in sentence
+    assert not journal_path.exists()
+    await operator.bring(start=salobj.State.DISABLED)
+    for name, fields in COMMANDS.items():
+        (sentence,) = await operator.refused(name, **fields)
+        assert ("no run" if name == "status" else "DISABLED") in sentence
+    await operator.bring(enable=salobj.State.ENABLED)
+    for name, fields in COMMANDS.items():
+        if name != "startCalibrationRun":
+            (sentence,) = await operator.refused(name, **fields)
+            expected = {"abort": "There is no open run", "status": "There has been no run yet"}
+            assert expected.get(name, f"{name} is not available yet") in sentence
+    assert not operator.samples("runState")
+    assert csc.summary_state is salobj.State.ENABLED
+
+
+# A journal that fails in the middle of a run
+
+
+async def test_run_goes_on_without_a_journal_and_an_alarm_says_so(
+    observatory: Observatory, operator: Operator, journal_path: Path
+) -> None:
+    async with running_csc(initial_state=salobj.State.ENABLED):
+        run_id = await operator.start_run(script_mode="BIAS", n_bias=2, n_processes=1)
+        await operator.hear("imageTaken", runId=run_id)
+        blocker = sqlite3.connect(journal_path, isolation_level=None)
+        try:
+            blocker.execute("BEGIN EXCLUSIVE")
+            alarms = await operator.hear("alarms", runId=run_id, journalDegraded=True)
+            assert str(journal_path) in alarms.reason
+        finally:
+            blocker.close()
+        state = await operator.until_ended(run_id)
+        assert state.state == RunState.COMPLETED, state.reason
+        alarms = (await operator.wait_for("end of the alarm", lambda: _quiet(operator)))[-1]
+        assert alarms.reason == ""
+        snapshot = json.loads((await operator.command("status")).result)
+        assert snapshot["runState"] == RunState.COMPLETED
+
+
+def _quiet(operator: Operator) -> list[Any]:
+    alarms = operator.samples("alarms")
+    return alarms if alarms and not alarms[-1].journalDegraded else []
