@@ -258,10 +258,10 @@ class FakeRepository:
         dataset_ids: Collection[str],
     ) -> CertifyOutcome:
         def work() -> CertifyOutcome:
-            done = self.world.certify(
+            certified, replaced = self.world.certify(
                 run_collection, dataset_type, calib_collection, (begin_iso_tai, end_iso_tai), list(dataset_ids)
             )
-            return CertifyOutcome(*map(tuple, done))
+            return CertifyOutcome(tuple(certified), tuple(replaced))
 
         return await self._do("certify", work)
 

@@ -152,7 +152,7 @@ class World:
         pairs: list[int | None] = [None]
         flats = sorted(exposure.exposure_id for exposure in self.of_kind("FLAT"))
         if dimensions == "detector+physical_filter":
-            kinds = sorted({self.filters[exposure] for exposure in flats} - self.missing_filters)
+            kinds = [*sorted({self.filters[exposure] for exposure in flats} - self.missing_filters)]
         if dimensions == "detector+exposure_pair":
             times = [self.exposures[exposure].exposure_time_s for exposure in sorted(job.exposures)]
             pairs = [sorted(job.exposures)[first] for first, _ in flat_pairs(times)]
