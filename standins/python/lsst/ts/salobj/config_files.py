@@ -32,28 +32,17 @@ def list_overrides(config_dir: pathlib.Path) -> list[str]:
 
 async def describe_git_version(config_dir: pathlib.Path) -> str:
     """Return git's description of what is checked out in a directory; "" if it is no git checkout."""
+    # In a thread: a process of asyncio's own that is cancelled leaves a warning about an unknown child behind.
+    return await asyncio.to_thread(_describe_git_version, config_dir)
+
+
+def _describe_git_version(config_dir: pathlib.Path) -> str:
+    command = ["git", "describe", "--all", "--long", "--always", "--dirty"]
     try:
-        process = await asyncio.create_subprocess_exec(
-            *("git", "describe", "--all", "--long", "--always", "--dirty"),
-            cwd=config_dir,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-    except OSError:
+        done = subprocess.run(command, cwd=config_dir, capture_output=True, timeout=GIT_LIMIT, check=True)
+    except (OSError, subprocess.SubprocessError):
         return ""
-    try:
-        # Not wait_for: before Python 3.12 it can lose a cancellation, and who cancels this waits for its end.
-        async with asyncio.timeout(GIT_LIMIT):
-            stdout, _ = await process.communicate()
-    except BaseException as error:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-        if isinstance(error, TimeoutError):
-            return ""
-        raise
-    return stdout.decode(errors="replace").strip() if process.returncode == 0 else ""
+    return done.stdout.decode(errors="replace").strip()
 
 
 def hierarchical_update(main: dict[str, Any], update: dict[str, Any], main_name: str, update_name: str) -> None:
