@@ -268,3 +268,13 @@ async def test_damaged_journal_is_told_in_a_sentence(tmp_path: Path) -> None:
     await house.close()
     with pytest.raises(JournalError, match=f"has of run {run_id} can't be understood"):
         await House(house.config, house.path).open()
+
+
+async def test_a_collection_for_other_things_and_a_filter_that_is_not_there_are_refused_at_once(house: House) -> None:
+    house.observatory.repository.obstacles["LSSTComCam/calib"] = "it is a CHAINED collection"
+    text = await refusal(house, calib_collection="LSSTComCam/calib", filter="z_99")
+    assert text.splitlines() == [
+        "calib_collection: it is a CHAINED collection",
+        "filter: The camera has no filter z_99.",
+    ]
+    assert not house.observatory.camera.requests

@@ -139,6 +139,12 @@ async def test_missing_collections_are_named(service: ButlerService) -> None:
     assert await service.missing_collections([RAWS, "no/such", DAILY, "u/ocps/none"]) == ["no/such", "u/ocps/none"]
 
 
+async def test_only_new_names_and_calibration_collections_can_take_calibrations(service: ButlerService) -> None:
+    assert await service.certify_obstacle("LSSTComCam/calib/new") == ""
+    assert await service.certify_obstacle(DAILY) == ""
+    assert "it is a RUN collection" in await service.certify_obstacle(RAWS)
+
+
 async def test_raws_are_seen_one_by_one(service: ButlerService) -> None:
     present = await service.raws_present([*BIASES, *FLATS_R, 4], [1, 2, 3])
     assert present == {(exposure_id, detector) for exposure_id in BIASES for detector in (1, 2)}

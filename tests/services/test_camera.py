@@ -305,9 +305,23 @@ async def test_the_filter_in_place_is_not_selected_again(driven: DrivenCamera, c
 async def test_an_unknown_filter_is_answered_with_those_there_are(driven: DrivenCamera, camera: ComCamCamera) -> None:
     for names in ("g_01,r_03 , i_06", "g_01:r_03:i_06"):
         await driven.evt_availableFilters.set_write(filterNames=names, force_output=True)
-        with pytest.raises(ServiceError, match="The camera has no filter y_04; it has g_01, r_03, i_06"):
+        with pytest.raises(ServiceError, match="The camera has no filter y_04; it has 1 g_01, 2 r_03, 3 i_06"):
             await camera.set_filter("y_04")
     assert driven.commands == []
+
+
+async def test_a_filter_may_be_given_by_its_number_in_the_cameras_list(
+    driven: DrivenCamera, camera: ComCamCamera
+) -> None:
+    await driven.evt_availableFilters.set_write(filterNames="g_01,r_03,i_06", force_output=True)
+    assert await camera.find_filter("1") == "g_01"
+    await camera.set_filter("3")
+    await camera.set_filter("2")
+    await camera.set_filter("r_03")
+    assert [command.name for command in driven.commands] == ["i_06", "r_03"]
+    for wrong in ("0", "4", "-1", "²"):
+        with pytest.raises(ServiceError, match="it has 1 g_01, 2 r_03, 3 i_06"):
+            await camera.find_filter(wrong)
 
 
 async def test_a_filter_that_does_not_arrive_is_an_error(

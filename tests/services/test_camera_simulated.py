@@ -65,7 +65,7 @@ async def test_flats_are_taken_in_the_filter_that_was_asked_for(camera: ComCamCa
         for name in ("i_06", "i_06", "r_03"):
             await camera.set_filter(name)
         assert (await camera.take(FrameRequest("FLAT", 1.0, "20261122-001-FLAT"))).exposure_id > 0
-    with pytest.raises(ServiceError, match="The camera has no filter y_04; it has g_01, r_03, i_06"):
+    with pytest.raises(ServiceError, match="The camera has no filter y_04; it has 1 g_01, 2 r_03, 3 i_06"):
         await camera.set_filter("y_04")
 
 

@@ -87,6 +87,7 @@ class FakeCamera:
         self.errors: dict[tuple[str, int], str] = {}
         """Error by (type, number of the request of this type from 1)."""
         self.filter_error = ""
+        self.has_filters = ["g_01", "r_03", "i_06"]
         self.gates: dict[tuple[str, int], Gate] = {}
         self.arrive: Callable[[Exposure], None] = self.all_files_arrive
         self.exposing = 0
@@ -98,11 +99,16 @@ class FakeCamera:
     async def close(self) -> None:
         """Nothing to do."""
 
-    async def set_filter(self, filter_name: str) -> None:
+    async def find_filter(self, wanted: str) -> str:
+        if wanted not in self.has_filters:
+            raise ServiceError(f"The camera has no filter {wanted}.")
+        return wanted
+
+    async def set_filter(self, wanted: str) -> None:
         if self.filter_error:
             raise ServiceError(self.filter_error)
-        self.filters.append(filter_name)
-        self.world.filter = filter_name
+        self.filters.append(wanted)
+        self.world.filter = wanted
 
     async def take(self, request: FrameRequest) -> TakenFrame:
         self.requests.append(request)
@@ -189,6 +195,8 @@ class FakeRepository:
         self.looks: list[tuple[int, ...]] = []
         self.not_found: list[str] = []
         """What `read_back` does not find."""
+        self.obstacles: dict[str, str] = {}
+        """Why nothing can be certified, by collection."""
         self._turn = asyncio.Lock()
 
     async def _do(self, method: str, work: Callable[[], T]) -> T:
@@ -214,6 +222,9 @@ class FakeRepository:
         return await self._do(
             "missing_collections", lambda: [one for one in names if one not in self.world.collections]
         )
+
+    async def certify_obstacle(self, calib_collection: str) -> str:
+        return await self._do("certify_obstacle", lambda: self.obstacles.get(calib_collection, ""))
 
     async def raws_present(self, exposure_ids: Collection[int], detectors: Collection[int]) -> set[tuple[int, int]]:
         self.looks.append(tuple(exposure_ids))

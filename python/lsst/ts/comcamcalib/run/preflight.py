@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
+from ..enums import CalibType
 from ..errors import ServiceError
 from ..plan.plan import RunPlan
 from ..stages.context import Services
@@ -38,6 +39,7 @@ async def preflight(plan: RunPlan, services: Services) -> list[str]:
     checks: Mapping[str, Coroutine[Any, Any, list[str]]] = {
         "the UWS": _check_uws(services),
         "the Butler repository": _check_collections(plan, services),
+        "the camera": _check_filter(plan, services),
     }
     tasks = {name: asyncio.create_task(check, name=f"check of {name}") for name, check in checks.items()}
     try:
@@ -66,6 +68,17 @@ async def _check_uws(services: Services) -> list[str]:
     return []
 
 
+async def _check_filter(plan: RunPlan, services: Services) -> list[str]:
+    wanted = plan.options.filter
+    if wanted is None or CalibType.FLAT not in plan.sequences:
+        return []
+    try:
+        await services.camera.find_filter(wanted)
+    except ServiceError as error:
+        return [f"filter: {error}"]
+    return []
+
+
 async def _check_collections(plan: RunPlan, services: Services) -> list[str]:
     """Make sure that every input collection exists; the collection to certify in is made when it does not."""
     options = plan.options
@@ -76,9 +89,10 @@ async def _check_collections(plan: RunPlan, services: Services) -> list[str]:
                 wanted.setdefault(collection, []).append(stage.name)
     try:
         missing = await services.repository.missing_collections(list(wanted))
+        obstacle = await services.repository.certify_obstacle(options.calib_collection)
     except ServiceError as error:
         return [f"The repository {plan.config.repo} can't be used: {error}"]
-    return [
+    return [f"calib_collection: {obstacle}"] * bool(obstacle) + [
         f"There is no collection {name} in {plan.config.repo}, an input of {', '.join(wanted[name])}; "
         "name one that exists"
         for name in missing

@@ -54,6 +54,9 @@ class Repository(Protocol):
     async def missing_collections(self, names: Sequence[str]) -> list[str]:
         """Return those of the collections that the repository does not have."""
 
+    async def certify_obstacle(self, calib_collection: str) -> str:
+        """Say why nothing can be certified in a collection; "" if it can, for it is a CALIBRATION one or does not exist."""
+
     async def raws_present(self, exposure_ids: Collection[int], detectors: Collection[int]) -> set[tuple[int, int]]:
         """Return the (exposure id, detector) whose raw is in the repository."""
 
@@ -189,6 +192,10 @@ class ButlerService:
     async def missing_collections(self, names: Sequence[str]) -> list[str]:
         """Return those of the collections that the repository does not have."""
         return await self._ask("look for collections", butler_queries.missing_collections, names)
+
+    async def certify_obstacle(self, calib_collection: str) -> str:
+        """Say why nothing can be certified in a collection; see `Repository.certify_obstacle`."""
+        return await self._ask(f"look at {calib_collection}", butler_certify.certify_obstacle, calib_collection)
 
     async def raws_present(self, exposure_ids: Collection[int], detectors: Collection[int]) -> set[tuple[int, int]]:
         """Return the (exposure id, detector) whose raw is in the repository."""

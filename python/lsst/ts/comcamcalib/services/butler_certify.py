@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from astropy.time import Time
     from lsst.daf.butler import Butler, DatasetRef, Timespan
 
-__all__ = ["certify", "read_back", "timespan_of"]
+__all__ = ["certify", "certify_obstacle", "read_back", "timespan_of"]
 
 
 def certify(
@@ -155,18 +155,27 @@ def _make_calibration_collection(butler: Butler, name: str) -> None:
     ServiceError
         If there is another collection of this name.
     """
+    from lsst.daf.butler import CollectionType
+
+    if obstacle := certify_obstacle(butler, name):
+        raise ServiceError(obstacle)
+    butler.collections.register(name, CollectionType.CALIBRATION)
+
+
+def certify_obstacle(butler: Butler, name: str) -> str:
+    """Say why nothing can be certified in a collection; "" if it is a CALIBRATION one or does not exist."""
     from lsst.daf.butler import CollectionType, MissingCollectionError
 
     try:
         existing = butler.collections.get_info(name).type
     except MissingCollectionError:
-        butler.collections.register(name, CollectionType.CALIBRATION)
-        return
-    if existing is not CollectionType.CALIBRATION:
-        raise ServiceError(
-            f"Nothing can be certified in {name}: it is a {existing.name} collection. Give a new name, or that of a "
-            "CALIBRATION collection."
-        )
+        return ""
+    if existing is CollectionType.CALIBRATION:
+        return ""
+    return (
+        f"Nothing can be certified in {name}: it is a {existing.name} collection. Give a new name, or that of a "
+        "CALIBRATION collection."
+    )
 
 
 def _detector_and_filter(ref: DatasetRef) -> tuple[int | None, str | None]:

@@ -38,13 +38,27 @@ class Camera(Protocol):
     async def close(self) -> None:
         """Stop listening to the camera."""
 
-    async def set_filter(self, filter_name: str) -> None:
-        """Put a filter in place, if it is not there already.
+    async def find_filter(self, wanted: str) -> str:
+        """Return the name of a filter that the camera has.
+
+        Parameters
+        ----------
+        wanted
+            Its name, or its number in the camera's own list, from 1.
 
         Raises
         ------
         ServiceError
-            If there is no such filter (the message names those there are), or it did not arrive within its limit.
+            If there is no such filter; the message names those there are.
+        """
+
+    async def set_filter(self, wanted: str) -> None:
+        """Put a filter in place, if it is not there already; by name or number, as for `find_filter`.
+
+        Raises
+        ------
+        ServiceError
+            If there is no such filter, or it did not arrive within its limit.
         """
 
     async def take(self, request: FrameRequest) -> TakenFrame:
@@ -108,18 +122,29 @@ class ComCamCamera:
         if events is not None:
             await events.close()
 
-    async def set_filter(self, filter_name: str) -> None:
+    async def find_filter(self, wanted: str) -> str:
+        """Return the name of a filter that the camera has; see `Camera.find_filter`."""
+        comcam = self._ready_comcam()
+        # ComCam splits this text at colons only, the camera's XML says commas.
+        names = ",".join(await self._within(comcam.get_available_filters(), self._limits.preflight, "list its filters"))
+        available = [name.strip() for name in names.replace(":", ",").split(",") if name.strip()]
+        if wanted in available:
+            return wanted
+        if wanted.isascii() and wanted.isdigit() and 1 <= int(wanted) <= len(available):
+            return available[int(wanted) - 1]
+        numbered = ", ".join(f"{number} {name}" for number, name in enumerate(available, start=1))
+        raise ServiceError(f"The camera has no filter {wanted}; it has {numbered or 'none'}.")
+
+    async def set_filter(self, wanted: str) -> None:
         """Put a filter in place, if it is not there already; see `Camera.set_filter`."""
         comcam = self._ready_comcam()
-        what = f"set filter {filter_name}"
+        what = f"set filter {wanted}"
         current = await self._within(comcam.get_current_filter(), self._limits.preflight, what)
+        if current == wanted:
+            return
+        filter_name = await self.find_filter(wanted)
         if current == filter_name:
             return
-        # ComCam splits this text at colons only, the camera's XML says commas.
-        names = ",".join(await self._within(comcam.get_available_filters(), self._limits.preflight, what))
-        available = [name.strip() for name in names.replace(":", ",").split(",") if name.strip()]
-        if filter_name not in available:
-            raise ServiceError(f"The camera has no filter {filter_name}; it has {', '.join(available) or 'none'}.")
         end = await self._within(comcam.setup_filter(filter_name), self._limits.filter_change, what)
         if end is None or end.filterName != filter_name:
             got = "no filter" if end is None else f"filter {end.filterName}"

@@ -112,7 +112,7 @@ class _Ingest:
             )
             raise StageError(
                 f"There are only {len(self.frames.used)} of {len(wanted)} {self.stage.calib_type.name} frames, because "
-                f"the acquisition ended early; all files of these are in the repository{lost}"
+                f"the acquisition ended early{lost}"
             )
         again = f", {self.retakes} of them taken again" if self.retakes else ""
         return f"All files of {len(wanted)} frames are in the repository{again}"
