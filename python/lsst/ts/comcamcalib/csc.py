@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import types
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -35,6 +36,32 @@ __all__ = ["ComCamCalibCsc", "run_comcamcalib"]
 # Progress is told this often (seconds) while a run is in progress, and at other times.
 PROGRESS_INTERVAL_S = 1.0
 IDLE_PROGRESS_INTERVAL_S = 10.0
+
+
+class _PackageLog(logging.Handler):
+    """Passes on what the package logs, from whatever thread, to the handlers of the CSC's own logger, and so to SAL.
+
+    Parameters
+    ----------
+    log
+        The CSC's logger.
+    """
+
+    def __init__(self, log: logging.Logger) -> None:
+        super().__init__()
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take over a record; when the event loop is closed, nothing can be told any more."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._pass_on, record)
+
+    def _pass_on(self, record: logging.LogRecord) -> None:
+        # Not through the logger itself: the root logger has had the record already.
+        if self._log.isEnabledFor(record.levelno):
+            for handler in self._log.handlers:
+                handler.handle(record)
 
 
 class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
@@ -79,6 +106,7 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
             simulation_mode=simulation_mode,
         )
         self._publisher = Publisher(self)
+        self._package_log = _PackageLog(self.log)
 
     @staticmethod
     def get_config_pkg() -> str:
@@ -94,6 +122,7 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
 
     async def start(self) -> None:
         """Start, and take back the alarms of an earlier process."""
+        logging.getLogger(__package__).addHandler(self._package_log)
         await super().start()
         if self._runner is None:
             await self._publisher.publish(Alarms())
@@ -118,6 +147,7 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         await asyncio.gather(self._progress_task, return_exceptions=True)
         await self._disconnect("The CSC was closed")
         await self._close_journal()
+        logging.getLogger(__package__).removeHandler(self._package_log)
 
     async def do_startCalibrationRun(self, data: salobj.BaseMsgType) -> salobj.type_hints.AckCmdDataType:
         """Check everything, then start a calibration run."""
