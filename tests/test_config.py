@@ -110,6 +110,7 @@ def test_each_missing_field_is_refused_by_schema_and_model_alike(config_values: 
         (["recipes", "BIAS", "builds_on"], ["FLAT"], "BIAS can't build on FLAT, which comes later"),
         (["recipes", "DARK", "builds_on"], ["DARK"], "DARK can't build on DARK, which comes later"),
         (["recipes", "DARK", "verification", "label"], "cpBias", "used twice: cpBias"),
+        (["recipes", "DARK", "verification"], None, "the recipe of DARK needs a verification"),
         (["recipes", "SKY"], "cpSky", "recipes.SKY: Input should be a valid dictionary"),
         (["run_defaults", "n_bais"], 20, "n_bais: no such option; did you mean n_bias?"),
         (["run_defaults", "exp_times_dark"], 0, "exp_times_dark: 0 is not a number of seconds above 0 up to 3600"),

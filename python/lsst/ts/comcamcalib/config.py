@@ -213,6 +213,9 @@ class CscConfig(_Closed):
     def _complete(cls, recipes: dict[str, Recipe]) -> dict[str, Recipe]:
         if sorted(recipes) != sorted(CALIB_NAMES):
             raise ValueError(f"there has to be a recipe for each of {', '.join(CALIB_NAMES)}, and no other")
+        # Only the values of defects, ptc and gains can be judged by themselves.
+        if unverified := [name for name in ("BIAS", "DARK", "FLAT") if recipes[name].verification is None]:
+            raise ValueError(f"the recipe of {', '.join(unverified)} needs a verification")
         labels = [job.label for recipe in recipes.values() for job in recipe.jobs]
         labels += [recipe.verification.label for recipe in recipes.values() if recipe.verification]
         if twice := sorted({label for label in labels if labels.count(label) > 1}):
