@@ -481,6 +481,34 @@ async def test_a_remote_can_be_closed_while_it_starts(kafka: EmbeddedBroker, ind
     assert remote.start_task.done()
 
 
+async def test_a_broker_that_goes_away_and_comes_back(
+    kafka: EmbeddedBroker, index: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with (
+        salobj.Controller("Test", index) as controller,
+        salobj.Domain() as domain,
+        salobj.Remote(domain, "Test", index) as remote,
+    ):
+        await controller.evt_scalars.set_write(int0=1)
+        assert (await remote.evt_scalars.next(flush=False, timeout=LIMIT)).int0 == 1
+        kafka.set_down()
+        try:
+            for value in (2, 3):
+                await controller.evt_scalars.set_write(int0=value)
+            with pytest.raises(TimeoutError):
+                await remote.evt_scalars.next(flush=False, timeout=1)
+        finally:
+            kafka.set_up()
+        assert [(await remote.evt_scalars.next(flush=False, timeout=LIMIT)).int0 for _ in range(2)] == [2, 3]
+        running = asyncio.create_task(remote.cmd_wait.set_start(timeout=LIMIT))
+        command = await controller.cmd_wait.next(timeout=LIMIT)
+        ackcmd = controller.salinfo.make_ackcmd(command.private_seqNum, SalRetCode.CMD_COMPLETE)
+        await controller.cmd_wait.ack(command, ackcmd)
+        await running
+    lines = [record for record in caplog.records if record.name == "lsst.ts.salobj.librdkafka"]
+    assert 0 < len(lines) < 30, "it is told, but not twenty times a second"
+
+
 async def test_deleting_topics_neither_fails_nor_hangs(kafka: EmbeddedBroker) -> None:
     for limit in (LIMIT, 0.5):
         assert await asyncio.wait_for(salobj.delete_kafka_topics(), limit) == []

@@ -12,8 +12,7 @@ import logging
 from typing import Any
 
 import pytest
-from lsst.ts.salobj.kafka_link import Sample, order_by_time
-from lsst.ts.salobj.sample_sorter import SampleSorter
+from lsst.ts.salobj.sample_sorter import Sample, SampleSorter, order_by_time
 
 
 def sample(index: int, sent: float) -> dict[str, Any]:

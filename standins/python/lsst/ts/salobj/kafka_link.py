@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -21,12 +21,11 @@ from lsst.ts import utils
 from lsst.ts.xml.topic_info import TopicInfo
 
 from . import kafka_configuration
+from .kafka_log import kafka_log, librdkafka_log
+from .sample_sorter import Sample, order_by_time
 from .schema_registry import SchemaRegistry, TopicCodec
 
-__all__ = ["KafkaLink", "ReadRequest", "Sample", "order_by_time"]
-
-# What concerns the transport of messages is not logged by the component's logger, whose records become messages.
-_kafka_log = logging.getLogger("lsst.ts.salobj.kafka")
+__all__ = ["KafkaLink", "ReadRequest"]
 
 # Time limits, in seconds.
 BROKER_LIMIT = 10.0  # for the broker to answer at all
@@ -55,32 +54,6 @@ class ReadRequest:
 
     topic_info: TopicInfo
     history: int
-
-
-class Sample(NamedTuple):
-    """A message that was read: the topic's attribute name, its offset, its data.
-
-    ``data`` is `None` if all that the partition holds has been read, and for a message that can't be decoded.
-    """
-
-    attr_name: str
-    offset: int
-    data: dict[str, Any] | None
-
-
-def order_by_time(samples: list[Sample]) -> list[Sample]:
-    """Return samples in the order of sending, as far as that does not change the order within a topic.
-
-    Kafka has no order between topics: without this, the acknowledgement of a command would often be seen before the
-    events that were written before it.
-    """
-    latest: dict[str, float] = {}
-    keys = []
-    for sample in samples:
-        sent = 0.0 if sample.data is None else sample.data["private_sndStamp"]
-        latest[sample.attr_name] = max(sent, latest.get(sample.attr_name, 0.0))
-        keys.append(latest[sample.attr_name])
-    return [samples[i] for i in sorted(range(len(samples)), key=keys.__getitem__)]
 
 
 class KafkaLink:
@@ -138,9 +111,9 @@ class KafkaLink:
         if not infos:
             return
         if self._writes:
-            self._producer = Producer(kafka_configuration.producer_configuration(), logger=_kafka_log)
+            self._producer = Producer(kafka_configuration.producer_configuration(), logger=librdkafka_log)
         if self._reads:
-            self._consumer = Consumer(kafka_configuration.consumer_configuration(self._group_id), logger=_kafka_log)
+            self._consumer = Consumer(kafka_configuration.consumer_configuration(self._group_id), logger=librdkafka_log)
         partitions = self._ensure_topics(infos)
         self._register(infos)
         if self._consumer is not None:
@@ -221,7 +194,7 @@ class KafkaLink:
 
     def _create_topics(self, infos: list[TopicInfo]) -> None:
         """Ask the broker to create topics. What it refuses is logged; `_ensure_topics` has the last word."""
-        admin = AdminClient(kafka_configuration.broker_client_configuration(), logger=_kafka_log)
+        admin = AdminClient(kafka_configuration.broker_client_configuration(), logger=librdkafka_log)
         replicas = kafka_configuration.replication_factor()
         new_topics = []
         for info in infos:
@@ -333,9 +306,9 @@ class KafkaLink:
             now = time.monotonic()
             duration = now - sent_at
             if error is not None:
-                _kafka_log.error(f"{self._name_index}: {topic_info.sal_name} was not delivered: {error.str()}")
+                kafka_log.error(f"{self._name_index}: {topic_info.sal_name} was not delivered: {error.str()}")
             elif duration > SLOW_DELIVERY and now > self._next_slow_warning:
                 self._next_slow_warning = now + SLOW_DELIVERY_PAUSE
-                _kafka_log.warning(f"{self._name_index}: {topic_info.sal_name} took {duration:.2f} s to be delivered")
+                kafka_log.warning(f"{self._name_index}: {topic_info.sal_name} took {duration:.2f} s to be delivered")
 
         return report

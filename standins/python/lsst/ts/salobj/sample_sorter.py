@@ -10,11 +10,37 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["SampleSorter"]
+__all__ = ["Sample", "SampleSorter", "order_by_time"]
 
 Data = dict[str, Any]
+
+
+class Sample(NamedTuple):
+    """A message that was read: the topic's attribute name, its offset, its data.
+
+    ``data`` is `None` if all that the partition holds has been read, and for a message that can't be decoded.
+    """
+
+    attr_name: str
+    offset: int
+    data: dict[str, Any] | None
+
+
+def order_by_time(samples: list[Sample]) -> list[Sample]:
+    """Return samples in the order of sending, as far as that does not change the order within a topic.
+
+    Kafka has no order between topics: without this, the acknowledgement of a command would often be seen before the
+    events that were written before it.
+    """
+    latest: dict[str, float] = {}
+    keys = []
+    for sample in samples:
+        sent = 0.0 if sample.data is None else sample.data["private_sndStamp"]
+        latest[sample.attr_name] = max(sent, latest.get(sample.attr_name, 0.0))
+        keys.append(latest[sample.attr_name])
+    return [samples[i] for i in sorted(range(len(samples)), key=keys.__getitem__)]
 
 
 class SampleSorter:
