@@ -115,8 +115,8 @@ class Journal:
     async def _do(self, what: str, function: Callable[[], Result]) -> Result:
         """Let the journal's thread do something, within a limit."""
         try:
-            future = asyncio.get_running_loop().run_in_executor(self._thread, function)
-            return await asyncio.wait_for(future, WRITE_LIMIT_S)
+            async with asyncio.timeout(WRITE_LIMIT_S):
+                return await asyncio.get_running_loop().run_in_executor(self._thread, function)
         except (sqlite3.Error, OSError, RuntimeError, TimeoutError) as error:
             cause = str(error) or f"no answer within {WRITE_LIMIT_S:g} s"
             raise JournalError(f"Could not {what} the journal {self.path}: {cause}") from error

@@ -191,7 +191,8 @@ async def _tell_stopped(log: RunLog, uws: Uws) -> None:
 
     async def tell(job: JobState) -> None:
         try:
-            seen = await asyncio.wait_for(uws.job(job.job_id), ABORT_LIMIT_S)
+            async with asyncio.timeout(ABORT_LIMIT_S):
+                seen = await uws.job(job.job_id)
         except (ServiceError, TimeoutError) as error:
             logging.getLogger(__name__).warning(
                 "How job %s has ended is not known: %s", job.job_id, error or "no answer"
@@ -250,10 +251,13 @@ async def close_interrupted(log: RunLog, services: Services, requested_by: str, 
 
 async def _abort_left(log: RunLog, jobs: Jobs) -> list[str]:
     """Abort the jobs that a run has left; return a sentence for each that could not be stopped."""
+
+    async def abort(job: JobState) -> None:
+        async with asyncio.timeout(ABORT_LIMIT_S):
+            await jobs.abort(job.job_id)
+
     left = [job for job in log.of(JobState) if not job.timestamp_ended]
-    results = await asyncio.gather(
-        *(asyncio.wait_for(jobs.abort(job.job_id), ABORT_LIMIT_S) for job in left), return_exceptions=True
-    )
+    results = await asyncio.gather(*(abort(job) for job in left), return_exceptions=True)
     return [
         f"job {job.job_id} ({str(result) or 'no answer in time'})"
         for job, result in zip(left, results, strict=True)

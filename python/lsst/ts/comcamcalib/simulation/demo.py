@@ -136,7 +136,8 @@ async def _process(program: str, arguments: list[str], log: Path) -> AsyncIterat
         if process.returncode is None:
             process.send_signal(signal.SIGINT)
             try:
-                await asyncio.wait_for(process.wait(), STOP_LIMIT_S)
+                async with asyncio.timeout(STOP_LIMIT_S):
+                    await process.wait()
             except TimeoutError:
                 os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()

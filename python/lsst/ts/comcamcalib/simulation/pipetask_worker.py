@@ -132,7 +132,8 @@ class PipetaskWorker:
         if process is not None and process.stdin is not None:
             process.stdin.close()  # which makes it kill its jobs and end
             try:
-                await asyncio.wait_for(process.wait(), _END_LIMIT_S)
+                async with asyncio.timeout(_END_LIMIT_S):
+                    await process.wait()
             except TimeoutError:
                 process.kill()
                 await process.wait()
