@@ -166,7 +166,8 @@ class FakeUws:
     async def job(self, job_id: str) -> UwsJob:
         if self.error:
             raise UnreachableError(self.error)
-        if job_id not in self.world.jobs:
+        # The real one deletes a job that is aborted.
+        if job_id not in self.world.jobs or self.world.jobs[job_id].phase == "aborted":
             raise UnknownJobError(f"no job {job_id}")
         job = self.world.jobs[job_id]
         end = TAI if job.ended else 0.0

@@ -16,7 +16,7 @@ import logging
 from lsst.ts import utils
 
 from ..enums import RunState, StageKind, StageState
-from ..errors import ServiceError
+from ..errors import ServiceError, UnknownJobError
 from ..plan.plan import RunPlan
 from ..plan.record import JobState, RunConfiguration, RunStatus
 from ..services.job_status import ABORTED_EXIT_CODE, Jobs
@@ -190,19 +190,23 @@ async def _tell_stopped(log: RunLog, uws: Uws) -> None:
     """Tell how the jobs have ended that nobody follows any more, as far as the UWS knows it."""
 
     async def tell(job: JobState) -> None:
+        phase, ended = str(Phase.ABORTED), utils.current_tai()
         try:
             async with asyncio.timeout(ABORT_LIMIT_S):
                 seen = await uws.job(job.job_id)
+        except UnknownJobError:
+            pass  # The UWS deletes what is aborted.
         except (ServiceError, TimeoutError) as error:
             logging.getLogger(__name__).warning(
                 "How job %s has ended is not known: %s", job.job_id, error or "no answer"
             )
             return
-        if not seen.phase.ended:
-            return
-        exit_code = {Phase.COMPLETED: 0, Phase.ABORTED: ABORTED_EXIT_CODE}.get(seen.phase, 1)
-        ended = seen.timestamp_ended_s or utils.current_tai()
-        await log.write(dataclasses.replace(job, phase=seen.phase_word, exit_code=exit_code, timestamp_ended=ended))
+        else:
+            if not seen.phase.ended:
+                return
+            phase, ended = seen.phase_word, seen.timestamp_ended_s or ended
+        exit_code = {Phase.COMPLETED: 0, Phase.ABORTED: ABORTED_EXIT_CODE}.get(Phase.of(phase), 1)
+        await log.write(dataclasses.replace(job, phase=phase, exit_code=exit_code, timestamp_ended=ended))
 
     await asyncio.gather(*(tell(job) for job in log.of(JobState) if not job.timestamp_ended))
 
