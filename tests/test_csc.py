@@ -162,10 +162,8 @@ async def test_unusable_journal_is_a_fault_with_a_sentence(
     path = tmp_path / "journal.sqlite3"
     spoil(path)
     name = write_override(observatory, "journal.yaml", {"journal_path": str(path)})
-    try:
-        await operator.command("start", configurationOverride=name)
-    except salobj.AckError as error:
-        assert str(path) in error.ackcmd.result
+    # The CSC goes to FAULT after the command: it was done, the journal comes with the new state.
+    await operator.command("start", configurationOverride=name)
     await operator.hear("summaryState", summaryState=salobj.State.FAULT)
     error_code = await operator.hear("errorCode", errorCode=ErrorCode.JOURNAL_UNUSABLE)
     assert str(path) in error_code.errorReport
@@ -180,10 +178,7 @@ async def test_journal_that_can_not_be_made_is_a_fault(
 ) -> None:
     (tmp_path / "file").write_text("")
     name = write_override(observatory, "journal.yaml", {"journal_path": str(tmp_path / "file" / "journal.sqlite3")})
-    try:
-        await operator.command("start", configurationOverride=name)
-    except salobj.AckError as error:
-        assert "journal" in error.ackcmd.result
+    await operator.command("start", configurationOverride=name)
     await operator.hear("errorCode", errorCode=ErrorCode.JOURNAL_UNUSABLE)
     await operator.hear("summaryState", summaryState=salobj.State.FAULT)
 

@@ -20,7 +20,7 @@ import math
 import re
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -379,9 +379,13 @@ async def test_late_joiner_is_told_everything_by_status(story: Story) -> None:
         ):
             expected = _newest(story.operator, topic, key)
             told = functools.partial(_newest, late, topic, key)
-            await late.wait_for(topic, lambda told=told, count=len(expected): len(told()) == count)
+            await late.wait_for(topic, functools.partial(_has, told, len(expected)))
             assert told() == expected, topic
         assert late.samples("alarms")
+
+
+def _has(told: Callable[[], Mapping[Any, Any]], count: int) -> bool:
+    return len(told()) == count
 
 
 def _newest(operator: Operator, topic: str, key: tuple[str, ...]) -> dict[tuple[object, ...], dict[str, object]]:

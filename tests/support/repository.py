@@ -29,10 +29,12 @@ class Certified:
 
 def certified(repo: Path, collection: str) -> list[Certified]:
     """Return what a calibration collection has; nothing if there is no such collection."""
-    from lsst.daf.butler import Butler
+    from lsst.daf.butler import Butler, MissingCollectionError
 
     with Butler.from_config(str(repo)) as butler:
-        if not butler.collections.query(collection):
+        try:
+            butler.collections.get_info(collection)
+        except MissingCollectionError:
             return []
         return [
             Certified(
