@@ -15,7 +15,12 @@ from pathlib import Path
 
 import pytest
 from lsst.ts.comcamcalib.sal_interfaces import install as module
-from lsst.ts.comcamcalib.sal_interfaces.install import check_interface, install_interface, remove_interface
+from lsst.ts.comcamcalib.sal_interfaces.install import (
+    check_interface,
+    install_interface,
+    interface_problem,
+    remove_interface,
+)
 
 SUBSYSTEMS = """<?xml version="1.0" encoding="UTF-8"?>
 <!-- Kept as it is: é, <b>, and no newline at the end -->
@@ -60,6 +65,14 @@ def test_installed_interface_is_complete_and_the_rest_is_untouched(directory: Pa
     assert after["Test/Test_Events.xml"] == before["Test/Test_Events.xml"]
     names = [one.findtext("Name") for one in ET.fromstring(after["SALSubsystems.xml"]).findall("SALSubsystem")]
     assert names == ["Test", "ComCamCalib"]
+
+
+def test_csc_without_its_interface_says_what_to_do(directory: Path) -> None:
+    problem = interface_problem(directory)
+    assert "SALSubsystems.xml does not name ComCamCalib" in problem
+    assert problem.endswith("comcamcalib interface install")
+    install_interface(directory)
+    assert interface_problem(directory) == ""
 
 
 def test_installing_twice_changes_nothing(directory: Path) -> None:
@@ -119,6 +132,7 @@ def test_component_of_ts_xml_that_differs_is_refused_and_left_alone(directory: P
     make_upstream(directory)
     (directory / "ComCamCalib" / "ComCamCalib_Events.xml").write_text("<SALEventSet/>")
     before = content(directory)
+    assert interface_problem(directory) == "", "ts_xml's own decides what goes over the wire"
     with pytest.raises(RuntimeError, match=r"has its own ComCamCalib, and it differs .*ComCamCalib_Events.xml differs"):
         install_interface(directory)
     assert content(directory) == before

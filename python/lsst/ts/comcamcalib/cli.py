@@ -238,5 +238,13 @@ def interface_check() -> None:
     console.print("The installed interface is this package's.")
 
 
+@interface_app.command("document")
+def interface_document() -> None:
+    """Print the page about the interface, in reStructuredText."""
+    from .sal_interfaces.document import document_interface
+
+    sys.stdout.write(document_interface())
+
+
 if __name__ == "__main__":
     app()

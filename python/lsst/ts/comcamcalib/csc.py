@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import sys
 import logging
 import types
 from collections.abc import AsyncIterator
@@ -30,6 +31,7 @@ from .publisher import Publisher
 from .run.journal import Journal, JournalError
 from .run.progress import Progress
 from .run.runner import Runner, StartRequest
+from .sal_interfaces.install import interface_problem
 
 __all__ = ["ComCamCalibCsc", "run_comcamcalib"]
 
@@ -274,4 +276,6 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
 
 def run_comcamcalib() -> None:
     """Run the CSC from the command line."""
+    if problem := interface_problem():
+        sys.exit(problem)
     asyncio.run(ComCamCalibCsc.amain(index=None))

@@ -18,7 +18,7 @@ import tempfile
 from importlib import resources
 from pathlib import Path
 
-__all__ = ["COMPONENT", "check_interface", "install_interface", "remove_interface"]
+__all__ = ["COMPONENT", "check_interface", "install_interface", "interface_problem", "remove_interface"]
 
 COMPONENT = "ComCamCalib"
 
@@ -79,6 +79,26 @@ def check_interface(directory: Path | None = None) -> list[str]:
         elif path.read_bytes() != content:
             differences.append(f"{path} differs from this package's {name}")
     return differences
+
+
+def interface_problem(directory: Path | None = None) -> str:
+    """Say why the CSC can't run with the installed interface, and what to do; "" if it can.
+
+    An interface that is part of ts_xml itself may differ, for ts_xml decides what goes over the wire.
+
+    Parameters
+    ----------
+    directory
+        The ``sal_interfaces`` directory; None for that of the installed lsst.ts.xml.
+    """
+    directory = directory or _interfaces_dir()
+    differences = check_interface(directory)
+    if not differences or _is_upstream(directory):
+        return ""
+    return (
+        f"The installed lsst.ts.xml does not have this package's interface of {COMPONENT}: {'; '.join(differences)}. "
+        "Add it with: comcamcalib interface install"
+    )
 
 
 def install_interface(directory: Path | None = None) -> bool:
