@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import sys
 import logging
+import sys
 import types
 from collections.abc import AsyncIterator
 from pathlib import Path
