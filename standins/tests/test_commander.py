@@ -47,7 +47,7 @@ async def test_commands_are_typed_and_topics_printed(kafka: EmbeddedBroker, inde
     try:
         await commander.start_task
         await expect(commander, "summaryState=<State.ENABLED: 2>")
-        await commander.run_command("setScalars t 1 2 3 4 5 6 7 0.5 1.25 'some text'")
+        await commander._run_command_and_output("setScalars t 1 2 3 4 5 6 7 0.5 1.25 'some text'")
         line = await expect(commander, "scalars:")
         assert "boolean0=True" in line
         assert "string0='some text'" in line
@@ -56,7 +56,7 @@ async def test_commands_are_typed_and_topics_printed(kafka: EmbeddedBroker, inde
         await expect(commander, "Finished command setScalars")
         await csc.evt_arrays.set_write(int0=[1, 2, 3, 4, 5])
         await expect(commander, "arrays: [1, 2, 3, 4, 5]")
-        await commander.run_command("double 21")
+        await commander._run_command_and_output("double 21")
         assert await expect(commander, "42") == "42"
         for line, problem in (
             ("nonsense", "Unrecognized command: nonsense"),
@@ -66,13 +66,13 @@ async def test_commands_are_typed_and_topics_printed(kafka: EmbeddedBroker, inde
             ("start ''", "failed: msg='Command failed'"),
             ("double 'unfinished", "failed: No closing quotation"),
         ):
-            await commander.run_command(line)
+            await commander._run_command_and_output(line)
             await expect(commander, problem)
-        await commander.run_command("help")
+        await commander._run_command_and_output("help")
         text = await expect(commander, "setLogLevel level subsystem")
         assert "double\n" in text
         assert "wait ack duration" in text
-        await commander.run_command("  # only a comment")
+        await commander._run_command_and_output("  # only a comment")
     finally:
         await commander.close()
         await csc.close()

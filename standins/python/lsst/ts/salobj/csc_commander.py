@@ -215,35 +215,54 @@ class CscCommander:
 
     # ---- input ----------------------------------------------------------------------------------------------------
 
-    def get_commands_help(self) -> str:
-        """Return a text with all commands and their arguments."""
+    def get_commands_help(self) -> list[str]:
+        """Return a line with the arguments for each command."""
         lines = []
         for name in self.command_names:
             arguments = self.help_dict.get(name)
             if arguments is None:
                 arguments = "" if not self._is_command(name) else " ".join(self._argument_fields(name))
             lines.append(f"{name} {arguments}".rstrip())
-        return "\n".join([*lines, "help  # print this help", "exit  # end"])
+        return [*lines, "help  # print this help", "exit  # end"]
 
-    async def run_command(self, line: str) -> None:
-        """Carry out a line that was typed; what goes wrong is printed."""
+    def print_help(self) -> None:
+        """Print the commands and their arguments."""
+        self.output("\n".join(self.get_commands_help()))
+
+    async def run_command(self, cmd: str) -> None:
+        """Carry out a line that was typed, to its end.
+
+        Parameters
+        ----------
+        cmd : `str`
+            Command and arguments; what contains spaces has to be quoted.
+
+        Raises
+        ------
+        Exception
+            Whatever goes wrong.
+        """
+        words = shlex.split(cmd, comments=True)
+        if not words:
+            return
+        name, args = words[0], words[1:]
+        if name == "help":
+            self.print_help()
+        elif name not in self.command_names:
+            self.output(f"Unrecognized command: {name}. Type help for the commands.")
+        elif hasattr(self, f"do_{name}"):
+            await getattr(self, f"do_{name}")(args)
+        else:
+            await self.run_command_topic(name, args)
+
+    async def _run_command_and_output(self, cmd: str) -> None:
+        """Carry out a line that was typed, and print that it is done, or what went wrong."""
         try:
-            words = shlex.split(line, comments=True)
-            if not words:
-                return
-            name, args = words[0], words[1:]
-            if name == "help":
-                self.output(self.get_commands_help())
-            elif name not in self.command_names:
-                self.output(f"Unrecognized command: {name}. Type help for the commands.")
-            elif hasattr(self, f"do_{name}"):
-                await getattr(self, f"do_{name}")(args)
-            else:
-                await self.run_command_topic(name, args)
-            if name != "help" and name in self.command_names:
+            await self.run_command(cmd)
+            if name := next((name for name in self.command_names if cmd.split()[:1] == [name]), ""):
                 self.output(f"Finished command {name}")
         except Exception as error:
-            self.output(f"Command {line!r} failed: {error}")
+            self.output(f"Command {cmd!r} failed: {error}")
 
     async def run_command_topic(self, name: str, args: list[str]) -> None:
         """Send a command of the CSC.
@@ -283,10 +302,10 @@ class CscCommander:
         """Carry out what is typed, until exit."""
         self.output(f"Waiting for {self.remote.salinfo.name_index} to connect")
         await self.start_task
-        self.output(self.get_commands_help())
+        self.print_help()
         async for line in stream_as_generator(sys.stdin):
             # In the background: the next command can be typed before one is finished.
-            task = asyncio.create_task(self.run_command(line), name=f"typed command {line!r}")
+            task = asyncio.create_task(self._run_command_and_output(line), name=f"typed command {line!r}")
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
 
