@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -180,3 +181,18 @@ async def test_closed_registry_refuses_connections() -> None:
     async with aiohttp.ClientSession() as session:
         with pytest.raises(aiohttp.ClientConnectorError):
             await session.get(f"{url}/subjects")
+
+
+async def test_client_that_blocks_the_event_loop_is_answered(client: SchemaRegistryClient) -> None:
+    # Not in a thread: salobj's deserialisers ask like this, from its read loop.
+    schema_id = client.register_schema(SUBJECT, Schema(HEARTBEAT, "AVRO"))
+    assert client.get_latest_version(SUBJECT).schema_id == schema_id
+
+
+async def test_registry_whose_port_is_taken_says_so_and_leaves_no_thread(registry: SchemaRegistry) -> None:
+    port = int(registry.url.rpartition(":")[2])
+    second = SchemaRegistry(port)
+    with pytest.raises(OSError, match="in use"):
+        await second.start()
+    await second.close()
+    assert [thread.name for thread in threading.enumerate()].count("schema registry") == 1

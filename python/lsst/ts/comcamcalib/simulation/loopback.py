@@ -8,11 +8,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import threading
+from collections.abc import Coroutine
 
 from aiohttp import web
 
-__all__ = ["LOOPBACK", "LoopbackServer"]
+__all__ = ["LOOPBACK", "LoopbackServer", "LoopbackThread"]
 
 LOOPBACK = "127.0.0.1"
 
@@ -61,3 +64,69 @@ class LoopbackServer:
     async def close(self) -> None:
         """Stop listening and end all connections; harmless if it was not started."""
         await self._runner.cleanup()
+
+
+class LoopbackThread:
+    """Serves as `LoopbackServer` does, in a thread with an event loop of its own.
+
+    For clients that block the event loop while they wait for the answer, as salobj's do: they would wait for ever for a
+    server in the same loop.
+
+    Parameters
+    ----------
+    app
+        What to serve. Its handlers run in the thread, and nobody else may touch what they change.
+    port
+        Where; 0 lets the system choose a free port.
+    name
+        Name of the thread.
+    """
+
+    def __init__(self, app: web.Application, port: int = 0, name: str = "loopback server") -> None:
+        self._server = LoopbackServer(app, port)
+        self._name = name
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """The address for clients, without a slash at the end."""
+        return self._server.url
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises
+        ------
+        OSError
+            If the port is taken.
+        """
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=self._name, daemon=True)
+        self._thread.start()
+        try:
+            await self._in_thread(self._server.start())
+        except BaseException:
+            await self._end_thread()
+            raise
+
+    async def close(self) -> None:
+        """Stop listening and end all connections; harmless if it was not started."""
+        if self._loop is None:
+            return
+        try:
+            await self._in_thread(self._server.close())
+        finally:
+            await self._end_thread()
+
+    async def _in_thread(self, coroutine: Coroutine[None, None, None]) -> None:
+        assert self._loop is not None, "Bug: there is no thread"
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, self._loop))
+
+    async def _end_thread(self) -> None:
+        loop, self._loop = self._loop, None
+        thread, self._thread = self._thread, None
+        assert loop is not None and thread is not None, "Bug: there is no thread"
+        loop.call_soon_threadsafe(loop.stop)
+        await asyncio.to_thread(thread.join)
+        loop.close()

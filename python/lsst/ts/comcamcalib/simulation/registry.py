@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 
 from aiohttp import web
 
-from .loopback import LoopbackServer
+from .loopback import LoopbackThread
 
 __all__ = ["SchemaRegistry"]
 
@@ -71,6 +71,8 @@ async def _read_schema(request: web.Request) -> str:
 class SchemaRegistry:
     """A registry of Avro schemas; use it as an async context manager, or call `start` and `close`.
 
+    It works in a thread of its own, because confluent_kafka's deserialisers ask it while they block the event loop.
+
     Parameters
     ----------
     port
@@ -82,7 +84,7 @@ class SchemaRegistry:
         self._schemas: list[str] = []  # the text with id n is at n - 1
         self._id_of: dict[str, int] = {}  # by canonical text
         self._subjects: dict[str, list[int]] = {}  # the id of version n is at n - 1
-        self._server = LoopbackServer(self._application(), port)
+        self._server = LoopbackThread(self._application(), port, name="schema registry")
 
     async def __aenter__(self) -> SchemaRegistry:
         await self.start()
