@@ -22,7 +22,7 @@ from .repository import Certified, certified
 if TYPE_CHECKING:
     from lsst.ts.comcamcalib.simulation.observatory import Observatory
 
-__all__ = ["Site", "SiteRun", "options_of", "uws_jobs"]
+__all__ = ["Site", "SiteRun", "options_of", "until_no_job_is_left", "uws_jobs"]
 
 # Each run certifies in a collection of its own.
 NUMBERS = itertools.count(1)
@@ -105,6 +105,13 @@ async def uws_jobs(observatory: Observatory) -> list[dict[str, Any]]:
     async with aiohttp.ClientSession() as session, session.get(f"{observatory.uws.url}/job") as reply:
         jobs: list[dict[str, Any]] = await reply.json()
     return jobs
+
+
+async def until_no_job_is_left(observatory: Observatory, limit_s: float) -> None:
+    """Wait until the UWS has no job any more."""
+    async with asyncio.timeout(limit_s):
+        while await uws_jobs(observatory):  # noqa: ASYNC110  # the UWS tells nothing by itself
+            await asyncio.sleep(0.2)
 
 
 def options_of(environment: dict[str, str], letter: str) -> list[str]:
