@@ -24,6 +24,13 @@ COMPONENTS = ("CCCamera", "CCOODS", "OCPS", "Test")
 _indices = itertools.count(20001)  # BaseCscTestCase uses those up to 10000
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a broker, wherever it says so."""
+    for item in items:
+        if "kafka" in getattr(item, "fixturenames", ()):
+            item.add_marker("observatory")
+
+
 class RegistryThread:
     """A schema registry with an event loop of its own, since each test has another one."""
 

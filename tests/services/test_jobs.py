@@ -160,10 +160,15 @@ DOWN = UnreachableError("The UWS did not answer.")
 
 async def test_a_job_is_followed_to_its_good_end(world: World) -> None:
     world.uws.prepare("pending", "queued", "queued", "executing", "completed")
-    world.uws.ended_s = 1234.5
+    world.uws.ended_s = ended_s = utils.current_tai() + 60.0
     status = await world.run(world.service())
     assert status.succeeded and status.message == ""
-    assert (status.job_id, status.phase, status.exit_code, status.timestamp_ended_s) == ("job1", "completed", 0, 1234.5)
+    assert (status.job_id, status.phase, status.exit_code, status.timestamp_ended_s) == (
+        "job1",
+        "completed",
+        0,
+        ended_s,
+    )
     assert [one.phase for one in world.told] == ["pending", "queued", "executing", "completed"]
     assert world.told[0].timestamp_submitted_s > 1.7e9 and not world.told[2].ended
     assert world.told[-1] == status
