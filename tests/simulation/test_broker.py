@@ -20,6 +20,8 @@ from lsst.ts.comcamcalib.simulation import broker as broker_module
 from lsst.ts.comcamcalib.simulation.broker import BrokerError, EmbeddedBroker
 from lsst.ts.comcamcalib.simulation.faults import Fault
 
+pytestmark = pytest.mark.observatory
+
 LIMIT_S = 20.0
 
 

@@ -27,6 +27,8 @@ from lsst.ts.comcamcalib.simulation.repo import copy_repo, ingest_file, register
 from lsst.ts.comcamcalib.simulation.uws_server import UwsServer
 from lsst.ts.comcamcalib.simulation.worker import Tell, WorkerPhase
 
+pytestmark = pytest.mark.observatory
+
 LIMIT_S = 30.0
 DAY = 20261122
 BIASES = [DAY * 100000 + seq_num for seq_num in range(1, 9)]
