@@ -126,16 +126,20 @@ class _Ingest:
     def _next_look(self, image: ImageTaken) -> float:
         """Return when to look in Butler for the missing files of an image (event loop time, seconds).
 
-        That is at once when the OODS told of a failure, for it may have succeeded later; else when it was silent about
-        the image for too long, and then again and again.
+        That is at once when the OODS told of a failure of each of them, for it may have succeeded later; else when it was
+        silent about the image for too long, and then again and again.
         """
         exposure_id = image.exposure_id
         arrived = len(self.ledger.ingested(exposure_id))
         if self.arrived.get(exposure_id) != arrived:
             self.arrived[exposure_id], self.quiet_since[exposure_id], self.looks[exposure_id] = arrived, self._now(), 0
-        patience = 0.0 if self.ledger.failed(exposure_id) else self.options.oods_timeout
+        patience = 0.0 if self._all_failed(exposure_id) else self.options.oods_timeout
         pauses = self.looks[exposure_id] * self.context.config.archiver_check_interval_s
         return self.quiet_since[exposure_id] + patience + pauses
+
+    def _all_failed(self, exposure_id: int) -> bool:
+        """Whether the OODS told of a failure for each missing file: nothing more is to be expected of it."""
+        return self.ledger.missing(exposure_id) <= set(self.ledger.failed(exposure_id))
 
     async def _wait(self, pending: list[ImageTaken], seen: tuple[int, int]) -> None:
         """Wait until something arrives, or until it is time to look for what did not."""
@@ -157,7 +161,7 @@ class _Ingest:
     async def _look_for(self, image: ImageTaken) -> None:
         """Look in Butler for files that no event announced; what is not there after the last look is lost."""
         exposure_id = image.exposure_id
-        failed = bool(self.ledger.failed(exposure_id))
+        failed = self._all_failed(exposure_id)
         try:
             present = await self.context.services.repository.raws_present([exposure_id], self.options.detectors)
         except ServiceError as error:

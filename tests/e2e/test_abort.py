@@ -1,0 +1,240 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Abort at every kind of moment, and what becomes of a run whose CSC leaves ENABLED or dies."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from lsst.ts import salobj
+from lsst.ts.comcamcalib.csc import ComCamCalibCsc
+from lsst.ts.comcamcalib.enums import RunState, StageState
+from lsst.ts.comcamcalib.simulation.faults import Fault
+from lsst.ts.comcamcalib.simulation.observatory import Observatory
+from lsst.ts.comcamcalib.simulation.world import Image
+from support.observatory import running_csc, running_csc_process
+from support.operator import Operator
+from support.run import Site, SiteRun, until_no_job_is_left, uws_jobs
+
+pytestmark = [pytest.mark.observatory, pytest.mark.asyncio(loop_scope="session")]
+
+# INTERFACE: nothing moves any more after this time, the exposure in progress apart.
+ABORT_LIMIT_S = 10.0
+
+BIAS = {"script_mode": "BIAS", "n_bias": 1}
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def images(observatory: Observatory) -> AsyncIterator[list[Image]]:
+    """Return every image that the camera has taken since the test began."""
+    images: list[Image] = []
+    listening = True
+
+    def listen(image: Image) -> None:
+        if listening:
+            images.append(image)
+
+    observatory.world.add_listener(listen)
+    yield images
+    listening = False
+
+
+async def abort(site: Site, run: SiteRun, exposure_s: float = 0.0) -> Any:
+    """Abort a run; return its last runState, which comes in time."""
+    began = time.monotonic()
+    await site.operator.command("abort")
+    answered = time.monotonic() - began
+    state = await run.ended(RunState.ABORTED, limit_s=ABORT_LIMIT_S + exposure_s)
+    assert answered < 10.0
+    assert time.monotonic() - began < ABORT_LIMIT_S + exposure_s
+    assert [one.state for one in run.samples("runState")][-2:] == [RunState.ABORTING, RunState.ABORTED]
+    assert site.operator.remote.salinfo.domain.user_host in state.reason
+    assert not run.in_state(StageState.FAILED)
+    assert await run.certified() == []
+    assert not run.samples("certification")
+    assert not (await site.operator.hear("alarms")).runFailed
+    return state
+
+
+def hold(site: Site, pipeline: str) -> None:
+    """Make the job of a pipeline take ten minutes."""
+    site.observatory.world.faults.set([Fault("worker", "slow", match={"pipeline": pipeline}, value=600.0)])
+
+
+# Moments
+
+
+async def test_abort_in_mid_exposure_takes_that_one_to_its_end_and_no_other(site: Site, images: list[Image]) -> None:
+    run = await site.start(script_mode="DARK", n_dark=3, exp_times_dark=150)
+    await run.doing("DARK frame 1 of 3")
+    await abort(site, run, exposure_s=3.0)
+    assert len(images) == 1
+    # The run knows what it took.
+    (taken,) = run.samples("imageTaken")
+    assert taken.exposureId == images[0].exposure_id
+    assert run.in_state(StageState.ABORTED) == set(run.stages)
+    # The camera does what the next run asks for, and nothing that was left over.
+    await site.complete(**BIAS)
+    assert len(images) == 2
+
+
+async def test_abort_while_files_are_waited_for(site: Site, images: list[Image]) -> None:
+    site.observatory.world.faults.set([Fault("oods", "lose", match={"detector": 4}, times=None)])
+    run = await site.start(**BIAS)
+    await run.hear("stageState", stageName="BIAS.ACQUIRE", state=StageState.SUCCEEDED)
+    await run.doing("files of CC_O_")
+    await abort(site, run)
+    assert run.stages["BIAS.INGEST"] is StageState.ABORTED
+    assert len(images) == 1
+
+
+async def test_abort_in_the_middle_of_a_job_ends_the_job(site: Site) -> None:
+    hold(site, "cpBias")
+    run = await site.start(**BIAS)
+    job_id = (await run.hear("jobState", phase="executing")).jobId
+    assert [one["jobId"] for one in await uws_jobs(site.observatory)] == [job_id]
+    state = await abort(site, run)
+    assert "Not stopped" not in state.reason
+    assert await uws_jobs(site.observatory) == []
+    assert run.in_state(StageState.ABORTED) == {"BIAS.GENERATE", "BIAS.VERIFY", "BIAS.CERTIFY"}
+    snapshot = json.loads((await site.operator.command("status", runId=run.run_id)).result)
+    assert snapshot["runState"] == RunState.ABORTED
+
+
+async def test_abort_in_the_middle_of_a_verification_certifies_nothing(site: Site) -> None:
+    hold(site, "verifyBias")
+    run = await site.start(**BIAS)
+    await run.hear("jobState", stageName="BIAS.VERIFY", phase="executing")
+    await abort(site, run)
+    assert [one["phase"] for one in await uws_jobs(site.observatory)] == ["completed"]
+    assert run.in_state(StageState.ABORTED) == {"BIAS.VERIFY", "BIAS.CERTIFY"}
+    assert not run.samples("verificationResult")
+
+
+async def test_abort_while_a_job_is_being_submitted_ends_it_as_soon_as_its_id_is_known(site: Site) -> None:
+    site.observatory.world.faults.set([Fault("http", "delay", match={"resource": "submit"}, value=4.0)])
+    run = await site.start(**BIAS)
+    await run.doing("the OCPS to accept cpBias")
+    state = await abort(site, run)
+    assert "Not stopped" not in state.reason
+    assert await uws_jobs(site.observatory) == []
+
+
+async def test_submission_that_outlasts_the_abort_is_named_and_its_job_ended_later(site: Site) -> None:
+    jobs = site.observatory.work_directory / "uws" / "jobs"
+    before = {path.name for path in jobs.iterdir()}
+    faults = [Fault("http", "delay", match={"resource": "submit"}, value=13.0)]
+    faults.append(Fault("worker", "slow", value=600.0))
+    site.observatory.world.faults.set(faults)
+    run = await site.start(**BIAS)
+    await run.doing("the OCPS to accept cpBias")
+    state = await abort(site, run)
+    assert "Not stopped: The job for" in state.reason and "cpBias.yaml" in state.reason
+    # In the end the OCPS tells the id, and the CSC has the job aborted all the same.
+    await site.operator.wait_for("a job", lambda: {path.name for path in jobs.iterdir()} - before, limit_s=20.0)
+    await until_no_job_is_left(site.observatory, limit_s=10.0)
+
+
+async def test_abort_with_the_uws_down_names_what_could_not_be_stopped(site: Site) -> None:
+    hold(site, "cpBias")
+    run = await site.start(**BIAS)
+    job_id = (await run.hear("jobState", phase="executing")).jobId
+    site.observatory.world.faults.set([Fault("http", "status", times=None, value=503, text="down")])
+    state = await abort(site, run)
+    assert "Not stopped" in state.reason and job_id in state.reason
+    site.observatory.world.faults.set([])
+    assert [one["phase"] for one in await uws_jobs(site.observatory)] == ["executing"]
+
+
+async def test_second_abort_is_refused(site: Site) -> None:
+    run = await site.start(script_mode="DARK", n_dark=1, exp_times_dark=100)
+    await run.doing("DARK frame 1 of 1")
+    await site.operator.command("abort")
+    (sentence,) = await site.operator.refused("abort")
+    assert run.run_id in sentence and "being aborted already" in sentence
+    (sentence,) = await site.operator.refused("startCalibrationRun", config="script_mode: BIAS")
+    assert f"{run.run_id} is open (ABORTING)" in sentence
+    await run.ended(RunState.ABORTED)
+
+
+# Leaving ENABLED
+
+
+async def test_leaving_enabled_interrupts_the_run_and_its_jobs_run_on(site: Site, enabled_csc: ComCamCalibCsc) -> None:
+    hold(site, "cpBias")
+    run = await site.start(**BIAS)
+    job_id = (await run.hear("jobState", phase="executing")).jobId
+    await site.operator.bring(disable=salobj.State.DISABLED)
+    state = await run.hear("runState", state=RunState.INTERRUPTED)
+    assert "DISABLED" in state.reason and "Resume" in state.reason and "abort" in state.reason
+    assert run.stages["BIAS.GENERATE"] is StageState.PENDING
+    assert [one["phase"] for one in await uws_jobs(site.observatory)] == ["executing"]
+    snapshot = json.loads((await site.operator.command("status")).result)
+    assert snapshot["runState"] == RunState.INTERRUPTED
+    await site.operator.bring(enable=salobj.State.ENABLED)
+    (sentence,) = await site.operator.refused("startCalibrationRun", config="script_mode: BIAS")
+    assert run.run_id in sentence and "resume" in sentence and "abort" in sentence
+    await abort(site, run)
+    assert await uws_jobs(site.observatory) == []
+    assert run.samples("jobState", jobId=job_id)
+    await site.complete(**BIAS)
+
+
+async def test_disabling_in_mid_exposure_is_quick_and_ends_the_acquisition(site: Site, images: list[Image]) -> None:
+    run = await site.start(script_mode="DARK", n_dark=3, exp_times_dark=200)
+    await run.doing("DARK frame 1 of 3")
+    began = time.monotonic()
+    await site.operator.bring(disable=salobj.State.DISABLED)
+    assert time.monotonic() - began < 3.0
+    await run.hear("runState", state=RunState.INTERRUPTED)
+    await asyncio.wait_for(site.observatory.camera.idle.wait(), 10.0)
+    assert len(images) == 1
+
+
+# Death
+
+
+async def test_run_of_a_killed_process_is_interrupted_and_can_be_closed(
+    observatory: Observatory, operator: Operator, tmp_path: Path
+) -> None:
+    site = Site(observatory, operator)
+    hold(site, "cpBias")
+    log = tmp_path / "csc.log"
+    async with running_csc_process(log, "--state", "enabled") as process:
+        await operator.hear("summaryState", summaryState=salobj.State.ENABLED)
+        run = await site.start(**BIAS)
+        job_id = (await run.hear("jobState", phase="executing")).jobId
+        os.kill(process.pid, signal.SIGKILL)
+        await process.wait()
+    operator.forget()
+    async with running_csc(initial_state=salobj.State.ENABLED):
+        alarms = await operator.hear("alarms")
+        assert alarms.reason == "", "alarms of a dead process do not stand"
+        snapshot = json.loads((await operator.command("status")).result)
+        assert (snapshot["runId"], snapshot["runState"]) == (run.run_id, RunState.INTERRUPTED)
+        assert (snapshot["imagesTaken"], snapshot["imagesExpected"]) == (1, 1)
+        assert {one["stageName"]: one["jobId"] for one in snapshot["stages"]}["BIAS.GENERATE"] in ("", job_id)
+        assert (await run.hear("jobState", jobId=job_id)).phase == "executing"
+        (sentence,) = await operator.refused("startCalibrationRun", config="script_mode: BIAS")
+        assert run.run_id in sentence
+        await abort(site, run)
+        assert await uws_jobs(observatory) == []
+        ended = run.samples("jobState", jobId=job_id)[-1]
+        assert ended.timestampEnded == 0 or ended.phase == "aborted"
+        (sentence,) = await operator.refused("abort")
+        assert "no open run" in sentence
+        following = await site.complete(**BIAS)
+        assert following.run_id > run.run_id
