@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -36,6 +37,23 @@ problems = Console(stderr=True, highlight=False, soft_wrap=True)
 T = TypeVar("T")
 
 
+def fail(sentence: str) -> typer.Exit:
+    """Print what went wrong, and return what ends the program."""
+    problems.print(sentence, markup=False, style="red")
+    return typer.Exit(1)
+
+
+def drive(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that needs the CSC; see `run`."""
+    if "LSST_TOPIC_SUBNAME" not in os.environ:
+        coroutine.close()
+        raise fail(
+            "It is not known where the CSC is: the environment variable LSST_TOPIC_SUBNAME is not set. Source the "
+            "environment file of your observatory; `comcamcalib observatory` writes that of a simulated one."
+        )
+    return run(coroutine)
+
+
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine; a refusal or a missing connection ends the program with its sentence instead of a traceback."""
     from .client import RefusedError
@@ -43,8 +61,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     try:
         return asyncio.run(coroutine)
     except (RefusedError, RuntimeError, OSError, ValueError) as error:
-        problems.print(str(error), markup=False, style="red")
-        raise typer.Exit(1) from error
+        raise fail(str(error)) from error
     except KeyboardInterrupt as error:
         raise typer.Exit(130) from error
 
@@ -63,9 +80,18 @@ def start(
 
     The exit status is 0 only if the run was COMPLETED, or was accepted with --no-watch.
     """
-    text = "" if options is None else sys.stdin.read() if str(options) == "-" else options.read_text()
-    if not run(_start(text, reason, program, note, watch)):
+    if not drive(_start(_read(options), reason, program, note, watch)):
         raise typer.Exit(1)
+
+
+def _read(options: Path | None) -> str:
+    """Return the text of a file with run options; of standard input for ``-``."""
+    if options is None:
+        return ""
+    try:
+        return sys.stdin.read() if str(options) == "-" else options.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise fail(f"The run options in {options} can't be read: {error}") from error
 
 
 async def _start(text: str, reason: str, program: str, note: str, watch: bool) -> bool:
@@ -82,7 +108,7 @@ async def _start(text: str, reason: str, program: str, note: str, watch: bool) -
 @app.command()
 def watch() -> None:
     """Watch the open run until it has ended, or tell how the latest one did; exit status 0 only if it was COMPLETED."""
-    if not run(_watch()):
+    if not drive(_watch()):
         raise typer.Exit(1)
 
 
@@ -105,7 +131,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print what is known of a run."""
-    summary = run(_status(run_id))
+    summary = drive(_status(run_id))
     if as_json:
         console.print_json(json.dumps(summary))
     else:
@@ -132,7 +158,7 @@ async def _status(run_id: str) -> dict[str, Any]:
 @app.command()
 def abort() -> None:
     """Stop the open run: no further exposure, its jobs aborted, nothing certified from now on."""
-    run(_abort())
+    drive(_abort())
     console.print("The run is being aborted; `comcamcalib watch` shows how it ends.")
 
 
@@ -146,7 +172,7 @@ async def _abort() -> None:
 @app.command()
 def enable(override: Annotated[str, typer.Option(help="Configuration override file.")] = "") -> None:
     """Bring the CSC to ENABLED."""
-    run(_enable(override))
+    drive(_enable(override))
     console.print("ComCamCalib is ENABLED.")
 
 
@@ -213,8 +239,7 @@ def interface_install() -> None:
         if install_interface():
             console.print("The interface of ComCamCalib was added to lsst.ts.xml.")
     except (RuntimeError, OSError) as error:
-        problems.print(f"The interface could not be added: {error}", markup=False, style="red")
-        raise typer.Exit(1) from error
+        raise fail(f"The interface could not be added: {error}") from error
 
 
 @interface_app.command("remove")

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Self
 
@@ -32,6 +33,9 @@ COMMAND_LIMIT_S = 15.0
 
 # Longest wait for the CSC's first sign of life (seconds).
 CONNECT_LIMIT_S = 30.0
+
+# The CSC's heart beats every second; after so long without (seconds), it is gone.
+SILENCE_LIMIT_S = 15.0
 
 ENDED = frozenset({RunState.COMPLETED, RunState.FAILED, RunState.ABORTED})
 
@@ -70,12 +74,15 @@ class CalibrationClient:
         self.remote = salobj.Remote(self._domain, "ComCamCalib", include=include)
         self._listeners: list[Callable[[str, Any], None]] = []
         self._states: asyncio.Queue[Any] = asyncio.Queue()
+        self._last_heartbeat = 0.0  # time.monotonic
 
     async def __aenter__(self) -> Self:
         await self.remote.start_task
         for name in EVENTS:
             getattr(self.remote, f"evt_{name}").callback = self._listener(name)
         self.remote.tel_progress.callback = self._listener("progress")
+        self._last_heartbeat = time.monotonic()
+        self.remote.evt_heartbeat.callback = self._on_heartbeat
         return self
 
     async def __aexit__(self, *exception: object) -> None:
@@ -144,21 +151,44 @@ class CalibrationClient:
         return summary
 
     async def follow(self, run_id: str) -> AsyncIterator[Any]:
-        """Yield each runState of a run until it has ended, well or not."""
+        """Yield each runState of a run until it has ended, well or not.
+
+        Raises
+        ------
+        RuntimeError
+            If the CSC gives no sign of life any more.
+        """
         while True:
-            message = await self._states.get()
+            message = await self._next_state(run_id)
             if message.runId != run_id:
                 continue
             yield message
             if message.state in ENDED:
                 return
 
+    async def _next_state(self, run_id: str) -> Any:
+        while True:
+            try:
+                return await asyncio.wait_for(self._states.get(), 1.0)
+            except TimeoutError:
+                if time.monotonic() - self._last_heartbeat > SILENCE_LIMIT_S:
+                    raise RuntimeError(
+                        f"ComCamCalib has given no sign of life for {SILENCE_LIMIT_S:g} s; what becomes of run {run_id} "
+                        "is not known. Start the CSC again: it will say in what state the run is."
+                    ) from None
+
+    async def _on_heartbeat(self, message: Any) -> None:
+        self._last_heartbeat = time.monotonic()
+
     async def _command(self, command: Any, **fields: Any) -> Any:
         try:
             # A message of its own, because a Remote's commands share their data.
             return await command.start(data=command.DataType(**fields), timeout=COMMAND_LIMIT_S)
         except salobj.AckTimeoutError as error:
-            raise RefusedError(f"The CSC did not answer {command.attr_name} within {COMMAND_LIMIT_S:g} s.") from error
+            name = command.attr_name.removeprefix("cmd_")
+            raise RefusedError(
+                f"ComCamCalib did not answer {name} within {COMMAND_LIMIT_S:g} s; is it running?"
+            ) from error
         except salobj.AckError as error:
             raise RefusedError(error.ackcmd.result.removeprefix("Failed: ")) from error
 

@@ -126,8 +126,8 @@ class _Ingest:
     def _next_look(self, image: ImageTaken) -> float:
         """Return when to look in Butler for the missing files of an image (event loop time, seconds).
 
-        That is at once when the OODS told of a failure of each of them, for it may have succeeded later; else when it was
-        silent about the image for too long, and then again and again.
+        That is at once when the OODS told of a failure of each of them, for it may have succeeded later; else when it
+        was silent about the image for too long, and then again and again.
         """
         exposure_id = image.exposure_id
         arrived = len(self.ledger.ingested(exposure_id))
