@@ -12,7 +12,7 @@ import contextlib
 from typing import Any
 
 from lsst.ts import utils
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -103,7 +103,7 @@ class Watcher:
             Text.assemble((time, "dim"), "  ", (f"{word:10}", STYLES.get(word, "")), " ", text), soft_wrap=True
         )
 
-    def _table(self) -> Group:
+    def _table(self) -> Table:
         table = Table(box=None, padding=(0, 1), show_header=False)
         for name, stage in self._stages.items():
             state = StageState(stage.state).name
@@ -111,16 +111,20 @@ class Watcher:
             if stage.timestampStarted:
                 seconds = f"{(stage.timestampEnded or utils.current_tai()) - stage.timestampStarted:.0f} s"
             table.add_row(name, Text(state, style=STYLES.get(state, "dim")), seconds)
+        display = Table.grid()
+        display.add_row(table)
         progress = self._progress
         if progress is None:
-            return Group(table)
+            return display
         numbers = (
             f"{progress.imagesTaken}/{progress.imagesExpected} images taken, {progress.imagesIngested} ingested, "
             f"{progress.jobsCompleted}/{progress.jobsExpected} jobs done, {progress.jobsRunning} running, "
             f"{progress.elapsed:.0f} s elapsed, about {progress.remaining:.0f} s to go"
         )
-        bar = ProgressBar(total=1.0, completed=progress.fractionComplete, width=60)
-        return Group(table, bar, Text(numbers), Text(progress.activity, style="dim"))
+        display.add_row(ProgressBar(total=1.0, completed=progress.fractionComplete, width=60))
+        display.add_row(Text(numbers))
+        display.add_row(Text(progress.activity, style="dim"))
+        return display
 
 
 def _line(name: str, message: Any) -> tuple[str, str] | None:

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import datetime
+import json
 import os
 import shutil
 import signal
@@ -22,7 +24,6 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 from rich.table import Table
 
@@ -42,7 +43,8 @@ EXAMPLE = Path(__file__).parents[5] / "config" / "examples" / "procedure.yaml"
 OBSERVATORY_PROGRAM = "from lsst.ts.comcamcalib.cli import app; app()"
 CSC_PROGRAM = "from lsst.ts.comcamcalib.csc import run_comcamcalib; run_comcamcalib()"
 
-PRODUCTS = ("bias", "dark", "flat", "defects", "ptc")
+# In the order of the procedure's look-ups.
+PRODUCTS = {"BIAS": "bias", "DARK": "dark", "FLAT": "flat", "DEFECTS": "defects", "PTC": "ptc"}
 
 
 async def run_demo(data: Path, options: Path | None, speed: float, scenarios: Sequence[str], console: Console) -> bool:
@@ -84,15 +86,25 @@ async def run_demo(data: Path, options: Path | None, speed: float, scenarios: Se
         os.environ.update(await _environment(environment_file, observatory, data / "observatory.log"))
         console.print("The observatory is ready. Starting the CSC …")
         async with _process(CSC_PROGRAM, [], data / "csc.log") as csc:
-            state, run_id = await _operate(text, csc, data / "csc.log", console)
-    good = state is RunState.COMPLETED
+            outcome = await _operate(text, csc, data / "csc.log", console)
     console.print()
-    good = await asyncio.to_thread(_show_results, data / "repo", text, console) and good
-    _say_what_next(data, run_id, console)
-    return good
+    complete = await asyncio.to_thread(_show_results, data / "repo", outcome, console)
+    _say_what_next(data, outcome.run_id, console)
+    return complete and outcome.state is RunState.COMPLETED
 
 
-async def _operate(text: str, csc: asyncio.subprocess.Process, log: Path, console: Console) -> tuple[RunState, str]:
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How the run ended, and what it was to certify for which detectors where."""
+
+    state: RunState
+    run_id: str
+    collection: str
+    detectors: tuple[int, ...]
+    products: tuple[str, ...]
+
+
+async def _operate(text: str, csc: asyncio.subprocess.Process, log: Path, console: Console) -> Outcome:
     """Do what an operator does: enable the CSC, start the run, watch it."""
     async with CalibrationClient() as client:
         enabling = asyncio.create_task(client.enable(), name="enable the CSC")
@@ -108,7 +120,16 @@ async def _operate(text: str, csc: asyncio.subprocess.Process, log: Path, consol
         console.print(text.rstrip(), style="dim", markup=False)
         watcher = Watcher(client, console)
         run_id = await client.start(text, reason="demonstration", program="ComCamCalib")
-        return await watcher.follow(run_id), run_id
+        state = await watcher.follow(run_id)
+        stages = [stage["stageName"].split(".") for stage in (await client.status(run_id))["stages"]]
+        options = json.loads(client.remote.evt_runConfiguration.get().config)
+        return Outcome(
+            state=state,
+            run_id=run_id,
+            collection=options["calib_collection"],
+            detectors=tuple(options["detectors"]),
+            products=tuple(PRODUCTS[kind] for kind, work in stages if work == "CERTIFY"),
+        )
 
 
 def _prepare(data: Path) -> None:
@@ -161,37 +182,36 @@ def _tail(log: Path) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-15:])
 
 
-def _show_results(repo: Path, text: str, console: Console) -> bool:
-    """Print what is certified, and what the procedure's look-ups return for detector 0; return whether all is there."""
+def _show_results(repo: Path, outcome: Outcome, console: Console) -> bool:
+    """Print what is certified, and what the procedure's look-ups return; return whether all of it is there."""
     from lsst.daf.butler import Butler
 
-    collection = str(yaml.safe_load(text).get("calib_collection", "LSSTComCam/calib/daily"))
-    detectors = 9
     butler = Butler.from_config(str(repo), writeable=False)
     certified: dict[tuple[str, str], set[int]] = {}
-    for product in PRODUCTS:
+    for product in outcome.products:
         try:
-            associations = list(butler.registry.queryDatasetAssociations(product, collections=collection))
+            associations = list(butler.registry.queryDatasetAssociations(product, collections=outcome.collection))
         except Exception as error:
             console.print(f"{product}: {error}", markup=False, style="red")
             continue
         for one in associations:
             key = (product, str(one.timespan))
             certified.setdefault(key, set()).add(int(one.ref.dataId["detector"]))
-    table = Table(title=f"Certified in {collection}", title_justify="left")
+    table = Table(title=f"Certified in {outcome.collection}", title_justify="left")
     for heading in ("type", "detectors", "validity (TAI)"):
         table.add_column(heading)
     for (product, validity), ids in certified.items():
-        table.add_row(product, ", ".join(str(detector) for detector in sorted(ids)), validity)
+        table.add_row(product, " ".join(str(detector) for detector in sorted(ids)), validity)
     console.print(table)
-    complete = {product for (product, _), ids in certified.items() if len(ids) == detectors}
-    missing = [product for product in PRODUCTS if product not in complete]
+    complete = {product for (product, _), ids in certified.items() if ids >= set(outcome.detectors)}
+    missing = [product for product in outcome.products if product not in complete]
     if missing:
         console.print(f"Not certified for all detectors: {', '.join(missing)}", style="red")
     exposures = _exposures(butler)
-    console.print("What the procedure's five look-ups return for detector 0:")
-    read = [_look_up(butler, product, collection, exposures, console) for product in PRODUCTS]
-    return not missing and all(read)
+    detector = outcome.detectors[0]
+    console.print(f"What the procedure's look-ups return for detector {detector}:")
+    read = [_look_up(butler, product, detector, exposures, outcome, console) for product in outcome.products]
+    return bool(outcome.products) and not missing and all(read)
 
 
 def _exposures(butler: Any) -> dict[str, int]:
@@ -200,12 +220,16 @@ def _exposures(butler: Any) -> dict[str, int]:
     return {record.observation_type: record.id for record in sorted(records, key=lambda record: record.id)}
 
 
-def _look_up(butler: Any, product: str, collection: str, exposures: dict[str, int], console: Console) -> bool:
+def _look_up(
+    butler: Any, product: str, detector: int, exposures: dict[str, int], outcome: Outcome, console: Console
+) -> bool:
     # A flat is looked up by the filter of its exposure, so a bias exposure won't do for it.
-    exposure = exposures.get("flat" if product == "flat" else "bias", 0)
-    call = f"butler.get({product!r}, detector=0, exposure={exposure}, instrument='LSSTComCam')"
+    exposure = exposures.get("flat" if product == "flat" else "bias", max(exposures.values(), default=0))
+    call = f"butler.get({product!r}, detector={detector}, exposure={exposure}, instrument='LSSTComCam')"
     try:
-        found = butler.get(product, detector=0, exposure=exposure, instrument="LSSTComCam", collections=collection)
+        found = butler.get(
+            product, detector=detector, exposure=exposure, instrument="LSSTComCam", collections=outcome.collection
+        )
     except Exception as error:
         console.print(f"  {call}\n    {type(error).__name__}: {error}", markup=False, style="red")
         return False
