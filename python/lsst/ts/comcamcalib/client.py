@@ -173,8 +173,8 @@ class CalibrationClient:
             except TimeoutError:
                 if time.monotonic() - self._last_heartbeat > SILENCE_LIMIT_S:
                     raise RuntimeError(
-                        f"ComCamCalib has given no sign of life for {SILENCE_LIMIT_S:g} s; what becomes of run {run_id} "
-                        "is not known. Start the CSC again: it will say in what state the run is."
+                        f"ComCamCalib has given no sign of life for {SILENCE_LIMIT_S:g} s; what becomes of run "
+                        f"{run_id} is not known. Start the CSC again: it will say in what state the run is."
                     ) from None
 
     async def _on_heartbeat(self, message: Any) -> None:

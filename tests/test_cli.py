@@ -1,0 +1,224 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The program comcamcalib, as an operator types it: sentences and exit codes, never a traceback."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from lsst.ts import salobj
+from lsst.ts.comcamcalib.csc import ComCamCalibCsc
+from lsst.ts.comcamcalib.simulation.faults import Fault
+from lsst.ts.comcamcalib.simulation.observatory import Observatory
+from support.operator import Operator
+
+on_the_bus = pytest.mark.observatory
+
+LIMIT_S = 60.0
+PROGRAM = "from lsst.ts.comcamcalib.cli import app; app()"
+BIAS = "{script_mode: BIAS, n_bias: 1, n_processes: 1}"
+
+
+@dataclasses.dataclass
+class Done:
+    """A program that has ended."""
+
+    code: int
+    output: str
+    errors: str
+
+
+async def comcamcalib(*arguments: str, text: str = "", env: dict[str, str] | None = None) -> Done:
+    """Run the program to its end, without a terminal."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PROGRAM, *arguments, stdin=pipe, stdout=pipe, stderr=pipe, env=env
+    )
+    try:
+        output, errors = await asyncio.wait_for(process.communicate(text.encode()), LIMIT_S)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode is not None
+    done = Done(process.returncode, output.decode(), errors.decode())
+    assert "Traceback" not in done.output + done.errors, done.errors
+    return done
+
+
+def bare_environment(**variables: str) -> dict[str, str]:
+    """Return an environment in which no observatory is known."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return {**kept, **variables}
+
+
+# Without an observatory
+
+
+@pytest.mark.parametrize("command", [["status"], ["start"], ["watch"], ["abort"], ["enable"]])
+async def test_without_an_environment_it_says_what_to_source(command: list[str]) -> None:
+    done = await comcamcalib(*command, env=bare_environment())
+    assert done.code == 1
+    assert "LSST_TOPIC_SUBNAME is not set" in done.errors and "Source the environment file" in done.errors
+
+
+async def test_broker_that_is_not_there_is_named() -> None:
+    environment = bare_environment(
+        LSST_TOPIC_SUBNAME="nowhere",
+        LSST_SITE="test",
+        LSST_KAFKA_BROKER_ADDR="127.0.0.1:1",
+        LSST_SCHEMA_REGISTRY_URL="http://127.0.0.1:1",
+    )
+    done = await comcamcalib("status", env=environment)
+    assert done.code == 1
+    assert "127.0.0.1:1" in done.errors
+
+
+async def test_options_that_can_not_be_read_are_named(tmp_path: Path) -> None:
+    (tmp_path / "picture.yaml").write_bytes(b"\xff\xfe\x00\x80")
+    environment = bare_environment(LSST_TOPIC_SUBNAME="nowhere")
+    for name in ("nosuch.yaml", "picture.yaml", "."):
+        done = await comcamcalib("start", str(tmp_path / name), env=environment)
+        assert done.code == 1
+        assert f"The run options in {tmp_path / name} can't be read" in done.errors
+
+
+async def test_interface_of_the_installed_component_is_this_packages() -> None:
+    done = await comcamcalib("interface", "check")
+    assert (done.code, done.output) == (0, "The installed interface is this package's.\n")
+
+
+async def test_scenarios_are_listed_and_an_unknown_one_is_refused_with_the_list(tmp_path: Path) -> None:
+    done = await comcamcalib("scenarios")
+    assert done.code == 0
+    names = {line.split()[0] for line in done.output.splitlines()}
+    assert names >= {"noisy-detector", "noisy-amplifier", "image-lost", "job-errors"}
+    done = await comcamcalib("observatory", "--repo", str(tmp_path / "repo"), "--scenario", "nosuch")
+    assert done.code == 1
+    assert "There is no scenario nosuch" in done.errors and "image-lost" in done.errors
+    assert not (tmp_path / "repo").exists()
+
+
+async def test_help_names_every_command() -> None:
+    done = await comcamcalib("--help")
+    assert done.code == 0
+    for command in ("start", "watch", "status", "abort", "enable", "observatory", "scenarios", "demo", "interface"):
+        assert command in done.output
+
+
+# With one
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def disabled_csc(csc: ComCamCalibCsc, operator: Operator) -> AsyncIterator[ComCamCalibCsc]:
+    await operator.bring(start=salobj.State.DISABLED)
+    yield csc
+
+
+@on_the_bus
+@pytest.mark.asyncio(loop_scope="session")
+async def test_run_is_started_watched_and_told_afterwards(enabled_csc: ComCamCalibCsc, tmp_path: Path) -> None:
+    nothing = await comcamcalib("status")
+    assert (nothing.code, nothing.errors) == (1, "There has been no run yet.\n")
+    options = tmp_path / "options.yaml"
+    options.write_text(BIAS)
+    done = await comcamcalib("start", str(options), "--reason", "tests", "--note", "by hand")
+    assert done.code == 0, done.errors
+    lines = done.output.splitlines()
+    assert lines[0].startswith("Run ") and lines[0].endswith(" was accepted.")
+    run_id = lines[0].split()[1]
+    for words in ("BIAS 1 of 1: CC_O_", "BIAS.GENERATE", "completed", "PASSED", "certified", "COMPLETED"):
+        assert any(words in line for line in lines), words
+    assert f"run {run_id}: All stages succeeded" in done.output
+    status = await comcamcalib("status")
+    assert status.code == 0
+    assert status.output.startswith(f"Run {run_id} is COMPLETED. All stages succeeded")
+    assert "1 of 1 images taken." in status.output
+    assert [line.split()[:2] for line in status.output.splitlines()[2:]] == [
+        [f"BIAS.{kind}", "SUCCEEDED"] for kind in ("ACQUIRE", "INGEST", "GENERATE", "VERIFY", "CERTIFY")
+    ]
+    as_json = await comcamcalib("status", run_id, "--json")
+    assert json.loads(as_json.output)["runId"] == run_id
+    watched = await comcamcalib("watch")
+    assert (watched.code, watched.output) == (0, status.output)
+    unknown = await comcamcalib("status", "20010101-001")
+    assert (unknown.code, unknown.errors) == (1, "There is no run 20010101-001.\n")
+
+
+@on_the_bus
+@pytest.mark.asyncio(loop_scope="session")
+async def test_bad_options_are_answered_with_all_their_mistakes(
+    enabled_csc: ComCamCalibCsc, repository_root: Path
+) -> None:
+    done = await comcamcalib("start", str(repository_root / "tests" / "data" / "procedure_example.yaml"))
+    assert done.code == 1
+    assert "exp_ttimes_dark: no such option; did you mean exp_times_dark?" in done.errors.splitlines()
+    assert 'script_mode": no such option; did you mean script_mode?' in done.errors.splitlines()
+    assert done.output == ""
+
+
+@on_the_bus
+@pytest.mark.asyncio(loop_scope="session")
+async def test_run_is_started_without_watching_aborted_and_watched_to_its_end(
+    enabled_csc: ComCamCalibCsc, observatory: Observatory, operator: Operator
+) -> None:
+    observatory.world.faults.set([Fault("worker", "slow", value=600.0)])
+    started = await comcamcalib("start", "-", "--no-watch", text=BIAS)
+    assert started.code == 0, started.errors
+    run_id = started.output.split()[1]
+    again = await comcamcalib("start", "-", text=BIAS)
+    assert again.code == 1 and f"Run {run_id} is open" in again.errors
+    watching = asyncio.create_task(comcamcalib("watch"))
+    await operator.hear("runState", runId=run_id, state=2)
+    await operator.hear("jobState", runId=run_id, phase="executing")
+    aborted = await comcamcalib("abort")
+    assert aborted.code == 0 and "being aborted" in aborted.output
+    watched = await watching
+    assert watched.code == 1
+    assert "ABORTED" in watched.output and run_id in watched.output
+    nothing = await comcamcalib("abort")
+    assert (nothing.code, nothing.errors) == (1, "There is no open run that could be aborted.\n")
+    told = await comcamcalib("watch")
+    assert told.code == 1 and told.output.startswith(f"Run {run_id} is ABORTED.")
+
+
+@on_the_bus
+@pytest.mark.asyncio(loop_scope="session")
+async def test_failed_run_is_a_failure_of_the_program(enabled_csc: ComCamCalibCsc, observatory: Observatory) -> None:
+    observatory.world.faults.set([Fault("worker", "error", match={"pipeline": "cpBias"}, text="no usable pixels")])
+    done = await comcamcalib("start", "-", text=BIAS)
+    assert done.code == 1
+    assert "no usable pixels" in done.output and "FAILED" in done.output
+
+
+@on_the_bus
+@pytest.mark.asyncio(loop_scope="session")
+async def test_csc_is_enabled_from_any_state_and_commands_before_are_refused(
+    disabled_csc: ComCamCalibCsc, operator: Operator
+) -> None:
+    refused = await comcamcalib("start", "-", text=BIAS)
+    assert refused.code == 1 and "DISABLED" in refused.errors
+    for _ in range(2):
+        done = await comcamcalib("enable")
+        assert (done.code, done.output) == (0, "ComCamCalib is ENABLED.\n"), done.errors
+    assert disabled_csc.summary_state is salobj.State.ENABLED
+
+
+@on_the_bus
+@pytest.mark.asyncio(loop_scope="session")
+async def test_csc_that_does_not_run_is_said_not_to_answer(observatory: Observatory) -> None:
+    done = await comcamcalib("status")
+    assert done.code == 1
+    assert "did not answer status within 15 s; is it running?" in done.errors

@@ -1,0 +1,91 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The client for notebooks and programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from lsst.ts import salobj
+from lsst.ts.comcamcalib import client as client_module
+from lsst.ts.comcamcalib.client import CalibrationClient, RefusedError, clock
+from lsst.ts.comcamcalib.csc import ComCamCalibCsc
+from lsst.ts.comcamcalib.enums import RunState
+from lsst.ts.comcamcalib.simulation.faults import Fault
+from lsst.ts.comcamcalib.simulation.observatory import Observatory
+from support.observatory import running_csc
+
+on_the_bus = pytest.mark.observatory
+
+BIAS = "{script_mode: BIAS, n_bias: 1, n_processes: 1}"
+
+
+def test_time_of_day_is_utc_and_empty_for_not_yet() -> None:
+    # TAI is 37 s ahead of UTC.
+    assert clock(1_795_336_757.0) == "08:38:40"
+    assert clock(0.0) == ""
+
+
+@on_the_bus
+@pytest.mark.asyncio(loop_scope="session")
+async def test_program_of_the_docstring_does_what_it_says(csc: ComCamCalibCsc) -> None:
+    heard: list[tuple[str, Any]] = []
+    async with CalibrationClient() as client:
+        client.listen(lambda name, message: heard.append((name, message)))
+        await client.enable()
+        assert csc.summary_state is salobj.State.ENABLED
+        run_id = await client.start(BIAS, reason="tests", program="BLOCK-1", note="n")
+        states = [RunState(state.state) async for state in client.follow(run_id)]
+        assert states == [RunState.ACCEPTED, RunState.RUNNING, RunState.COMPLETED]
+        summary = await client.status()
+        assert (summary["runId"], summary["runState"]) == (run_id, RunState.COMPLETED)
+    told = {name for name, message in heard if getattr(message, "runId", run_id) == run_id}
+    assert told >= {"runState", "stageState", "imageTaken", "imageIngested", "jobState", "verificationResult"}
+
+
+@on_the_bus
+@pytest.mark.asyncio(loop_scope="session")
+async def test_refusals_have_a_line_for_each_reason(enabled_csc: ComCamCalibCsc) -> None:
+    async with CalibrationClient() as client:
+        with pytest.raises(RefusedError) as caught:
+            await client.start("{n_bais: 1, script_mode: FLAT}")
+        lines = str(caught.value).splitlines()
+        assert len(lines) == 2
+        assert lines[0] == "n_bais: no such option; did you mean n_bias?"
+        with pytest.raises(RefusedError, match=r"^There is no open run that could be aborted\.$"):
+            await client.abort()
+        with pytest.raises(RefusedError, match=r"^There has been no run yet\.$"):
+            await client.status()
+
+
+@on_the_bus
+@pytest.mark.asyncio(loop_scope="session")
+async def test_silence_of_a_csc_that_is_not_there_has_an_end(
+    observatory: Observatory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "COMMAND_LIMIT_S", 0.5)
+    async with CalibrationClient() as client:
+        with pytest.raises(RefusedError, match=r"did not answer abort within 0\.5 s; is it running\?"):
+            await client.abort()
+
+
+@on_the_bus
+@pytest.mark.asyncio(loop_scope="session")
+async def test_following_a_run_ends_when_the_csc_dies(
+    observatory: Observatory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "SILENCE_LIMIT_S", 3.0)
+    observatory.world.faults.set([Fault("worker", "slow", value=600.0)])
+    async with CalibrationClient() as client:
+        async with running_csc(initial_state=salobj.State.ENABLED):
+            run_id = await client.start(BIAS)
+        following = client.follow(run_id)
+        while (await anext(following)).state != RunState.INTERRUPTED:
+            pass
+        with pytest.raises(RuntimeError, match=f"no sign of life for 3 s; what becomes of run {run_id}"):
+            await anext(following)
