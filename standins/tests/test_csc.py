@@ -73,7 +73,7 @@ class TestTheTestCsc(salobj.BaseCscTestCase, unittest.IsolatedAsyncioTestCase):
             state = await self.assert_next_sample(self.remote.evt_summaryState, summaryState=State.STANDBY)
             stamps = [item.private_sndStamp for item in (level, mode, versions, state, error)]
             assert stamps == sorted(stamps)
-            available = await self.assert_next_sample(self.remote.evt_configurationsAvailable, schemaVersion="v1")
+            available = await self.assert_next_sample(self.remote.evt_configurationsAvailable, schemaVersion="v2")
             assert "override.yaml" in available.overrides.split(",")
             assert available.url == (CONFIG / "good").resolve().as_uri()
 
@@ -186,7 +186,7 @@ class TestTheTestCsc(salobj.BaseCscTestCase, unittest.IsolatedAsyncioTestCase):
             await self.assert_next_sample(
                 self.remote.evt_configurationApplied,
                 configurations="_init.yaml,_test.yaml,override.yaml",
-                schemaVersion="v1",
+                schemaVersion="v2",
                 url=(CONFIG / "good").resolve().as_uri(),
             )
 

@@ -52,6 +52,8 @@ class BaseCscTestCase(metaclass=abc.ABCMeta):
     # TAI unix seconds: samples that were sent earlier come from another test.
     _begin_tai = 0.0
     _has_used_kafka = False
+    # For subclasses: topics of its own for each test, instead of one set for the process?
+    _randomize_topic_subname = False
 
     @abc.abstractmethod
     def basic_make_csc(
@@ -62,7 +64,7 @@ class BaseCscTestCase(metaclass=abc.ABCMeta):
     def run(self, result: Any = None) -> Any:
         """Run the test, with LSST_SITE and LSST_TOPIC_SUBNAME for tests."""
         with utils.modify_environ(LSST_SITE="test", LSST_TOPIC_SUBNAME=os.environ.get("LSST_TOPIC_SUBNAME")):
-            set_test_topic_subname()
+            set_test_topic_subname(randomize=self._randomize_topic_subname)
             return super().run(result)  # type: ignore[misc]
 
     async def asyncTearDown(self) -> None:

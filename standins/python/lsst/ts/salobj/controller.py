@@ -14,6 +14,7 @@ import types
 from collections.abc import Iterable
 from typing import Any, Self
 
+from .base import ExpectedError
 from .domain import Domain
 from .sal_info import SalInfo
 from .sal_log_handler import SalLogHandler
@@ -39,7 +40,7 @@ class Controller:
     write_only : `bool`
         Receive no commands?
     allow_missing_callbacks : `bool`
-        May methods do_x be missing? Their commands are not acknowledged then.
+        May methods do_x be missing? Their commands are refused then.
     extra_commands : iterable of `str`
         Commands that may have a method do_x although the component doesn't have them (yet).
     discard_out_of_order_telemetry, discard_out_of_order_events : `bool`
@@ -166,9 +167,8 @@ class Controller:
         await self.salinfo.start()
         if self._do_callbacks:
             for name in self.salinfo.command_names:
-                callback = getattr(self, f"do_{name}", None)
-                if callback is not None:
-                    getattr(self, f"cmd_{name}").callback = callback
+                callback = getattr(self, f"do_{name}", self._unsupported_cmd_callback)
+                getattr(self, f"cmd_{name}").callback = callback
         self._log_handler.start()
         await self.put_log_level()
 
@@ -185,6 +185,10 @@ class Controller:
         """
         self.log.setLevel(data.level)
         await self.put_log_level()
+
+    async def _unsupported_cmd_callback(self, data: Any) -> None:
+        """Refuse a command that has no do_x; the original has this name."""
+        raise ExpectedError("There is no such command in this component")
 
     async def put_log_level(self) -> None:
         """Write event logLevel."""

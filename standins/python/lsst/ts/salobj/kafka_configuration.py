@@ -60,7 +60,7 @@ def broker_client_configuration() -> dict[str, Any]:
 def producer_configuration() -> dict[str, Any]:
     """Return the settings of a producer."""
     own = {"acks": os.environ.get("LSST_KAFKA_PRODUCER_WAIT_ACKS", "1"), "queue.buffering.max.ms": 0}
-    return broker_client_configuration() | own | _read_yaml_mapping("LSST_KAFKA_PRODUCER_CONFIGURATION")
+    return own | _read_yaml_mapping("LSST_KAFKA_PRODUCER_CONFIGURATION") | broker_client_configuration()
 
 
 def consumer_configuration(group_id: str) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def consumer_configuration(group_id: str) -> dict[str, Any]:
         "enable.auto.offset.store": False,
         "enable.partition.eof": True,
     }
-    return broker_client_configuration() | own | _read_yaml_mapping("LSST_KAFKA_CONSUMER_CONFIGURATION")
+    return own | _read_yaml_mapping("LSST_KAFKA_CONSUMER_CONFIGURATION") | broker_client_configuration()
 
 
 def max_history_read(component_name: str) -> int:

@@ -98,7 +98,7 @@ class Remote:
             self.start_task = asyncio.create_task(self.salinfo.start(), name=f"start of {self}")
 
     def __repr__(self) -> str:
-        return f"Remote({self.salinfo.name}, {self.salinfo.index})"
+        return f"{type(self).__name__}(name={self.salinfo.name}, index={self.salinfo.index})"
 
     async def start(self) -> None:
         """Start reading; for a remote that was made with ``start=False``.

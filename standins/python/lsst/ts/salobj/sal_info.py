@@ -88,6 +88,7 @@ class SalInfo(SalComponent):
         super().__init__(name, index, domain.default_identity)
         self.domain = domain
         self.write_only = write_only
+        self.num_messages = num_messages
         self.consume_messages_timeout = consume_messages_timeout
         self.schema_registry_url = kafka_configuration.schema_registry_url()
         self.kafka_broker_addr = kafka_configuration.broker_address()

@@ -24,20 +24,18 @@ __all__ = ["TestCsc"]
 CONFIG_SCHEMA: dict[str, Any] = {
     "$schema": "http://json-schema.org/draft-07/schema#",
     "$id": "https://github.com/lsst-ts/ts_salobj/TestCsc.yaml",
-    "title": "Test v1",
+    "title": "Test v2",
     "description": "Configuration of TestCsc: one value of each type",
     "type": "object",
     "properties": {
-        "string0": {"type": "string", "default": "default value for string0"},
-        "bool0": {"type": "boolean", "default": True},
-        "int0": {"type": "integer", "default": 5},
-        "float0": {"type": "number", "default": 3.14},
-        "multi_type": {
-            "anyOf": [{"type": "integer", "minimum": 1}, {"type": "string"}],
-            "default": "default value for multi_type",
-        },
+        "string0": {"type": "string"},
+        "bool0": {"type": "boolean"},
+        "int0": {"type": "integer"},
+        "float0": {"type": "number"},
+        "intarr0": {"type": "array", "items": {"type": "integer"}},
+        "multi_type": {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string"}, {"type": "null"}]},
     },
-    "required": ["string0", "bool0", "int0", "float0", "multi_type"],
+    "required": ["string0", "bool0", "int0", "float0", "intarr0", "multi_type"],
     "additionalProperties": False,
 }
 
