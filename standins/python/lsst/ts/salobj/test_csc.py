@@ -117,7 +117,7 @@ class TestCsc(ConfigurableCsc):
         self.assert_enabled("wait")
         await self.cmd_wait.ack_in_progress(data, timeout=data.duration)  # type: ignore[attr-defined]
         await asyncio.sleep(data.duration)
-        return self.salinfo.make_ackcmd(data.private_seqNum, ack=data.ack, result="Wait done")
+        return self.salinfo.make_ackcmd(data.private_seqNum, ack=data.ack, result="Done")
 
     async def _publish(self, name: str, data: Any) -> None:
         values = self.as_dict(data, self._own_fields(name))
