@@ -164,3 +164,8 @@ def test_no_text_takes_the_csc_more_than_the_time_between_heartbeats(name: str, 
     assert len(found) <= 51
     assert sum(map(len, found)) < 20_000
     assert time.process_time() - began < 3.0, "seconds of processor time"
+
+
+def test_an_object_of_json_is_no_list() -> None:
+    values, mistakes = read_text('{"detectors": {}, "exp_times_dark": [{"a": 1}]}')
+    assert (values, mistakes) == ({"detectors": {}, "exp_times_dark": [{"a": "1"}]}, [])

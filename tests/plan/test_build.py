@@ -54,7 +54,7 @@ def table(case: dict[str, Any]) -> dict[str, set[str]]:
     if case["do_verify"]:
         for name in dict.fromkeys([*taken, *made]):
             stages[f"{name}.VERIFY"] = {f"{name}.{'GENERATE' if name in made else 'INGEST'}"}
-    if case["do_verify"] or case["certify_unverified"]:
+    if case["generate_calibrations"] and (case["do_verify"] or case["certify_unverified"]):
         stages |= {f"{name}.CERTIFY": {f"{name}.{good}"} for name in made if name != "GAIN"}
     return stages
 
@@ -119,6 +119,7 @@ def test_only_what_this_run_made_and_verified_is_certified(case: dict[str, Any])
         kinds = {need.split(".")[1] for need in stage.needs}
         assert kinds == ({"VERIFY"} if case["do_verify"] else {"GENERATE"})
         assert case["do_verify"] or case["certify_unverified"]
+        assert case["generate_calibrations"]
 
 
 def test_camera_takes_one_type_after_the_other_and_ingest_goes_alongside() -> None:

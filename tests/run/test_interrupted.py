@@ -96,6 +96,26 @@ async def test_interrupted_run_is_closed_by_abort_in_the_same_process(house: Hou
     assert house.states["BIAS.ACQUIRE"] is StageState.SUCCEEDED
 
 
+async def test_job_whose_id_came_too_late_for_the_run_is_found_by_its_mark_and_aborted(house: House) -> None:
+    jobs = house.observatory.jobs
+    answer = jobs.submitting["cpBias"] = asyncio.Event()
+    jobs.hold("cpBias")
+    await house.start(**BIAS)
+    async with asyncio.timeout(5):
+        while not jobs._submissions:  # noqa: ASYNC110, a turn of the loop is all that is slept
+            await asyncio.sleep(0)
+    await house.runner.disconnect("The CSC went to DISABLED")
+    answer.set()
+    async with asyncio.timeout(5):
+        while not house.observatory.world.jobs:
+            await asyncio.sleep(0)
+    assert house.of(JobState) == []
+    house.runner.connect(house.observatory.services)
+    await house.runner.abort("op")
+    await house.until(lambda: house.status.state is RunState.ABORTED)
+    assert jobs.aborted == ["job-01"]
+
+
 async def die_and_come_back(house: House) -> House:
     """End the process at once, and start another on the same journal."""
     assert house.runner._run is not None

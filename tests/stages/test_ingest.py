@@ -233,14 +233,16 @@ async def test_two_types_at_the_same_time_do_not_take_each_others_news(make_benc
     assert bench.observatory.repository.looks == []
 
 
-async def test_butler_that_can_not_be_asked_fails_the_stage(make_bench) -> None:
+async def test_butler_that_can_not_be_asked_for_long_fails_the_stage_and_gives_up_no_frame(make_bench) -> None:
     bench = make_bench(n_bias=1, **QUICK)
     bench.observatory.camera.arrive = losing(bench, {"BIAS 1": [0]})
     bench.observatory.repository.errors["raws_present"] = "The repository is not there"
     error = (await take_and_ingest(bench, "BIAS"))[1]
-    assert (
-        str(error) == "Whether the missing files are in the repository could not be seen: The repository is not there"
+    assert str(error) == (
+        "Whether the missing files are in the repository could not be seen 10 times in a row: The repository is not "
+        "there"
     )
+    assert bench.observatory.camera.taken("BIAS") == 1
 
 
 async def test_acquisition_that_fails_half_way_fails_the_ingest_but_its_frames_are_accounted_for(make_bench) -> None:

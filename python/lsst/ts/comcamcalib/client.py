@@ -37,7 +37,8 @@ CONNECT_LIMIT_S = 30.0
 # The CSC's heart beats every second; after so long without (seconds), it is gone.
 SILENCE_LIMIT_S = 15.0
 
-ENDED = frozenset({RunState.COMPLETED, RunState.FAILED, RunState.ABORTED})
+# An interrupted run goes on only when somebody does something about it.
+ENDED = frozenset({RunState.COMPLETED, RunState.FAILED, RunState.ABORTED, RunState.INTERRUPTED})
 
 EVENTS = (
     "runState",
@@ -151,7 +152,7 @@ class CalibrationClient:
         return summary
 
     async def follow(self, run_id: str) -> AsyncIterator[Any]:
-        """Yield each runState of a run until it has ended, well or not.
+        """Yield each runState of a run until it has ended, well or not, or was interrupted.
 
         Raises
         ------

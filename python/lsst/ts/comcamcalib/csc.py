@@ -39,6 +39,9 @@ __all__ = ["ComCamCalibCsc", "run_comcamcalib"]
 PROGRESS_INTERVAL_S = 1.0
 IDLE_PROGRESS_INTERVAL_S = 10.0
 
+# A fault costs the run that is open; a broker may be away for a while.
+MAX_TELEMETRY_FAILURES = 30
+
 
 class _PackageLog(logging.Handler):
     """Passes on what the package logs, from whatever thread, to the handlers of the CSC's own logger, and so to SAL.
@@ -197,14 +200,17 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         """Turn a refusal into the acknowledgement, the event and the log message that tell of it."""
         try:
             yield
-        except JournalError as error:
-            await self._publisher.rejected(command, data.private_identity, str(error))
-            await self.fault(ErrorCode.JOURNAL_UNUSABLE, str(error))
-            raise salobj.ExpectedError(str(error)) from error
-        except (BadInputError, salobj.ExpectedError) as error:
+        except (BadInputError, JournalError, salobj.ExpectedError) as error:
             self.log.warning("%s by %s was refused: %s", command, data.private_identity, error)
             await self._publisher.rejected(command, data.private_identity, str(error))
+            # Without a journal no run can be had; but a run that is open is not given up for an answer to a question.
+            if isinstance(error, JournalError) and self._runner is not None and self._runner.open_log is None:
+                await self.fault(ErrorCode.JOURNAL_UNUSABLE, str(error))
             raise salobj.ExpectedError(str(error)) from error
+        except Exception as error:
+            sentence = f"Unforeseen {type(error).__name__}: {error}. The CSC's log has the traceback"
+            await self._publisher.rejected(command, data.private_identity, sentence)
+            raise
 
     def _running(self) -> Runner:
         if self._runner is None:
@@ -255,23 +261,25 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
             await self._runner.update_alarms()
 
     async def _progress_loop(self) -> None:
-        """Publish the telemetry at its two rates, until cancelled."""
+        """Publish the telemetry at its two rates, until cancelled; a fault is declared only if it fails for long."""
         since_last = IDLE_PROGRESS_INTERVAL_S
-        try:
-            while True:
-                runner = self._runner
+        failures = 0
+        while True:
+            runner = self._runner
+            try:
                 if since_last >= IDLE_PROGRESS_INTERVAL_S or (runner is not None and runner.active):
                     await self._publisher.progress(runner.progress() if runner is not None else Progress())
                     since_last = 0.0
                 if runner is not None:
                     await runner.update_alarms()
-                await asyncio.sleep(PROGRESS_INTERVAL_S)
-                since_last += PROGRESS_INTERVAL_S
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:
-            self.log.exception("Bug: the telemetry ended")
-            await self.fault(ErrorCode.PUBLISHING_FAILED, f"The progress telemetry could not be published: {error}")
+                failures = 0
+            except Exception as error:
+                failures += 1
+                self.log.exception("The progress telemetry could not be published, %d times in a row", failures)
+                if failures == MAX_TELEMETRY_FAILURES:
+                    await self.fault(ErrorCode.PUBLISHING_FAILED, f"The telemetry could not be published: {error}")
+            await asyncio.sleep(PROGRESS_INTERVAL_S)
+            since_last += PROGRESS_INTERVAL_S
 
 
 def run_comcamcalib() -> None:

@@ -99,7 +99,14 @@ def _read_json(text: str) -> list[tuple[str, Any]] | None:
         top = json.loads(text, object_pairs_hook=_Pairs, parse_int=str, parse_float=str, parse_constant=str)
     except (ValueError, RecursionError):
         return None
-    return list(top)
+    return [(name, _object(value)) for name, value in top]
+
+
+def _object(value: Any) -> Any:
+    """Make dicts of the objects in a value; none is an option's value, so that their entries do not matter."""
+    if isinstance(value, _Pairs):
+        return dict(value)
+    return [_object(one) for one in value] if isinstance(value, list) else value
 
 
 class _Pairs(list[tuple[str, Any]]):

@@ -98,9 +98,10 @@ class _Builder:
     def _certifies(self, calib_type: CalibType) -> bool:
         """Whether a product is to be certified: made by this run, and verified or allowed without.
 
-        Gains from flat pairs are a report, not a calibration.
+        Gains from flat pairs are a report, not a calibration. A run that only verifies certifies nothing at all: what
+        it makes of its flats rests on a bias and a dark that it has not made.
         """
-        if calib_type is CalibType.GAIN or calib_type not in self.generated:
+        if calib_type is CalibType.GAIN or not self.options.generate_calibrations:
             return False
         return self.options.do_verify or self.options.certify_unverified
 

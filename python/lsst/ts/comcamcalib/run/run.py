@@ -162,6 +162,11 @@ class Run:
         await asyncio.gather(self._task, return_exceptions=True)
         await _tell_stopped(self.log, self._services.uws)
         await self._scheduler.settle(StageState.ABORTED, reason)
+        problems += [
+            f"{stage.stage_name}: {stage.reason}"
+            for stage in self.log.stages_in(StageState.FAILED)
+            if stage.stage_kind is StageKind.CERTIFY and stage.timestamp_ended >= self.log.status.timestamp_started
+        ]
         if problems:
             reason = f"{reason}. Not stopped: {'; '.join(problems)}"
         await move_run(self.log, RunState.ABORTED, reason)
@@ -242,7 +247,7 @@ async def close_interrupted(log: RunLog, services: Services, requested_by: str, 
     finally:
         begun.set()
     try:
-        problems = await _abort_left(log, services.jobs)
+        problems = await _abort_left(log, services.jobs, services.uws)
         await _tell_stopped(log, services.uws)
     except asyncio.CancelledError:
         await move_run(log, RunState.INTERRUPTED, f"{reason}, but that was not finished. Close it with abort once more")
@@ -253,17 +258,36 @@ async def close_interrupted(log: RunLog, services: Services, requested_by: str, 
     await move_run(log, RunState.ABORTED, f"{reason}. Not stopped: {'; '.join(problems)}" if problems else reason)
 
 
-async def _abort_left(log: RunLog, jobs: Jobs) -> list[str]:
+async def _abort_left(log: RunLog, jobs: Jobs, uws: Uws) -> list[str]:
     """Abort the jobs that a run has left; return a sentence for each that could not be stopped."""
 
-    async def abort(job: JobState) -> None:
+    async def abort(job_id: str) -> None:
         async with asyncio.timeout(ABORT_LIMIT_S):
-            await jobs.abort(job.job_id)
+            await jobs.abort(job_id)
 
-    left = [job for job in log.of(JobState) if not job.timestamp_ended]
-    results = await asyncio.gather(*(abort(job) for job in left), return_exceptions=True)
-    return [
-        f"job {job.job_id} ({str(result) or 'no answer in time'})"
-        for job, result in zip(left, results, strict=True)
+    left = [job.job_id for job in log.of(JobState) if not job.timestamp_ended]
+    problems = []
+    try:
+        async with asyncio.timeout(ABORT_LIMIT_S):
+            left += await _unknown_jobs(log, uws)
+    except (ServiceError, TimeoutError) as error:
+        problems.append(f"jobs that were being submitted, if any: the UWS can't be asked ({str(error) or 'no answer'})")
+    results = await asyncio.gather(*(abort(job_id) for job_id in left), return_exceptions=True)
+    return problems + [
+        f"job {job_id} ({str(result) or 'no answer in time'})"
+        for job_id, result in zip(left, results, strict=True)
         if isinstance(result, BaseException)
+    ]
+
+
+async def _unknown_jobs(log: RunLog, uws: Uws) -> list[str]:
+    """Find jobs of a run that it did not live to know: submitted, but interrupted before the id came.
+
+    The mark among their output globs begins with the run's id (see `lsst.ts.comcamcalib.plan.plan.JobPlan`).
+    """
+    known = {job.job_id for job in log.of(JobState)}
+    return [
+        job.job_id
+        for job in await uws.jobs()
+        if f"{log.status.run_id}_" in job.output_glob and job.job_id not in known and not job.phase.ended
     ]

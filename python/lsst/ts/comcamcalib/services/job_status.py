@@ -150,7 +150,8 @@ def judge(phase: Phase | None, told: int | None) -> JobEnd | None:
     if not phase.ended:
         return None
     good = phase is Phase.COMPLETED
-    return JobEnd(phase, 0 if good else told or 1, certain=told is None or (told == 0) == good)
+    exit_code = told or 0 if good else told or 1
+    return JobEnd(phase, exit_code, certain=told is None or (told == 0) == good)
 
 
 def told_end(told: int) -> JobEnd:

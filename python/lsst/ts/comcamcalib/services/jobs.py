@@ -9,8 +9,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
+from typing import Any
 
 from lsst.ts import utils
 
@@ -25,7 +27,7 @@ from .uws_job import Phase, UwsJob
 __all__ = ["Backend", "JobService", "JobStatus", "Jobs", "OnChange"]
 
 MAX_DOUBTS = 2
-"""How often the UWS is asked again when it and the OCPS tell different things of a job's end; then the UWS is right."""
+"""How often the UWS is asked again when it does not know a job, or tells another end than the OCPS does."""
 
 MAX_TOLD = 1000
 """How many ends that the OCPS told are remembered."""
@@ -64,6 +66,7 @@ class JobService:
         self._news: dict[str, asyncio.Event] = {}  # set when the OCPS has told the end of a job that is followed
         self._submitting: dict[asyncio.Task[str], JobRequest] = {}  # they go on when whoever wanted them is cancelled
         self._stopping: set[asyncio.Task[str]] = set()  # aborts that go on when whoever wanted them has no more time
+        self._waiting_for_uws: asyncio.Task[None] = utils.make_done_future()  # goes on until the UWS answers again
         self._unsubscribe = ocps.on_result(self._on_result)
 
     async def close(self) -> None:
@@ -72,7 +75,7 @@ class JobService:
         for task, request in self._submitting.items():
             if not task.done():
                 self._log.warning("Closed while %s was being submitted; look for it at the UWS", request.pipeline)
-        tasks: list[asyncio.Task[str]] = [*self._submitting, *self._stopping]
+        tasks: list[asyncio.Task[Any]] = [*self._submitting, *self._stopping, self._waiting_for_uws]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -168,6 +171,7 @@ class JobService:
             else:
                 answered = clock()
                 end = judge(seen.phase if seen else None, told)
+                doubts = doubts if end is not None else 0
                 if seen and seen.phase_word != status.phase and end is None:
                     status = dataclasses.replace(status, phase=seen.phase_word)
                     await on_change(status)
@@ -196,7 +200,19 @@ class JobService:
         """Tell that the UWS stopped answering, or answers again; each once."""
         if reachable is not self._reachable:
             self._reachable = reachable
+            if not reachable and self._waiting_for_uws.done():
+                self._waiting_for_uws = asyncio.create_task(
+                    self._wait_for_uws(), name="wait for the UWS to answer again"
+                )
             await self._backend(reachable, sentence)
+
+    async def _wait_for_uws(self) -> None:
+        """Ask until the UWS answers again, whether any job is still followed or not."""
+        while not self._reachable:
+            await asyncio.sleep(self._poll_interval_s)
+            with contextlib.suppress(ServiceError):  # told already
+                await self._uws.ping()
+                await self._tell_backend(True, "")
 
     async def _pause(self, job_id: str) -> None:
         """Wait until it is time for another look, or the OCPS tells something about the job."""
@@ -212,7 +228,8 @@ class JobService:
 
     async def _ended(self, status: JobStatus, end: JobEnd, job: UwsJob | None) -> JobStatus:
         """Return the last status of a job that has ended."""
-        self._open.discard(status.job_id)
+        if end.phase is not Phase.UNKNOWN:  # what was only forgotten may still run
+            self._open.discard(status.job_id)
         self._news.pop(status.job_id, None)
         return dataclasses.replace(
             status,
@@ -225,6 +242,11 @@ class JobService:
 
     async def _reason(self, job_id: str, end: JobEnd) -> str:
         """Return a sentence that says why a job failed."""
+        if end.phase is Phase.COMPLETED:
+            return (
+                f"The UWS calls job {job_id} completed, but the OCPS told exit code {end.exit_code}; what contradicts "
+                "itself is not taken for good."
+            )
         if end.phase is Phase.ABORTED:
             return f"Job {job_id} was aborted."
         if end.phase is Phase.UNKNOWN:
@@ -275,15 +297,19 @@ class JobService:
         except ServiceError as error:
             refusal = str(error)  # it may have ended by itself: the UWS knows
         deadline = clock() + self._limits.job_abort
+        unknown = 0
         while True:
             seen = await self._look(job_id)
-            if seen is None or (isinstance(seen, UwsJob) and seen.phase.ended):
+            # The UWS deletes what is aborted. Where nothing was aborted, one such answer is not enough.
+            unknown = unknown + 1 if seen is None else 0
+            gone = unknown > (MAX_DOUBTS if refusal else 0)
+            if gone or (isinstance(seen, UwsJob) and seen.phase.ended):
                 self._open.discard(job_id)
                 return ""
-            if refusal or clock() > deadline:
+            if (refusal and seen is not None) or clock() > deadline:
                 break
             await asyncio.sleep(self._poll_interval_s)
-        state = f"its phase is {seen.phase_word}." if isinstance(seen, UwsJob) else str(seen)
+        state = f"its phase is {seen.phase_word}." if isinstance(seen, UwsJob) else str(seen or "it knows no such job.")
         return f"Job {job_id} was not stopped: {refusal or 'the OCPS says that it was aborted.'} At the UWS: {state}"
 
     async def _abort_submission(self, submission: asyncio.Task[str]) -> str:

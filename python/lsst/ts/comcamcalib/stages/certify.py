@@ -20,6 +20,9 @@ from .context import Product, RunContext
 
 __all__ = ["certify"]
 
+# Whoever cancels (abort, leaving ENABLED) has to answer within 10 s, whatever Butler does.
+CANCELLED_LIMIT_S = 5.0
+
 
 async def certify(stage: StagePlan, context: RunContext) -> str:
     """Put exactly the datasets that were made into the calibration collection, and read them back.
@@ -51,7 +54,7 @@ async def certify(stage: StagePlan, context: RunContext) -> str:
         outcome = await _begin(stage, context)
     ending = asyncio.create_task(_read_back(stage, outcome, context), name=f"read back {stage.calib_type.name}")
     while not ending.done():
-        # Butler's own limit ends this.
+        # Butler's own limit ends this, or ours.
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait([ending])
     reason = ending.result()
@@ -97,14 +100,16 @@ async def _read_back(stage: StagePlan, outcome: CertifyOutcome | None, context: 
     if outcome is not None:
         await context.record.write(_entry(stage, product, outcome, context))
     try:
-        lost = await context.services.repository.read_back(
-            product.dataset_type, options.calib_collection, *_validity(context), product.ids
-        )
-    except ServiceError as error:
+        async with asyncio.timeout(None if outcome is not None else CANCELLED_LIMIT_S):
+            lost = await context.services.repository.read_back(
+                product.dataset_type, options.calib_collection, *_validity(context), product.ids
+            )
+    except (ServiceError, TimeoutError) as error:
         was = "was" if outcome is not None else "may have been"
+        why = str(error) or f"Butler did not answer within {CANCELLED_LIMIT_S:g} s"
         raise StageError(
             f"{product.dataset_type} of job {product.job_id} {was} certified in {options.calib_collection}, "
-            f"but that could not be read back: {error}"
+            f"but that could not be read back: {why}"
         ) from error
     if outcome is None:
         if len(lost) >= len(product.ids):

@@ -19,6 +19,9 @@ from .context import RunContext
 
 __all__ = ["ingest"]
 
+# A database that does not answer for this many looks in a row is more than busy.
+MAX_BLIND_LOOKS = 10
+
 
 async def ingest(stage: StagePlan, context: RunContext) -> str:
     """Account for every file of every used frame of one type.
@@ -67,6 +70,8 @@ class _Ingest:
         self.arrived: dict[int, int] = {}
         self.quiet_since: dict[int, float] = {}
         self.looks: dict[int, int] = {}
+        # Looks in a row at which Butler did not answer.
+        self.blind_looks = 0
 
     async def run(self) -> str:
         while True:
@@ -162,10 +167,20 @@ class _Ingest:
         """Look in Butler for files that no event announced; what is not there after the last look is lost."""
         exposure_id = image.exposure_id
         failed = self._all_failed(exposure_id)
+        present: set[tuple[int, int]] = set()
         try:
             present = await self.context.services.repository.raws_present([exposure_id], self.options.detectors)
         except ServiceError as error:
-            raise StageError(f"Whether the missing files are in the repository could not be seen: {error}") from error
+            # Not seen is not lost: the frame may well be there, so that it is neither given up nor taken again.
+            self.blind_looks += 1
+            if self.blind_looks >= MAX_BLIND_LOOKS:
+                raise StageError(
+                    f"Whether the missing files are in the repository could not be seen {self.blind_looks} times in a "
+                    f"row: {error}"
+                ) from error
+            self.quiet_since[exposure_id] += self.context.config.archiver_check_interval_s
+            return
+        self.blind_looks = 0
         for _, detector in present:
             self.ledger.present(exposure_id, detector)
         if not self.ledger.missing(exposure_id):
