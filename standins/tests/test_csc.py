@@ -67,7 +67,9 @@ class TestTheTestCsc(salobj.BaseCscTestCase, unittest.IsolatedAsyncioTestCase):
             level = await self.assert_next_sample(self.remote.evt_logLevel, subsystem="")
             assert level.level == self.csc.log.getEffectiveLevel()
             mode = await self.assert_next_sample(self.remote.evt_simulationMode, mode=0)
-            versions = await self.assert_next_sample(self.remote.evt_softwareVersions, cscVersion="none")
+            versions = await self.assert_next_sample(
+                self.remote.evt_softwareVersions, cscVersion=salobj.__version__, salVersion=""
+            )
             assert versions.xmlVersion
             error = await self.assert_next_sample(self.remote.evt_errorCode, errorCode=0, errorReport="", traceback="")
             state = await self.assert_next_sample(self.remote.evt_summaryState, summaryState=State.STANDBY)
@@ -201,12 +203,14 @@ class TestTheTestCsc(salobj.BaseCscTestCase, unittest.IsolatedAsyncioTestCase):
         finally:
             await csc.close()
 
-    async def test_a_wait_that_is_cancelled_and_one_that_fails(self) -> None:
+    async def test_a_wait_with_and_without_a_word_before(self) -> None:
         async with self.make_csc(initial_state=State.ENABLED):
-            ackcmd = await self.remote.cmd_wait.set_start(duration=0.1, ack=SalRetCode.CMD_COMPLETE, timeout=LIMIT)
-            assert ackcmd.ack == SalRetCode.CMD_COMPLETE
-            with salobj.assertRaisesAckError(ack=SalRetCode.CMD_FAILED):
-                await self.remote.cmd_wait.set_start(duration=0, ack=SalRetCode.CMD_FAILED, timeout=LIMIT)
+            wait = self.remote.cmd_wait
+            ackcmd = await wait.set_start(duration=0.1, timeout=LIMIT, wait_done=False)
+            assert (ackcmd.ack, ackcmd.timeout) == (SalRetCode.CMD_INPROGRESS, 0.1)
+            assert (await wait.next_ackcmd(ackcmd, timeout=LIMIT)).ack == SalRetCode.CMD_COMPLETE
+            ackcmd = await wait.set_start(duration=-0.1, timeout=LIMIT, wait_done=False)
+            assert (ackcmd.ack, ackcmd.result) == (SalRetCode.CMD_COMPLETE, "Done")
 
     async def test_log_level(self) -> None:
         async with self.make_csc():

@@ -18,7 +18,6 @@ from typing import ClassVar
 import lsst.ts.xml
 from lsst.ts.xml.sal_enums import State
 
-from . import __version__ as salobj_version
 from .base import ExpectedError
 from .csc_command_line import CommandLine
 from .csc_utils import make_state_transition_dict
@@ -95,6 +94,8 @@ class BaseCsc(CommandLine, StatefulController):
     ) -> None:
         if not hasattr(self, "version"):
             raise RuntimeError(f"Class {type(self).__name__} must have a class attribute version")
+        if self.valid_simulation_modes is None:
+            raise RuntimeError(f"Class {type(self).__name__} must list its valid_simulation_modes")
         initial_state = self.default_initial_state if initial_state is None else State(initial_state)
         if initial_state == State.FAULT:
             raise ValueError("initial_state can't be FAULT")
@@ -132,7 +133,7 @@ class BaseCsc(CommandLine, StatefulController):
         self._heartbeat_task = asyncio.create_task(self._heartbeat_loop(), name=f"{self} heartbeat")
         await self.set_simulation_mode(self._simulation_mode)
         await self.evt_softwareVersions.set_write(  # type: ignore[attr-defined]
-            salVersion=salobj_version, xmlVersion=lsst.ts.xml.__version__, cscVersion=self.version
+            xmlVersion=lsst.ts.xml.__version__, cscVersion=self.version
         )
 
     async def start_phase2(self) -> None:

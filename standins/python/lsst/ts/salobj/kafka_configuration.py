@@ -82,6 +82,9 @@ def consumer_configuration(group_id: str) -> dict[str, Any]:
 def max_history_read(component_name: str) -> int:
     """Return how many old messages a reader of an indexed component looks at to find the last of each index."""
     default = int(os.environ.get("LSST_MAX_HISTORY_READ", str(DEFAULT_MAX_HISTORY_READ)))
+    # Unlike those of the clients, this file need not be there.
+    if not pathlib.Path(os.environ.get("LSST_HISTORY_READ_CONFIG", "")).is_file():
+        return default
     return int(_read_yaml_mapping("LSST_HISTORY_READ_CONFIG").get(component_name, default))
 
 

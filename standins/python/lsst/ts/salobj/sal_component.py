@@ -58,9 +58,9 @@ class SalComponent:
         if index != 0 and not self.indexed:
             raise ValueError(f"Index {index} must be 0: SAL component {name} is not indexed")
         names = sorted(self.component_info.topics)
-        self.command_names = [n.removeprefix("cmd_") for n in names if n.startswith("cmd_")]
-        self.event_names = [n.removeprefix("evt_") for n in names if n.startswith("evt_")]
-        self.telemetry_names = [n.removeprefix("tel_") for n in names if n.startswith("tel_")]
+        self.command_names = tuple(n.removeprefix("cmd_") for n in names if n.startswith("cmd_"))
+        self.event_names = tuple(n.removeprefix("evt_") for n in names if n.startswith("evt_"))
+        self.telemetry_names = tuple(n.removeprefix("tel_") for n in names if n.startswith("tel_"))
         self.sal_topic_names = self.component_info.sal_topic_names
         self._group_id_suffix = secrets.token_urlsafe(GROUP_ID_RANDOM_BYTES)
 

@@ -138,7 +138,9 @@ class SalInfo(SalComponent):
         return kafka_configuration.broker_client_configuration()
 
     def add_reader(self, topic: ReadTopic) -> None:
-        """Take over a reader; `RuntimeError` after the start, `ValueError` if the topic has one."""
+        """Take over a reader; `RuntimeError` once started or if write-only, `ValueError` if the topic has one."""
+        if self.write_only:
+            raise RuntimeError(f"{topic} can't be added: {self} only writes")
         self._add(self._readers, topic)
 
     def add_writer(self, topic: WriteTopic) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from lsst.ts.xml.sal_enums import State
 
+from . import __version__
 from .configurable_csc import ConfigurableCsc
 from .type_hints import PathType
 
@@ -64,7 +65,7 @@ class TestCsc(ConfigurableCsc):
     __test__ = False  # its name makes pytest think that it holds tests
     enable_cmdline_state = True
     valid_simulation_modes = (0,)
-    version = "none"
+    version = __version__
 
     def __init__(
         self,
@@ -112,12 +113,15 @@ class TestCsc(ConfigurableCsc):
         self.log.warning("Going to FAULT as commanded")
         await self.fault(code=1, report="executing the fault command")
 
-    async def do_wait(self, data: Any) -> Any:
-        """Wait for the command's duration (seconds), then acknowledge with its code."""
+    async def do_wait(self, data: Any) -> None:
+        """Wait for the command's duration (seconds); a negative one is waited for without an acknowledgement of it.
+
+        The command's ``ack`` is not used.
+        """
         self.assert_enabled("wait")
-        await self.cmd_wait.ack_in_progress(data, timeout=data.duration)  # type: ignore[attr-defined]
-        await asyncio.sleep(data.duration)
-        return self.salinfo.make_ackcmd(data.private_seqNum, ack=data.ack, result="Done")
+        if data.duration >= 0:
+            await self.cmd_wait.ack_in_progress(data, timeout=data.duration)  # type: ignore[attr-defined]
+        await asyncio.sleep(abs(data.duration))
 
     async def _publish(self, name: str, data: Any) -> None:
         values = self.as_dict(data, self._own_fields(name))
@@ -170,7 +174,8 @@ class TestCsc(ConfigurableCsc):
     def _assert_equal(self, name: str, one: Any, other: Any) -> None:
         for field in self._own_fields(name):
             value1, value2 = (item[field] if isinstance(item, dict) else getattr(item, field) for item in (one, other))
-            assert value1 == value2, f"{field}: {value1!r} != {value2!r}"
+            # As text, because NaN is to be equal to NaN here.
+            assert repr(value1) == repr(value2) or value1 == value2, f"{field}: {value1!r} != {value2!r}"
 
 
 def _random_value(sal_type: str) -> Any:

@@ -21,7 +21,5 @@ __all__ = ["ControllerEvent"]
 class ControllerEvent(WriteTopic):
     """Writer of an event, by its name without "evt_"."""
 
-    _always_write = False
-
     def __init__(self, salinfo: SalInfo, name: str) -> None:
         super().__init__(salinfo=salinfo, attr_name=f"evt_{name}")

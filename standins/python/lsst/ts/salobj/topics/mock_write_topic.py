@@ -29,12 +29,11 @@ class MockWriteTopic(WriteTopic):
 
     def __init__(self, *, salinfo: SalInfo, attr_name: str) -> None:
         super().__init__(salinfo=salinfo, attr_name=attr_name)
-        self._always_write = not attr_name.startswith("evt_")
         self.data_list: list[Any] = []
 
     async def write(self) -> Any:
         """Keep a copy of the data, and return it."""
         data = self._prepare_to_write()
         self.data_list.append(data)
-        self._has_data = self._was_written = True
+        self._has_data = True
         return data

@@ -161,6 +161,7 @@ class ReadTopic(BaseTopic):
 
     def get_oldest(self) -> Any:
         """Take the oldest sample from the queue; `None` if it is empty."""
+        self.salinfo.assert_started()
         self._refuse_with_callback("get_oldest")
         self._is_read = True
         return self._queue.popleft() if self._queue else None

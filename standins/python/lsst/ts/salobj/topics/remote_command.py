@@ -33,13 +33,13 @@ class RemoteCommand(WriteTopic):
     def __init__(self, salinfo: SalInfo, name: str) -> None:
         step = MAX_SEQ_NUM // len(salinfo.command_names)
         position = salinfo.command_names.index(name) if name in salinfo.command_names else 0
-        min_seq_num, max_seq_num = position * step + 1, (position + 1) * step
+        self.min_seq_num, self.max_seq_num = position * step + 1, (position + 1) * step
         super().__init__(
             salinfo=salinfo,
             attr_name=f"cmd_{name}",
-            min_seq_num=min_seq_num,
-            max_seq_num=max_seq_num,
-            initial_seq_num=random.randint(min_seq_num, max_seq_num),
+            min_seq_num=self.min_seq_num,
+            max_seq_num=self.max_seq_num,
+            initial_seq_num=random.randint(self.min_seq_num, self.max_seq_num),
         )
         salinfo.ensure_ackcmd_reader()
 

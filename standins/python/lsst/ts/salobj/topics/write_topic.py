@@ -64,9 +64,6 @@ class WriteTopic(BaseTopic):
         If the SalInfo writes the topic already.
     """
 
-    # Is a message written by set_write even if nothing has changed?
-    _always_write = True
-
     def __init__(
         self,
         *,
@@ -79,7 +76,8 @@ class WriteTopic(BaseTopic):
         super().__init__(salinfo=salinfo, attr_name=attr_name)
         self._data: Any = None
         self._has_data = False
-        self._was_written = False
+        # Does set_write write if nothing has changed?
+        self.default_force_output = not attr_name.startswith("evt_")
         self._seq_num_generator = None
         if min_seq_num is not None:
             self._seq_num_generator = utils.index_generator(imin=min_seq_num, imax=max_seq_num, i0=initial_seq_num)
@@ -141,8 +139,12 @@ class WriteTopic(BaseTopic):
     async def set_write(self, *, force_output: bool | None = None, **kwargs: Any) -> SetWriteResult:
         """Set fields and write the data.
 
-        An event is written only if a field has changed, if it has never been written, or with ``force_output``;
-        telemetry is always written.
+        Parameters
+        ----------
+        force_output : `bool` or `None`
+            Write it even if no field has changed? `None`: not if it is an event, else yes.
+        **kwargs : `Any`
+            The fields, as for `set`.
 
         Raises
         ------
@@ -150,7 +152,7 @@ class WriteTopic(BaseTopic):
             As for `set`.
         """
         did_change = self.set(**kwargs)
-        if self._always_write or did_change or force_output or not self._was_written:
+        if did_change or (self.default_force_output if force_output is None else force_output):
             return SetWriteResult(did_change, True, await self.write())
         return SetWriteResult(did_change, False, self.data)
 
@@ -189,7 +191,7 @@ class WriteTopic(BaseTopic):
 
     async def _write(self, data: Any) -> None:
         await self.salinfo.write_data(self.topic_info, vars(data))
-        self._has_data = self._was_written = True
+        self._has_data = True
 
     def _as_list(self, name: str, value: Any) -> list[Any]:
         try:
