@@ -107,7 +107,7 @@ async def test_job_whose_id_came_too_late_for_the_run_is_found_by_its_mark_and_a
     await house.runner.disconnect("The CSC went to DISABLED")
     answer.set()
     async with asyncio.timeout(5):
-        while not house.observatory.world.jobs:
+        while not house.observatory.world.jobs:  # noqa: ASYNC110, as above
             await asyncio.sleep(0)
     assert house.of(JobState) == []
     house.runner.connect(house.observatory.services)
