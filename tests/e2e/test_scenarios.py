@@ -20,7 +20,7 @@ from support.run import Site
 pytestmark = [pytest.mark.observatory, pytest.mark.asyncio(loop_scope="session")]
 
 # Long enough for a file that does come, on a busy machine too.
-PATIENCE = {"oods_timeout": 3, "max_counter_archiver_check": 3}
+PATIENCE = {"oods_timeout": 2, "max_counter_archiver_check": 3}
 
 
 # image-lost
