@@ -115,3 +115,20 @@ def test_a_queue_warns_once_a_level_and_again_after_it_has_emptied(caplog: pytes
 def test_a_queue_must_have_some_length() -> None:
     with pytest.raises(ValueError, match="at least 10"):
         QueueCapacityChecker("a queue", logging.getLogger("test"), 9)
+
+
+async def test_an_array_of_the_wrong_length_is_written_with_a_warning() -> None:
+    async with salobj.make_mock_write_topics("Test", ["evt_arrays"]) as topics:
+        with pytest.warns(UserWarning, match="int0 has 4 elements instead of 5"):
+            await topics.evt_arrays.set_write(int0=[1, 2, 3, 4])
+        assert topics.evt_arrays.data_list[-1].int0 == [1, 2, 3, 4]
+
+
+async def test_set_before_set_write_is_no_change_any_more() -> None:
+    async with salobj.make_mock_write_topics("Test", ["evt_scalars", "tel_scalars"]) as topics:
+        assert topics.evt_scalars.set(int0=1)
+        assert not (await topics.evt_scalars.set_write(int0=1)).was_written
+        assert (await topics.evt_scalars.set_write(int0=1, force_output=True)).was_written
+        topics.tel_scalars.set(int0=1)
+        assert not (await topics.tel_scalars.set_write(int0=1, force_output=False)).was_written
+        assert (await topics.tel_scalars.set_write(int0=1)).was_written

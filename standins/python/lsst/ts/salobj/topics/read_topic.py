@@ -152,8 +152,9 @@ class ReadTopic(BaseTopic):
         asyncio.TimeoutError
             If none comes in time.
         RuntimeError
-            If there is a callback.
+            If there is a callback, or the SalInfo is not started.
         """
+        self.salinfo.assert_started()
         self._refuse_with_callback("aget")
         if self._newest is not None:
             return self._newest
@@ -181,8 +182,9 @@ class ReadTopic(BaseTopic):
         asyncio.TimeoutError
             If none comes in time.
         RuntimeError
-            If there is a callback.
+            If there is a callback, or the SalInfo is not started.
         """
+        self.salinfo.assert_started()
         self._refuse_with_callback("next")
         self._is_read = True
         if flush:

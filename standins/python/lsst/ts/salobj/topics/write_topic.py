@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -184,10 +183,11 @@ class WriteTopic(BaseTopic):
             data.private_seqNum = next(self._seq_num_generator)
         if self.salinfo.index != 0:
             data.salIndex = self.salinfo.index
-        result = copy.copy(data)
+        values = dict(vars(data))
         for name in self.topic_info.array_fields:
-            setattr(result, name, list(getattr(result, name)))
-        return result
+            values[name] = list(values[name])
+        # Made anew, because that warns of arrays of the wrong length.
+        return self.DataType(**values)
 
     async def _write(self, data: Any) -> None:
         await self.salinfo.write_data(self.topic_info, vars(data))
