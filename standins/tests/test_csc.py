@@ -155,6 +155,18 @@ class TestTheTestCsc(salobj.BaseCscTestCase, unittest.IsolatedAsyncioTestCase):
             await self.assert_next_summary_state(State.STANDBY)
             await self.assert_next_sample(self.remote.evt_errorCode, errorCode=0, errorReport="")
 
+    async def test_a_fault_is_told_although_its_code_is_none(self) -> None:
+        async with self.make_csc(initial_state=State.ENABLED):
+            await self.assert_next_summary_state(State.ENABLED)
+            self.remote.evt_errorCode.flush()
+            await self.csc.fault("no number", "why not")  # type: ignore[arg-type]
+            await self.assert_next_summary_state(State.FAULT)
+            assert self.remote.evt_errorCode.get_oldest() is None
+            await self.remote.cmd_standby.start(timeout=LIMIT)
+            await self.csc.fault(7, "the reason")
+            with salobj.assertRaisesAckError(ack=SalRetCode.CMD_FAILED, result_contains="7: the reason"):
+                await self.remote.cmd_wait.start(timeout=LIMIT)
+
     async def test_a_fault_while_going_to_fault_is_ignored(self) -> None:
         async with self.make_csc(initial_state=State.ENABLED):
             csc = self.csc

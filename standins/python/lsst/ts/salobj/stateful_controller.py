@@ -9,6 +9,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from lsst.ts.xml.sal_enums import State, as_state
@@ -63,9 +65,14 @@ class StatefulController(Controller):
         action : `str`
             What is not allowed otherwise, for the message.
         """
-        if self._summary_state != State.ENABLED:
-            what = f"{action} not allowed" if action else "Not allowed"
-            raise ExpectedError(f"{what} in state {self._summary_state!r}")
+        if self._summary_state == State.ENABLED:
+            return
+        what = f"{action} not allowed" if action else "Not allowed"
+        message = f"{what} in state {self._summary_state!r}"
+        if self._summary_state == State.FAULT:
+            error = self.evt_errorCode.data  # type: ignore[attr-defined]
+            message += f", with error {error.errorCode}: {error.errorReport}"
+        raise ExpectedError(message)
 
     async def handle_summary_state(self) -> None:
         """Do what a new state needs; called after each change, before it is told. For subclasses."""
@@ -103,17 +110,29 @@ class StatefulController(Controller):
         self._faulting = True
         try:
             self._summary_state = State.FAULT
-            if code is not None:
-                await self.evt_errorCode.set_write(  # type: ignore[attr-defined]
-                    errorCode=code, errorReport=report, traceback=traceback, force_output=True
-                )
             self.log.critical(f"Fault! errorCode={code}, errorReport={report!r}")
-            await self._report_summary_state()
-            await self.handle_summary_state()
-        except Exception:
-            self.log.exception("Going to FAULT was not without trouble")
+            if code is not None:
+                with self._logging_trouble("tell the error"):
+                    await self.evt_errorCode.set_write(  # type: ignore[attr-defined]
+                        errorCode=code, errorReport=report, traceback=traceback, force_output=True
+                    )
+            with self._logging_trouble("report the state"):
+                await self._report_summary_state()
+            # A subclass that failed in it may not have come to telling the state.
+            with self._logging_trouble("tell the state"):
+                await self.evt_summaryState.set_write(summaryState=int(State.FAULT))  # type: ignore[attr-defined]
+            with self._logging_trouble("handle the state"):
+                await self.handle_summary_state()
         finally:
             self._faulting = False
+
+    @contextlib.contextmanager
+    def _logging_trouble(self, what: str) -> Iterator[None]:
+        """Log what goes wrong on the way to FAULT, so that the rest of the way is gone."""
+        try:
+            yield
+        except Exception:
+            self.log.exception(f"Failed to {what} when going to FAULT")
 
     async def _do_change_state(self, data: Any, command_name: str) -> None:
         """Change the state by a command: begin_x, the change, end_x, tell it.
