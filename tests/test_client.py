@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -76,16 +77,27 @@ async def test_silence_of_a_csc_that_is_not_there_has_an_end(
 
 @on_the_bus
 @pytest.mark.asyncio(loop_scope="session")
-async def test_following_a_run_ends_when_the_csc_dies(
-    observatory: Observatory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(client_module, "SILENCE_LIMIT_S", 3.0)
+async def test_following_a_run_ends_when_it_is_interrupted(observatory: Observatory) -> None:
     observatory.world.faults.set([Fault("worker", "slow", value=600.0)])
     async with CalibrationClient() as client:
         async with running_csc(initial_state=salobj.State.ENABLED):
             run_id = await client.start(BIAS)
+        states = [state.state async for state in client.follow(run_id)]
+        assert states[-1] == RunState.INTERRUPTED
+
+
+@on_the_bus
+@pytest.mark.asyncio(loop_scope="session")
+async def test_following_a_run_ends_when_the_csc_dies(
+    observatory: Observatory, csc_process: asyncio.subprocess.Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "SILENCE_LIMIT_S", 3.0)
+    observatory.world.faults.set([Fault("worker", "slow", value=600.0)])
+    async with CalibrationClient() as client:
+        run_id = await client.start(BIAS)
         following = client.follow(run_id)
-        while (await anext(following)).state != RunState.INTERRUPTED:
-            pass
+        assert (await anext(following)).state == RunState.ACCEPTED
+        csc_process.kill()
         with pytest.raises(RuntimeError, match=f"no sign of life for 3 s; what becomes of run {run_id}"):
-            await anext(following)
+            while (await anext(following)).state == RunState.RUNNING:
+                pass

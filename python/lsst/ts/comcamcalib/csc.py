@@ -264,12 +264,16 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         """Publish the telemetry at its two rates, until cancelled; a fault is declared only if it fails for long."""
         since_last = IDLE_PROGRESS_INTERVAL_S
         failures = 0
+        was_active = False
         while True:
             runner = self._runner
+            active = runner is not None and runner.active
             try:
-                if since_last >= IDLE_PROGRESS_INTERVAL_S or (runner is not None and runner.active):
+                # Once more after a run: its end must not come ten seconds late.
+                if since_last >= IDLE_PROGRESS_INTERVAL_S or active or was_active:
                     await self._publisher.progress(runner.progress() if runner is not None else Progress())
                     since_last = 0.0
+                was_active = active
                 if runner is not None:
                     await runner.update_alarms()
                 failures = 0
