@@ -38,6 +38,12 @@ def options(small_focal_plane: Any, template_repo: Path) -> dict[str, Any]:
     }
 
 
+@pytest.fixture(autouse=True)
+def no_other_observatory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the environment of the observatory that the tests of the whole share."""
+    monkeypatch.delenv("LSST_TOPIC_SUBNAME", raising=False)
+
+
 def is_undisturbed() -> bool:
     """Return whether nothing of an observatory is left in this process."""
     return asyncio.all_tasks() == {asyncio.current_task()} and "LSST_TOPIC_SUBNAME" not in os.environ
