@@ -24,6 +24,7 @@ from types import TracebackType
 
 import confluent_kafka
 
+from .broker_requests import DELETE_GROUPS, refuse_request
 from .faults import Fault
 
 __all__ = ["BrokerError", "EmbeddedBroker"]
@@ -57,6 +58,11 @@ _SIGNATURES: tuple[tuple[str, type | None, tuple[type, ...]], ...] = (
         (ctypes.c_void_p, ctypes.c_int16, ctypes.c_size_t, ctypes.POINTER(ctypes.c_int)),
     ),
     ("rd_kafka_mock_clear_request_errors", None, (ctypes.c_void_p, ctypes.c_int16)),
+    (
+        "rd_kafka_mock_set_apiversion",
+        ctypes.c_int,
+        (ctypes.c_void_p, ctypes.c_int16, ctypes.c_int16, ctypes.c_int16),
+    ),
 )
 
 
@@ -68,7 +74,8 @@ class EmbeddedBroker:
     """A Kafka cluster of one broker on 127.0.0.1, on a port that the system chooses, in memory only.
 
     It keeps about 5 MB a partition, has no compaction, and does not serve the admin requests CreateTopics, DeleteTopics
-    and DeleteGroups; topics are made with `create_topics`. A process that forks must not touch it in the child.
+    and DeleteGroups (see `broker_requests`); topics are made with `create_topics`. A process that forks must not touch
+    it in the child.
 
     Use it as a context manager, or call `start` and `close`. All methods take a few milliseconds at most, except
     `start` (0.5 to 0.8 s) and `create_topics` (about 1 ms a topic), and may be called from any thread.
@@ -79,6 +86,7 @@ class EmbeddedBroker:
         self._library: ctypes.CDLL | None = None
         self._client: int | None = None
         self._cluster: int | None = None
+        self._refusal: object = None  # called from the cluster's thread
         self._address = ""
         self._topics: set[str] = set()
 
@@ -127,6 +135,7 @@ class EmbeddedBroker:
             )
         # Consumers would otherwise wait 3 s for others to join their group before the first message.
         library.rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, 0)
+        self._refusal = refuse_request(library, cluster, DELETE_GROUPS)
         self._library, self._client, self._cluster = library, client, cluster
         self._address = library.rd_kafka_mock_cluster_bootstraps(cluster).decode()
         self._log.info("Embedded Kafka broker listens on %s", self._address)
@@ -141,6 +150,7 @@ class EmbeddedBroker:
         self._topics.clear()
         library.rd_kafka_mock_cluster_destroy(cluster)
         library.rd_kafka_destroy(client)
+        self._refusal = None
 
     def create_topics(self, names: Iterable[str], partitions: int = 1) -> None:
         """Create topics; those that this object has created already are left as they are.
