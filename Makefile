@@ -4,21 +4,22 @@
 PYTHON ?= python3
 
 ifeq ($(shell $(PYTHON) -c "import lsst.ts.salobj" 2>/dev/null && echo yes),yes)
-BIN := PYTHONPATH=$(CURDIR)/python $(PYTHON) -m
+RUN := PYTHONPATH=$(CURDIR)/python $(PYTHON)
 LINT_IMPORTS := lint-imports
 READY :=
 else
-BIN := .venv/bin/python -m
+RUN := .venv/bin/python
 LINT_IMPORTS := .venv/bin/lint-imports
 READY := .venv/.ready
 endif
 
+BIN := $(RUN) -m
 CLI := $(BIN) lsst.ts.comcamcalib.cli
 PACKAGE := python/lsst/ts/comcamcalib
 STANDIN_FILES := $(shell find standins -type f -not -path '*/__pycache__/*' -not -path '*.egg-info/*' -not -path '*/tests/*')
 INTERFACE_FILES := $(shell find $(PACKAGE)/sal_interfaces -name '*.xml')
 
-.PHONY: help demo observatory test test-fast lint format interface clean
+.PHONY: help demo observatory test test-fast lint format interface bench bench-sal clean
 
 help: ## Say what can be made.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -56,6 +57,11 @@ interface: $(READY)
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps ./standins
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check ./standins
 	touch $@
+
+bench: bench-sal ## Measure; ratios within one run.
+
+bench-sal: interface ## Measure salobj; with REAL_PYTHON=<a Python with the real salobj> side by side.
+	$(RUN) bench/sal/run.py
 
 clean: ## Remove what was made.
 	rm -rf .venv demo-data .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build
