@@ -98,6 +98,10 @@ async def test_following_a_run_ends_when_the_csc_dies(
         following = client.follow(run_id)
         assert (await anext(following)).state == RunState.ACCEPTED
         csc_process.kill()
-        with pytest.raises(RuntimeError, match=f"no sign of life for 3 s; what becomes of run {run_id}"):
-            while (await anext(following)).state == RunState.RUNNING:
+
+        async def follow_on() -> None:
+            async for _ in following:
                 pass
+
+        with pytest.raises(RuntimeError, match=f"no sign of life for 3 s; what becomes of run {run_id}"):
+            await follow_on()
