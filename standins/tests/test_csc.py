@@ -276,7 +276,7 @@ class TestTheTestCsc(salobj.BaseCscTestCase, unittest.IsolatedAsyncioTestCase):
             )
             _, stderr = await asyncio.wait_for(process.communicate(), LIMIT)
             assert process.returncode != 0
-            assert f"Test:{self.csc.salinfo.index} is running already".encode() in stderr
+            assert f"Test:{self.csc.salinfo.index} found another instance".encode() in stderr
 
     async def test_a_signal_ends_it(self) -> None:
         index = self.next_index()

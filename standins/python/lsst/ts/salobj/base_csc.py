@@ -188,7 +188,7 @@ class BaseCsc(CommandLine, StatefulController):
                 heartbeat = await reader.next(flush=False, timeout=remaining)
                 if getattr(heartbeat, "salIndex", 0) == self.salinfo.index:
                     raise ExpectedError(
-                        f"{self.salinfo.name_index} is running already, as process {heartbeat.private_origin} of "
+                        f"{self.salinfo.name_index} found another instance: process {heartbeat.private_origin} of "
                         f"{heartbeat.private_identity}; stop it first"
                     )
         except TimeoutError:

@@ -33,6 +33,10 @@ __all__ = ["SalInfo"]
 
 T = TypeVar("T")
 
+# Public names of the original.
+MAX_HISTORY_READ = kafka_configuration.DEFAULT_MAX_HISTORY_READ
+MAX_LOG_LEVEL = logging.INFO  # loggers of components are at least as verbose
+
 # Time limits and intervals, in seconds.
 HISTORY_LIMIT = 60.0  # for all old messages to be read
 REPORT_INTERVAL = 0.025  # between looks at delivery reports while messages are under way
@@ -93,8 +97,8 @@ class SalInfo(SalComponent):
         self.schema_registry_url = kafka_configuration.schema_registry_url()
         self.kafka_broker_addr = kafka_configuration.broker_address()
         self.log = logging.getLogger(name)
-        if self.log.getEffectiveLevel() > logging.INFO:
-            self.log.setLevel(logging.INFO)
+        if self.log.getEffectiveLevel() > MAX_LOG_LEVEL:
+            self.log.setLevel(MAX_LOG_LEVEL)
         # Commands that were sent and are not finished, by private_seqNum.
         self.running_commands: dict[int, RunningCommand] = {}
         self._readers: dict[str, ReadTopic] = {}
@@ -212,8 +216,12 @@ class SalInfo(SalComponent):
     def _read_request(self, reader: ReadTopic) -> ReadRequest:
         history = reader.max_history
         if history > 0 and self.indexed:
-            history = kafka_configuration.max_history_read(self.name)
+            history = self.get_max_history_for_indexed_component()
         return ReadRequest(reader.topic_info, history)
+
+    def get_max_history_for_indexed_component(self) -> int:
+        """Return how many old messages are looked at to find the last one of each index."""
+        return kafka_configuration.max_history_read(self.name)
 
     async def _wait_for_history(self) -> None:
         done = asyncio.ensure_future(self._sorter.history_done.wait())
