@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import os
 import pathlib
 import signal
@@ -223,6 +224,12 @@ class TestTheTestCsc(salobj.BaseCscTestCase, unittest.IsolatedAsyncioTestCase):
             assert (await wait.next_ackcmd(ackcmd, timeout=LIMIT)).ack == SalRetCode.CMD_COMPLETE
             ackcmd = await wait.set_start(duration=-0.1, timeout=LIMIT, wait_done=False)
             assert (ackcmd.ack, ackcmd.result) == (SalRetCode.CMD_COMPLETE, "Done")
+
+    async def test_a_log_level_for_the_test(self) -> None:
+        async with self.make_csc(log_level=logging.WARNING):
+            assert self.csc.log.getEffectiveLevel() == logging.WARNING
+        async with self.make_csc():
+            assert self.csc.log.getEffectiveLevel() == logging.INFO
 
     async def test_log_level(self) -> None:
         async with self.make_csc():

@@ -106,10 +106,10 @@ class BaseCscTestCase(metaclass=abc.ABCMeta):
         )
         self.csc = csc
         try:
-            if log_level is not None:
-                csc.log.setLevel(log_level)
             # The CSC waits for the remote, which so misses nothing.
             self.remote = Remote(csc.domain, csc.salinfo.name, csc.salinfo.index)
+            if log_level is not None:  # after the remote, which makes the logger more verbose where it is not
+                csc.log.setLevel(log_level)
             async with asyncio.timeout(timeout):
                 await asyncio.shield(csc.start_task)
             if initial_state != csc.default_initial_state and initial_state != State.OFFLINE:
