@@ -18,6 +18,7 @@ import pytest
 from lsst.ts import salobj, utils
 from lsst.ts.comcamcalib.simulation.broker import EmbeddedBroker
 from lsst.ts.salobj import SalRetCode, schema_registry
+from lsst.ts.salobj.kafka_link import KafkaLink, ReadRequest
 
 LIMIT = 10
 
@@ -115,6 +116,24 @@ async def test_two_thousand_events_arrive_all_and_in_order(kafka: EmbeddedBroker
         await until(lambda: len(seen) >= count)
         assert seen == list(range(count))
         assert count / duration > 700, "events a second, the slowest that was seen of the original"
+
+
+async def test_a_read_waits_for_as_many_messages_as_it_was_told(kafka: EmbeddedBroker, index: int) -> None:
+    async with salobj.Controller("Test", index) as controller:
+        info = controller.salinfo.component_info.topics["tel_scalars"]
+        link = KafkaLink("reader", "reader", [ReadRequest(info, 0)], [], logging.getLogger())
+        try:
+            await asyncio.to_thread(link.open)
+            reading = asyncio.create_task(asyncio.to_thread(link.read, 3, LIMIT))
+            for number in range(3):
+                await controller.tel_scalars.set_write(int0=number)
+                await flushed(controller)  # so that they do not come together
+            samples = await reading
+            assert [sample.data["int0"] for sample in samples if sample.data is not None] == [0, 1, 2]
+            ended = await asyncio.to_thread(link.read, 3, 0.1)  # at its time limit, with less
+            assert all(sample.data is None for sample in ended)
+        finally:
+            await asyncio.to_thread(link.close)
 
 
 async def test_waiting_readers_share_a_sample_and_queued_ones_go_to_one_each(kafka: EmbeddedBroker, index: int) -> None:

@@ -119,14 +119,27 @@ class KafkaLink:
         if self._consumer is not None:
             self._assign(self._consumer, partitions)
 
-    def read(self, timeout: float) -> list[Sample]:
-        """Return the messages that have come, ordered by `order_by_time`; wait ``timeout`` seconds for the first."""
+    def read(self, count: int, timeout: float) -> list[Sample]:
+        """Return the messages that have come, ordered by `order_by_time`.
+
+        Parameters
+        ----------
+        count : `int`
+            How many messages to wait for; when one is enough, all that came with it are returned too.
+        timeout : `float`
+            How long to wait for them (seconds); then what has come is returned.
+        """
         if self._consumer is None or self._closing:
             return []
-        message = self._consumer.poll(timeout)
-        if message is None:
-            return []
-        messages = [message, *self._consumer.consume(MAX_BATCH - 1, timeout=LINGER)]
+        deadline = time.monotonic() + timeout
+        messages = self._consumer.consume(count, timeout=timeout)
+        # The end of a topic comes like a message too. It ends a wait for one, so that the end of history is known soon.
+        while count > 1 and (missing := count - sum(message.error() is None for message in messages)) > 0:
+            if (left := deadline - time.monotonic()) <= 0:
+                break
+            messages += self._consumer.consume(missing, timeout=left)
+        if messages and count < MAX_BATCH:
+            messages += self._consumer.consume(MAX_BATCH - count, timeout=LINGER)
         samples = (self._decode(message) for message in messages)
         return order_by_time([sample for sample in samples if sample is not None])
 

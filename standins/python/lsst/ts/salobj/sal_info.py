@@ -59,9 +59,9 @@ class SalInfo(SalComponent):
     write_only : `bool`
         Read nothing at all?
     num_messages : `int`
-        Accepted for the sake of the signature: messages are read as they come.
+        How many messages to wait for at a time; all that came with them are read too.
     consume_messages_timeout : `float`
-        How long to wait for messages at a time (seconds); closing takes up to that long.
+        How long to wait for so many messages (seconds); closing takes up to that long.
     discard_out_of_order_telemetry, discard_out_of_order_events : `bool`
         Drop a sample that was sent earlier than one that has been seen?
 
@@ -335,7 +335,7 @@ class SalInfo(SalComponent):
         try:
             while self.isopen:
                 try:
-                    samples = await self._in_worker(self._link.read, self.consume_messages_timeout)
+                    samples = await self._in_worker(self._link.read, self.num_messages, self.consume_messages_timeout)
                 except Exception:
                     self.log.exception(f"{self}: reading from Kafka failed")
                     await asyncio.sleep(READ_ERROR_PAUSE)
