@@ -19,6 +19,7 @@ from lsst.ts.comcamcalib.config import Limits
 from lsst.ts.comcamcalib.errors import ServiceError
 from lsst.ts.comcamcalib.services.camera import ComCamCamera, FrameRequest
 from lsst.ts.comcamcalib.services.exposure import Exposure
+from lsst.ts.observatory.control.maintel.comcam import ComCam
 
 pytestmark = [pytest.mark.observatory, pytest.mark.asyncio(loop_scope="module")]
 
@@ -118,6 +119,14 @@ def with_limits(camera: ComCamCamera, limits: Limits, **changes: float) -> None:
     camera._limits = limits.model_copy(update=changes)
 
 
+async def comcam_knows(camera: ComCamCamera, name: str) -> None:
+    """Wait until ComCam has read that an image began."""
+    assert camera._comcam is not None
+    event = camera._comcam.camera.evt_startIntegration
+    while (await event.next(flush=False, timeout=LIMIT_S)).imageName != name:
+        pass
+
+
 async def test_a_frame_counts_when_it_is_read_out(driven: DrivenCamera, camera: ComCamCamera) -> None:
     frame = await asyncio.wait_for(camera.take(BIAS), LIMIT_S)
     assert frame.obs_id == f"CC_O_20261122_{driven.sequence:06d}"
@@ -191,20 +200,73 @@ async def test_somebody_else_s_image_is_not_taken_for_ours(driven: DrivenCamera,
     assert f"is exposure {2026112200000 + driven.sequence}, but" in str(caught.value)
 
 
-async def test_a_frame_that_is_never_read_out_is_named_and_does_not_hold_the_next_one_for_ever(
-    driven: DrivenCamera, camera: ComCamCamera, limits: Limits
+async def test_a_frame_that_is_never_read_out_is_named_and_does_not_hold_the_next_one(
+    driven: DrivenCamera, domain: salobj.Domain, limits: Limits, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def expose(data: Any) -> None:
         await driven.begin(group_of(data))
 
+    await driven.reset()
     driven.on_take = expose
-    with_limits(camera, limits, readout=0.3, exposure_overhead=2.0)
-    with pytest.raises(ServiceError, match=rf"BIAS frame of group {GROUP} \(image CC_O_.*no endReadout came within"):
-        await asyncio.wait_for(camera.take(BIAS), LIMIT_S)
-    # ComCam waits without end for the readout of that one.
-    with pytest.raises(ServiceError, match=r"no takeImages came within 2 s"):
-        await asyncio.wait_for(camera.take(BIAS), LIMIT_S)
+    camera = ComCamCamera(domain, limits.model_copy(update={"readout": 0.3}))
+    await camera.start()
+    try:
+        with pytest.raises(
+            ServiceError, match=rf"BIAS frame of group {GROUP} \(image CC_O_.*no endReadout came within"
+        ):
+            await asyncio.wait_for(camera.take(BIAS), LIMIT_S)
+        lost = driven.evt_startIntegration.data.imageName
+        driven.on_take = driven.expose
+        frame = await asyncio.wait_for(camera.take(FLAT), LIMIT_S)
+    finally:
+        await camera.close()
+    assert frame.obs_id == driven.evt_startIntegration.data.imageName != lost
+    assert f"never told that {lost} was read out" in caplog.text
+
+
+async def test_the_image_of_somebody_else_is_waited_for(driven: DrivenCamera, camera: ComCamCamera) -> None:
+    first = await driven.begin("somebody else's group")
+    await comcam_knows(camera, first)
+    waiting = asyncio.create_task(camera.take(BIAS))
+    second = await driven.begin("somebody else's group")  # the first one's readout does not make the camera ready now
+    await driven.end(first)
+    await asyncio.wait([waiting], timeout=0.5)
+    assert not waiting.done() and driven.commands == []
+    await driven.end(second)
+    frame = await asyncio.wait_for(waiting, LIMIT_S)
+    assert frame.obs_id == driven.evt_startIntegration.data.imageName
     assert len(driven.commands) == 1
+
+
+async def test_after_a_fault_in_mid_exposure_the_next_frame_is_taken(
+    driven: DrivenCamera, domain: salobj.Domain, limits: Limits
+) -> None:
+    async def break_down(data: Any) -> None:
+        await driven.begin(group_of(data))
+        await driven.evt_summaryState.set_write(summaryState=salobj.State.FAULT)
+        raise salobj.ExpectedError("REB power lost")
+
+    await driven.reset()
+    driven.on_take = break_down
+    limits = limits.model_copy(update={"readout": 0.3})
+    camera = ComCamCamera(domain, limits)
+    await camera.start()
+    with pytest.raises(ServiceError, match="CCCamera went to FAULT"):
+        await asyncio.wait_for(camera.take(BIAS), LIMIT_S)
+    await camera.close()
+    # Operators bring the camera back, and send the next run.
+    driven.on_take = driven.expose
+    await driven.evt_summaryState.set_write(summaryState=salobj.State.ENABLED)
+    camera = ComCamCamera(domain, limits)
+    await camera.start()
+    try:
+        assert (await asyncio.wait_for(camera.take(BIAS), LIMIT_S)).exposure_id
+    finally:
+        await camera.close()
+
+
+async def test_what_is_replaced_in_comcam_is_there() -> None:
+    assert hasattr(ComCam, "wait_for_camera_readiness"), "ComCam calls it by this name"
 
 
 async def test_an_exposure_that_does_not_begin_ends_within_the_limit(

@@ -14,10 +14,11 @@ from collections.abc import Awaitable
 from typing import Protocol, TypeVar
 
 from lsst.ts import salobj
-from lsst.ts.observatory.control.maintel.comcam import ComCam, ComCamUsages
+from lsst.ts.observatory.control.maintel.comcam import ComCam
 
 from ..config import Limits
 from ..errors import ServiceError
+from .comcam import ComCamWithLimit
 from .components import state_from
 from .exposure import Exposure, FrameRequest, TakenFrame, cause_of, group_of
 
@@ -86,7 +87,7 @@ class ComCamCamera:
     -----
     ``ComCam`` sends the commands. What came of them is read from the events by a Remote of our own: an exposure counts
     when its endReadout came, while ``ComCam`` returns after startIntegration, takes any image that starts for its own,
-    ignores the controller in the image's name, and waits without end for a camera that never gets ready.
+    and ignores the controller in the image's name.
     """
 
     def __init__(self, domain: salobj.Domain, limits: Limits) -> None:
@@ -108,7 +109,7 @@ class ComCamCamera:
         self._events.evt_summaryState.callback = self._on_summary_state
         self._events.evt_startIntegration.callback = self._on_start_integration
         self._events.evt_endReadout.callback = self._on_end_readout
-        self._comcam = ComCam(self._domain, log=self._log, intended_usage=ComCamUsages.TakeImage)
+        self._comcam = ComCamWithLimit(self._domain, self._limits.readout, self._log)
         await asyncio.gather(self._comcam.start_task, self._events.start_task)
 
     async def close(self) -> None:
