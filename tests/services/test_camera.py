@@ -251,7 +251,7 @@ async def test_after_a_fault_in_mid_exposure_the_next_frame_is_taken(
     limits = limits.model_copy(update={"readout": 0.3})
     camera = ComCamCamera(domain, limits)
     await camera.start()
-    with pytest.raises(ServiceError, match="CCCamera went to FAULT"):
+    with pytest.raises(ServiceError, match="was not taken"):
         await asyncio.wait_for(camera.take(BIAS), LIMIT_S)
     await camera.close()
     # Operators bring the camera back, and send the next run.
