@@ -85,11 +85,15 @@ def write_item(component: str, row: list[Any]) -> str:
     return f"    <item>{''.join(parts)}</item>\n"
 
 
-def write_topic(tag: str, prefix: str, sal_name: str, rows: list[list[Any]], description: str = "") -> str:
+def write_topic(
+    tag: str, prefix: str, sal_name: str, rows: list[list[Any]], description: str = "", category: str = ""
+) -> str:
     """Return the XML of a topic."""
     text = f"  <{tag}>\n    <EFDB_Topic>{prefix}_{sal_name}</EFDB_Topic>\n"
     if description:
         text += f"    <Description>{escape(description)}</Description>\n"
+    if category:
+        text += f"    <Category>{category}</Category>\n"
     return text + "".join(write_item(prefix, row) for row in rows) + f"  </{tag}>\n"
 
 
@@ -99,21 +103,22 @@ def own_rows(topic: dict[str, Any], indexed: bool) -> list[list[Any]]:
 
 
 def write_generics(golden: dict[str, Any]) -> str:
-    """Return SALGenerics.xml: the categories, then the topics."""
+    """Return SALGenerics.xml."""
     rows_by_name = dict(GENERICS_WITHOUT_SOURCE)
     for component in ("CCCamera", "OCPS"):
         for topic in golden[component]["topics"].values():
             rows_by_name.setdefault(topic["sal_name"], own_rows(topic, golden[component]["indexed"]))
-    text = HEADER + "<SALGenerics>\n"
-    for category, names in GENERIC_CATEGORIES.items():
-        text += f"  <Category>\n    <Name>{category}</Name>\n    <Topics>{', '.join(names)}</Topics>\n  </Category>\n"
-    names = sorted(
-        {*OTHER_GENERICS, *GENERICS_WITHOUT_SOURCE, *(n for group in GENERIC_CATEGORIES.values() for n in group)}
-    )
-    for name in names:
-        tag = "SALCommand" if name.startswith("command_") else "SALEvent"
-        text += write_topic(tag, "SALGeneric", name, rows_by_name[name], GENERIC_DESCRIPTIONS[name])
-    return text + "</SALGenerics>\n"
+    categories = {name: category for category, names in GENERIC_CATEGORIES.items() for name in names}
+    text = HEADER + "<SALObjects>\n"
+    for kind, sal_prefix in (("Commands", "command_"), ("Events", "logevent_")):
+        set_tag, tag, _ = SET_TAGS[kind]
+        text += f"<{set_tag}>\n"
+        for name in sorted({*OTHER_GENERICS, *GENERICS_WITHOUT_SOURCE, *categories}):
+            if name.startswith(sal_prefix):
+                description, category = GENERIC_DESCRIPTIONS[name], categories.get(name, "")
+                text += write_topic(tag, "SALGeneric", name, rows_by_name[name], description, category)
+        text += f"</{set_tag}>\n"
+    return text + "</SALObjects>\n"
 
 
 def write_subsystems(golden: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ import xml.etree.ElementTree as ElementTree
 from typing import NamedTuple
 
 from .field_info import FieldInfo
-from .sal_interfaces import generic_categories, get_sal_interfaces_dir, read_subsystems, text_of
+from .sal_interfaces import get_sal_interfaces_dir, read_subsystems, text_of
 from .topic_info import TopicInfo
 
 __all__ = ["ComponentInfo"]
@@ -39,6 +39,7 @@ class _Topic(NamedTuple):
     sal_name: str
     description: str
     fields: list[FieldInfo]
+    category: str = ""  # of a generic topic
 
 
 class _Definition(NamedTuple):
@@ -97,13 +98,11 @@ class ComponentInfo:
 
 def _select_generics(component_name: str, added: list[str]) -> list[_Topic]:
     """Return the generic topics that a component has."""
-    categories = generic_categories()
-    by_name = {topic.sal_name: topic for topic in _read_definition(_GENERICS).topics}
-    names = [name for item in added for name in categories.get(item, (item,))]
-    unknown = [name for name in names if name not in by_name]
+    generics = _read_definition(_GENERICS).topics
+    unknown = [item for item in added if not any(item in (topic.category, topic.sal_name) for topic in generics)]
     if unknown:
         raise ValueError(f"AddedGenerics of component {component_name} names unknown generic topics: {unknown}")
-    return [by_name[name] for name in names]
+    return [topic for topic in generics if topic.category in added or topic.sal_name in added]
 
 
 def _read_definition(name: str) -> _Definition:
@@ -132,7 +131,7 @@ def _parse_files(name: str, stamps: tuple[tuple[str, int], ...]) -> _Definition:
 def _parse_topic(prefix: str, element: ElementTree.Element) -> _Topic:
     sal_name = text_of(element, "EFDB_Topic").removeprefix(f"{prefix}_")
     fields = [_parse_field(item) for item in element.iter("item")]
-    return _Topic(sal_name, text_of(element, "Description"), fields)
+    return _Topic(sal_name, text_of(element, "Description"), fields, text_of(element, "Category"))
 
 
 def _parse_field(item: ElementTree.Element) -> FieldInfo:

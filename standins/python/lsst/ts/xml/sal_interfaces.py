@@ -4,16 +4,15 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where the XML files are, and what SALSubsystems.xml and SALGenerics.xml say."""
+"""Where the XML files are, and what SALSubsystems.xml says."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import pathlib
 import xml.etree.ElementTree as ElementTree
 
-__all__ = ["Subsystem", "generic_categories", "get_sal_interfaces_dir", "read_subsystems", "text_of"]
+__all__ = ["Subsystem", "get_sal_interfaces_dir", "read_subsystems", "text_of"]
 
 
 def get_sal_interfaces_dir() -> pathlib.Path:
@@ -59,10 +58,3 @@ def read_subsystems() -> dict[str, Subsystem]:
             added_generics=("mandatory", *(item for item in generics if item and item != "mandatory")),
         )
     return found
-
-
-@functools.cache
-def generic_categories() -> dict[str, tuple[str, ...]]:
-    """Return the SAL names of the topics in each category of SALGenerics.xml, by the category's name."""
-    root = ElementTree.parse(get_sal_interfaces_dir() / "SALGenerics.xml").getroot()
-    return {text_of(e, "Name"): tuple(text_of(e, "Topics").replace(",", " ").split()) for e in root.iter("Category")}
