@@ -19,7 +19,7 @@ class ConfigTestCase(salobj.BaseConfigTestCase, unittest.TestCase):
 
     def test_shipped_configuration(self) -> None:
         self.check_standard_config_files(
-            module_name="lsst.ts.comcamcalib.config_schema",
+            module_name="lsst.ts.comcamcalib",
             sal_name="ComCamCalib",
             config_package_root=Path(__file__).parents[1] / "config",
         )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import pathlib
 import subprocess
+import unittest
 from typing import Any
 
 import jsonschema
@@ -111,14 +112,15 @@ def test_the_defaulting_validator_puts_in_defaults() -> None:
         "properties": {
             "number": {"type": "integer", "default": 5},
             "inner": {"type": "object", "default": {}, "properties": {"text": {"type": "string", "default": "x"}}},
+            "bare": {"type": "object", "properties": {"size": {"type": "integer", "default": 2}}},
         },
         "additionalProperties": False,
     }
     validator = salobj.DefaultingValidator(schema)
     given: dict[str, Any] = {"number": 3}
-    assert validator.validate(given) == {"number": 3, "inner": {"text": "x"}}
+    assert validator.validate(given) == {"number": 3, "inner": {"text": "x"}, "bare": {"size": 2}}
     assert given == {"number": 3}
-    assert validator.validate(None) == {"number": 5, "inner": {"text": "x"}}
+    assert validator.validate(None) == {"number": 5, "inner": {"text": "x"}, "bare": {"size": 2}}
     with pytest.raises(jsonschema.exceptions.ValidationError):
         validator.validate({"number": "three"})
     with pytest.raises(jsonschema.exceptions.ValidationError):
@@ -126,20 +128,40 @@ def test_the_defaulting_validator_puts_in_defaults() -> None:
 
 
 class TestShippedFiles(salobj.BaseConfigTestCase):
-    def test_the_schema_is_found(self) -> None:
-        assert self.get_schema("lsst.ts.salobj.test_csc") is CONFIG_SCHEMA
-        with pytest.raises(RuntimeError, match="There is no NO_SUCH_SCHEMA"):
-            self.get_schema("lsst.ts.salobj.test_csc", "NO_SUCH_SCHEMA")
+    def test_a_schema_is_read_from_the_package(self, tmp_path: pathlib.Path) -> None:
+        (tmp_path / "schema").mkdir()
+        (tmp_path / "schema" / "Test.yaml").write_text("title: Test v3\n")
+        assert self.get_schema(tmp_path, "Test") == {"title": "Test v3"}
+        assert self.get_schema(csc_package_root=tmp_path, schema_subpath="schema/Test.yaml") == {"title": "Test v3"}
+        with pytest.raises(AssertionError, match=r"Other\.yaml does not exist"):
+            self.get_schema(tmp_path, "Other")
+        with pytest.raises(AssertionError, match="no directory"):
+            self.get_schema(tmp_path / "elsewhere", "Test")
+        with pytest.raises(RuntimeError, match="must be given"):
+            self.get_schema(tmp_path)
+
+    def test_what_there_is_to_check_must_be_said_and_exist(self, tmp_path: pathlib.Path) -> None:
+        check = self.check_standard_config_files
+        with pytest.raises(AttributeError, match="NO_SUCH_SCHEMA"):
+            check("lsst.ts.salobj", "NO_SUCH_SCHEMA", config_dir=tmp_path)
+        with pytest.raises(RuntimeError, match="config_package_root"):
+            check("lsst.ts.salobj", sal_name="Test")
+        with pytest.raises(ValueError, match="sal_name"):
+            check("lsst.ts.salobj", config_package_root=tmp_path)
+        with pytest.raises(AssertionError, match="does not exist"):
+            check("lsst.ts.salobj", sal_name="Test", config_package_root=tmp_path)
+        with pytest.raises(unittest.SkipTest, match=r"lsst\.ts\.nosuch"):
+            check("lsst.ts.nosuch", sal_name="Test", config_package_root=tmp_path)
 
     def test_every_combination_is_checked(self, tmp_path: pathlib.Path) -> None:
         directory = tmp_path / "Test" / "v2"
         directory.mkdir(parents=True)
         for name in ("_init.yaml", "_test.yaml", "override.yaml"):
             (directory / name).write_text((CONFIG / "good" / name).read_text())
-        self.check_standard_config_files("lsst.ts.salobj.test_csc", sal_name="Test", config_package_root=tmp_path)
+        self.check_standard_config_files("lsst.ts.salobj", sal_name="Test", config_package_root=tmp_path)
         (directory / "bad.yaml").write_text("int0: x\n")
-        with pytest.raises(salobj.ExpectedError, match=r"bad\.yaml"):
-            self.check_standard_config_files("lsst.ts.salobj.test_csc", config_dir=directory)
+        with pytest.raises(AssertionError, match=r"bad\.yaml"):
+            self.check_standard_config_files("lsst.ts.salobj", config_dir=directory)
         self.check_config_files(directory, CONFIG_SCHEMA, exclude_glob="bad*")
         (directory / "_init.yaml").unlink()
         with pytest.raises(AssertionError, match=r"no _init\.yaml"):

@@ -98,18 +98,26 @@ async def test_data_of_another_topic_is_refused() -> None:
 
 def test_a_queue_warns_once_a_level_and_again_after_it_has_emptied(caplog: pytest.LogCaptureFixture) -> None:
     checker = QueueCapacityChecker("a queue", logging.getLogger("test"), 100)
-    assert checker.warn_thresholds == [10, 25, 50, 75, 90, 100]
+    assert checker.warn_thresholds == (10, 50, 90, 100)
     assert not checker.check_nitems(9)
     assert checker.check_nitems(10)
-    assert not checker.check_nitems(24)
+    assert not checker.check_nitems(49)
     assert checker.check_nitems(60)
-    assert checker.warn_threshold == 75
+    assert (checker.warn_threshold, checker.reset_threshold) == (90, 25)
     assert checker.check_nitems(100)
     assert "is full" in caplog.text
     assert not checker.check_nitems(60)
     assert checker.warn_threshold is None
     assert not checker.check_nitems(40)
-    assert checker.check_nitems(51)
+    assert (checker.warn_threshold, checker.reset_threshold) == (90, 25)
+    assert checker.check_nitems(90)
+    assert not checker.check_nitems(0)
+    assert (checker.warn_threshold, checker.reset_threshold) == (10, None)
+
+
+@pytest.mark.parametrize(("length", "levels"), [(10, (5, 9, 10)), (19, (5, 17, 19)), (20, (5, 10, 18, 20))])
+def test_a_short_queue_has_fewer_levels(length: int, levels: tuple[int, ...]) -> None:
+    assert QueueCapacityChecker("a queue", logging.getLogger("test"), length).warn_thresholds == levels
 
 
 def test_a_queue_must_have_some_length() -> None:

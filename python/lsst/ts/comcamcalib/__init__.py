@@ -10,6 +10,10 @@ from __future__ import annotations
 
 from importlib import metadata
 
+from .config_schema import CONFIG_SCHEMA
+
+__all__ = ["CONFIG_SCHEMA", "__version__"]
+
 try:
     __version__ = metadata.version("ts-comcamcalib")
 except metadata.PackageNotFoundError:  # run from a checkout that was never installed

@@ -35,7 +35,7 @@ from .remote import Remote
 from .sal_info import SalInfo
 from .sal_log_handler import SalLogHandler
 from .stream_as_generator import stream_as_generator
-from .test_csc import TestCsc
+from .test_csc import CONFIG_SCHEMA, TestCsc
 from .testutils import (
     assertRaisesAckError,
     assertRaisesAckTimeoutError,
@@ -47,6 +47,7 @@ from .type_hints import AckCmdDataType, BaseDdsDataType, BaseMsgType, PathType
 from .validator import DefaultingValidator, StandardValidator
 
 __all__ = [
+    "CONFIG_SCHEMA",
     "LOCAL_HOST",
     "MAX_SAL_INDEX",
     "AckCmdDataType",

@@ -45,16 +45,16 @@ def _describe_git_version(config_dir: pathlib.Path) -> str:
     return done.stdout.decode(errors="replace").strip()
 
 
-def hierarchical_update(main: dict[str, Any], update: dict[str, Any], main_name: str, update_name: str) -> None:
+def hierarchical_update(main: dict[str, Any], override: dict[str, Any], main_name: str, override_name: str) -> None:
     """Put the values of a dictionary into another one, in place; dictionaries in them are treated likewise.
 
     Parameters
     ----------
     main : `dict`
         What is changed.
-    update : `dict`
+    override : `dict`
         What is put in; not changed.
-    main_name, update_name : `str`
+    main_name, override_name : `str`
         What they are, for the message.
 
     Raises
@@ -62,7 +62,7 @@ def hierarchical_update(main: dict[str, Any], update: dict[str, Any], main_name:
     ValueError
         If a value is a dictionary in one of them and something else in the other.
     """
-    for name, value in update.items():
+    for name, value in override.items():
         if name not in main:
             main[name] = value
             continue
@@ -71,10 +71,10 @@ def hierarchical_update(main: dict[str, Any], update: dict[str, Any], main_name:
             kinds = ("a dictionary", "not a dictionary")
             raise ValueError(
                 f"{name} is {kinds[not isinstance(old, dict)]} in {main_name} and "
-                f"{kinds[not isinstance(value, dict)]} in {update_name}"
+                f"{kinds[not isinstance(value, dict)]} in {override_name}"
             )
         if isinstance(value, dict):
-            hierarchical_update(old, value, f"{main_name}.{name}", f"{update_name}.{name}")
+            hierarchical_update(old, value, f"{main_name}.{name}", f"{override_name}.{name}")
         else:
             main[name] = value
 

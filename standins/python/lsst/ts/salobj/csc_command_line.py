@@ -40,7 +40,7 @@ class CommandLine:
         ----------
         index : `int`, `bool`, `enum.IntEnum` class or `None`
             The SAL index; `True`: an argument of the command line; an enum class: likewise, one of its values;
-            `None` or `False`: not indexed.
+            `None`, `False` or 0: not indexed.
         **kwargs
             Further constructor arguments.
 
@@ -63,7 +63,7 @@ class CommandLine:
         index_is_argument = index is True or isinstance(index, type)
         if index_is_argument:
             kwargs["index"] = int(args.index)
-        elif index is not None and index is not False:
+        elif index:
             kwargs["index"] = index
         if len(list(cls.valid_simulation_modes)) > 1:
             kwargs["simulation_mode"] = int(args.simulate)
@@ -113,10 +113,11 @@ class CommandLine:
     @classmethod
     def _add_simulation_argument(cls, parser: argparse.ArgumentParser) -> None:
         modes = list(cls.valid_simulation_modes)
+        default = 0 if 0 in modes else modes[0]
         if len(modes) == 2 and 0 in modes:
             nonzero = next(mode for mode in modes if mode != 0)
             text = cls.simulation_help or "run in simulation mode"
             parser.add_argument("--simulate", action="store_const", const=nonzero, default=0, help=text)
         elif len(modes) > 1:
             text = cls.simulation_help or "simulation mode"
-            parser.add_argument("--simulate", type=int, choices=modes, default=0, help=text)
+            parser.add_argument("--simulate", type=int, choices=modes, default=default, help=text)

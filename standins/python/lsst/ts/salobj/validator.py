@@ -19,6 +19,12 @@ __all__ = ["DefaultingValidator", "StandardValidator"]
 StandardValidator = jsonschema.Draft7Validator
 
 
+def _defaults_within(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the defaults of the properties of an object that is not there at all."""
+    properties = schema.get("properties", {})
+    return {name: copy.deepcopy(value["default"]) for name, value in properties.items() if "default" in value}
+
+
 def _insert_defaults(validator: Any, properties: dict[str, Any], instance: Any, schema: Any) -> Iterator[Any]:
     """Put the schema's defaults into an object that lacks them, then validate as usual."""
     if isinstance(instance, dict):
@@ -27,6 +33,8 @@ def _insert_defaults(validator: Any, properties: dict[str, Any], instance: Any, 
                 continue
             if "default" in subschema:
                 instance.setdefault(name, copy.deepcopy(subschema["default"]))
+            elif name not in instance and (inner := _defaults_within(subschema)):
+                instance[name] = inner
     yield from StandardValidator.VALIDATORS["properties"](validator, properties, instance, schema)
 
 
@@ -34,7 +42,7 @@ _WithDefaults = jsonschema.validators.extend(StandardValidator, {"properties": _
 
 
 class DefaultingValidator:
-    """Validator that puts in the defaults that a schema has, at every level that the data has.
+    """Validator that puts in the defaults that a schema has, at every level that the data has, and one below.
 
     Parameters
     ----------

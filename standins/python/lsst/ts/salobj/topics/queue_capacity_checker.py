@@ -12,7 +12,8 @@ import logging
 
 __all__ = ["QueueCapacityChecker"]
 
-_FRACTIONS = (0.1, 0.25, 0.5, 0.75, 0.9)
+# Shorter queues have fewer levels, because levels that are close together only repeat each other.
+_SHORT = 20
 
 
 class QueueCapacityChecker:
@@ -29,10 +30,8 @@ class QueueCapacityChecker:
 
     Attributes
     ----------
-    warn_thresholds : `list` [`int`]
+    warn_thresholds : `tuple` [`int`, ...]
         Levels.
-    warn_threshold : `int` or `None`
-        The next level at which to warn; `None` when the queue was full.
 
     Raises
     ------
@@ -46,19 +45,30 @@ class QueueCapacityChecker:
         self.descr = descr
         self.log = log
         self.queue_len = queue_len
-        self.warn_thresholds = sorted({round(fraction * queue_len) for fraction in _FRACTIONS} | {queue_len})
-        self.warn_threshold: int | None = self.warn_thresholds[0]
+        half = [] if queue_len < _SHORT else [queue_len // 2]
+        self.warn_thresholds = (max(5, queue_len // 10), *half, queue_len * 9 // 10, queue_len)
+        self._reached = 0  # how many of the levels
+
+    @property
+    def warn_threshold(self) -> int | None:
+        """The next level at which to warn; None when the queue was full."""
+        return self.warn_thresholds[self._reached] if self._reached < len(self.warn_thresholds) else None
+
+    @property
+    def reset_threshold(self) -> int | None:
+        """Half of the level that was reached last; emptied that far, the queue gets its warning again."""
+        return self.warn_thresholds[self._reached - 1] // 2 if self._reached > 0 else None
 
     def check_nitems(self, nitems: int) -> bool:
         """Warn if the queue has reached the next level; return whether it has."""
-        warned = self.warn_threshold is not None and nitems >= self.warn_threshold
+        reached = sum(nitems >= level for level in self.warn_thresholds)
+        warned = reached > self._reached
         if warned:
+            self._reached = reached
             if nitems >= self.queue_len:
                 self.log.error(f"{self.descr} is full ({self.queue_len} elements); data may be lost")
             else:
                 self.log.warning(f"{self.descr} is filling: {nitems} of {self.queue_len} elements")
-        passed = [level for level in self.warn_thresholds if self.warn_threshold is None or level < self.warn_threshold]
-        # Warn again of a level once the queue has emptied to below half of it.
-        if warned or (passed and nitems < passed[-1] / 2):
-            self.warn_threshold = next((level for level in self.warn_thresholds if level > nitems), None)
+        while self.reset_threshold is not None and nitems <= self.reset_threshold:
+            self._reached -= 1
         return warned
