@@ -55,7 +55,7 @@ def delete_group(broker: EmbeddedBroker) -> subprocess.CompletedProcess[str]:
 
 def test_a_client_that_deletes_its_group_is_refused_and_lives_on(broker: EmbeddedBroker) -> None:
     outcome = delete_group(broker)
-    assert (outcome.stdout, outcome.returncode) == ("refused _TRANSPORT\nalive\n", 0), outcome.stderr
+    assert (outcome.stdout, outcome.returncode) == ("refused _UNDERFLOW\nalive\n", 0), outcome.stderr
 
 
 def test_the_broker_serves_others_after_it(broker: EmbeddedBroker) -> None:

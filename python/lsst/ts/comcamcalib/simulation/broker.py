@@ -24,7 +24,7 @@ from types import TracebackType
 
 import confluent_kafka
 
-from .broker_requests import DELETE_GROUPS, refuse_request
+from .broker_requests import DELETE_GROUPS, serve_request
 from .faults import Fault
 
 __all__ = ["BrokerError", "EmbeddedBroker"]
@@ -86,7 +86,6 @@ class EmbeddedBroker:
         self._library: ctypes.CDLL | None = None
         self._client: int | None = None
         self._cluster: int | None = None
-        self._refusal: object = None  # called from the cluster's thread
         self._address = ""
         self._topics: set[str] = set()
 
@@ -135,7 +134,7 @@ class EmbeddedBroker:
             )
         # Consumers would otherwise wait 3 s for others to join their group before the first message.
         library.rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, 0)
-        self._refusal = refuse_request(library, cluster, DELETE_GROUPS)
+        serve_request(library, cluster, DELETE_GROUPS)
         self._library, self._client, self._cluster = library, client, cluster
         self._address = library.rd_kafka_mock_cluster_bootstraps(cluster).decode()
         self._log.info("Embedded Kafka broker listens on %s", self._address)
@@ -150,7 +149,6 @@ class EmbeddedBroker:
         self._topics.clear()
         library.rd_kafka_mock_cluster_destroy(cluster)
         library.rd_kafka_destroy(client)
-        self._refusal = None
 
     def create_topics(self, names: Iterable[str], partitions: int = 1) -> None:
         """Create topics; those that this object has created already are left as they are.

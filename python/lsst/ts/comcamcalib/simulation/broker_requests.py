@@ -8,12 +8,14 @@
 
 When salobj closes a reader it deletes the reader's consumer group. To a broker that does not list DeleteGroups among
 its requests, librdkafka (2.16 and earlier) does not send it, but releases a queue twice, and aborts the process as soon
-as Python has collected the client: at any time later. A broker that lists the request, and closes the connection when
-it comes, does no harm: the client reports an error, and salobj goes on.
+as Python has collected the client: at any time later. When the broker lists the request but closes the connection on
+which it comes, the client's destruction may wait for itself without end. An answer that the client can't read does no
+harm: it reports an error, and salobj goes on.
 
 The mock cluster has a table of its requests: for each, the versions, which its C API can set, and the function that
-serves it, which it can't. Here the function is set too. The place of the entry is found by means of versions that
-nobody else would have set.
+serves it, which it can't. Here all but the versions is copied from LeaveGroup, whose function takes any DeleteGroups for
+the leaving of an unknown group, and whose answer is too short for one to DeleteGroups. The places of the entries are
+found by means of versions that nobody else would have set.
 """
 
 from __future__ import annotations
@@ -23,26 +25,26 @@ import logging
 import struct
 import time
 
-__all__ = ["DELETE_GROUPS", "Refusal", "refuse_request"]
+__all__ = ["DELETE_GROUPS", "serve_request"]
 
-DELETE_GROUPS = 42  # Kafka's number of the request
+# Kafka's numbers of the requests
+DELETE_GROUPS = 42
+LEAVE_GROUP = 13
 
-# struct { int16_t min_version, max_version; int (*serve)(connection *, buffer *); }, padded as C does it
+# struct { int16_t min_version, max_version, first_flexible_version; int (*serve)(connection *, buffer *); }
 _VERSIONS = struct.Struct("<hh")
 _SERVE_OFFSET = ctypes.sizeof(ctypes.c_void_p)
+_ENTRY_SIZE = 2 * ctypes.sizeof(ctypes.c_void_p)
 _MARK = (12321, 23432)
 # The table is in the first part of the cluster's structure; more than this is not looked at.
 _SEARCHED_BYTES = 1536
 _SERVED_VERSIONS = (0, 1)
-_CLOSE_CONNECTION = -1
 # The cluster's own thread takes over what is set.
 _LIMIT_S = 1.0
 
-Refusal = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 
-
-def refuse_request(library: ctypes.CDLL, cluster: int, api_key: int) -> object | None:
-    """Make a mock cluster list a request, and close the connection on which it comes.
+def serve_request(library: ctypes.CDLL, cluster: int, api_key: int) -> bool:
+    """Make a mock cluster list a request that it does not know, and answer it as if it were LeaveGroup.
 
     Parameters
     ----------
@@ -51,27 +53,32 @@ def refuse_request(library: ctypes.CDLL, cluster: int, api_key: int) -> object |
     cluster
         The mock cluster.
     api_key
-        Kafka's number of a request that the cluster does not serve.
+        Kafka's number of the request.
 
     Returns
     -------
-    refusal
-        What has to be kept as long as the cluster exists; None if librdkafka is another than this module knows. Its
-        table is as it was then.
+    served
+        False if librdkafka is another than this module knows. Its table is as it was then.
     """
     library.rd_kafka_mock_set_apiversion(cluster, api_key, *_MARK)
     offset = _find(cluster, _VERSIONS.pack(*_MARK))
-    place = None if offset is None else ctypes.c_void_p.from_address(cluster + offset + _SERVE_OFFSET)
-    if place is None or place.value is not None:
-        library.rd_kafka_mock_set_apiversion(cluster, api_key, -1, -1)
-        logging.getLogger(__name__).warning(
-            "This librdkafka's table of requests was not found: clients that ask for request %d may abort", api_key
-        )
-        return None
-    refusal = Refusal(lambda connection, buffer: _CLOSE_CONNECTION)
-    place.value = ctypes.cast(refusal, ctypes.c_void_p).value
-    library.rd_kafka_mock_set_apiversion(cluster, api_key, *_SERVED_VERSIONS)
-    return refusal
+    if offset is not None:
+        own = cluster + offset
+        model = own + (LEAVE_GROUP - api_key) * _ENTRY_SIZE
+        if _serves(model) and not _serves(own):
+            ctypes.memmove(own + _VERSIONS.size, model + _VERSIONS.size, _ENTRY_SIZE - _VERSIONS.size)
+            library.rd_kafka_mock_set_apiversion(cluster, api_key, *_SERVED_VERSIONS)
+            return True
+    library.rd_kafka_mock_set_apiversion(cluster, api_key, -1, -1)
+    logging.getLogger(__name__).warning(
+        "This librdkafka's table of requests was not found: clients that ask for request %d may abort", api_key
+    )
+    return False
+
+
+def _serves(entry: int) -> bool:
+    """Has the entry at this address a function?"""
+    return ctypes.c_void_p.from_address(entry + _SERVE_OFFSET).value is not None
 
 
 def _find(cluster: int, mark: bytes) -> int | None:
