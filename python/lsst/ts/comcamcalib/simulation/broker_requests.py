@@ -13,9 +13,9 @@ which it comes, the client's destruction may wait for itself without end. An ans
 harm: it reports an error, and salobj goes on.
 
 The mock cluster has a table of its requests: for each, the versions, which its C API can set, and the function that
-serves it, which it can't. Here all but the versions is copied from LeaveGroup, whose function takes any DeleteGroups for
-the leaving of an unknown group, and whose answer is too short for one to DeleteGroups. The places of the entries are
-found by means of versions that nobody else would have set.
+serves it, which it can't. Here all but the versions is copied from LeaveGroup, whose function takes any DeleteGroups
+for the leaving of an unknown group, and whose answer is too short for one to DeleteGroups. The places of the entries
+are found by means of versions that nobody else would have set.
 """
 
 from __future__ import annotations
