@@ -34,9 +34,11 @@ class Commander(salobj.CscCommander):
 async def expect(commander: salobj.CscCommander, text: str) -> str:
     """Read what was printed until a line has this text."""
     async with asyncio.timeout(LIMIT):
-        while text not in (line := await commander.output_queue.get()):
-            pass
-    return line
+        while True:
+            while commander.output_queue:
+                if text in (line := commander.output_queue.popleft()):
+                    return line
+            await asyncio.sleep(0.01)  # the queue tells nobody when something comes
 
 
 async def test_commands_are_typed_and_topics_printed(kafka: EmbeddedBroker, index: int) -> None:
@@ -64,6 +66,7 @@ async def test_commands_are_typed_and_topics_printed(kafka: EmbeddedBroker, inde
             ("wait x 1", "failed: invalid literal"),
             ("setScalars maybe 1 2 3 4 5 6 7 0.5 1.25 x", "'maybe' is none of 0, f, false, 1, t, true"),
             ("start ''", "failed: msg='Command failed'"),
+            ("start a.yaml b.yaml", "start takes one argument at most (configurationOverride), not 2"),
             ("double 'unfinished", "failed: No closing quotation"),
         ):
             await commander._run_command_and_output(line)
@@ -73,6 +76,10 @@ async def test_commands_are_typed_and_topics_printed(kafka: EmbeddedBroker, inde
         assert "double\n" in text
         assert "wait ack duration" in text
         await commander._run_command_and_output("  # only a comment")
+        await commander._run_command_and_output("disable")
+        await commander._run_command_and_output("standby")
+        await commander._run_command_and_output("start")  # its argument is optional
+        await expect(commander, "Finished command start")
     finally:
         await commander.close()
         await csc.close()

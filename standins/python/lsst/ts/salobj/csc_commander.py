@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import collections
 import enum
 import functools
 import math
@@ -31,7 +32,7 @@ __all__ = ["CscCommander"]
 TELEMETRY_DIGITS = 2
 """Digits after the decimal point by which telemetry must change to be printed again."""
 
-_BOOLEANS = {"0": False, "f": False, "false": False, "1": True, "t": True, "true": True}
+BOOL_DICT = {"0": False, "f": False, "false": False, "1": True, "t": True, "true": True}
 
 
 class CscCommander:
@@ -69,7 +70,7 @@ class CscCommander:
         Arguments of commands, for the help text, instead of the fields' names.
     testing : `bool`
         Put what is printed into ``output_queue`` instead?
-    output_queue : `asyncio.Queue` [`str`]
+    output_queue : `collections.deque` [`str`]
         What would be printed.
     tasks : `set` [`asyncio.Task`]
         Commands that run.
@@ -92,9 +93,9 @@ class CscCommander:
         self.fields_to_ignore = frozenset(fields_to_ignore)
         self.telemetry_fields_to_not_compare = frozenset(telemetry_fields_to_not_compare)
         self.telemetry_fields_compare_digits = dict(telemetry_fields_compare_digits or {})
-        self.help_dict: dict[str, str] = {}
+        self.help_dict = {"start": "configurationOverride  # optional"}
         self.testing = False
-        self.output_queue: asyncio.Queue[str] = asyncio.Queue()
+        self.output_queue: collections.deque[str] = collections.deque()
         self.tasks: set[asyncio.Task[None]] = set()
         self.done_task: asyncio.Future[None] = asyncio.Future()
         self._printed_telemetry: dict[str, dict[str, Any]] = {}
@@ -156,7 +157,7 @@ class CscCommander:
     def output(self, text: str) -> None:
         """Print a line, or keep it if this is a test."""
         if self.testing:
-            self.output_queue.put_nowait(text)
+            self.output_queue.append(text)
         else:
             print(text, flush=True)
 
@@ -292,6 +293,12 @@ class CscCommander:
             setattr(data, field, values if fields[field].is_array else values[0])
         await command.start(data)
 
+    async def do_start(self, args: list[str]) -> None:
+        """Send the start command, whose argument may be left out."""
+        if len(args) > 1:
+            raise ValueError(f"start takes one argument at most (configurationOverride), not {len(args)}")
+        await self.remote.cmd_start.set_start(configurationOverride="".join(args))  # type: ignore[attr-defined]
+
     def _is_command(self, name: str) -> bool:
         return name in self.remote.salinfo.command_names
 
@@ -361,7 +368,7 @@ def _convert(python_type: type, text: str) -> Any:
     """Return the value that a word of the command line stands for."""
     if python_type is bool:
         try:
-            return _BOOLEANS[text.lower()]
+            return BOOL_DICT[text.lower()]
         except KeyError:
-            raise ValueError(f"{text!r} is none of {', '.join(_BOOLEANS)}") from None
+            raise ValueError(f"{text!r} is none of {', '.join(BOOL_DICT)}") from None
     return int(text, 0) if python_type is int else python_type(text)
