@@ -87,6 +87,9 @@ class KafkaLink:
         self._group_id = group_id
         self._reads = {request.topic_info.kafka_name: request for request in reads}
         self._writes = {info.kafka_name: info for info in writes}
+        # Events are to be seen before the acknowledgement that follows them; commands are carried out at once.
+        only_commands = all(request.topic_info.attr_name.startswith("cmd_") for request in reads)
+        self._linger = 0.0 if only_commands else LINGER
         self._log = log
         self._codecs: dict[str, TopicCodec] = {}
         self._registry = SchemaRegistry(kafka_configuration.schema_registry_url())
@@ -139,7 +142,7 @@ class KafkaLink:
                 break
             messages += self._consumer.consume(missing, timeout=left)
         if messages and count < MAX_BATCH:
-            messages += self._consumer.consume(MAX_BATCH - count, timeout=LINGER)
+            messages += self._consumer.consume(MAX_BATCH - count, timeout=self._linger)
         samples = (self._decode(message) for message in messages)
         return order_by_time([sample for sample in samples if sample is not None])
 
