@@ -87,6 +87,8 @@ class RunLog:
         self._publish = publish
         self._log = logging.getLogger(__name__)
         self._entries: dict[tuple[object, ...], Entry] = {}
+        # Each is written out once: a long run has thousands of entries, and each new one is stored with all others.
+        self._texts: dict[tuple[object, ...], str] = {}
         self.journal_problem = ""
         """Why the journal could not be written the last time; empty if it could."""
         self._waits: dict[str, Wait] = {}
@@ -196,11 +198,10 @@ class RunLog:
     def _keep(self, entry: Entry) -> None:
         key = (type(entry).__name__, *(getattr(entry, name) for name in _KEYS[type(entry)]))
         self._entries[key] = entry
+        self._texts[key] = json.dumps({"entry": type(entry).__name__, **dataclasses.asdict(entry)})
 
     def _to_json(self) -> str:
-        return json.dumps(
-            [{"entry": type(entry).__name__, **dataclasses.asdict(entry)} for entry in self._entries.values()]
-        )
+        return f"[{', '.join(self._texts.values())}]"
 
 
 def _from_json(entry_type: type[Entry], item: dict[str, object]) -> Entry:
