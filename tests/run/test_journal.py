@@ -199,13 +199,46 @@ async def test_full_disk_is_told_and_what_was_written_before_stays(journal: Jour
     assert await journal.read(run_id) == stored
 
 
-async def test_disk_that_hangs_is_given_up_after_a_limit(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+async def hanging_disk(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[threading.Event]:
+    """A disk on which looking for open runs hangs until the event is set."""
     released = threading.Event()
-    monkeypatch.setattr(journal_module, "WRITE_LIMIT_S", 0.05)
+    monkeypatch.setattr(journal_module, "WRITE_LIMIT_S", 0.2)
     monkeypatch.setattr(journal, "_open_runs", lambda: released.wait(20) and [])
-    with pytest.raises(JournalError, match=r"Could not read the open runs of the journal .*: no answer within 0.05 s"):
-        await journal.open_runs()
+    yield released
     released.set()
+
+
+async def test_disk_that_hangs_is_given_up_after_a_limit(journal: Journal, hanging_disk: threading.Event) -> None:
+    with pytest.raises(JournalError, match=r"Could not read the open runs of the journal .*: no answer within 0.2 s"):
+        await journal.open_runs()
+
+
+async def test_while_it_hangs_nothing_else_waits_and_afterwards_all_is_well(
+    journal: Journal, hanging_disk: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(JournalError):
+        await journal.open_runs()
+    monkeypatch.setattr(journal_module, "WRITE_LIMIT_S", 20.0)
+    async with asyncio.timeout(10):
+        for _ in range(3):
+            with pytest.raises(JournalError, match=r"the journal .*: it still tries to read the open runs of it"):
+                await journal.new_run(DAY)
+        hanging_disk.set()
+        while journal._thread.doing:  # noqa: ASYNC110  another thread tells nobody
+            await asyncio.sleep(0.01)
+        assert await journal.new_run(DAY) == "20261122-001", "what was given up before it began is not done later"
+
+
+async def test_a_hanging_disk_does_not_hold_up_closing(
+    journal: Journal, hanging_disk: threading.Event, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(JournalError):
+        await journal.open_runs()
+    monkeypatch.setattr(journal_module, "WRITE_LIMIT_S", 20.0)
+    async with asyncio.timeout(10):
+        await journal.close()
+    assert "Could not close the journal" in caplog.text
 
 
 async def test_nothing_is_written_after_closing(path: Path) -> None:

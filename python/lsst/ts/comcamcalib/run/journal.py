@@ -12,8 +12,6 @@ owns the connection, because the event loop must not wait for a disk.
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import dataclasses
 import functools
 import json
@@ -24,7 +22,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..enums import RunState
-from ..errors import ComCamCalibError
+from ..errors import ComCamCalibError, ServiceError, UnreachableError
+from ..services.worker_thread import WorkerThread
 from .states import OPEN_RUN_STATES
 
 __all__ = ["Journal", "JournalError", "StoredRun"]
@@ -62,7 +61,8 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._thread = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
+        self._thread = WorkerThread("journal")
+        self._hangs = False
         self._connection: sqlite3.Connection | None = None
 
     async def open(self) -> None:
@@ -73,17 +73,19 @@ class Journal:
         JournalError
             If it can't be opened, or was written by a newer version of this package.
         """
+        self._thread.start()
         await self._do("open", self._open)
 
     async def close(self) -> None:
         """Close the file; nothing is written after that. Closing twice does no harm."""
         try:
-            await self._do("close", self._close)
+            if self._connection is not None:
+                await self._do("close", self._close)
         except JournalError as error:
             # What was written is on the disk; nothing depends on the closing.
             logging.getLogger(__name__).warning("%s", error)
         finally:
-            self._thread.shutdown(wait=False)
+            await self._thread.close(0.0 if self._hangs else WRITE_LIMIT_S)
 
     async def new_run(self, day_obs: int) -> str:
         """Give the next run of a day its identifier, and keep it.
@@ -113,13 +115,23 @@ class Journal:
         return await self._do("read the open runs of", self._open_runs)
 
     async def _do(self, what: str, function: Callable[[], Result]) -> Result:
-        """Let the journal's thread do something, within a limit."""
+        """Let the journal's thread do something, within a limit.
+
+        While an earlier call hangs nothing more is waited for: a run writes often, and each time would take as long.
+        """
+        hung_on = self._thread.doing if self._hangs else ""
         try:
-            async with asyncio.timeout(WRITE_LIMIT_S):
-                return await asyncio.get_running_loop().run_in_executor(self._thread, function)
-        except (sqlite3.Error, OSError, RuntimeError, TimeoutError) as error:
-            cause = str(error) or f"no answer within {WRITE_LIMIT_S:g} s"
+            result = await self._thread.do(what, 0.0 if hung_on else WRITE_LIMIT_S, function)
+        except UnreachableError as error:
+            self._hangs = True
+            cause = f"it still tries to {hung_on} it" if hung_on else f"no answer within {WRITE_LIMIT_S:g} s"
             raise JournalError(f"Could not {what} the journal {self.path}: {cause}") from error
+        except ServiceError as error:
+            raise JournalError(f"Could not {what} the journal {self.path}: it is not open") from error
+        except (sqlite3.Error, OSError) as error:
+            raise JournalError(f"Could not {what} the journal {self.path}: {error}") from error
+        self._hangs = False
+        return result
 
     def _open(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -43,6 +43,11 @@ class WorkerThread:
         self._thread: threading.Thread | None = None
         self._doing = ""
 
+    @property
+    def doing(self) -> str:
+        """What the thread is doing; empty if nothing."""
+        return self._doing
+
     def start(self) -> None:
         """Start the thread."""
         self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
