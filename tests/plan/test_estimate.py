@@ -17,23 +17,24 @@ from lsst.ts.comcamcalib.plan.plan import StagePlan
 from support.plans import make_config, make_plan
 
 ESTIMATES = {"readout_s": 2.0, "ingest_s": 10.0, "job_s": 100.0}
+CERTIFICATION_S = 1.0
 
 
 def test_bias_run_takes_exposures_then_ingest_then_two_jobs() -> None:
     plan = make_plan(make_config(estimates=ESTIMATES), script_mode="BIAS")
-    assert plan.estimated_duration_s == pytest.approx(2 * 2.0 + 10.0 + 2 * 100.0)
+    assert plan.estimated_duration_s == pytest.approx(2 * 2.0 + 10.0 + 2 * 100.0 + CERTIFICATION_S)
 
 
 def test_jobs_on_biases_run_while_darks_are_taken() -> None:
     plan = make_plan(make_config(estimates=ESTIMATES), script_mode="BIAS_DARK", n_dark=20)
     exposures = 2 * 2.0 + 20 * 32.0
     # The darks take longer than all that is done with the biases.
-    assert plan.estimated_duration_s == pytest.approx(exposures + 10.0 + 2 * 100.0)
+    assert plan.estimated_duration_s == pytest.approx(exposures + 10.0 + 2 * 100.0 + CERTIFICATION_S)
 
 
 def test_flats_wait_for_the_products_before_them() -> None:
     plan = make_plan(make_config(estimates=ESTIMATES))
-    assert plan.estimated_duration_s == pytest.approx(2 * 2.0 + 10.0 + 6 * 100.0)
+    assert plan.estimated_duration_s == pytest.approx(2 * 2.0 + 10.0 + 6 * 100.0 + CERTIFICATION_S)
 
 
 def test_pauses_between_exposures_count_but_not_after_the_last() -> None:
@@ -51,7 +52,7 @@ def test_durations_of_the_stages() -> None:
     assert durations["DARK.ACQUIRE"] == pytest.approx(2 * 32.0)
     assert durations["DARK.INGEST"] == 10.0
     assert durations["DEFECTS.GENERATE"] == 400.0
-    assert durations["DEFECTS.VERIFY"] == durations["DEFECTS.CERTIFY"] == 0.0
+    assert durations["DEFECTS.VERIFY"] == durations["DEFECTS.CERTIFY"] == CERTIFICATION_S
 
 
 @st.composite

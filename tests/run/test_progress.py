@@ -114,6 +114,8 @@ async def test_progress_grows_and_stays_within_its_bounds(house: House, spoil: b
         values = [getattr(one, name) for one in seen]
         assert values == sorted(values), name
     assert all(0.0 <= one.fraction_complete <= 1.0 and one.remaining >= 0.0 and one.elapsed >= 0.0 for one in seen)
+    unfinished = [one for one in seen if one.stages_completed < one.stages_total]
+    assert all(one.fraction_complete < 1.0 for one in unfinished), "a certification counts, too"
     last = house.runner.progress()
     assert (last.fraction_complete == 1.0) == (not spoil)
     assert last.remaining == 0.0

@@ -16,6 +16,10 @@ from .plan import Sequence, StagePlan
 
 __all__ = ["critical_path", "stage_durations"]
 
+# Of a stage without jobs, which reads or certifies some datasets in the repository (seconds). Short, but not nothing:
+# a run is not complete before its last certification.
+WITHOUT_JOBS_S = 1.0
+
 
 def stage_durations(
     stages: Iterable[StagePlan], sequences: Mapping[CalibType, Sequence], config: CscConfig
@@ -43,7 +47,7 @@ def stage_durations(
             return exposures + sequence.pause_s * (len(sequence.frames) - 1)
         if stage.kind is StageKind.INGEST:
             return estimates.ingest_s
-        return estimates.job_s * len(stage.jobs)
+        return estimates.job_s * len(stage.jobs) or WITHOUT_JOBS_S
 
     return {stage.name: duration(stage) for stage in stages}
 
