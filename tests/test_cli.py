@@ -44,7 +44,7 @@ async def comcamcalib(*arguments: str, text: str = "", env: dict[str, str] | Non
     """Run the program to its end, without a terminal."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", PROGRAM, *arguments, stdin=pipe, stdout=pipe, stderr=pipe, env=env
+        sys.executable, "-c", PROGRAM, *arguments, stdin=pipe, stdout=pipe, stderr=pipe, env=env or dict(os.environ)
     )
     try:
         output, errors = await asyncio.wait_for(process.communicate(text.encode()), LIMIT_S)

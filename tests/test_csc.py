@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -55,7 +56,9 @@ def write_override(observatory: Observatory, name: str, values: dict[str, Any] |
 
 async def test_csc_is_in_standby_before_butler_is_loaded(observatory: Observatory) -> None:
     arguments = [sys.executable, "-c", STARTING_PROGRAM]
-    done = await asyncio.to_thread(subprocess.run, arguments, capture_output=True, text=True, timeout=LIMIT_S)
+    done = await asyncio.to_thread(
+        subprocess.run, arguments, capture_output=True, text=True, timeout=LIMIT_S, env=dict(os.environ)
+    )
     assert (done.stdout.split(), done.returncode) == (["STANDBY", "False"], 0), done.stderr
 
 
@@ -93,7 +96,9 @@ async def test_program_starts_in_standby_and_ends_on_exit_control(
 ) -> None:
     script = repository_root / "bin" / "run_comcamcalib"
     with (tmp_path / "log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(sys.executable, str(script), stdout=log, stderr=log)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, str(script)), stdout=log, stderr=log, env=dict(os.environ)
+        )
     try:
         await operator.hear("summaryState", summaryState=salobj.State.STANDBY)
         versions = await operator.remote.evt_softwareVersions.aget(timeout=LIMIT_S)

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import pathlib
 import threading
+import unittest.mock
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from lsst.ts import salobj, utils
+from lsst.ts import salobj
 from lsst.ts.comcamcalib.simulation.broker import EmbeddedBroker
 from lsst.ts.comcamcalib.simulation.registry import SchemaRegistry
 from lsst.ts.xml.component_info import ComponentInfo
@@ -67,13 +69,15 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedBroker]:
     # The embedded broker answers a fetch only when its time is over.
     consumer_yaml.write_text("fetch.wait.max.ms: 10\n")
     with broker:
-        with utils.modify_environ(
-            LSST_KAFKA_BROKER_ADDR=broker.address,
-            LSST_SCHEMA_REGISTRY_URL=registry.start(),
-            LSST_KAFKA_CONSUMER_CONFIGURATION=str(consumer_yaml),
-            LSST_SITE="test",
-            LSST_TOPIC_SUBNAME="unused",
-        ):
+        variables = {
+            "LSST_KAFKA_BROKER_ADDR": broker.address,
+            "LSST_SCHEMA_REGISTRY_URL": registry.start(),
+            "LSST_KAFKA_CONSUMER_CONFIGURATION": str(consumer_yaml),
+            "LSST_SITE": "test",
+            "LSST_TOPIC_SUBNAME": "unused",
+        }
+        # Not modify_environ: programs that the tests start inherit the environment.
+        with unittest.mock.patch.dict(os.environ, variables):
             subname = salobj.set_test_topic_subname()
             for component in COMPONENTS:
                 broker.create_topics(info.kafka_name for info in ComponentInfo(component, subname).topics.values())

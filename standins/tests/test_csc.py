@@ -16,6 +16,7 @@ import pathlib
 import signal
 import sys
 import unittest
+import unittest.mock
 from collections.abc import Iterator
 from typing import Any
 
@@ -40,7 +41,7 @@ def program(kafka: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory) -> 
     path = folder / "run_test_csc"
     path.write_text(PROGRAM.format(python=sys.executable))
     path.chmod(0o755)
-    with utils.modify_environ(PATH=f"{folder}{os.pathsep}{os.environ['PATH']}"):
+    with unittest.mock.patch.dict(os.environ, PATH=f"{folder}{os.pathsep}{os.environ['PATH']}"):
         yield
 
 

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 
 import astropy.time
@@ -24,7 +25,9 @@ def test_now_is_37_seconds_later_in_tai() -> None:
 def test_astropy_agrees(date: str) -> None:
     instant = astropy.time.Time(date, scale="utc")
     expected = (instant.tai.mjd - 40587) * 86400
-    assert utils.tai_from_utc(date) == pytest.approx(expected, abs=1e-4)
+    assert utils.tai_from_utc(date, format=None) == pytest.approx(expected, abs=1e-4)
+    with pytest.raises(ValueError, match="format class unix"):  # such text is no number of seconds
+        utils.tai_from_utc(date)
     assert utils.tai_from_utc(instant) == pytest.approx(expected, abs=1e-4)
     tai = utils.tai_from_utc_unix(instant.unix)
     assert tai == pytest.approx(expected, abs=1e-4)
@@ -60,6 +63,8 @@ def test_the_environment_is_put_back() -> None:
             assert "STANDINS_TEST" not in os.environ
             assert os.environ["STANDINS_NEW"] == "new"
             os.environ["STANDINS_THIRD"] = "set in between"
+            inherited = subprocess.run(["env"], capture_output=True, text=True, check=True).stdout
+            assert "STANDINS_NEW" not in inherited, "as with the original"
         assert os.environ["STANDINS_TEST"] == "before"
         assert "STANDINS_NEW" not in os.environ
         assert "STANDINS_THIRD" not in os.environ

@@ -228,7 +228,8 @@ async def test_the_image_of_somebody_else_is_waited_for(driven: DrivenCamera, ca
     first = await driven.begin("somebody else's group")
     await comcam_knows(camera, first)
     waiting = asyncio.create_task(camera.take(BIAS))
-    second = await driven.begin("somebody else's group")  # the first one's readout does not make the camera ready now
+    second = await driven.begin("somebody else's group")
+    await comcam_knows(camera, second)  # the first one's readout does not make the camera ready now
     await driven.end(first)
     await asyncio.wait([waiting], timeout=0.5)
     assert not waiting.done() and driven.commands == []

@@ -128,7 +128,7 @@ async def test_a_job_is_understood_with_its_times_in_tai_and_its_mark(
     scripted.prepare(f"job/{JOB}", says(job_object("executing", files=("/uws/jobs/x/out/ocps.log",))))
     job = await client.job(JOB)
     assert (job.job_id, job.run_id, job.phase, job.output_glob) == (JOB, "17", Phase.EXECUTING, "bias,mark-1")
-    assert job.timestamp_created_s == pytest.approx(utils.tai_from_utc("2026-11-22T12:00:00"))
+    assert job.timestamp_created_s == pytest.approx(utils.tai_from_utc("2026-11-22T12:00:00", format="isot"))
     assert job.timestamp_started_s - job.timestamp_created_s == pytest.approx(5)
     assert job.timestamp_ended_s == 0
     assert [(result.result_id, result.uri) for result in job.results] == [(0, "/uws/jobs/x/out/ocps.log")]

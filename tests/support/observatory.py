@@ -135,7 +135,11 @@ async def running_csc_process(log: Path, *arguments: str) -> AsyncIterator[async
     """Run a CSC in a process of its own; it is ended as an operator would, and killed if that does not help."""
     with log.open("ab") as stream:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", CSC_PROGRAM, *arguments, stdout=stream, stderr=stream, start_new_session=True
+            *(sys.executable, "-c", CSC_PROGRAM, *arguments),
+            stdout=stream,
+            stderr=stream,
+            env=dict(os.environ),  # what modify_environ has set is not inherited
+            start_new_session=True,
         )
     try:
         yield process

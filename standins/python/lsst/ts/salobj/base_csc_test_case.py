@@ -14,6 +14,7 @@ import contextlib
 import os
 import shutil
 import unittest
+import unittest.mock
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -63,7 +64,8 @@ class BaseCscTestCase(metaclass=abc.ABCMeta):
 
     def run(self, result: Any = None) -> Any:
         """Run the test, with LSST_SITE and LSST_TOPIC_SUBNAME for tests."""
-        with utils.modify_environ(LSST_SITE="test", LSST_TOPIC_SUBNAME=os.environ.get("LSST_TOPIC_SUBNAME")):
+        # Not modify_environ: programs that the test starts inherit the environment.
+        with unittest.mock.patch.dict(os.environ, LSST_SITE="test"):
             set_test_topic_subname(randomize=self._randomize_topic_subname)
             return super().run(result)  # type: ignore[misc]
 

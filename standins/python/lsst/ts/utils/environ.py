@@ -21,6 +21,9 @@ __all__ = ["modify_environ"]
 def modify_environ(**kwargs: Any) -> Iterator[None]:
     """Set environment variables, and put all of them back at the end.
 
+    ``os.environ`` is replaced meanwhile, so that a process that inherits its environment does not see the change: pass
+    it a copy of ``os.environ``.
+
     Parameters
     ----------
     **kwargs
@@ -36,5 +39,5 @@ def modify_environ(**kwargs: Any) -> Iterator[None]:
         raise RuntimeError(f"The values of environment variables must be strings or None; these are not: {bad}")
     environ = {name: value for name, value in os.environ.items() if name not in kwargs}
     environ |= {name: value for name, value in kwargs.items() if value is not None}
-    with unittest.mock.patch.dict(os.environ, environ, clear=True):
+    with unittest.mock.patch.object(os, "environ", environ):
         yield

@@ -66,18 +66,17 @@ def tai_from_utc(utc: float | str | astropy.time.Time, format: str | None = "uni
         The instant: a number or text on the UTC scale, or an astropy time, whose own scale counts.
     format : `str` or `None`
         Astropy's name of the format of ``utc``; not used for an astropy time. `None`: let astropy guess.
+
+    Raises
+    ------
+    ValueError
+        If ``utc`` has not that format; ISO text is none of the default format.
     """
     if format == "unix" and isinstance(utc, (int, float)):
         return tai_from_utc_unix(float(utc))
     import astropy.time
 
-    if isinstance(utc, astropy.time.Time):
-        instant = utc
-    else:
-        # Text has no "unix" format in astropy: it is ISO then.
-        instant = astropy.time.Time(
-            utc, scale="utc", format=None if isinstance(utc, str) and format == "unix" else format
-        )
+    instant = utc if isinstance(utc, astropy.time.Time) else astropy.time.Time(utc, scale="utc", format=format)
     tai = instant.tai
     days = (tai.jd1 - 2400000.5 - MJD_MINUS_UNIX_DAYS) + tai.jd2
     return float(days * SECONDS_PER_DAY)
