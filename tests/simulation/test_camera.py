@@ -257,7 +257,7 @@ async def test_fault_in_mid_exposure_loses_the_image(camera: CameraCsc, client: 
     assert heard.samples("errorCode")[0].errorReport == "REB power lost"
     assert [sample.summaryState for sample in heard.samples("summaryState")] == [salobj.State.FAULT]
     assert "startIntegration" in heard.names and "endReadout" not in heard.names
-    with pytest.raises(salobj.AckError, match="(?i)fault"):
+    with pytest.raises(salobj.AckError, match=r"(?i)fault"):
         await take(client)
 
 
