@@ -53,8 +53,14 @@ async def observatory(whole_observatory: Observatory) -> AsyncIterator[Observato
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def comcam(whole_observatory: Observatory) -> AsyncIterator[ComCam]:
-    async with salobj.Domain() as domain, ComCam(domain, intended_usage=ComCamUsages.TakeImageFull) as comcam:
+    async with salobj.Domain() as domain, ComCam(domain, intended_usage=ComCamUsages.TakeImage) as comcam:
         yield comcam
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def header_service(whole_observatory: Observatory) -> AsyncIterator[salobj.Remote]:
+    async with salobj.Domain() as domain, salobj.Remote(domain, "CCHeaderService") as remote:
+        yield remote
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -64,9 +70,9 @@ async def ocps(whole_observatory: Observatory) -> AsyncIterator[salobj.Remote]:
 
 
 async def test_images_go_from_camera_to_repository_and_headers_to_disk(
-    observatory: Observatory, comcam: ComCam
+    observatory: Observatory, comcam: ComCam, header_service: salobj.Remote
 ) -> None:
-    header = comcam.rem.ccheaderservice.evt_largeFileObjectAvailable
+    header = header_service.evt_largeFileObjectAvailable
     header.flush()
     (exposure_id,) = await take_bias(comcam, 1, files=9)
     name = f"CC_O_{exposure_id // 100_000}_{exposure_id % 100_000:06d}"

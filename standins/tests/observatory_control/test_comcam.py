@@ -207,13 +207,14 @@ async def test_camera_that_has_taken_no_image_yet_is_taken_for_ready(
 
 
 async def test_busy_camera_is_asked_all_the_same_after_a_while(
-    camera: Camera, comcam: ComCam, caplog: pytest.LogCaptureFixture
+    camera: Camera, caplog: pytest.LogCaptureFixture
 ) -> None:
-    state = comcam.rem.cccamera.evt_ccsCommandState
-    state.flush()
-    await camera.controller.evt_ccsCommandState.set_write(substate=BUSY)
-    assert (await state.next(flush=False, timeout=LIMIT_S)).substate == BUSY
-    comcam.fast_timeout = 0.3
-    with caplog.at_level(logging.WARNING):
-        await comcam.take_bias(1)
+    async with ComCam() as comcam:  # of its usages none reads the substate
+        state = comcam.rem.cccamera.evt_ccsCommandState
+        state.flush()
+        await camera.controller.evt_ccsCommandState.set_write(substate=BUSY)
+        assert (await state.next(flush=False, timeout=LIMIT_S)).substate == BUSY
+        comcam.fast_timeout = 0.3
+        with caplog.at_level(logging.WARNING):
+            await comcam.take_bias(1)
     assert "did not tell substate 1" in caplog.text

@@ -48,7 +48,7 @@ async def test_combined_usages_read_the_union_of_their_topics(comcam_topics: Emb
     usage = ComCamUsages.TakeImage | ComCamUsages.MonitorState | ComCamUsages.MonitorHeartBeat
     async with ComCam(intended_usage=usage) as comcam:
         generics = {"summaryState", "heartbeat"}
-        image = {"startIntegration", "endReadout", "ccsCommandState", "availableFilters", "endSetFilter"}
+        image = {"startIntegration", "endReadout", "availableFilters", "endSetFilter"}
         assert events(comcam.rem.cccamera) == image | generics
         assert events(comcam.rem.ccoods) == {"imageInOODS"} | generics
         assert events(comcam.rem.ccheaderservice) == generics
@@ -59,20 +59,28 @@ async def test_single_usage_reads_no_more_than_it_needs(comcam_topics: EmbeddedB
     async with ComCam(intended_usage=ComCamUsages.TakeImage) as comcam:
         assert "imageInOODS" in events(comcam.rem.ccoods)
         assert "summaryState" not in events(comcam.rem.cccamera)
-        assert not hasattr(comcam.rem, "ccheaderservice")
+        assert comcam.rem.ccheaderservice is None
+        assert comcam.check.ccoods and not comcam.check.ccheaderservice
         with pytest.raises(RuntimeError, match="CCHeaderService is not needed"):
             await comcam.get_state("CCHeaderService")
 
 
 async def test_usage_all_has_the_header_but_not_the_oods_event(comcam_topics: EmbeddedBroker) -> None:
     async with ComCam(intended_usage=ComCamUsages.All) as comcam:
+        states = {"summaryState", "heartbeat"}
+        assert events(comcam.rem.ccheaderservice) == {"largeFileObjectAvailable"} | states
+        assert events(comcam.rem.ccoods) == states
+
+
+async def test_full_images_need_the_header_service_but_not_the_oods(comcam_topics: EmbeddedBroker) -> None:
+    async with ComCam(intended_usage=ComCamUsages.TakeImageFull) as comcam:
         assert events(comcam.rem.ccheaderservice) == {"largeFileObjectAvailable"}
-        assert events(comcam.rem.ccoods) == set()
+        assert comcam.rem.ccoods is None
 
 
-async def test_monitoring_sends_no_commands(comcam_topics: EmbeddedBroker) -> None:
+async def test_commands_can_be_sent_by_those_who_only_monitor(comcam_topics: EmbeddedBroker) -> None:
     async with ComCam(intended_usage=ComCamUsages.MonitorState) as comcam:
-        assert not hasattr(comcam.rem.cccamera, "cmd_takeImages")
+        assert hasattr(comcam.rem.cccamera, "cmd_takeImages")
 
 
 async def test_no_usage_is_every_topic(comcam_topics: EmbeddedBroker) -> None:
@@ -84,7 +92,7 @@ async def test_no_usage_is_every_topic(comcam_topics: EmbeddedBroker) -> None:
 async def test_dry_test_has_no_remotes(comcam_topics: EmbeddedBroker) -> None:
     async with ComCam(intended_usage=ComCamUsages.DryTest) as comcam:
         assert comcam.start_task is None
-        assert vars(comcam.rem) == {}
+        assert vars(comcam.rem) == dict.fromkeys(("cccamera", "ccheaderservice", "ccoods"))
 
 
 async def test_comcam_has_no_bit_of_the_usages_that_it_dropped(comcam_topics: EmbeddedBroker) -> None:

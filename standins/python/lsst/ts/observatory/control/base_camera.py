@@ -284,8 +284,10 @@ class BaseCamera(RemoteGroup, metaclass=abc.ABCMeta):
                 self.log.warning("No endReadout of %s within %s s; waiting on.", started.imageName, limit)
 
     async def wait_for_camera_state(self, substate: int) -> None:
-        """Wait at most `fast_timeout` for a substate of ccsCommandState; then go on with a warning."""
-        event = self.camera.evt_ccsCommandState
+        """Wait at most `fast_timeout` for a substate of ccsCommandState, if that is read; then go on with a warning."""
+        event = getattr(self.camera, "evt_ccsCommandState", None)
+        if event is None:
+            return
         event.flush()
         try:
             async with asyncio.timeout(self.fast_timeout):

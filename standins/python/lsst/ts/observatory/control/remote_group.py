@@ -55,7 +55,7 @@ class UsagesResources:
     components_attr
         Attribute names of the components that it needs.
     readonly
-        True if it sends no command.
+        True if it sends no command; the remotes can send commands all the same.
     generics
         Generic events that it needs of each of these components, without prefix.
     **topics
@@ -75,7 +75,6 @@ class _Needs:
     """The union of the resources of all usages intended; None means everything."""
 
     components_attr: frozenset[str]
-    readonly: bool
     include: frozenset[str] | None
 
 
@@ -98,7 +97,7 @@ class RemoteGroup:
     Attributes
     ----------
     rem, check : types.SimpleNamespace
-        By component: its remote, and whether `assert_all_enabled` and the like look at it.
+        By component: its remote, None if it is not needed; and whether `assert_all_enabled` and the like look at it.
     start_task : asyncio.Future or None
         Done when all remotes have started. None if the group has none.
     """
@@ -127,10 +126,10 @@ class RemoteGroup:
         self.check = types.SimpleNamespace()
         self._remotes: dict[str, salobj.Remote] = {}
         for component, attr in zip(self.components, self.components_attr, strict=True):
-            setattr(self.check, attr, True)
             if attr in needs.components_attr:
                 self._remotes[attr] = self._make_remote(component, needs)
-                setattr(self.rem, attr, self._remotes[attr])
+            setattr(self.rem, attr, self._remotes.get(attr))
+            setattr(self.check, attr, attr in self._remotes)
         starts = [remote.start_task for remote in self._remotes.values()]
         self.start_task = asyncio.gather(*starts) if starts else None
 
@@ -158,7 +157,7 @@ class RemoteGroup:
 
     def _needs(self) -> _Needs:
         if self.intended_usage is None:
-            return _Needs(frozenset(self.components_attr), False, None)
+            return _Needs(frozenset(self.components_attr), None)
         known = self.usages
         if self.intended_usage & ~sum(set(self.valid_use_cases)):
             raise RuntimeError(f"Intended usage {self.intended_usage} has bits that {sorted(known)} do not have.")
@@ -167,7 +166,6 @@ class RemoteGroup:
             parts = [known[Usages.All]]
         return _Needs(
             frozenset[str]().union(*(part.components_attr for part in parts)),
-            all(part.readonly for part in parts),
             frozenset[str]().union(*(part.include for part in parts)),
         )
 
@@ -176,7 +174,7 @@ class RemoteGroup:
         if needs.include is None:
             return salobj.Remote(self.domain, name, index)
         # Every remote is given the topics of all components; it takes those that its component has.
-        return salobj.Remote(self.domain, name, index, include=sorted(needs.include), readonly=needs.readonly)
+        return salobj.Remote(self.domain, name, index, include=sorted(needs.include))
 
     # States and heartbeats
 

@@ -77,15 +77,16 @@ class ComCam(BaseCamera):
     def usages(self) -> dict[int, UsagesResources]:
         """What each usage needs."""
         base = super().usages
-        image_topics = ["startIntegration", "endReadout", "ccsCommandState", "availableFilters", "endSetFilter"]
+        image_topics = ["startIntegration", "endReadout", "availableFilters", "endSetFilter"]
         full = {"cccamera": image_topics, "ccheaderservice": ["largeFileObjectAvailable"]}
+        states = ["summaryState", "configurationsAvailable", "heartbeat"]
         return {
             **{usage: base[usage] for usage in (Usages.StateTransition, Usages.MonitorState, Usages.MonitorHeartBeat)},
-            ComCamUsages.All: UsagesResources(self.components_attr, False, **full),
+            ComCamUsages.All: UsagesResources(self.components_attr, False, states, **full),
             ComCamUsages.TakeImage: UsagesResources(
                 ["cccamera", "ccoods"], False, cccamera=image_topics, ccoods=["imageInOODS"]
             ),
-            ComCamUsages.TakeImageFull: UsagesResources(self.components_attr, False, **full, ccoods=["imageInOODS"]),
+            ComCamUsages.TakeImageFull: UsagesResources(["cccamera", "ccheaderservice"], False, **full),
             ComCamUsages.DryTest: UsagesResources((), True),
         }
 
