@@ -68,14 +68,14 @@ async def test_components_can_start_in_standby(options: dict[str, Any], tmp_path
         salobj.Domain() as domain,
         ComCam(domain) as comcam,
     ):
-        assert await comcam.get_state("CCCamera") == salobj.State.STANDBY
+        assert await comcam.get_state("cccamera") == salobj.State.STANDBY
         with pytest.raises(AssertionError, match="ccoods"):
             await comcam.assert_all_enabled()
         await comcam.assert_liveliness()
         await comcam.enable()
         await comcam.assert_all_enabled()
         await comcam.standby()
-        assert await comcam.get_state("CCHeaderService") == salobj.State.STANDBY
+        assert await comcam.get_state("ccheaderservice") == salobj.State.STANDBY
 
 
 async def test_worker_that_does_not_start_leaves_nothing_behind(options: dict[str, Any], tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ async def test_component_that_does_not_start_leaves_nothing_behind(
 
     monkeypatch.setattr("lsst.ts.comcamcalib.simulation.oods.OodsCsc.start", start)
     observatory = Observatory(tmp_path / "repo", **options)
-    with pytest.raises(RuntimeError, match="no ocean to sail on"):
+    with pytest.raises(RuntimeError, match=r"no ocean to sail on|CCOODS did not come to"):
         async with observatory:
             pytest.fail("it must not start")
     assert is_undisturbed()

@@ -176,7 +176,7 @@ class RemoteGroup:
         # Every remote is given the topics of all components; it takes those that its component has.
         return salobj.Remote(self.domain, name, index, include=sorted(needs.include))
 
-    # States and heartbeats
+    # States and heartbeats; a component is given by its attribute name, such as cccamera
 
     async def get_state(self, component: str) -> salobj.State:
         """Return the summary state of a component.
@@ -339,10 +339,12 @@ class RemoteGroup:
             raise RuntimeError(f"{component} is not one of {self.components_attr}.")
         return attr
 
-    def _remote(self, component: str) -> salobj.Remote:
-        attr = self._attr(component)
+    def _remote(self, attr: str) -> salobj.Remote:
+        """Return the remote of a component, by its attribute name."""
+        if attr not in self.components_attr:
+            raise RuntimeError(f"{attr} is not one of {self.components_attr}.")
         if attr not in self._remotes:
-            raise RuntimeError(f"{component} is not needed for the intended usage {self.intended_usage}.")
+            raise RuntimeError(f"{attr} is not needed for the intended usage {self.intended_usage}.")
         return self._remotes[attr]
 
     async def _on_checked(
