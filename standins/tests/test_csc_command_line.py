@@ -45,6 +45,7 @@ def test_an_index_is_passed_on_where_there_is_one(monkeypatch: pytest.MonkeyPatc
         assert made(monkeypatch, none) == {}
     assert made(monkeypatch, 7) == {"index": 7}
     assert made(monkeypatch, True, "5") == {"index": 5}
+    assert made(monkeypatch, True, "0") == {"index": 0}
     assert made(monkeypatch, Side, "2") == {"index": 2}
 
 

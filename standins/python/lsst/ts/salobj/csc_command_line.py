@@ -18,7 +18,18 @@ from lsst.ts.xml.sal_enums import State
 
 from .csc_utils import parse_state
 
-__all__ = ["CommandLine"]
+__all__ = ["CommandLine", "add_index_argument"]
+
+
+def add_index_argument(parser: argparse.ArgumentParser, index: int | type[enum.IntEnum] | bool | None) -> None:
+    """Add an argument for the SAL index, if it is to be chosen; ``index`` is that of `CommandLine.amain`."""
+    if index is True:
+        parser.add_argument("index", type=int, help="SAL index of the CSC")
+    elif isinstance(index, enum.EnumMeta):
+        items: list[enum.IntEnum] = list(index)
+        names = ", ".join(f"{item.value} = {item.name}" for item in items)
+        choices = [item.value for item in items]
+        parser.add_argument("index", type=int, choices=choices, help=f"SAL index of the CSC: {names}")
 
 
 class CommandLine:
@@ -60,9 +71,8 @@ class CommandLine:
         parser = cls._make_parser(index)
         cls.add_arguments(parser)
         args = parser.parse_args()
-        index_is_argument = index is True or isinstance(index, type)
-        if index_is_argument:
-            kwargs["index"] = int(args.index)
+        if "index" in args:
+            kwargs["index"] = args.index
         elif index:
             kwargs["index"] = index
         if len(list(cls.valid_simulation_modes)) > 1:
@@ -89,13 +99,7 @@ class CommandLine:
     @classmethod
     def _make_parser(cls, index: Any) -> argparse.ArgumentParser:
         parser = argparse.ArgumentParser(description=f"Run {cls.__name__}")
-        if index is True:
-            parser.add_argument("index", type=int, help="SAL index of the CSC")
-        elif isinstance(index, enum.EnumMeta):
-            items: list[enum.IntEnum] = list(index)
-            names = ", ".join(f"{item.value} = {item.name}" for item in items)
-            choices = [item.value for item in items]
-            parser.add_argument("index", type=int, choices=choices, help=f"SAL index of the CSC: {names}")
+        add_index_argument(parser, index)
         parser.add_argument("--loglevel", type=int, help="log level: 10 debug, 20 info, 30 warning, 40 error")
         parser.add_argument("--version", action="version", version=cls.version)
         if cls.enable_cmdline_state:

@@ -22,17 +22,17 @@ from typing import Any, Self
 
 from lsst.ts.xml.sal_enums import State, as_state
 
+from .commander_text import BOOL_DICT, convert, format_value
+from .csc_command_line import add_index_argument
 from .csc_utils import set_summary_state
 from .domain import Domain
 from .remote import Remote
 from .stream_as_generator import stream_as_generator
 
-__all__ = ["CscCommander"]
+__all__ = ["BOOL_DICT", "CscCommander"]
 
 TELEMETRY_DIGITS = 2
 """Digits after the decimal point by which telemetry must change to be printed again."""
-
-BOOL_DICT = {"0": False, "f": False, "false": False, "1": True, "t": True, "true": True}
 
 
 class CscCommander:
@@ -171,7 +171,7 @@ class CscCommander:
 
     def format_dict(self, data: dict[str, Any]) -> str:
         """Return a dictionary as text."""
-        return ", ".join(f"{name}={_format(value)}" for name, value in data.items())
+        return ", ".join(f"{name}={format_value(value)}" for name, value in data.items())
 
     def format_data(self, data: Any) -> str:
         """Return the fields of a message that are of interest as text."""
@@ -289,7 +289,7 @@ class CscCommander:
         rest = iter(args)
         data = command.DataType()
         for field in self._argument_fields(name):
-            values = [_convert(fields[field].python_type, next(rest)) for _ in range(fields[field].count)]
+            values = [convert(fields[field].python_type, next(rest)) for _ in range(fields[field].count)]
             setattr(data, field, values if fields[field].is_array else values[0])
         await command.start(data)
 
@@ -329,17 +329,14 @@ class CscCommander:
             Further constructor arguments.
         """
         parser = argparse.ArgumentParser(description=f"Command a CSC ({cls.__name__})")
-        if index is True:
-            parser.add_argument("index", type=int, help="SAL index of the CSC")
-        elif isinstance(index, type):
-            parser.add_argument("index", type=int, choices=[item.value for item in index], help="SAL index of the CSC")
-        elif index is not None and index is not False:
-            kwargs["index"] = index
+        add_index_argument(parser, index)
         parser.add_argument("-e", "--enable", action="store_true", help="enable the CSC")
         cls.add_arguments(parser)
         args = parser.parse_args()
-        if hasattr(args, "index"):
+        if "index" in args:
             kwargs["index"] = args.index
+        elif index:
+            kwargs["index"] = index
         cls.add_kwargs_from_args(args, kwargs)
         commander = cls(enable=args.enable, **kwargs)
         try:
@@ -354,21 +351,3 @@ class CscCommander:
     @classmethod
     def add_kwargs_from_args(cls, args: argparse.Namespace, kwargs: dict[str, Any]) -> None:
         """Add constructor arguments from the options; for subclasses."""
-
-
-def _format(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:0.4f}"
-    if isinstance(value, list):
-        return "[" + ", ".join(_format(item) for item in value) + "]"
-    return repr(value)
-
-
-def _convert(python_type: type, text: str) -> Any:
-    """Return the value that a word of the command line stands for."""
-    if python_type is bool:
-        try:
-            return BOOL_DICT[text.lower()]
-        except KeyError:
-            raise ValueError(f"{text!r} is none of {', '.join(BOOL_DICT)}") from None
-    return int(text, 0) if python_type is int else python_type(text)
