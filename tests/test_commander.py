@@ -24,13 +24,9 @@ LIMIT_S = 60.0
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def commander(enabled_csc: ComCamCalibCsc) -> AsyncIterator[ComCamCalibCommander]:
-    commander = ComCamCalibCommander()
-    commander.testing = True
-    await commander.start_task
-    try:
+    async with ComCamCalibCommander() as commander:
+        commander.testing = True
         yield commander
-    finally:
-        await commander.close()
 
 
 async def printed(commander: ComCamCalibCommander, *words: str) -> str:

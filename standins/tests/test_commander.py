@@ -47,7 +47,7 @@ async def test_commands_are_typed_and_topics_printed(kafka: EmbeddedBroker, inde
     commander = Commander("Test", index, enable=True)
     commander.testing = True
     try:
-        await commander.start_task
+        await commander._start_task
         await expect(commander, "summaryState=<State.ENABLED: 2>")
         await commander._run_command_and_output("setScalars t 1 2 3 4 5 6 7 0.5 1.25 'some text'")
         line = await expect(commander, "scalars:")
@@ -90,7 +90,7 @@ async def test_telemetry_is_printed_when_it_changes_noticeably(kafka: EmbeddedBr
         commander = salobj.CscCommander("Test", index, telemetry_fields_compare_digits={"float0": 0})
         commander.testing = True
         try:
-            await commander.start_task
+            await commander._start_task
             for values in ({"double0": 1.0}, {"double0": 1.001}, {"float0": 0.4}, {"double0": 2.0}):
                 await controller.tel_scalars.set_write(**values)
             assert "double0=1.0000" in await expect(commander, "scalars:")

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Self
@@ -31,7 +32,8 @@ __all__ = ["CalibrationClient", "RefusedError"]
 # The CSC answers every command within 10 s; a little more for the way.
 COMMAND_LIMIT_S = 15.0
 
-# Longest wait for the CSC's first sign of life (seconds).
+# Longest waits for a connection to a broker, and for Kafka's answers or the CSC's first sign of life (seconds).
+BROKER_LIMIT_S = 5.0
 CONNECT_LIMIT_S = 30.0
 
 # The CSC's heart beats every second; after so long without (seconds), it is gone.
@@ -55,6 +57,34 @@ EVENTS = (
 )
 
 
+def broker_address() -> str:
+    """Return where Kafka is, as salobj is told: host:port, or several with commas between them."""
+    return os.environ.get("LSST_KAFKA_BROKER_ADDR", "")
+
+
+async def check_broker() -> None:
+    """See that something listens where Kafka should be, because salobj would wait for it without end.
+
+    Raises
+    ------
+    RuntimeError
+        If nothing does. Where salobj is not told an address, its own is left to it.
+    """
+    problems = []
+    for address in filter(None, map(str.strip, broker_address().split(","))):
+        host, _, port = address.rpartition(":")
+        try:
+            async with asyncio.timeout(BROKER_LIMIT_S):
+                _, writer = await asyncio.open_connection(host, int(port))
+        except (OSError, ValueError) as error:  # TimeoutError is an OSError
+            problems.append(f"{address} ({str(error) or f'no answer within {BROKER_LIMIT_S:g} s'})")
+        else:
+            writer.close()
+            return
+    if problems:
+        raise RuntimeError(f"There is no Kafka broker at {', '.join(problems)}; check LSST_KAFKA_BROKER_ADDR.")
+
+
 class RefusedError(Exception):
     """The CSC refused a command; the message says why, one line a reason."""
 
@@ -71,14 +101,21 @@ class CalibrationClient:
     def __init__(self, domain: salobj.Domain | None = None) -> None:
         self._own_domain = domain is None
         self._domain = domain or salobj.Domain()
-        include = [*EVENTS, "progress", "summaryState", "errorCode", "heartbeat", "runConfiguration"]
-        self.remote = salobj.Remote(self._domain, "ComCamCalib", include=include)
+        self.remote: salobj.Remote  # from the beginning of the context on
         self._listeners: list[Callable[[str, Any], None]] = []
         self._states: asyncio.Queue[Any] = asyncio.Queue()
         self._last_heartbeat = 0.0  # time.monotonic
 
     async def __aenter__(self) -> Self:
-        await self.remote.start_task
+        await check_broker()
+        include = [*EVENTS, "progress", "summaryState", "errorCode", "heartbeat", "runConfiguration"]
+        self.remote = salobj.Remote(self._domain, "ComCamCalib", include=include)
+        try:
+            async with asyncio.timeout(CONNECT_LIMIT_S):
+                await asyncio.shield(self.remote.start_task)
+        except TimeoutError as error:
+            # The remote is left as it is: its closing would wait for Kafka, too.
+            raise RuntimeError(f"Kafka at {broker_address()} gave no answer within {CONNECT_LIMIT_S:g} s.") from error
         for name in EVENTS:
             getattr(self.remote, f"evt_{name}").callback = self._listener(name)
         self.remote.tel_progress.callback = self._listener("progress")

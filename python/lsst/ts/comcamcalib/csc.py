@@ -23,6 +23,7 @@ from lsst.ts import salobj, utils
 from . import __version__
 from .config import CscConfig
 from .config_schema import CONFIG_SCHEMA
+from .config_validator import ConfigValidator
 from .connection import Connection
 from .enums import ErrorCode
 from .errors import BadInputError
@@ -110,6 +111,7 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
             override=override,
             simulation_mode=simulation_mode,
         )
+        self.config_validator = ConfigValidator(CONFIG_SCHEMA)
         self._publisher = Publisher(self)
         self._package_log = _PackageLog(self.log)
 

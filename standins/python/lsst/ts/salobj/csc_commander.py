@@ -103,7 +103,7 @@ class CscCommander:
         own = {attr.removeprefix("do_") for attr in dir(self) if attr.startswith("do_")}
         self.command_names = sorted((set(salinfo.command_names) | own) - set(exclude_commands))
         self._set_callbacks()
-        self.start_task = asyncio.create_task(self.start(), name=f"start of the commander of {salinfo.name_index}")
+        self._start_task = asyncio.create_task(self.start(), name=f"start of the commander of {salinfo.name_index}")
 
     def _set_callbacks(self) -> None:
         for prefix, names, default in (
@@ -132,16 +132,16 @@ class CscCommander:
 
     async def close(self) -> None:
         """End the commands that run, and close the domain."""
-        self.start_task.cancel()
+        self._start_task.cancel()
         for task in self.tasks:
             task.cancel()
-        await asyncio.gather(self.start_task, *self.tasks, return_exceptions=True)
+        await asyncio.gather(self._start_task, *self.tasks, return_exceptions=True)
         await self.domain.close()
         if not self.done_task.done():
             self.done_task.set_result(None)
 
     async def __aenter__(self) -> Self:
-        await self.start_task
+        await self._start_task
         return self
 
     async def __aexit__(
@@ -308,7 +308,7 @@ class CscCommander:
     async def loop(self) -> None:
         """Carry out what is typed, until exit."""
         self.output(f"Waiting for {self.remote.salinfo.name_index} to connect")
-        await self.start_task
+        await self._start_task
         self.print_help()
         async for line in stream_as_generator(sys.stdin):
             # In the background: the next command can be typed before one is finished.

@@ -1,0 +1,44 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A validator of the configuration whose errors name the fields."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lsst.ts import salobj
+
+__all__ = ["ConfigValidator"]
+
+
+class ConfigValidator:
+    """Validates like salobj's own validator, and names each field that is wrong.
+
+    Of an error salobj tells the message only, such as "'two' is not of type 'integer'", without the field.
+
+    Parameters
+    ----------
+    schema
+        JSON schema of the configuration.
+    """
+
+    def __init__(self, schema: dict[str, Any]) -> None:
+        self._validator = salobj.StandardValidator(schema=schema)
+
+    def validate(self, config: Any) -> None:
+        """Check a configuration.
+
+        Raises
+        ------
+        jsonschema.exceptions.ValidationError
+            If it does not fit the schema; the message has all that is wrong.
+        """
+        errors = sorted(self._validator.iter_errors(config), key=lambda error: [str(part) for part in error.path])
+        if errors:
+            told = [": ".join([*filter(None, [".".join(map(str, one.path))]), one.message]) for one in errors]
+            errors[0].message = "; ".join(told)
+            raise errors[0]
