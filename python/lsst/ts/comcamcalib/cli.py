@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -131,7 +132,8 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print what is known of a run."""
-    summary = drive(_status(run_id))
+    with contextlib.redirect_stdout(sys.stderr):  # salobj prints warnings, which are no part of the answer
+        summary = drive(_status(run_id))
     if as_json:
         console.print_json(json.dumps(summary))
     else:

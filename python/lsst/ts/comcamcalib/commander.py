@@ -66,7 +66,7 @@ class ComCamCalibCommander(salobj.CscCommander):  # type: ignore[misc]
 
     async def _run(self, command: Any, message: Any) -> Any:
         ack = await command.start(data=message, timeout=COMMAND_LIMIT_S)
-        self.output(f"{command.name} was accepted: {ack.result}")
+        self.output(f"{command.attr_name.removeprefix('cmd_')} was accepted: {ack.result}")
         return ack
 
 

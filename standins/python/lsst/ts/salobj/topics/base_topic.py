@@ -47,11 +47,6 @@ class BaseTopic:
         self.log = salinfo.log.getChild(self.sal_name)
 
     @property
-    def name(self) -> str:
-        """Name without cmd_, evt_, tel_ or ack_."""
-        return self.attr_name[4:]
-
-    @property
     def DataType(self) -> type[BaseMsgType]:
         """Class of the topic's messages."""
         return self.topic_info.make_dataclass()
