@@ -76,7 +76,6 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedBroker]:
             "LSST_SITE": "test",
             "LSST_TOPIC_SUBNAME": "unused",
         }
-        # Not modify_environ: programs that the tests start inherit the environment.
         with unittest.mock.patch.dict(os.environ, variables):
             subname = salobj.set_test_topic_subname()
             for component in COMPONENTS:

@@ -281,6 +281,7 @@ class TestTheTestCsc(salobj.BaseCscTestCase, unittest.IsolatedAsyncioTestCase):
             process = await asyncio.create_subprocess_exec(
                 *("run_test_csc", str(self.csc.salinfo.index), "--configdir", str(CONFIG / "good")),
                 stderr=asyncio.subprocess.PIPE,
+                env=dict(os.environ),  # what modify_environ has set somewhere else is not inherited
             )
             _, stderr = await asyncio.wait_for(process.communicate(), LIMIT)
             assert process.returncode != 0
@@ -290,7 +291,7 @@ class TestTheTestCsc(salobj.BaseCscTestCase, unittest.IsolatedAsyncioTestCase):
         index = self.next_index()
         async with salobj.Domain() as domain, salobj.Remote(domain, "Test", index) as remote:
             process = await asyncio.create_subprocess_exec(
-                "run_test_csc", str(index), "--configdir", str(CONFIG / "good")
+                *("run_test_csc", str(index), "--configdir", str(CONFIG / "good")), env=dict(os.environ)
             )
             await remote.evt_summaryState.next(flush=False, timeout=LIMIT)
             process.send_signal(signal.SIGTERM)

@@ -64,7 +64,6 @@ class BaseCscTestCase(metaclass=abc.ABCMeta):
 
     def run(self, result: Any = None) -> Any:
         """Run the test, with LSST_SITE and LSST_TOPIC_SUBNAME for tests."""
-        # Not modify_environ: programs that the test starts inherit the environment.
         with unittest.mock.patch.dict(os.environ, LSST_SITE="test"):
             set_test_topic_subname(randomize=self._randomize_topic_subname)
             return super().run(result)  # type: ignore[misc]
@@ -227,7 +226,7 @@ class BaseCscTestCase(metaclass=abc.ABCMeta):
         self._begin_tai = utils.current_tai()
         async with Domain() as domain, Remote(domain, name, index) as remote:
             self.remote = remote
-            process = await asyncio.create_subprocess_exec(*args, *cmdline_args)
+            process = await asyncio.create_subprocess_exec(*args, *cmdline_args, env=dict(os.environ))
             try:
                 last_state = default_initial_state if initial_state is None else initial_state
                 for state in get_expected_summary_states(default_initial_state, last_state):
