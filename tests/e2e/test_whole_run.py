@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import functools
 import itertools
 import json
 import math
 import re
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -378,14 +377,20 @@ async def test_late_joiner_is_told_everything_by_status(story: Story) -> None:
             ("runConfiguration", ()),
         ):
             expected = _newest(story.operator, topic, key)
-            told = functools.partial(_newest, late, topic, key)
-            await late.wait_for(topic, functools.partial(_has, told, len(expected)))
-            assert told() == expected, topic
+            await _be_told(late, topic, key, expected)
         assert late.samples("alarms")
 
 
-def _has(told: Callable[[], Mapping[Any, Any]], count: int) -> bool:
-    return len(told()) == count
+async def _be_told(
+    operator: Operator, topic: str, key: tuple[str, ...], expected: Mapping[tuple[object, ...], object]
+) -> None:
+    """Wait until an operator was told of as many things as expected; see that they are those."""
+
+    def told_enough() -> bool:
+        return len(_newest(operator, topic, key)) >= len(expected)
+
+    await operator.wait_for(f"{topic} of {len(expected)} things", told_enough)
+    assert _newest(operator, topic, key) == expected, topic
 
 
 def _newest(operator: Operator, topic: str, key: tuple[str, ...]) -> dict[tuple[object, ...], dict[str, object]]:
@@ -437,6 +442,4 @@ async def test_status_is_known_from_the_journal_after_a_restart(story: Story, cs
         assert json.loads((await operator.command("status")).result)["runId"].endswith("-002")
         snapshot = json.loads((await operator.command("status", runId=story.run_id)).result)
         assert (snapshot["runState"], len(snapshot["stages"])) == (RunState.COMPLETED, len(STAGES))
-        await operator.wait_for("stages", lambda: len(_newest(operator, "stageState", ("runId", "stageName"))) >= 26)
-        again = _newest(operator, "stageState", ("runId", "stageName"))
-        assert again == expected
+        await _be_told(operator, "stageState", ("runId", "stageName"), expected)

@@ -18,6 +18,7 @@ from lsst.ts.observatory.control import RemoteGroup, Usages
 from lsst.ts.observatory.control.maintel.comcam import ComCam, ComCamUsages
 
 NAMES = ["CCHeaderService", "CCOODS"]
+LIMIT_S = 10.0
 
 
 class SmallCsc(salobj.BaseCsc):
@@ -38,6 +39,14 @@ async def group(comcam_topics: EmbeddedBroker) -> AsyncIterator[RemoteGroup]:
     """Two CSCs in STANDBY, and a group of their remotes."""
     async with SmallCsc(NAMES[0]), SmallCsc(NAMES[1]), RemoteGroup(NAMES) as group:
         yield group
+
+
+async def come_to(group: RemoteGroup, state: salobj.State, *attrs: str) -> None:
+    """Wait until the group has heard of a state of some components; a command can be answered before that."""
+    async with asyncio.timeout(LIMIT_S):
+        for attr in attrs or group.get_work_components():
+            while await group.next_state(attr) != state:
+                pass
 
 
 def events(remote: salobj.Remote) -> set[str]:
@@ -127,8 +136,10 @@ async def test_states_of_all_components_are_walked_together(group: RemoteGroup) 
     with pytest.raises(AssertionError, match=r"not yet: ccheaderservice.*STANDBY.*ccoods.*STANDBY"):
         await group.assert_all_enabled("not yet")
     await group.enable()
+    await come_to(group, salobj.State.ENABLED)
     await group.assert_all_enabled()
     await group.standby()
+    await come_to(group, salobj.State.STANDBY)
     assert await group.get_state("ccheaderservice") == salobj.State.STANDBY
 
 
@@ -139,12 +150,14 @@ async def test_one_component_after_the_other_if_so_wanted(comcam_topics: Embedde
         RemoteGroup(NAMES, concurrent_operation=False) as group,
     ):
         await group.enable()
+        await come_to(group, salobj.State.ENABLED)
         await group.assert_all_enabled()
 
 
 async def test_component_that_does_not_follow_is_named(group: RemoteGroup) -> None:
     with pytest.raises(RuntimeError, match=r"1 component.*ccoods"):
         await group.enable(overrides={"CCOODS": "broken.yaml"})
+    await come_to(group, salobj.State.ENABLED, "ccheaderservice")
     assert await group.get_state("ccheaderservice") == salobj.State.ENABLED
     assert await group.get_state("ccoods") == salobj.State.STANDBY
 
@@ -152,6 +165,7 @@ async def test_component_that_does_not_follow_is_named(group: RemoteGroup) -> No
 async def test_component_that_is_not_checked_is_left_alone(group: RemoteGroup) -> None:
     group.disable_checks_for_components(["CCOODS"])
     await group.enable()
+    await come_to(group, salobj.State.ENABLED)
     await group.assert_all_enabled()
     assert await group.get_state("ccoods") == salobj.State.STANDBY
     group.reset_checks()
@@ -188,6 +202,6 @@ async def test_state_of_a_silent_component_has_a_limit(comcam_topics: EmbeddedBr
 async def test_watch_ends_when_the_component_leaves_its_state(group: RemoteGroup) -> None:
     watch = asyncio.create_task(group.check_component_state("ccoods", salobj.State.STANDBY))
     await group.enable()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT_S):
         with pytest.raises(RuntimeError, match=r"ccoods is in .*DISABLED.*expected .*STANDBY"):
             await watch
