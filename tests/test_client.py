@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -106,37 +105,3 @@ async def test_following_a_run_ends_when_the_csc_dies(
 
         with pytest.raises(RuntimeError, match=f"no sign of life for 3 s; what becomes of run {run_id}"):
             await follow_on()
-
-
-# No broker
-
-
-@pytest.fixture
-async def listener() -> AsyncIterator[str]:
-    """The address of something that listens."""
-    server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1")
-    host, port = server.sockets[0].getsockname()
-    yield f"{host}:{port}"
-    server.close()
-    await server.wait_closed()
-
-
-async def test_a_broker_that_is_not_there_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    for address, told in (
-        ("127.0.0.1:1", r"no Kafka broker at 127\.0\.0\.1:1 \(.*\); check LSST_KAFKA_BROKER_ADDR"),
-        ("127.0.0.1:1, 127.0.0.1:2", r"127\.0\.0\.1:1 \(.*\), 127\.0\.0\.1:2 \("),
-        ("kafka", r"no Kafka broker at kafka \(invalid literal"),
-    ):
-        monkeypatch.setenv("LSST_KAFKA_BROKER_ADDR", address)
-        with pytest.raises(RuntimeError, match=told):
-            await client_module.check_broker()
-
-
-async def test_one_broker_of_several_is_enough(monkeypatch: pytest.MonkeyPatch, listener: str) -> None:
-    monkeypatch.setenv("LSST_KAFKA_BROKER_ADDR", f"127.0.0.1:1,{listener}")
-    await client_module.check_broker()
-
-
-async def test_an_address_that_salobj_knows_by_itself_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("LSST_KAFKA_BROKER_ADDR", raising=False)
-    await client_module.check_broker()

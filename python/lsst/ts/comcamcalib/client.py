@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Self
 
 from lsst.ts import salobj, utils
 
+from .broker import check_broker
 from .enums import RunState
 
 __all__ = ["CalibrationClient", "RefusedError"]
@@ -32,8 +32,7 @@ __all__ = ["CalibrationClient", "RefusedError"]
 # The CSC answers every command within 10 s; a little more for the way.
 COMMAND_LIMIT_S = 15.0
 
-# Longest waits for a connection to a broker, and for Kafka's answers or the CSC's first sign of life (seconds).
-BROKER_LIMIT_S = 5.0
+# Longest wait for the remote's topics, and for the CSC's first sign of life (seconds).
 CONNECT_LIMIT_S = 30.0
 
 # The CSC's heart beats every second; after so long without (seconds), it is gone.
@@ -55,34 +54,6 @@ EVENTS = (
     "commandRejected",
     "alarms",
 )
-
-
-def broker_address() -> str:
-    """Return where Kafka is, as salobj is told: host:port, or several with commas between them."""
-    return os.environ.get("LSST_KAFKA_BROKER_ADDR", "")
-
-
-async def check_broker() -> None:
-    """See that something listens where Kafka should be, because salobj would wait for it without end.
-
-    Raises
-    ------
-    RuntimeError
-        If nothing does. Where salobj is not told an address, its own is left to it.
-    """
-    problems = []
-    for address in filter(None, map(str.strip, broker_address().split(","))):
-        host, _, port = address.rpartition(":")
-        try:
-            async with asyncio.timeout(BROKER_LIMIT_S):
-                _, writer = await asyncio.open_connection(host, int(port))
-        except (OSError, ValueError) as error:  # TimeoutError is an OSError
-            problems.append(f"{address} ({str(error) or f'no answer within {BROKER_LIMIT_S:g} s'})")
-        else:
-            writer.close()
-            return
-    if problems:
-        raise RuntimeError(f"There is no Kafka broker at {', '.join(problems)}; check LSST_KAFKA_BROKER_ADDR.")
 
 
 class RefusedError(Exception):
@@ -107,21 +78,35 @@ class CalibrationClient:
         self._last_heartbeat = 0.0  # time.monotonic
 
     async def __aenter__(self) -> Self:
-        await check_broker()
         include = [*EVENTS, "progress", "summaryState", "errorCode", "heartbeat", "runConfiguration"]
-        self.remote = salobj.Remote(self._domain, "ComCamCalib", include=include)
+        self.remote = salobj.Remote(self._domain, "ComCamCalib", include=include, start=False)
         try:
-            async with asyncio.timeout(CONNECT_LIMIT_S):
-                await asyncio.shield(self.remote.start_task)
-        except TimeoutError as error:
-            # The remote is left as it is: its closing would wait for Kafka, too.
-            raise RuntimeError(f"Kafka at {broker_address()} gave no answer within {CONNECT_LIMIT_S:g} s.") from error
+            await self._connect()
+        except BaseException:
+            await self.__aexit__()
+            raise
         for name in EVENTS:
             getattr(self.remote, f"evt_{name}").callback = self._listener(name)
         self.remote.tel_progress.callback = self._listener("progress")
         self._last_heartbeat = time.monotonic()
         self.remote.evt_heartbeat.callback = self._on_heartbeat
         return self
+
+    async def _connect(self) -> None:
+        """Start the remote, whose own wait for Kafka has no end."""
+        kafka = self.remote.salinfo.get_broker_client_configuration()
+        await check_broker(kafka)
+        start = asyncio.create_task(self.remote.start(), name="start of the client's remote")
+        try:
+            await asyncio.wait([start], timeout=CONNECT_LIMIT_S)
+            if start.done():
+                return await start
+        finally:
+            start.cancel()
+        raise RuntimeError(
+            f"The topics of ComCamCalib could not be read within {CONNECT_LIMIT_S:g} s; look at Kafka at "
+            f"{kafka['bootstrap.servers']} and at LSST_SCHEMA_REGISTRY_URL."
+        )
 
     async def __aexit__(self, *exception: object) -> None:
         await self.remote.close()

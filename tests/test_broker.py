@@ -1,0 +1,82 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A broker that is not there, or that does not answer, is named, and so is what to look at."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from lsst.ts.comcamcalib import broker
+from lsst.ts.comcamcalib.broker import check_broker
+from lsst.ts.comcamcalib.client import CalibrationClient
+from lsst.ts.comcamcalib.simulation.broker import EmbeddedBroker
+
+
+@pytest.fixture(params=["says nothing", "hangs up"])
+async def dumb_server(request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    """The address of something that takes connections and is no broker."""
+    writers = []
+
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        if request.param == "hangs up":
+            writer.close()
+
+    server = await asyncio.start_server(connected, "127.0.0.1")
+    host, port = server.sockets[0].getsockname()
+    yield f"{host}:{port}"
+    server.close()
+    for writer in writers:
+        writer.close()
+    await server.wait_closed()
+
+
+@pytest.mark.parametrize(
+    ("addresses", "told"),
+    [
+        ("127.0.0.1:1", r"no Kafka broker at 127\.0\.0\.1:1 \(.*\); check LSST_KAFKA_BROKER_ADDR"),
+        ("127.0.0.1:1, 127.0.0.1:2", r"127\.0\.0\.1:1 \(.*\), 127\.0\.0\.1:2 \("),
+        ("kafka", r"no Kafka broker at kafka \(invalid literal"),
+        ("", r"no Kafka broker at an empty address"),
+    ],
+)
+async def test_broker_that_is_not_there_is_named(addresses: str, told: str) -> None:
+    with pytest.raises(RuntimeError, match=told):
+        await check_broker({"bootstrap.servers": addresses})
+
+
+async def test_broker_that_does_not_answer_is_named(dumb_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broker, "ANSWER_LIMIT_S", 0.3)
+    with pytest.raises(RuntimeError, match=f"Kafka at {dumb_server} takes connections, but .*LSST_KAFKA_BROKER_ADDR"):
+        await check_broker({"bootstrap.servers": dumb_server})
+
+
+@pytest.mark.observatory
+async def test_one_broker_of_several_is_enough() -> None:
+    kafka = EmbeddedBroker()
+    await asyncio.to_thread(kafka.start)
+    try:
+        await check_broker({"bootstrap.servers": f"127.0.0.1:1,{kafka.address}"})
+    finally:
+        await asyncio.to_thread(kafka.close)
+
+
+@pytest.mark.observatory
+async def test_client_that_gets_no_answer_leaves_nothing_behind(
+    dumb_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker, "ANSWER_LIMIT_S", 0.3)
+    monkeypatch.setenv("LSST_KAFKA_BROKER_ADDR", dumb_server)
+    monkeypatch.setenv("LSST_TOPIC_SUBNAME", "test")
+    client = CalibrationClient()
+    with pytest.raises(RuntimeError, match="takes connections, but gave no answer"):
+        async with client:
+            pytest.fail("it must not get in")
+    assert not client.remote.salinfo.isopen
+    assert asyncio.all_tasks() == {asyncio.current_task()}
