@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -34,6 +35,9 @@ COMMAND_LIMIT_S = 15.0
 
 # Longest wait for the remote's topics, and for the CSC's first sign of life (seconds).
 CONNECT_LIMIT_S = 30.0
+
+# Longest wait for the end of a remote that did not start (seconds).
+CLOSE_LIMIT_S = 5.0
 
 # The CSC's heart beats every second; after so long without (seconds), it is gone.
 SILENCE_LIMIT_S = 15.0
@@ -83,7 +87,10 @@ class CalibrationClient:
         try:
             await self._connect()
         except BaseException:
-            await self.__aexit__()
+            # What kept it from starting may keep it from closing.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_LIMIT_S):
+                    await self.__aexit__()
             raise
         for name in EVENTS:
             getattr(self.remote, f"evt_{name}").callback = self._listener(name)
@@ -99,14 +106,14 @@ class CalibrationClient:
         start = asyncio.create_task(self.remote.start(), name="start of the client's remote")
         try:
             await asyncio.wait([start], timeout=CONNECT_LIMIT_S)
-            if start.done():
-                return await start
+            if not start.done():
+                raise RuntimeError(
+                    f"The topics of ComCamCalib could not be read within {CONNECT_LIMIT_S:g} s; look at Kafka at "
+                    f"{kafka['bootstrap.servers']} and at LSST_SCHEMA_REGISTRY_URL."
+                )
+            await start
         finally:
             start.cancel()
-        raise RuntimeError(
-            f"The topics of ComCamCalib could not be read within {CONNECT_LIMIT_S:g} s; look at Kafka at "
-            f"{kafka['bootstrap.servers']} and at LSST_SCHEMA_REGISTRY_URL."
-        )
 
     async def __aexit__(self, *exception: object) -> None:
         await self.remote.close()
