@@ -68,15 +68,13 @@ async def test_one_broker_of_several_is_enough() -> None:
 
 
 @pytest.mark.observatory
-async def test_client_that_gets_no_answer_leaves_nothing_behind(
+async def test_client_that_gets_no_answer_says_so_and_leaves_nothing_running(
     dumb_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(broker, "ANSWER_LIMIT_S", 0.3)
     monkeypatch.setenv("LSST_KAFKA_BROKER_ADDR", dumb_server)
     monkeypatch.setenv("LSST_TOPIC_SUBNAME", "test")
-    client = CalibrationClient()
     with pytest.raises(RuntimeError, match="takes connections, but gave no answer"):
-        async with client:
+        async with CalibrationClient():
             pytest.fail("it must not get in")
-    assert not client.remote.salinfo.isopen
     assert asyncio.all_tasks() == {asyncio.current_task()}

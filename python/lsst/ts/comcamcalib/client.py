@@ -84,8 +84,11 @@ class CalibrationClient:
     async def __aenter__(self) -> Self:
         include = [*EVENTS, "progress", "summaryState", "errorCode", "heartbeat", "runConfiguration"]
         self.remote = salobj.Remote(self._domain, "ComCamCalib", include=include, start=False)
+        kafka = self.remote.salinfo.get_broker_client_configuration()
+        # If it fails, the remote is left as it is: nothing of it runs yet, and to close it salobj would wait for Kafka.
+        await check_broker(kafka)
         try:
-            await self._connect()
+            await self._start(kafka["bootstrap.servers"])
         except BaseException:
             # What kept it from starting may keep it from closing.
             with contextlib.suppress(TimeoutError):
@@ -99,17 +102,15 @@ class CalibrationClient:
         self.remote.evt_heartbeat.callback = self._on_heartbeat
         return self
 
-    async def _connect(self) -> None:
-        """Start the remote, whose own wait for Kafka has no end."""
-        kafka = self.remote.salinfo.get_broker_client_configuration()
-        await check_broker(kafka)
+    async def _start(self, address: str) -> None:
+        """Start the remote, whose own wait for Kafka and the registry has no end."""
         start = asyncio.create_task(self.remote.start(), name="start of the client's remote")
         try:
             await asyncio.wait([start], timeout=CONNECT_LIMIT_S)
             if not start.done():
                 raise RuntimeError(
                     f"The topics of ComCamCalib could not be read within {CONNECT_LIMIT_S:g} s; look at Kafka at "
-                    f"{kafka['bootstrap.servers']} and at LSST_SCHEMA_REGISTRY_URL."
+                    f"{address} and at LSST_SCHEMA_REGISTRY_URL."
                 )
             await start
         finally:
