@@ -160,7 +160,7 @@ class TestTheTestCsc(salobj.BaseCscTestCase, unittest.IsolatedAsyncioTestCase):
     async def test_a_fault_is_told_although_its_code_is_none(self) -> None:
         async with self.make_csc(initial_state=State.ENABLED):
             await self.assert_next_summary_state(State.ENABLED)
-            self.remote.evt_errorCode.flush()
+            await self.assert_next_sample(self.remote.evt_errorCode, errorCode=0)
             await self.csc.fault("no number", "why not")  # type: ignore[arg-type]
             await self.assert_next_summary_state(State.FAULT)
             assert self.remote.evt_errorCode.get_oldest() is None

@@ -17,4 +17,4 @@ from support.run import Site
 
 @pytest.fixture
 def site(observatory: Observatory, operator: Operator, enabled_csc: ComCamCalibCsc) -> Site:
-    return Site(observatory, operator)
+    return Site(observatory, operator, enabled_csc)

@@ -39,8 +39,8 @@ async def shared_csc(session_observatory: Observatory) -> AsyncIterator[ComCamCa
 
 
 @pytest.fixture
-def site(session_observatory: Observatory, operator: Operator) -> Site:
-    return Site(session_observatory, operator)
+def site(session_observatory: Observatory, operator: Operator, shared_csc: ComCamCalibCsc) -> Site:
+    return Site(session_observatory, operator, shared_csc)
 
 
 def stages(**kinds: list[str]) -> set[str]:

@@ -35,9 +35,9 @@ async def real_site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[S
         Observatory(repo, speed=20.0) as observatory,
         salobj.Domain() as domain,
         Operator(domain) as operator,
-        running_csc(initial_state=salobj.State.ENABLED),
+        running_csc(initial_state=salobj.State.ENABLED) as csc,
     ):
-        yield Site(observatory, operator)
+        yield Site(observatory, operator, csc)
 
 
 async def test_noisy_detector_is_not_certified_nor_what_builds_on_it(real_site: Site) -> None:

@@ -208,7 +208,7 @@ async def test_a_frame_that_is_never_read_out_is_named_and_does_not_hold_the_nex
 
     await driven.reset()
     driven.on_take = expose
-    camera = ComCamCamera(domain, limits.model_copy(update={"readout": 0.3}))
+    camera = ComCamCamera(domain, limits.model_copy(update={"readout": 2.0}))
     await camera.start()
     try:
         with pytest.raises(
@@ -249,7 +249,7 @@ async def test_after_a_fault_in_mid_exposure_the_next_frame_is_taken(
 
     await driven.reset()
     driven.on_take = break_down
-    limits = limits.model_copy(update={"readout": 0.3})
+    limits = limits.model_copy(update={"readout": 2.0})
     camera = ComCamCamera(domain, limits)
     await camera.start()
     with pytest.raises(ServiceError, match="was not taken"):

@@ -123,24 +123,30 @@ async def test_bias_runs_through_the_events_in_order_without_the_shutter(
 
 
 async def test_dark_takes_its_time_divided_by_the_speed(camera: CameraCsc, client: salobj.Remote) -> None:
-    with Ear(client, "startIntegration", "startReadout", "endReadout", "endOfImageTelemetry") as heard:
+    steps = ["startIntegration", "startReadout", "endReadout", "endOfImageTelemetry"]
+    with Ear(client, *steps) as heard:
         await take(client, expTime=30.0, keyValueMap="imageType: DARK, groupId: G2")
         await heard.wait_for(lambda: len(heard.names) == 4)
+    assert heard.names == steps
     sent = [heard.samples(name)[0].private_sndStamp for name in heard.names]
-    assert sent[1] - sent[0] == pytest.approx(30 / SPEED, abs=0.3)
-    assert sent[2] - sent[1] == pytest.approx(2 / SPEED, abs=0.3)
+    # A busy machine may take longer, but nowhere near the time without the speed.
+    assert 30 / SPEED - 0.1 < sent[1] - sent[0] < 15
+    assert 0 < sent[2] - sent[1] < 2
     last = heard.samples("endOfImageTelemetry")[0]
     assert (last.exposureTime, last.darkTime, last.measuredShutterOpenTime) == (30.0, 30.0, 0.0)
-    assert last.timestampDateEnd - last.timestampDateObs == pytest.approx(sent[1] - sent[0], abs=0.3)
+    assert last.timestampDateEnd - last.timestampDateObs == pytest.approx(sent[1] - sent[0], abs=1.0)
 
 
 async def test_flat_moves_filter_and_shutter(camera: CameraCsc, comcam: ComCam, client: salobj.Remote) -> None:
     filters = await comcam.get_available_filters()
     current = await comcam.get_current_filter()
     wanted = next(name for name in filters if name != current)
+    steps = {name for name in IMAGE_EVENTS if "Shutter" in name or "SetFilter" in name}
+    steps |= {"startIntegration", "startReadout", "endOfImageTelemetry"}
     with Ear(client, *IMAGE_EVENTS) as heard:
         (exposure_id,) = await comcam.take_flats(1.0, 1, filter=wanted)
-        await heard.wait_for(lambda: "endOfImageTelemetry" in heard.names)
+        # One after the other can be heard in any order.
+        await heard.wait_for(lambda: steps <= set(heard.names))
     shutter_and_filter = [name for name in heard.names if "Shutter" in name or "SetFilter" in name]
     assert shutter_and_filter == [
         *("startSetFilter", "endSetFilter", "startShutterOpen", "endShutterOpen"),
@@ -189,23 +195,23 @@ async def test_listeners_hear_of_the_image_after_its_last_event(camera: CameraCs
     await take(client, obsNote="a note", expTime=10.0, keyValueMap="imageType: DARK, groupId: G3, program: calib")
     (image,) = heard
     assert (image.image_type, image.exposure_time_s, image.group_id, image.note) == ("DARK", 10.0, "G3", "a note")
-    assert image.end_tai - image.begin_tai == pytest.approx(10 / SPEED, abs=0.3)
+    assert 10 / SPEED - 0.1 < image.end_tai - image.begin_tai < 8
 
 
 async def test_busy_camera_tells_its_estimate_and_refuses_a_second_command(
     camera: CameraCsc, client: salobj.Remote
 ) -> None:
     first = await client.cmd_takeImages.set_start(
-        numImages=1, expTime=60.0, keyValueMap="imageType: DARK, groupId: G4", timeout=30, wait_done=False
+        numImages=1, expTime=150.0, keyValueMap="imageType: DARK, groupId: G4", timeout=30, wait_done=False
     )
     assert first.ack == salobj.SalRetCode.CMD_INPROGRESS
     assert first.timeout >= 5
+    finished = asyncio.create_task(client.cmd_takeImages.next_ackcmd(first, timeout=30))
     with pytest.raises(salobj.AckError, match="The camera is busy"):
         await take(client)
     with pytest.raises(salobj.AckError, match="The camera is busy"):
         await client.cmd_disable.start(timeout=30)
-    last = await client.cmd_takeImages.next_ackcmd(first, timeout=30)
-    assert last.ack == salobj.SalRetCode.CMD_COMPLETE
+    assert (await finished).ack == salobj.SalRetCode.CMD_COMPLETE
 
 
 @pytest.mark.parametrize(
@@ -226,7 +232,7 @@ async def test_impossible_images_are_refused_before_anything_moves(
         with pytest.raises(salobj.AckError, match=sentence):
             await take(client, **fields)
         await take(client)  # it goes on as if nothing had been
-        await heard.wait_for(lambda: heard.names.count("ccsCommandState") == 2)
+        await heard.wait_for(lambda: heard.names.count("ccsCommandState") == 2 and "startIntegration" in heard.names)
     assert heard.names.count("startIntegration") == 1
 
 

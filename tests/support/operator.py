@@ -12,10 +12,13 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from lsst.ts import salobj, utils
 from lsst.ts.comcamcalib.enums import RunState, StageState
+
+if TYPE_CHECKING:
+    from lsst.ts.comcamcalib.csc import ComCamCalibCsc
 
 __all__ = ["ENDED", "LIMIT_S", "Operator"]
 
@@ -25,11 +28,11 @@ COMMAND_LIMIT_S = 10.0
 
 ENDED = (RunState.COMPLETED, RunState.FAILED, RunState.ABORTED)
 
-EVENTS = (
+RUN_EVENTS = (
     *("runState", "runConfiguration", "stageState", "imageTaken", "imageIngested", "jobState", "verificationResult"),
     *("detectorVerification", "gainEstimate", "certification", "commandRejected", "alarms"),
-    *("summaryState", "errorCode", "heartbeat", "logMessage"),
 )
+EVENTS = (*RUN_EVENTS, "summaryState", "errorCode", "heartbeat", "logMessage")
 
 
 class Operator:
@@ -45,6 +48,7 @@ class Operator:
         self.remote = salobj.Remote(domain, "ComCamCalib")
         self.heard: list[tuple[str, Any, float]] = []
         self._begin_tai = 0.0
+        self._heard_until: dict[str, float] = {}
         self._changed = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -62,6 +66,7 @@ class Operator:
         async def hear(sample: Any) -> None:
             if sample.private_sndStamp >= self._begin_tai:
                 self.heard.append((name, sample, time.monotonic()))
+                self._heard_until[name] = sample.private_sndStamp
                 self._changed.set()
 
         return hear
@@ -115,6 +120,19 @@ class Operator:
             return [one for one in self.samples("runState", runId=run_id) if one.state in ENDED]
 
         return (await self.wait_for(f"end of run {run_id}", ended, limit_s))[-1]
+
+    async def hear_all(self, csc: ComCamCalibCsc) -> None:
+        """Wait until everything was heard that a CSC in this process has told of runs.
+
+        Kafka keeps the order within a topic only: what is heard last need not have been told last.
+        """
+
+        def behind() -> list[str]:
+            told = {name: getattr(csc, f"evt_{name}").data.private_sndStamp for name in RUN_EVENTS}
+            heard = {name: self._heard_until.get(name, self._begin_tai) for name in RUN_EVENTS}
+            return [name for name in RUN_EVENTS if told[name] > heard[name]]
+
+        await self.wait_for(f"newest sample of {behind()}", lambda: not behind(), limit_s=10.0)
 
     # What an operator does
 

@@ -20,6 +20,7 @@ from .operator import Operator
 from .repository import Certified, certified
 
 if TYPE_CHECKING:
+    from lsst.ts.comcamcalib.csc import ComCamCalibCsc
     from lsst.ts.comcamcalib.simulation.observatory import Observatory
 
 __all__ = ["Site", "SiteRun", "options_of", "until_no_job_is_left", "uws_jobs"]
@@ -29,11 +30,12 @@ NUMBERS = itertools.count(1)
 
 
 class Site:
-    """An observatory and its operator."""
+    """An observatory, its operator, and the CSC if it is in this process."""
 
-    def __init__(self, observatory: Observatory, operator: Operator) -> None:
+    def __init__(self, observatory: Observatory, operator: Operator, csc: ComCamCalibCsc | None = None) -> None:
         self.observatory = observatory
         self.operator = operator
+        self.csc = csc
 
     async def start(self, **options: Any) -> SiteRun:
         """Start a run."""
@@ -71,13 +73,15 @@ class SiteRun:
         )
 
     async def ended(self, expected: RunState, limit_s: float = 60.0) -> Any:
-        """Wait for the end, and until all stages are told to have ended; return the last runState."""
+        """Wait for the end, and until everything of it is told; return the last runState."""
         state = await self._site.operator.until_ended(self.run_id, limit_s)
         assert state.state == expected, state.reason
         open_states = {StageState.PENDING, StageState.RUNNING}
         await self._site.operator.wait_for(
             f"end of all stages of {self.run_id}", lambda: not open_states & set(self.stages.values()), limit_s=10.0
         )
+        if self._site.csc is not None:
+            await self._site.operator.hear_all(self._site.csc)
         return state
 
     @property
