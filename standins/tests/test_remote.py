@@ -345,7 +345,7 @@ async def test_a_command_in_progress_may_take_longer(kafka: EmbeddedBroker, inde
             await asyncio.sleep(data.duration)
 
         controller.cmd_wait.callback = wait
-        ackcmd = await remote.cmd_wait.set_start(duration=0.6, timeout=0.5)
+        ackcmd = await remote.cmd_wait.set_start(duration=2.2, timeout=2)
         assert ackcmd.ack == SalRetCode.CMD_COMPLETE
         first = await remote.cmd_wait.set_start(duration=0.3, timeout=LIMIT, wait_done=False)
         assert (first.ack, first.result, first.timeout) == (SalRetCode.CMD_INPROGRESS, "please wait", LIMIT)
