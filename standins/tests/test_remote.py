@@ -401,24 +401,6 @@ async def test_acknowledgements_of_others_are_not_mine(kafka: EmbeddedBroker, in
         assert (await running).result == "for you"
 
 
-async def test_a_round_trip_is_quick(kafka: EmbeddedBroker, index: int) -> None:
-    async def callback(data: Any) -> None:
-        pass
-
-    async with (
-        salobj.Controller("Test", index) as controller,
-        salobj.Domain() as domain,
-        salobj.Remote(domain, "Test", index) as remote,
-    ):
-        controller.cmd_setScalars.callback = callback
-        durations = []
-        for _ in range(20):
-            begin = time.monotonic()
-            await remote.cmd_setScalars.set_start(timeout=LIMIT)
-            durations.append(time.monotonic() - begin)
-        assert sorted(durations)[10] < 0.05
-
-
 async def test_log_records_become_events_also_from_threads(kafka: EmbeddedBroker, index: int) -> None:
     async with salobj.Domain() as domain, salobj.Remote(domain, "Test", index) as remote:
         controller = salobj.Controller("Test", index)

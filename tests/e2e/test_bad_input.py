@@ -24,7 +24,7 @@ from lsst.ts.comcamcalib.simulation.faults import Fault
 from lsst.ts.comcamcalib.simulation.observatory import Observatory
 from lsst.ts.comcamcalib.simulation.states import bring_from_standby, bring_to_standby
 from support.observatory import running_csc, without_journal
-from support.operator import Operator
+from support.operator import LIMIT_S, Operator
 from support.repository import count_raws
 
 pytestmark = [pytest.mark.observatory, pytest.mark.asyncio(loop_scope="session")]
@@ -167,7 +167,11 @@ async def test_everything_that_is_not_ready_is_named_at_once(
     await bring_to_standby(observatory.camera)
     await observatory.camera.do_exitControl(None)
     try:
-        sentences = await operator.refused("startCalibrationRun", config=config)
+        sentences: list[str] = []
+        # The CSC hears the states of the others a little later.
+        async with asyncio.timeout(LIMIT_S):
+            while not {"CCOODS is in STANDBY: enable it.", "CCCamera is in OFFLINE: enable it."} <= set(sentences):
+                sentences = await operator.refused("startCalibrationRun", config=config)
     finally:
         observatory.set_scenarios([])
         await observatory.camera.do_enterControl(None)

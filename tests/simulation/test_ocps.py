@@ -202,12 +202,18 @@ async def test_abort_of_an_unknown_job_is_refused(client: salobj.Remote, worker:
         await client.cmd_abort_job.set_start(job_id="0" * 32, timeout=LIMIT_S)
 
 
+SUBMIT = {"resource": "submit"}
+
+
 @pytest.mark.parametrize(
     ("fault", "sentence"),
     [
-        (Fault("http", "status", value=500, text="Job creation timed out."), "500 Error.*Job creation timed out"),
-        (Fault("http", "garbage"), "The server's reply is not a job"),
-        (Fault("http", "drop", times=9), "PUT .* failed"),
+        (
+            Fault("http", "status", SUBMIT, value=500, text="Job creation timed out."),
+            "500 Error.*Job creation timed out",
+        ),
+        (Fault("http", "garbage", SUBMIT), "The server's reply is not a job"),
+        (Fault("http", "drop", SUBMIT, times=9), "PUT .* failed"),
     ],
 )
 async def test_server_that_does_not_take_a_job_fails_the_command(
