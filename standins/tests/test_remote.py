@@ -347,7 +347,7 @@ async def test_a_command_in_progress_may_take_longer(kafka: EmbeddedBroker, inde
         controller.cmd_wait.callback = wait
         ackcmd = await remote.cmd_wait.set_start(duration=2.2, timeout=2)
         assert ackcmd.ack == SalRetCode.CMD_COMPLETE
-        first = await remote.cmd_wait.set_start(duration=0.3, timeout=LIMIT, wait_done=False)
+        first = await remote.cmd_wait.set_start(duration=1, timeout=LIMIT, wait_done=False)
         assert (first.ack, first.result, first.timeout) == (SalRetCode.CMD_INPROGRESS, "please wait", LIMIT)
         final = await remote.cmd_wait.next_ackcmd(first, timeout=LIMIT)
         assert final.ack == SalRetCode.CMD_COMPLETE
