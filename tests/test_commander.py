@@ -30,13 +30,13 @@ async def commander(enabled_csc: ComCamCalibCsc) -> AsyncIterator[ComCamCalibCom
 
 
 async def printed(commander: ComCamCalibCommander, *words: str) -> str:
-    """Wait until a line is printed that has all of the words, and return it."""
+    """Wait until a line is printed that has all of the words, and take it; what topics tell comes in any order."""
     async with asyncio.timeout(LIMIT_S):
         while True:
-            while commander.output_queue:
-                line = commander.output_queue.popleft()
+            for line in commander.output_queue:
                 if all(word in line for word in words):
-                    return line
+                    commander.output_queue.remove(line)
+                    return str(line)
             await asyncio.sleep(0.01)  # the queue tells nobody when something comes
 
 

@@ -220,8 +220,8 @@ class TestTheTestCsc(salobj.BaseCscTestCase, unittest.IsolatedAsyncioTestCase):
     async def test_a_wait_with_and_without_a_word_before(self) -> None:
         async with self.make_csc(initial_state=State.ENABLED):
             wait = self.remote.cmd_wait
-            ackcmd = await wait.set_start(duration=0.1, timeout=LIMIT, wait_done=False)
-            assert (ackcmd.ack, ackcmd.timeout) == (SalRetCode.CMD_INPROGRESS, 0.1)
+            ackcmd = await wait.set_start(duration=1, timeout=LIMIT, wait_done=False)
+            assert (ackcmd.ack, ackcmd.timeout) == (SalRetCode.CMD_INPROGRESS, 1)
             assert (await wait.next_ackcmd(ackcmd, timeout=LIMIT)).ack == SalRetCode.CMD_COMPLETE
             ackcmd = await wait.set_start(duration=-0.1, timeout=LIMIT, wait_done=False)
             assert (ackcmd.ack, ackcmd.result) == (SalRetCode.CMD_COMPLETE, "Done")

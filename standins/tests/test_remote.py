@@ -215,12 +215,14 @@ async def test_callbacks_run_one_at_a_time_unless_several_are_allowed(kafka: Emb
     ):
         for several, expected in ((False, 1), (True, 3)):
             running = most = 0
+            enough = asyncio.Barrier(expected)
             done: asyncio.Queue[int] = asyncio.Queue()
 
-            async def callback(sample: Any, done: asyncio.Queue[int] = done) -> None:
+            async def callback(sample: Any, enough: asyncio.Barrier = enough, done: asyncio.Queue[int] = done) -> None:
                 nonlocal running, most
                 running += 1
                 most = max(most, running)
+                await enough.wait()
                 await asyncio.sleep(0.2)
                 running -= 1
                 done.put_nowait(sample.int0)

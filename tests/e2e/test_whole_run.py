@@ -378,7 +378,7 @@ async def test_late_joiner_is_told_everything_by_status(story: Story) -> None:
         ):
             expected = _newest(story.operator, topic, key)
             await _be_told(late, topic, key, expected)
-        assert late.samples("alarms")
+        await late.hear("alarms")
 
 
 async def _be_told(
