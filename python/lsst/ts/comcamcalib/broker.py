@@ -9,41 +9,30 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping
 from typing import Any
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-__all__ = ["check_broker"]
+__all__ = ["check_answer", "check_connection"]
 
 # Longest waits (seconds) for a connection, and for an answer over it.
 CONNECTION_LIMIT_S = 5.0
 ANSWER_LIMIT_S = 10.0
 
 
-async def check_broker(configuration: Mapping[str, Any]) -> None:
-    """See that a broker listens and that it answers.
-
-    Parameters
-    ----------
-    configuration
-        librdkafka's settings to reach it, as salobj has them: ``bootstrap.servers`` (host:port, or several with
-        commas between them) and how to log in.
+async def check_connection() -> None:
+    """See that something listens where salobj is told that Kafka is; that nothing does is known at once.
 
     Raises
     ------
     RuntimeError
-        If none listens, or none answers.
+        If nothing does. Where salobj is not told an address, its own is left to it.
     """
-    await _check_connection(configuration["bootstrap.servers"])
-    await asyncio.to_thread(_check_answer, configuration)
-
-
-async def _check_connection(addresses: str) -> None:
-    """See that one of the addresses takes a connection; that one does not is known at once."""
     problems = []
-    for address in filter(None, map(str.strip, addresses.split(","))):
+    for address in filter(None, map(str.strip, os.environ.get("LSST_KAFKA_BROKER_ADDR", "").split(","))):
         host, _, port = address.rpartition(":")
         try:
             async with asyncio.timeout(CONNECTION_LIMIT_S):
@@ -53,12 +42,27 @@ async def _check_connection(addresses: str) -> None:
         else:
             writer.close()
             return
-    where = ", ".join(problems) or "an empty address"
-    raise RuntimeError(f"There is no Kafka broker at {where}; check LSST_KAFKA_BROKER_ADDR.")
+    if problems:
+        raise RuntimeError(f"There is no Kafka broker at {', '.join(problems)}; check LSST_KAFKA_BROKER_ADDR.")
 
 
-def _check_answer(configuration: Mapping[str, Any]) -> None:
-    """See that the broker answers a client that logs in as salobj does. Blocks."""
+async def check_answer(configuration: Mapping[str, Any]) -> None:
+    """See that a broker answers a client that logs in as salobj does.
+
+    Parameters
+    ----------
+    configuration
+        librdkafka's settings to reach the broker, as salobj has them.
+
+    Raises
+    ------
+    RuntimeError
+        If it does not.
+    """
+    await asyncio.to_thread(_ask, configuration)
+
+
+def _ask(configuration: Mapping[str, Any]) -> None:
     # Of librdkafka's own lines nobody becomes wiser than of the sentence below.
     client = AdminClient({**configuration, "log_level": 0})
     try:

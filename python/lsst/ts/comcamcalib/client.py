@@ -25,7 +25,7 @@ from typing import Any, Self
 
 from lsst.ts import salobj, utils
 
-from .broker import check_broker
+from .broker import check_answer, check_connection
 from .enums import RunState
 
 __all__ = ["CalibrationClient", "RefusedError"]
@@ -82,11 +82,12 @@ class CalibrationClient:
         self._last_heartbeat = 0.0  # time.monotonic
 
     async def __aenter__(self) -> Self:
+        await check_connection()
         include = [*EVENTS, "progress", "summaryState", "errorCode", "heartbeat", "runConfiguration"]
         self.remote = salobj.Remote(self._domain, "ComCamCalib", include=include, start=False)
         kafka = self.remote.salinfo.get_broker_client_configuration()
-        # If it fails, the remote is left as it is: nothing of it runs yet, and to close it salobj would wait for Kafka.
-        await check_broker(kafka)
+        # If it fails, the remote is left as it is: it reads nothing yet, and to close it salobj would wait for Kafka.
+        await check_answer(kafka)
         try:
             await self._start(kafka["bootstrap.servers"])
         except BaseException:
