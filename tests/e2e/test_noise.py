@@ -22,7 +22,7 @@ from support.run import Site
 
 pytestmark = [pytest.mark.observatory, pytest.mark.pipelines, pytest.mark.asyncio(loop_scope="session")]
 
-LIMIT_S = 240.0
+LIMIT_S = 600.0
 NOISY = "R22_S11"
 OPTIONS = {"script_mode": "BIAS_DARK", "n_bias": 3, "n_dark": 3, "exp_times_dark": 10}
 

@@ -112,7 +112,7 @@ async def _make(story: Story) -> None:
     story.day_obs = day_obs_of(utils.current_tai())
     story.result = ack.result
     story.run_id = json.loads(ack.result)["runId"]
-    await operator.until_ended(story.run_id, limit_s=120.0)
+    await operator.until_ended(story.run_id, limit_s=300.0)
     await operator.hear("progress", runId=story.run_id, state=RunState.COMPLETED, limit_s=15.0)
     await operator.wait_for(
         "last stages",
