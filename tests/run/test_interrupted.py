@@ -38,7 +38,7 @@ async def test_leaving_enabled_interrupts_and_lets_the_jobs_run_on(house: House)
     await house.runner.disconnect("The CSC went to DISABLED")
     status = house.status
     assert status.state is RunState.INTERRUPTED
-    assert status.reason == "The CSC went to DISABLED. Resume the run, or close it with abort"
+    assert status.reason == "The CSC went to DISABLED. Close the run with abort"
     assert jobs.aborted == []
     assert house.states["BIAS.ACQUIRE"] is StageState.SUCCEEDED
     assert house.states["BIAS.GENERATE"] is house.states["BIAS.VERIFY"] is StageState.PENDING
@@ -66,15 +66,12 @@ async def test_interruption_during_an_abort_lets_the_abort_end(house: House) -> 
     assert house.status.state is RunState.ABORTED
 
 
-async def test_abort_that_does_not_end_in_time_becomes_an_interruption(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("lsst.ts.comcamcalib.run.run.ABORT_LIMIT_S", 0.05)
+async def test_abort_that_does_not_end_in_time_becomes_an_interruption(house: House) -> None:
     gate = house.observatory.camera.gates["BIAS", 2] = Gate()
     await house.start(**BIAS)
     await gate.until_reached()
     await house.runner.abort("op")
-    await asyncio.wait_for(house.runner.disconnect("The CSC was closed"), 5)
+    await asyncio.wait_for(house.runner.disconnect("The CSC was closed", limit_s=0.1), 5)
     assert house.status.state is RunState.INTERRUPTED
     assert StageState.RUNNING not in house.states.values()
 
@@ -118,10 +115,7 @@ async def test_job_whose_id_came_too_late_for_the_run_is_found_by_its_mark_and_a
 
 async def die_and_come_back(house: House) -> House:
     """End the process at once, and start another on the same journal."""
-    assert house.runner._run is not None
-    house.runner._run._task.cancel()
-    await asyncio.gather(house.runner._run._task, return_exceptions=True)
-    await house.journal.close()
+    await house.die()
     return await House(house.config, house.path, house.observatory).open()
 
 
@@ -161,9 +155,7 @@ async def test_closing_an_interrupted_run_names_the_job_that_does_not_stop(store
     await after.close()
 
 
-async def test_closing_that_is_interrupted_can_be_asked_for_again(
-    stored_house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_closing_that_is_interrupted_can_be_asked_for_again(stored_house: House) -> None:
     """Otherwise the run would be ABORTING for ever, and no other could start."""
     jobs = stored_house.observatory.jobs
     jobs.hold("cpBias")
@@ -177,10 +169,9 @@ async def test_closing_that_is_interrupted_can_be_asked_for_again(
         await abort(job_id)
 
     jobs.abort = slow  # type: ignore[method-assign]
-    after.runner.config = make_config(limits={"job_abort": 0.05})
     await after.runner.abort("op")
     await gate.until_reached()
-    await after.runner.disconnect("The CSC went to DISABLED")
+    await after.runner.disconnect("The CSC went to DISABLED", limit_s=0.1)
     assert after.status.state is RunState.INTERRUPTED
     gate.open()
     after.runner.connect(after.observatory.services)

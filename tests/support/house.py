@@ -54,6 +54,18 @@ class House:
     async def close(self) -> None:
         """Leave ENABLED and close the journal."""
         await self.runner.disconnect("The test is over")
+        await self.runner.close()
+        await self.journal.close()
+
+    async def die(self) -> None:
+        """End the process at once: nothing more is written or published."""
+        log = self.runner._latest
+        assert log is not None
+        log._retrying.cancel()
+        await asyncio.gather(log._retrying, return_exceptions=True)
+        if (run := self.runner._run) is not None:
+            run._task.cancel()
+            await asyncio.gather(run._task, return_exceptions=True)
         await self.journal.close()
 
     async def tell(self, entry: Entry) -> None:

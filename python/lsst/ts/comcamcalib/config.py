@@ -41,7 +41,11 @@ class _Closed(pydantic.BaseModel):
 class Limits(_Closed):
     """How long each wait may take; all in seconds."""
 
-    preflight: Seconds = Field(description="All checks before a run is accepted, side by side (seconds).")
+    preflight: Seconds = Field(
+        le=8,
+        description="All checks before a run is accepted, side by side (seconds). LOVE gives up after 10 s, and the "
+        "journal needs a moment, too.",
+    )
     exposure_overhead: Seconds = Field(
         description="takeImages of one frame, from the command to its last acknowledgement, without the exposure time "
         "itself (seconds)."

@@ -14,7 +14,7 @@ import contextlib
 from ..enums import CertificationState
 from ..errors import ServiceError, StageError
 from ..plan.plan import StagePlan
-from ..plan.record import Certification
+from ..plan.record import Certification, CertificationIntent
 from ..services.butler import CertifyOutcome
 from .context import Product, RunContext
 
@@ -67,6 +67,20 @@ async def _begin(stage: StagePlan, context: RunContext) -> CertifyOutcome:
     options, product = context.plan.options, context.products[stage.calib_type]
     limit = context.config.limits.butler_certify
     context.record.waiting(stage.name, f"Butler to certify in {options.calib_collection}", limit)
+    begin, end = _validity(context)
+    # If the process ends while Butler is at it, whoever closes the run knows what to look for.
+    await context.record.intend(
+        CertificationIntent(
+            run_id=context.run_id,
+            calib_type=stage.calib_type,
+            dataset_type=product.dataset_type,
+            collection=options.calib_collection,
+            output_collection=product.run_collection,
+            validity_begin=begin,
+            validity_end=end,
+            dataset_ids=tuple(product.ids),
+        )
+    )
     try:
         return await context.services.repository.certify(
             product.run_collection, product.dataset_type, options.calib_collection, *_validity(context), product.ids

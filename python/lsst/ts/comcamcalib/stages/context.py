@@ -96,6 +96,8 @@ class RunContext:
         self.record = record
         self.ledger = IngestLedger(plan.options.detectors)
         self.frames: Mapping[CalibType, Frames] = {calib_type: Frames() for calib_type in plan.sequences}
+        self.never_delivered: set[int] = set()
+        """Detectors of which no file arrives any more, as a stage has seen: to take frames again would not help."""
         self.products: dict[CalibType, Product] = {}
         self.job_ids: dict[str, str] = {}
         """Job that did the work of each label of the plan's jobs."""
@@ -121,6 +123,11 @@ class RunContext:
     def exposure_ids(self, calib_type: CalibType) -> tuple[int, ...]:
         """Return the exposures of a type that count, in the order in which they were taken."""
         return tuple(image.exposure_id for image in self.frames[calib_type].used)
+
+    def unwell(self, *components: str) -> str:
+        """Return a sentence about each of some components that is not well now, to be added to another; often ""."""
+        unwell = self.services.components.unwell()
+        return "".join(f". {str(one).removesuffix('.')}" for one in unwell if one.component in components)
 
     @property
     def flat_pairs(self) -> int:
