@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 
 from lsst.ts.comcamcalib.errors import ServiceError
-from lsst.ts.comcamcalib.services.jobs import JobStatus, OnChange
+from lsst.ts.comcamcalib.services.job_status import JobStatus, OnChange, ignore
 from lsst.ts.comcamcalib.services.ocps import JobRequest
 
 from support.clock import patience_s
@@ -95,15 +95,18 @@ class FakeJobs:
         self.world.complete(job)
         return JobStatus(job.job_id, "completed", 0, "", submitted_s, TAI + 60)
 
-    async def abort(self, job_id: str) -> None:
+    async def abort(self, job_id: str, on_change: OnChange = ignore) -> JobStatus:
         job = self.world.jobs[job_id]
         if job.label in self.unstoppable:
             raise ServiceError(f"job {job_id} can't be stopped")
         if not job.ended:
             self.aborted.append(job_id)
             job.phase, job.ended = "aborted", True
+        status = JobStatus(job_id, job.phase, 0 if job.phase == "completed" else 255, "", TAI, TAI + 60)
+        await on_change(status)
+        return status
 
-    async def abort_all(self, limit_s: float) -> list[str]:
+    async def abort_all(self, limit_s: float, run_id: str) -> list[str]:
         problems = []
         if self._submissions:
             _, late = await asyncio.wait(list(self._submissions), timeout=limit_s)

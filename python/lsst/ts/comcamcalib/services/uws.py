@@ -21,10 +21,12 @@ import aiohttp
 import tenacity
 
 from ..config import Limits
+from ..credentials import PASSWORD_VARIABLE, USER_VARIABLE, uws_credentials, without_credentials
 from ..errors import ServiceError, UnknownJobError, UnreachableError
+from .server_text import explain_server_text
 from .uws_job import NonsenseError, Phase, UwsJob, UwsResult, parse_job, parse_jobs
 
-__all__ = ["Phase", "Uws", "UwsClient", "UwsJob", "UwsResult"]
+__all__ = ["NoLogError", "Phase", "Uws", "UwsClient", "UwsJob", "UwsResult"]
 
 T = TypeVar("T")
 
@@ -45,6 +47,12 @@ BACKOFF_MAX_S = 5.0
 
 LOG_TRIES = 3
 """How often a log whose position among the results moved while it was being read is read again."""
+
+MAX_REFUSAL_BYTES = 16 * 1024
+"""How much of an error reply is read: the cause of a Kubernetes exception stands behind all of its headers."""
+
+NO_JOB = "0" * 32
+"""Has the form of a job id. The server makes its ids at random, so this one is never taken."""
 
 _JOB_ID_PATTERN = re.compile(r"[A-Za-z0-9][-._A-Za-z0-9]{0,127}")
 
@@ -73,8 +81,10 @@ class Uws(Protocol):
         ------
         UnknownJobError
             If the UWS does not know the job (any more).
+        NoLogError
+            If it has no log.
         ServiceError
-            If it has no log, or the UWS does not answer.
+            If the UWS does not answer.
         """
 
     async def ping(self) -> None:
@@ -87,8 +97,16 @@ class Uws(Protocol):
         """
 
 
+class NoLogError(ServiceError):
+    """A job left no log: what would have written it was never started, or could not write."""
+
+
 class _NotFoundError(ServiceError):
-    """The UWS answered 404."""
+    """The UWS itself answered that it does not have what it was asked for."""
+
+
+class _ForeignAnswerError(UnreachableError):
+    """Something answered that is not the UWS: an ingress without a backend, or another server."""
 
 
 class UwsClient:
@@ -101,14 +119,18 @@ class UwsClient:
     url
         Base address, such as ``http://uws.example/api/v1``.
     limits
-        Limits of time: ``uws_request``, ``job_log``, ``preflight``.
+        Limits of time: ``uws_request``, ``uws_list``, ``job_log``, ``preflight``.
     backoff_s
         Longest pause after the first failure (seconds); it doubles with each further one. The pause is drawn at random
         between zero and that, so that many clients don't come back at once.
+
+    Notes
+    -----
+    User name and password, where an ingress asks for them, come from the environment (`uws_credentials`).
     """
 
     def __init__(self, url: str, limits: Limits, backoff_s: float = 0.5) -> None:
-        self.url = url.rstrip("/")
+        self.url = without_credentials(url).rstrip("/")
         self._limits = limits
         self._backoff_s = backoff_s
         self._log = logging.getLogger(__name__)
@@ -140,7 +162,8 @@ class UwsClient:
             job = await self._request(f"job/{job_id}", _read_json(parse_job))
         except _NotFoundError as error:
             raise UnknownJobError(
-                f"The UWS at {self.url} does not know job {job_id}: it was deleted there, or its time there is over."
+                f"The UWS at {self.url} does not know job {job_id} (any more): it was deleted there, its time there is "
+                "over, or it runs at another UWS."
             ) from error
         if job.job_id != job_id:
             raise UnreachableError(f"The UWS at {self.url} was asked for job {job_id} and answered with {job.job_id}.")
@@ -148,7 +171,7 @@ class UwsClient:
 
     async def jobs(self) -> list[UwsJob]:
         """Return all jobs that the UWS knows; see `Uws.jobs`."""
-        return await self._request("job", _read_json(parse_jobs))
+        return await self._request("job", _read_json(parse_jobs), self._limits.uws_list)
 
     async def log_text(self, job_id: str) -> str:
         """Return the end of the log of a job; see `Uws.log_text`.
@@ -161,7 +184,7 @@ class UwsClient:
         position = _log_position(await self.job(job_id))
         for _ in range(LOG_TRIES):
             if position is None:
-                raise ServiceError(f"Job {job_id} left no {LOG_NAME} at the UWS.")
+                raise NoLogError(f"Job {job_id} left no {LOG_NAME} at the UWS.")
             try:
                 text = await self._request(f"job/result/{job_id}/{position}", self._read_tail, self._limits.job_log)
             except _NotFoundError:
@@ -172,8 +195,24 @@ class UwsClient:
         raise ServiceError(f"The {LOG_NAME} of job {job_id} could not be read: its files at the UWS keep changing.")
 
     async def ping(self) -> None:
-        """Return if the UWS answers; see `Uws.ping`."""
-        await self._attempt("job?phase=executing", _read_json(parse_jobs), self._limits.preflight)
+        """Return if the UWS answers; see `Uws.ping`.
+
+        Notes
+        -----
+        A job that can't exist is asked for. The server has to ask Kubernetes for it, which proves that both work, and
+        answers in a way that nothing else does. It looks at no files, which it does for each job of a list.
+        """
+        try:
+            await self._attempt(f"job/{NO_JOB}", _read_json(parse_job), self._limits.preflight)
+        except _NotFoundError:
+            return
+        except _ForeignAnswerError as error:
+            raise UnreachableError(
+                f"{error} Check uws_url, its path included (such as /api/v1), and that the uws application is up."
+            ) from error
+        raise UnreachableError(
+            f"Something answers at {self.url}, but it is not the UWS: it shows a job {NO_JOB}. Check uws_url."
+        )
 
     async def _request(
         self, path: str, read: Callable[[aiohttp.ClientResponse], Awaitable[T]], limit_s: float | None = None
@@ -194,7 +233,7 @@ class UwsClient:
         Raises
         ------
         _NotFoundError
-            On status 404.
+            On status 404, in the UWS's own words. Anybody's 404 proves nothing: an ingress has its own.
         ServiceError
             On another status that would be the same the next time.
         UnreachableError
@@ -204,19 +243,20 @@ class UwsClient:
             raise ServiceError("The UWS client is closed.")
         url = f"{self.url}/{path}"
         timeout = aiohttp.ClientTimeout(total=limit_s)
+        credentials = uws_credentials()
+        auth = aiohttp.BasicAuth(*credentials, encoding="utf-8") if credentials else None
         try:
-            async with self._session.get(url, timeout=timeout) as response:
+            async with self._session.get(url, timeout=timeout, auth=auth) as response:
                 if response.status == http.HTTPStatus.OK:
                     return await read(response)
                 raise await _refusal(url, response)
         except TimeoutError as error:
             raise UnreachableError(f"The UWS did not answer GET {url} within {limit_s:g} s.") from error
         except aiohttp.ClientError as error:
-            raise UnreachableError(
-                f"The UWS could not be asked: GET {url}: {error or type(error).__name__}."
-            ) from error
+            words = explain_server_text(str(error)) or type(error).__name__
+            raise UnreachableError(f"The UWS could not be asked: GET {url}: {words}.") from error
         except NonsenseError as error:
-            raise UnreachableError(f"The UWS answered GET {url} with something else than {error}.") from error
+            raise _ForeignAnswerError(f"The UWS answered GET {url} with something else than {error}.") from error
 
     async def _read_tail(self, response: aiohttp.ClientResponse) -> str:
         """Read a text of any length; keep its end, from the beginning of a line."""
@@ -242,18 +282,42 @@ def _check_job_id(job_id: str) -> None:
 
 async def _refusal(url: str, response: aiohttp.ClientResponse) -> ServiceError:
     """Return the exception for a status that is not 200."""
-    words = (await response.content.read(2000)).decode(errors="replace")
-    sentence = (
-        f"The UWS answered GET {url} with status {response.status}: {' '.join(words.split())[:200] or 'no text'}."
-    )
-    if response.status == http.HTTPStatus.NOT_FOUND:
-        return _NotFoundError(sentence)
-    if response.status >= 500 or response.status in (
-        http.HTTPStatus.REQUEST_TIMEOUT,
-        http.HTTPStatus.TOO_MANY_REQUESTS,
-    ):
+    words = await _beginning(response)
+    explained = explain_server_text(words) or "no text"
+    sentence = f"The UWS answered GET {url} with status {response.status}: {explained.removesuffix('.')}."
+    status = response.status
+    if status == http.HTTPStatus.NOT_FOUND:
+        if _is_own_not_found(url, words, response.content_type):
+            return _NotFoundError(sentence)
+        return _ForeignAnswerError(
+            f"GET {url} was answered with status 404 ({explained.removesuffix('.')}), but not by the UWS, whose 404 is "
+            'the JSON text "": an ingress or another server answers at this address.'
+        )
+    if status in (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN):
+        return ServiceError(
+            f"{sentence} If the UWS asks for credentials, set {USER_VARIABLE} and {PASSWORD_VARIABLE} in the CSC's "
+            "environment and restart it."
+        )
+    if status >= 500 or status in (http.HTTPStatus.REQUEST_TIMEOUT, http.HTTPStatus.TOO_MANY_REQUESTS):
         return UnreachableError(sentence)
     return ServiceError(sentence)
+
+
+def _is_own_not_found(url: str, words: str, content_type: str) -> bool:
+    """Return whether a 404 is the UWS's own: the JSON text ``""`` for a job, a plain sentence for a job's file."""
+    if "/job/result/" in url:
+        return words.strip() == "Result file not found."
+    return content_type == "application/json" and words.strip() == '""'
+
+
+async def _beginning(response: aiohttp.ClientResponse) -> str:
+    """Return the text of an error reply, as much of it as can matter."""
+    body = bytearray()
+    async for chunk in response.content.iter_chunked(2**12):
+        body += chunk
+        if len(body) >= MAX_REFUSAL_BYTES:
+            break
+    return body[:MAX_REFUSAL_BYTES].decode(errors="replace")
 
 
 def _read_json(parse: Callable[[Any], T]) -> Callable[[aiohttp.ClientResponse], Awaitable[T]]:
