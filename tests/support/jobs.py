@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 
-from lsst.ts.comcamcalib.errors import ServiceError
+from lsst.ts.comcamcalib.errors import NotEnabledError, ServiceError
 from lsst.ts.comcamcalib.services.job_status import JobStatus, OnChange, ignore
 from lsst.ts.comcamcalib.services.ocps import JobRequest
 
@@ -29,6 +29,8 @@ class FakeJobs:
         self.world = world
         self.refused: dict[str, str] = {}
         """Why a job is not accepted."""
+        self.not_enabled: dict[str, int] = {}
+        """How often a job is refused because the OCPS is not ENABLED."""
         self.failing: dict[str, str] = {}
         """What the log of a job says that fails."""
         self.held: dict[str, asyncio.Event] = {}
@@ -69,6 +71,9 @@ class FakeJobs:
     async def _submit(self, request: JobRequest, label: str) -> FakeJob:
         if label in self.submitting:
             await self.submitting[label].wait()
+        if self.not_enabled.get(label, 0) > 0:
+            self.not_enabled[label] -= 1
+            raise NotEnabledError("OCPS:2 refused to execute. It is not ENABLED: enable it.")
         if label in self.refused:
             raise ServiceError(self.refused[label])
         return self.world.submit(request)

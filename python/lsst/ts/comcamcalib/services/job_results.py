@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from .job_status import ABORTED_EXIT_CODE
 from .ocps import Ocps
 
 __all__ = ["MAX_RESULTS", "JobResults"]
@@ -39,6 +40,8 @@ class JobResults:
         return self._exit_codes.get(job_id)
 
     def _notice(self, job_id: str, exit_code: int) -> None:
+        if exit_code == ABORTED_EXIT_CODE and job_id in self._exit_codes:
+            return  # it was deleted after it had ended; how it ended is known
         self._exit_codes[job_id] = exit_code
         while len(self._exit_codes) > MAX_RESULTS:
             del self._exit_codes[next(iter(self._exit_codes))]
