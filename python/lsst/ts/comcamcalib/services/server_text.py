@@ -18,9 +18,9 @@ MAX_SERVER_TEXT = 300
 """Longest text of a server in a sentence (characters)."""
 
 # How the Kubernetes client for Python writes an ApiException: status, reason, headers, body. Only the body, a JSON
-# object in the end, says what the trouble is; the text may have been cut anywhere.
+# object in the end, says what the trouble is; it may be written as bytes, and the text may have been cut anywhere.
 _KUBERNETES = re.compile(r"\((?P<status>\d{3})\)\s*Reason: (?P<reason>[^\n]*?)\s*(?=HTTP response|\n|$)")
-_MESSAGE = re.compile(r'"message"\s*:\s*"(?P<message>(?:[^"\\]|\\.)+)')
+_MESSAGE = re.compile(r'"message"\s*:\s*"(?P<message>(?:[^"\\]|\\+.)+)')
 
 # How urllib3 names what is behind its MaxRetryError.
 _CAUSED_BY = re.compile(r"Caused by \w+\((?P<cause>.*)\)\)?\s*$", re.DOTALL)
@@ -59,4 +59,4 @@ def shorten_middle(text: str, limit: int) -> str:
 
 def _unescape(text: str) -> str:
     """Return a JSON string's content without its escapes; what is cut in the middle of one is left as it is."""
-    return re.sub(r'\\(["\\/])', r"\1", text).replace("\\n", " ")
+    return re.sub(r'\\+(["/])', r"\1", text).replace("\\n", " ")
