@@ -174,6 +174,14 @@ async def test_the_id_of_another_job_is_not_followed_and_the_right_one_is_found(
     assert world.ocps.aborted == [], "what is somebody else's is left alone"
 
 
+async def test_an_id_that_is_none_is_not_asked_for(world: JobWorld) -> None:
+    world.uws.by_id["right"] = ["completed"]
+    world.uws.listing = [uws_job("right")]
+    world.ocps.answer.set_result("../job")
+    assert (await world.run(world.service())).job_id == "right"
+    assert world.uws.looks == 1
+
+
 async def test_a_job_that_the_uws_never_knew_runs_at_another_uws(world: JobWorld) -> None:
     world.uws.prepare(None)
     with pytest.raises(ServiceError) as caught:

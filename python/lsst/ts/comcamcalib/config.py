@@ -34,6 +34,10 @@ Name = Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9_]+$")]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
+OCPS_INSTRUMENTS = {1: "LATISS", 2: "LSSTComCam", 3: "LSSTCam", 101: "rapid analysis"}
+"""Whom each OCPS works for, by its SAL index (enumeration SalIndex of the OCPS in ts_xml); it refuses another one."""
+
+
 class _Closed(pydantic.BaseModel):
     """A model that can't be changed and has no fields but its own."""
 
@@ -253,6 +257,15 @@ class CscConfig(_Closed):
             if late := [other for other in recipe.builds_on if CalibType[other] >= CalibType[name]]:
                 raise ValueError(f"{name} can't build on {', '.join(late)}, which comes later")
         return recipes
+
+    @pydantic.model_validator(mode="after")
+    def _ocps_of_the_instrument(self) -> Self:
+        owner = OCPS_INSTRUMENTS.get(self.ocps_index, self.instrument)
+        if owner != self.instrument:
+            right = [str(index) for index, name in OCPS_INSTRUMENTS.items() if name == self.instrument]
+            hint = f"; that of {self.instrument} has the index {right[0]}" if right else ""
+            raise ValueError(f"ocps_index {self.ocps_index} is the OCPS of {owner}, not of {self.instrument}{hint}")
+        return self
 
     @pydantic.model_validator(mode="after")
     def _defaults_are_options(self) -> Self:

@@ -24,6 +24,7 @@ from .job_status import OnChange
 from .job_stopper import JobStopper
 from .ocps import JobRequest, Ocps
 from .tracked_job import TrackedJob
+from .uws import is_job_id
 from .uws_watch import UwsWatch
 
 __all__ = ["JobSubmissions", "Submission"]
@@ -159,6 +160,8 @@ class JobSubmissions:
             job_id = await self._ocps.submit(submission.request)
         except UnreachableError as error:
             return await self.find(submission, str(error))
+        if not is_job_id(job_id):
+            return await self.find(submission, f"The OCPS gave {job_id[:200]!r}, which is no job id of the UWS.")
         return self._made(job_id, submission)
 
     def _submitted(self, task: asyncio.Task[TrackedJob]) -> None:

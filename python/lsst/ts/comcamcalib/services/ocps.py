@@ -224,7 +224,7 @@ def _job_id(result: str) -> str:
         job_id = json.loads(result)["job_id"]
     except (ValueError, LookupError, TypeError):
         return ""
-    return job_id if isinstance(job_id, str) and re.fullmatch(r"[A-Za-z0-9][-._A-Za-z0-9]*", job_id) else ""
+    return job_id if isinstance(job_id, str) else ""
 
 
 def _check_text(request: JobRequest) -> None:

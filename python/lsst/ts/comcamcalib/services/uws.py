@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import base64
 import http
 import json
 import logging
@@ -21,12 +22,13 @@ import aiohttp
 import tenacity
 
 from ..config import Limits
-from ..credentials import PASSWORD_VARIABLE, USER_VARIABLE, uws_credentials, without_credentials
+from ..credentials import uws_credentials, without_credentials
 from ..errors import ServiceError, UnknownJobError, UnreachableError
 from .server_text import explain_server_text
+from .uws_answers import ForeignAnswerError, NotFoundError, refusal_of
 from .uws_job import NonsenseError, Phase, UwsJob, UwsResult, parse_job, parse_jobs
 
-__all__ = ["NoLogError", "Phase", "Uws", "UwsClient", "UwsJob", "UwsResult"]
+__all__ = ["NoLogError", "Phase", "Uws", "UwsClient", "UwsJob", "UwsResult", "is_job_id"]
 
 T = TypeVar("T")
 
@@ -47,9 +49,6 @@ BACKOFF_MAX_S = 5.0
 
 LOG_TRIES = 3
 """How often a log whose position among the results moved while it was being read is read again."""
-
-MAX_REFUSAL_BYTES = 16 * 1024
-"""How much of an error reply is read: the cause of a Kubernetes exception stands behind all of its headers."""
 
 NO_JOB = "0" * 32
 """Has the form of a job id. The server makes its ids at random, so this one is never taken."""
@@ -99,14 +98,6 @@ class Uws(Protocol):
 
 class NoLogError(ServiceError):
     """A job left no log: what would have written it was never started, or could not write."""
-
-
-class _NotFoundError(ServiceError):
-    """The UWS itself answered that it does not have what it was asked for."""
-
-
-class _ForeignAnswerError(UnreachableError):
-    """Something answered that is not the UWS: an ingress without a backend, or another server."""
 
 
 class UwsClient:
@@ -160,7 +151,7 @@ class UwsClient:
         _check_job_id(job_id)
         try:
             job = await self._request(f"job/{job_id}", _read_json(parse_job))
-        except _NotFoundError as error:
+        except NotFoundError as error:
             raise UnknownJobError(
                 f"The UWS at {self.url} does not know job {job_id} (any more): it was deleted there, its time there is "
                 "over, or it runs at another UWS."
@@ -187,7 +178,7 @@ class UwsClient:
                 raise NoLogError(f"Job {job_id} left no {LOG_NAME} at the UWS.")
             try:
                 text = await self._request(f"job/result/{job_id}/{position}", self._read_tail, self._limits.job_log)
-            except _NotFoundError:
+            except NotFoundError:
                 text = None
             before, position = position, _log_position(await self.job(job_id))
             if text is not None and position == before:
@@ -204,9 +195,9 @@ class UwsClient:
         """
         try:
             await self._attempt(f"job/{NO_JOB}", _read_json(parse_job), self._limits.preflight)
-        except _NotFoundError:
+        except NotFoundError:
             return
-        except _ForeignAnswerError as error:
+        except ForeignAnswerError as error:
             raise UnreachableError(
                 f"{error} Check uws_url, its path included (such as /api/v1), and that the uws application is up."
             ) from error
@@ -232,7 +223,7 @@ class UwsClient:
 
         Raises
         ------
-        _NotFoundError
+        NotFoundError
             On status 404, in the UWS's own words. Anybody's 404 proves nothing: an ingress has its own.
         ServiceError
             On another status that would be the same the next time.
@@ -243,20 +234,18 @@ class UwsClient:
             raise ServiceError("The UWS client is closed.")
         url = f"{self.url}/{path}"
         timeout = aiohttp.ClientTimeout(total=limit_s)
-        credentials = uws_credentials()
-        auth = aiohttp.BasicAuth(*credentials, encoding="utf-8") if credentials else None
         try:
-            async with self._session.get(url, timeout=timeout, auth=auth) as response:
+            async with self._session.get(url, timeout=timeout, headers=_authorization()) as response:
                 if response.status == http.HTTPStatus.OK:
                     return await read(response)
-                raise await _refusal(url, response)
+                raise await refusal_of(url, response)
         except TimeoutError as error:
             raise UnreachableError(f"The UWS did not answer GET {url} within {limit_s:g} s.") from error
         except aiohttp.ClientError as error:
             words = explain_server_text(str(error)) or type(error).__name__
             raise UnreachableError(f"The UWS could not be asked: GET {url}: {words}.") from error
         except NonsenseError as error:
-            raise _ForeignAnswerError(f"The UWS answered GET {url} with something else than {error}.") from error
+            raise ForeignAnswerError(f"The UWS answered GET {url} with something else than {error}.") from error
 
     async def _read_tail(self, response: aiohttp.ClientResponse) -> str:
         """Read a text of any length; keep its end, from the beginning of a line."""
@@ -274,50 +263,23 @@ class UwsClient:
         return text.partition("\n")[2] if cut else text
 
 
+def _authorization() -> dict[str, str]:
+    """Return the header with the credentials of the environment, none if there are none."""
+    credentials = uws_credentials()
+    if credentials is None:
+        return {}
+    return {"Authorization": f"Basic {base64.b64encode(':'.join(credentials).encode()).decode()}"}
+
+
+def is_job_id(text: str) -> bool:
+    """Return whether a text has the form of a job id; other texts would become another path of the server."""
+    return bool(_JOB_ID_PATTERN.fullmatch(text))
+
+
 def _check_job_id(job_id: str) -> None:
     """Refuse what would become another path of the server."""
-    if not _JOB_ID_PATTERN.fullmatch(job_id):
+    if not is_job_id(job_id):
         raise ServiceError(f"{job_id[:200]!r} is no job id of the UWS.")
-
-
-async def _refusal(url: str, response: aiohttp.ClientResponse) -> ServiceError:
-    """Return the exception for a status that is not 200."""
-    words = await _beginning(response)
-    explained = explain_server_text(words) or "no text"
-    sentence = f"The UWS answered GET {url} with status {response.status}: {explained.removesuffix('.')}."
-    status = response.status
-    if status == http.HTTPStatus.NOT_FOUND:
-        if _is_own_not_found(url, words, response.content_type):
-            return _NotFoundError(sentence)
-        return _ForeignAnswerError(
-            f"GET {url} was answered with status 404 ({explained.removesuffix('.')}), but not by the UWS, whose 404 is "
-            'the JSON text "": an ingress or another server answers at this address.'
-        )
-    if status in (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN):
-        return ServiceError(
-            f"{sentence} If the UWS asks for credentials, set {USER_VARIABLE} and {PASSWORD_VARIABLE} in the CSC's "
-            "environment and restart it."
-        )
-    if status >= 500 or status in (http.HTTPStatus.REQUEST_TIMEOUT, http.HTTPStatus.TOO_MANY_REQUESTS):
-        return UnreachableError(sentence)
-    return ServiceError(sentence)
-
-
-def _is_own_not_found(url: str, words: str, content_type: str) -> bool:
-    """Return whether a 404 is the UWS's own: the JSON text ``""`` for a job, a plain sentence for a job's file."""
-    if "/job/result/" in url:
-        return words.strip() == "Result file not found."
-    return content_type == "application/json" and words.strip() == '""'
-
-
-async def _beginning(response: aiohttp.ClientResponse) -> str:
-    """Return the text of an error reply, as much of it as can matter."""
-    body = bytearray()
-    async for chunk in response.content.iter_chunked(2**12):
-        body += chunk
-        if len(body) >= MAX_REFUSAL_BYTES:
-            break
-    return body[:MAX_REFUSAL_BYTES].decode(errors="replace")
 
 
 def _read_json(parse: Callable[[Any], T]) -> Callable[[aiohttp.ClientResponse], Awaitable[T]]:
