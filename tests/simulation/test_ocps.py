@@ -21,6 +21,7 @@ from lsst.ts import salobj
 from lsst.ts.comcamcalib.simulation.configuration import write_ocps_configuration
 from lsst.ts.comcamcalib.simulation.faults import Fault, Faults
 from lsst.ts.comcamcalib.simulation.ocps import OCPS_INDEX, OcpsCsc
+from lsst.ts.comcamcalib.simulation.scenarios import scenario_faults
 from lsst.ts.comcamcalib.simulation.uws_server import UwsServer
 from support.bus import Ear, HandWorker
 
@@ -59,9 +60,11 @@ async def uws(
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def ocps(bus: None, uws: UwsServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[OcpsCsc]:
+async def ocps(
+    bus: None, uws: UwsServer, faults: Faults, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[OcpsCsc]:
     config = write_ocps_configuration(tmp_path_factory.mktemp("config"), uws.url, Path("/repo/simulated"))
-    async with OcpsCsc(config, salobj.State.ENABLED) as csc:
+    async with OcpsCsc(config, salobj.State.ENABLED, faults) as csc:
         assert csc.summary_state == salobj.State.ENABLED
         yield csc
 
@@ -233,6 +236,28 @@ async def test_nothing_is_executed_unless_enabled(client: salobj.Remote, worker:
             await command.start(timeout=LIMIT_S)
     await client.cmd_enable.start(timeout=LIMIT_S)
     assert not worker.jobs
+
+
+async def test_ocps_that_leaves_enabled_after_a_job_acknowledges_that_job_and_refuses_the_next(
+    client: salobj.Remote, worker: HandWorker, faults: Faults
+) -> None:
+    faults.set(scenario_faults(["ocps-standby"]))
+    with Ear(client, "summaryState") as heard:
+        job_id, ack = await execute(client)
+        worker.move(job_id, "completed")
+        assert (await finish(client, ack)).ack == salobj.SalRetCode.CMD_COMPLETE
+        await heard.wait_for(lambda: _is_standby(heard))
+    with pytest.raises(salobj.AckError, match="STANDBY"):
+        await client.cmd_execute.set_start(pipeline=CP_BIAS, timeout=LIMIT_S)
+    await client.cmd_start.set_start(configurationOverride="", timeout=LIMIT_S)
+    await client.cmd_enable.start(timeout=LIMIT_S)
+    job_id, ack = await execute(client)
+    worker.move(job_id, "completed")
+    assert (await finish(client, ack)).ack == salobj.SalRetCode.CMD_COMPLETE
+
+
+def _is_standby(heard: Ear) -> bool:
+    return any(sample.summaryState == salobj.State.STANDBY for sample in heard.samples("summaryState"))
 
 
 @pytest.mark.parametrize("change", [{"sal_index": 1}, {"instance": "LATISS"}, {"poll_interval": 0}])

@@ -38,3 +38,15 @@ def test_lost_image_is_the_third_bias_and_its_retake_is_sound() -> None:
     ]
     assert lost == [3]
     assert faults.strike("oods", image_type="DARK", detector=4, exposure_id=9) is None
+
+
+def test_detector_that_never_delivers_fails_whatever_is_taken() -> None:
+    faults = Faults(scenario_faults(["detector-never-delivers"]))
+    lost = {
+        detector
+        for image_type in ("BIAS", "DARK", "FLAT")
+        for exposure in range(20)
+        for detector in range(9)
+        if faults.strike("oods", image_type=image_type, detector=detector, exposure_id=exposure)
+    }
+    assert lost == {4}

@@ -290,7 +290,7 @@ class Observatory:
             unstarted.push_async_callback(self.header_service.close)
             self.oods = OodsCsc(self.world, self._archive, state)
             unstarted.push_async_callback(self.oods.close)
-            self.ocps = OcpsCsc(ocps_config, state)
+            self.ocps = OcpsCsc(ocps_config, state, self._faults)
             unstarted.push_async_callback(self.ocps.close)
             async with asyncio.timeout(START_LIMIT_S):
                 await asyncio.gather(*(csc.start_task for csc in self._cscs()))

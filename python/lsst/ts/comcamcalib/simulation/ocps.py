@@ -26,6 +26,9 @@ import yaml
 from lsst.ts import salobj
 
 from .. import __version__
+from .faults import Faults
+from .states import bring_to_standby
+from .worker import pipeline_name
 
 __all__ = ["CONFIG_SCHEMA", "OCPS_INDEX", "OcpsCsc"]
 
@@ -72,19 +75,28 @@ additionalProperties: false
 class OcpsCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
     """The OCS-controlled pipeline system.
 
+    It asks the fault hook at the end of each job that it followed, as place ``ocps`` with ``pipeline``. Effect:
+    ``standby`` (it goes to STANDBY, and stays there until somebody enables it).
+
     Parameters
     ----------
     config_dir
         Where its configuration files are.
     initial_state
         Summary state to start in.
+    faults
+        The faults in force.
     """
 
     version = __version__
     valid_simulation_modes = (0,)
 
-    def __init__(self, config_dir: Path, initial_state: salobj.State = salobj.State.STANDBY) -> None:
+    def __init__(
+        self, config_dir: Path, initial_state: salobj.State = salobj.State.STANDBY, faults: Faults | None = None
+    ) -> None:
         self._config = SimpleNamespace()
+        self._faults = faults or Faults()
+        self._leaving: asyncio.Task[None] | None = None  # on its way to STANDBY
         self._session: aiohttp.ClientSession | None = None
         super().__init__(
             "OCPS", index=OCPS_INDEX, config_schema=CONFIG_SCHEMA, config_dir=config_dir, initial_state=initial_state
@@ -107,6 +119,9 @@ class OcpsCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
     async def close_tasks(self) -> None:
         """End the HTTP session; what still follows a job fails."""
         await super().close_tasks()
+        if self._leaving is not None:
+            self._leaving.cancel()
+            await asyncio.gather(self._leaving, return_exceptions=True)
         if self._session is not None:
             await self._session.close()
 
@@ -131,6 +146,10 @@ class OcpsCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         await self.evt_job_result.set_write(
             job_id=job_id, exit_code=0 if phase == "completed" else 1, result=submission
         )
+        fault = self._faults.strike("ocps", pipeline=pipeline_name(data.pipeline))
+        if fault is not None and fault.effect == "standby":
+            # A task of its own, so that this command is acknowledged whatever becomes of the CSC.
+            self._leaving = asyncio.create_task(bring_to_standby(self), name="OCPS goes to STANDBY")
 
     async def do_abort_job(self, data: Any) -> None:
         """Abort a job: the server deletes it."""
