@@ -30,6 +30,7 @@ def fault_middleware(faults: Faults) -> Middleware:
     ============ =================================================================================
     status       answers with status ``value`` and the body ``text``; the request is not looked at
     status_reply does what was asked, then answers with status ``value`` and the body ``text``
+    redirect     answers 302 with the address ``text``; the request is not looked at
     drop         ends the connection without an answer; the request is not looked at
     drop_reply   does what was asked, then ends the connection without an answer
     garbage      does what was asked, then answers 200 with ``text`` or a page of HTML
@@ -51,6 +52,8 @@ def fault_middleware(faults: Faults) -> Middleware:
             case "status_reply":
                 await handler(request)
                 return web.Response(status=int(fault.value), text=fault.text, content_type="text/html")
+            case "redirect":
+                return web.Response(status=302, headers={"Location": fault.text})
             case "drop":
                 return _drop(request)
             case "drop_reply":
@@ -64,7 +67,8 @@ def fault_middleware(faults: Faults) -> Middleware:
                 await asyncio.sleep(fault.value)
                 return await handler(request)
         raise ValueError(
-            f"There is no fault {fault.effect!r} of HTTP; use status, status_reply, drop, drop_reply, garbage or delay."
+            f"There is no fault {fault.effect!r} of HTTP; use status, status_reply, redirect, drop, drop_reply, "
+            "garbage or delay."
         )
 
     return strike
