@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from lsst.ts.comcamcalib.simulation.faults import Faults
 from lsst.ts.comcamcalib.simulation.scenarios import SCENARIOS, scenario_faults
@@ -50,3 +52,8 @@ def test_detector_that_never_delivers_fails_whatever_is_taken() -> None:
         if faults.strike("oods", image_type=image_type, detector=detector, exposure_id=exposure)
     }
     assert lost == {4}
+
+
+def test_developer_guide_describes_every_scenario(repository_root: Path) -> None:
+    page = (repository_root / "doc" / "developer_guide.rst").read_text()
+    assert [name for name in SCENARIOS if f"``{name}``" not in page] == []

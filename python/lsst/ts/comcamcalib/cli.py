@@ -232,8 +232,11 @@ def scenarios() -> None:
     from .simulation.scenarios import SCENARIOS
 
     for name, faults in SCENARIOS.items():
-        effects = ", ".join(f"{fault.place}: {fault.effect} {dict(fault.match)}" for fault in faults)
-        console.print(f"{name:20}{effects}", markup=False)
+        effects = ", ".join(
+            f"{fault.place}: {fault.effect} {fault.value or ''} {dict(fault.match)}".replace("  ", " ")
+            for fault in faults
+        )
+        console.print(f"{name:25}{effects}", markup=False)
 
 
 @app.command()
