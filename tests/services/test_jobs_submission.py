@@ -184,14 +184,14 @@ async def test_an_id_that_is_none_is_not_asked_for(world: JobWorld) -> None:
 
 async def test_a_job_that_the_uws_never_knew_runs_at_another_uws(world: JobWorld) -> None:
     world.uws.prepare(None)
-    with pytest.raises(ServiceError) as caught:
-        await world.run(world.service())
-    assert str(caught.value) == (
+    status = await world.run(world.service())
+    assert (status.succeeded, status.phase, status.exit_code) == (False, "aborted", 255)
+    assert status.message == (
         f"The UWS does not know job job1, which the OCPS has just submitted, nor a job with its mark {MARK}. The OCPS "
         "probably works with another UWS than uws_url of this CSC: compare them; it was aborted."
     )
     assert world.ocps.aborted == ["job1"]
-    assert world.told[-1].phase == "aborted"
+    assert world.told[-1] == status
 
 
 async def test_a_job_on_another_repository_is_aborted_with_both_names(world: JobWorld) -> None:

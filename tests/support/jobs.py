@@ -111,7 +111,7 @@ class FakeJobs:
         await on_change(status)
         return status
 
-    async def abort_all(self, limit_s: float, run_id: str) -> list[str]:
+    async def abort_all(self, limit_s: float, run_id: str | None = None) -> list[str]:
         problems = []
         if self._submissions:
             _, late = await asyncio.wait(list(self._submissions), timeout=limit_s)

@@ -131,15 +131,15 @@ class Jobs(Protocol):
             If it is not stopped yet. That goes on in the background until it is, or until the service is closed.
         """
 
-    async def abort_all(self, limit_s: float, run_id: str) -> list[str]:
-        """Abort every open job of a run as `abort` does, those that are still being submitted too.
+    async def abort_all(self, limit_s: float, run_id: str | None = None) -> list[str]:
+        """Abort every open job of a run, as `abort` does, those that are still being submitted too.
 
         Parameters
         ----------
         limit_s
             How long this waits (seconds). What is not stopped by then is tried further in the background.
         run_id
-            The run. Jobs of other runs are left alone.
+            The run; the jobs of others are left alone. None: all runs.
 
         Returns
         -------

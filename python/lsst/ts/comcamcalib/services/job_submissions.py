@@ -44,9 +44,9 @@ class Submission:
         """What the job is recognised by at the UWS."""
         return mark_of(self.request)
 
-    def belongs_to(self, run_id: str) -> bool:
-        """Return whether a run wants it."""
-        return self.mark.startswith(f"{run_id}_")
+    def belongs_to(self, run_id: str | None) -> bool:
+        """Return whether a run wants it; None: any run."""
+        return run_id is None or self.mark.startswith(f"{run_id}_")
 
 
 class JobSubmissions:
@@ -150,8 +150,8 @@ class JobSubmissions:
         return self._made(first.job_id, submission)
 
     async def look(self, submission: Submission) -> TrackedJob | None:
-        """Look once for a job that is not known yet."""
-        found = await self._search(submission).look()
+        """Look once for a job that is not known yet and still goes on."""
+        found = [job for job in await self._search(submission).look() if not job.phase.ended]
         return self._made(found[0].job_id, submission) if found else None
 
     async def _submit(self, submission: Submission) -> TrackedJob:

@@ -114,7 +114,7 @@ class JobService:
         await job.concluded.wait()
         return job.status
 
-    async def abort_all(self, limit_s: float, run_id: str) -> list[str]:
+    async def abort_all(self, limit_s: float, run_id: str | None = None) -> list[str]:
         """Abort every open job of a run, those that are still being submitted too; see `Jobs.abort_all`."""
         stops: dict[asyncio.Task[str], TrackedJob | None] = {}
         for job in [job for job in self._jobs.values() if job.belongs_to(run_id) and not job.ended]:
@@ -211,7 +211,7 @@ class JobService:
                     await job.tell(dataclasses.replace(job.status, phase=seen.phase_word))
             if end is not None and (end.certain or doubts >= MAX_DOUBTS):
                 if end.phase is Phase.UNKNOWN and submission is not None and not job.known_at_uws:
-                    return await self._attend(await self._elsewhere(job, submission), submission)
+                    return await self._elsewhere(job, submission)
                 status = await self._endings.last_status(job, end, seen if isinstance(seen, UwsJob) else None)
                 return await job.conclude(status)
             if clock() > deadline:
@@ -248,22 +248,15 @@ class JobService:
             await self._refuse(job, problem)
         return None
 
-    async def _elsewhere(self, job: TrackedJob, submission: Submission) -> TrackedJob:
-        """Return the right job for one that the UWS has never known, if there is one.
-
-        Raises
-        ------
-        ServiceError
-            If there is none.
-        """
-        if found := await self._submissions.look(submission):
-            return found
-        await self._refuse(
-            job,
+    async def _elsewhere(self, job: TrackedJob, submission: Submission) -> JobStatus:
+        """Follow the right job instead of one that the UWS has never known; abort that one if there is no other."""
+        if other := await self._submissions.look(submission):
+            return await self._attend(other, submission)
+        job.reason = (
             f"The UWS does not know job {job.job_id}, which the OCPS has just submitted, nor a job with its mark "
-            f"{job.mark}. The OCPS probably works with another UWS than uws_url of this CSC: compare them",
+            f"{job.mark}. The OCPS probably works with another UWS than uws_url of this CSC: compare them"
         )
-        raise AssertionError("what is refused has raised")
+        return await self._abandon(job)
 
     async def _refuse(self, job: TrackedJob, problem: str) -> None:
         """Abort a job that can't be used.
@@ -298,6 +291,10 @@ class JobService:
     async def _give_up(self, job: TrackedJob) -> JobStatus:
         """Abort a job whose time is over."""
         job.reason = f"Job {job.job_id} had not ended {self._limits.job:g} s after its submission, which is its limit"
+        return await self._abandon(job)
+
+    async def _abandon(self, job: TrackedJob) -> JobStatus:
+        """Stop a job that is of no use any more, and return its last status as far as it is known."""
         unfinished = await self._stop_for_a_while(job)
         if not unfinished:
             return job.status

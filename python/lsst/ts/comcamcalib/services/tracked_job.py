@@ -61,9 +61,9 @@ class TrackedJob:
         """Whether its end is known."""
         return self._concluding
 
-    def belongs_to(self, run_id: str) -> bool:
-        """Return whether a run submitted it."""
-        return self.mark.startswith(f"{run_id}_")
+    def belongs_to(self, run_id: str | None) -> bool:
+        """Return whether a run submitted it; None: any run."""
+        return run_id is None or self.mark.startswith(f"{run_id}_")
 
     async def tell(self, status: JobStatus) -> None:
         """Publish a status that is not the last one."""
