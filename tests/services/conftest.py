@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -18,6 +19,7 @@ from lsst.ts.comcamcalib.simulation.broker import EmbeddedBroker
 from lsst.ts.comcamcalib.simulation.configuration import write_consumer_configuration
 from lsst.ts.comcamcalib.simulation.registry import SchemaRegistry
 from lsst.ts.comcamcalib.simulation.topics import topic_names
+from support.job_world import FakeOcps, FakeUws, JobWorld
 
 SUBNAME = "servicestest"
 
@@ -51,3 +53,14 @@ async def domain(bus: None) -> AsyncIterator[salobj.Domain]:
     """The domain that the services share, as they share the CSC's."""
     async with salobj.Domain() as domain:
         yield domain
+
+
+@pytest.fixture
+async def world(limits: Limits) -> AsyncIterator[JobWorld]:
+    """The job service's surroundings; nothing may be left of it afterwards."""
+    world = JobWorld(FakeOcps(), FakeUws(), limits)
+    yield world
+    for service in world.services:
+        await service.close()
+    assert world.ocps.callbacks == []
+    assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
