@@ -17,6 +17,7 @@ import pytest
 from lsst.ts.comcamcalib.enums import CertificationState, RunState, StageState
 from lsst.ts.comcamcalib.plan.record import Alarms, Certification, ImageTaken, JobState
 from lsst.ts.comcamcalib.services.butler import CertifyOutcome
+from lsst.ts.comcamcalib.services.job_status import JobStatus, OnChange
 from support.house import House
 from support.plans import make_config
 from support.services import FakeRepository, Gate
@@ -166,9 +167,9 @@ async def test_closing_that_is_interrupted_can_be_asked_for_again(stored_house: 
     after = await die_and_come_back(stored_house)
     abort, gate = jobs.abort, Gate()
 
-    async def slow(job_id: str) -> None:
+    async def slow(job_id: str, on_change: OnChange) -> JobStatus:
         await gate.pass_through()
-        await abort(job_id)
+        return await abort(job_id, on_change)
 
     jobs.abort = slow  # type: ignore[method-assign]
     await after.runner.abort("op")
@@ -327,7 +328,7 @@ async def test_job_that_has_expired_at_the_uws_is_not_called_aborted(stored_hous
     assert jobs.aborted == []
     last = after.of(JobState)[-1]
     assert (last.phase, last.exit_code) == ("unknown", 1)
-    assert "How it ended is not known" in last.message
+    assert last.message == "How job-01 ended is not known."
     await after.close()
 
 

@@ -26,7 +26,7 @@ from ..errors import ServiceError, UnknownJobError
 from ..plan.record import Certification, CertificationIntent, ImageTaken, JobState, StageStatus
 from ..services.butler import Repository
 from ..services.camera import Camera
-from ..services.job_status import ABORTED_EXIT_CODE, Jobs
+from ..services.job_status import ABORTED_EXIT_CODE, Jobs, JobStatus
 from ..services.uws import Phase, Uws
 from ..stages.context import Services
 from .log import RunLog, move_run
@@ -136,38 +136,37 @@ async def _within(look: Awaitable[T]) -> T:
 
 
 async def _stop_jobs(log: RunLog, jobs: Jobs, uws: Uws, findings: Findings) -> None:
-    """Stop the jobs that a run has left, after a look at each: one that has ended keeps its logs and its end."""
+    """Stop the jobs that a run has left; one that has ended keeps its logs and its end."""
     recorded = [job for job in log.of(JobState) if not job.timestamp_ended]
-    looks = [_stop_job(log, job, jobs, uws, findings) for job in recorded]
-    await asyncio.gather(*looks, _stop_unrecorded(log, jobs, uws, findings))
+    await asyncio.gather(
+        *(_stop_job(log, job, jobs, findings) for job in recorded), _stop_unrecorded(log, jobs, uws, findings)
+    )
 
 
-async def _stop_job(log: RunLog, job: JobState, jobs: Jobs, uws: Uws, findings: Findings) -> None:
-    was_alive = False
+async def _stop_job(log: RunLog, job: JobState, jobs: Jobs, findings: Findings) -> None:
+    async def record(status: JobStatus) -> None:
+        """Record how it ended; that may come later than the end of the run."""
+        await log.write(
+            dataclasses.replace(
+                job,
+                phase=str(status.phase),
+                exit_code=status.exit_code,
+                message=status.message,
+                timestamp_ended=status.timestamp_ended_s,
+            )
+        )
+
     try:
-        seen = await _within(uws.job(job.job_id))
-        was_alive = not seen.phase.ended
-    except UnknownJobError:
-        # There is nothing to stop. To abort it all the same would say that it was aborted.
-        await record_end(log, job, uws, was_alive=False)
-        findings.unknown.append(f"how job {job.job_id} of {job.stage_name} ended, which the UWS does not know any more")
-        return
-    except ServiceError:
-        pass  # Not seen is not ended: it is aborted on suspicion, and that shows what comes of it.
-    else:
-        if seen.phase.ended:
-            await record_end(log, job, uws, was_alive=False)
-            return
-    try:
-        await _within(jobs.abort(job.job_id))
+        status = await _within(jobs.abort(job.job_id, record))
     except ServiceError as error:
         findings.not_stopped.append(f"job {job.job_id} ({error})")
         return
-    await record_end(log, job, uws, was_alive=was_alive)
+    if Phase.of(status.phase) is Phase.UNKNOWN:
+        findings.unknown.append(f"how job {job.job_id} of {job.stage_name} ended, which the UWS does not know any more")
 
 
-async def record_end(log: RunLog, job: JobState, uws: Uws, was_alive: bool) -> None:
-    """Record how a job has ended that nobody follows any more, as far as the UWS knows it.
+async def record_end(log: RunLog, job: JobState, uws: Uws) -> None:
+    """Record how a job has ended that was followed until its abort, and that nobody follows any more.
 
     Parameters
     ----------
@@ -177,30 +176,21 @@ async def record_end(log: RunLog, job: JobState, uws: Uws, was_alive: bool) -> N
         What was known of the job.
     uws
         Who knows how it ended.
-    was_alive
-        Whether it is known that it ran until it was aborted: then that the UWS has deleted it is the abort's work.
     """
-    now, message = utils.current_tai(), job.message
+    phase, ended = str(Phase.ABORTED), utils.current_tai()
     try:
         seen = await _within(uws.job(job.job_id))
     except UnknownJobError:
-        if was_alive:
-            phase, ended = str(Phase.ABORTED), now
-        else:
-            phase, ended = str(Phase.UNKNOWN), now
-            message = (
-                f"The UWS does not know job {job.job_id} any more: it was deleted there, or its time there is over. "
-                "How it ended is not known."
-            )
+        pass  # It ran until it was aborted, and the UWS deletes what is aborted.
     except ServiceError as error:
         logging.getLogger(__name__).warning("How job %s has ended is not known: %s", job.job_id, error)
         return
     else:
         if not seen.phase.ended:
             return
-        phase, ended = seen.phase_word, seen.timestamp_ended_s or now
+        phase, ended = seen.phase_word, seen.timestamp_ended_s or ended
     exit_code = {Phase.COMPLETED: 0, Phase.ABORTED: ABORTED_EXIT_CODE}.get(Phase.of(phase), 1)
-    await log.write(dataclasses.replace(job, phase=phase, exit_code=exit_code, message=message, timestamp_ended=ended))
+    await log.write(dataclasses.replace(job, phase=phase, exit_code=exit_code, timestamp_ended=ended))
 
 
 async def _stop_unrecorded(log: RunLog, jobs: Jobs, uws: Uws, findings: Findings) -> None:

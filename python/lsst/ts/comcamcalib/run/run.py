@@ -177,14 +177,9 @@ class Run:
             logging.getLogger(__name__).exception("Bug: the jobs of run %s could not be aborted", self.plan.run_id)
             problems = [f"its jobs, because of an unforeseen {type(error).__name__}: {error}"]
         await asyncio.gather(self._task, return_exceptions=True)
-        await asyncio.gather(
-            *(
-                # Whoever followed it saw it alive a moment ago.
-                record_end(self.log, job, self._services.uws, was_alive=True)
-                for job in self.log.of(JobState)
-                if not job.timestamp_ended
-            )
-        )
+        # Whoever followed them is gone.
+        left = [job for job in self.log.of(JobState) if not job.timestamp_ended]
+        await asyncio.gather(*(record_end(self.log, job, self._services.uws) for job in left))
         await self._scheduler.settle(StageState.ABORTED, reason)
         problems += [
             f"{stage.stage_name}: {stage.reason}"
