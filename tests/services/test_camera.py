@@ -268,7 +268,7 @@ async def test_after_a_fault_in_mid_exposure_the_next_frame_is_taken(
 
 
 async def test_camera_that_exposes_since_before_the_connection_is_not_idle(
-    driven: DrivenCamera, domain: salobj.Domain, limits: Limits
+    driven: DrivenCamera, domain: salobj.Domain, limits: Limits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An operator disables and enables the CSC in the middle of a long dark, and starts another run."""
     await driven.reset()
@@ -276,17 +276,19 @@ async def test_camera_that_exposes_since_before_the_connection_is_not_idle(
     name = await driven.begin("20261122-001-DARK", exposure_time_s=600.0)
     camera = ComCamCamera(domain, limits)
     await camera.start()
+    monkeypatch.setattr("lsst.ts.comcamcalib.services.camera.SETTLE_S", 0.1)
     try:
         async with asyncio.timeout(LIMIT_S):
-            while name not in camera.obstacle():  # noqa: ASYNC110  the last samples are about to be read
-                await asyncio.sleep(0.01)
-        assert camera.obstacle().startswith(f"CCCamera is taking an image: {name} of 600 s, until ")
+            while name not in (sentence := await camera.obstacle()):
+                pass
+        assert sentence.startswith(f"CCCamera is taking an image: {name} of 600 s, until ")
         assert camera.images_begun()[name] == "20261122-001-DARK"
+        # The image ends while somebody asks: the camera gets the moment that it needs to become idle.
+        monkeypatch.setattr("lsst.ts.comcamcalib.services.camera.SETTLE_S", LIMIT_S)
+        asking = asyncio.create_task(camera.obstacle())
         await driven.end(name)
         await driven.evt_ccsCommandState.set_write(substate=1, force_output=True)
-        async with asyncio.timeout(LIMIT_S):
-            while camera.obstacle():  # noqa: ASYNC110  as above
-                await asyncio.sleep(0.01)
+        assert await asking == ""
     finally:
         await driven.evt_ccsCommandState.set_write(substate=1, force_output=True)
         await camera.close()

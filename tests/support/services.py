@@ -104,7 +104,7 @@ class FakeCamera:
     async def close(self) -> None:
         """Nothing to do."""
 
-    def obstacle(self) -> str:
+    async def obstacle(self) -> str:
         return self.busy
 
     def images_begun(self) -> Mapping[str, str | None]:

@@ -69,7 +69,7 @@ async def _check_uws(services: Services) -> list[str]:
 
 
 async def _check_camera(plan: RunPlan, services: Services) -> list[str]:
-    obstacle = services.camera.obstacle()
+    obstacle = await services.camera.obstacle()
     return [obstacle] * bool(obstacle) + await _check_filter(plan, services)
 
 

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Mapping
 from typing import Protocol, TypeVar
@@ -27,6 +28,9 @@ __all__ = ["Camera", "ComCamCamera", "FrameRequest", "TakenFrame"]
 
 T = TypeVar("T")
 
+SETTLE_S = 2.0
+"""After an image's endReadout the camera is still busy for some tenths of a second; it gets this time (seconds)."""
+
 
 class Camera(Protocol):
     """What the stages need of the camera."""
@@ -37,8 +41,11 @@ class Camera(Protocol):
     async def close(self) -> None:
         """Stop listening to the camera."""
 
-    def obstacle(self) -> str:
-        """Return why no frame can be taken now, in a sentence; "" if the camera is idle or has not said."""
+    async def obstacle(self) -> str:
+        """Return why no frame can be taken now, in a sentence; "" if the camera is idle or has not said.
+
+        A camera that is about to become idle gets a moment for that.
+        """
 
     def images_begun(self) -> Mapping[str, str | None]:
         """Return the group ids of the last images that began, whoever's they are, by name, oldest first."""
@@ -104,6 +111,7 @@ class ComCamCamera:
         self._exposure: Exposure | None = None
         self._groups: set[str] = set()  # of all frames that were asked for here
         self._activity = CameraActivity(limits.readout)
+        self._news = asyncio.Event()  # set when there is something new about the activity
 
     async def start(self) -> None:
         """Start the remotes and wait until they have read the last samples of the camera's events."""
@@ -132,10 +140,15 @@ class ComCamCamera:
         if events is not None:
             await events.close()
 
-    def obstacle(self) -> str:
+    async def obstacle(self) -> str:
         """Return why no frame can be taken now; see `Camera.obstacle`."""
         if not self._activity.known:
             self._log.warning("CCCamera has not said whether it is idle; the first frame will show it.")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_S):
+                while self._activity.obstacle():
+                    self._news.clear()
+                    await self._news.wait()
         return self._activity.obstacle()
 
     def images_begun(self) -> Mapping[str, str | None]:
@@ -256,22 +269,26 @@ class ComCamCamera:
     async def _on_start_integration(self, data: salobj.BaseMsgType) -> None:
         """Recognise the frame by its group id."""
         self._activity.on_start(data)
+        self._news.set()
         if self._exposure is not None:
             self._exposure.on_start(data)
 
     async def _on_end_readout(self, data: salobj.BaseMsgType) -> None:
         """See that the frame is complete."""
         self._activity.on_end(data)
+        self._news.set()
         if self._exposure is not None:
             self._exposure.on_end(data)
 
     async def _on_command_state(self, data: salobj.BaseMsgType) -> None:
         """Remember whether the camera does a command."""
         self._activity.on_command_state(data)
+        self._news.set()
 
     async def _on_rafts_state(self, data: salobj.BaseMsgType) -> None:
         """Remember what the rafts do."""
         self._activity.on_rafts_state(data)
+        self._news.set()
 
 
 async def _take_one(comcam: ComCam, request: FrameRequest) -> list[int]:
