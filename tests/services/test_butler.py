@@ -452,23 +452,47 @@ def block_lookups(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, thr
     return begun, released
 
 
-async def test_the_loop_goes_on_while_butler_hangs_and_the_limit_says_what_hangs(
+async def test_a_question_that_hangs_hits_its_limit_and_others_are_answered_beside_it(
     repo: Path, limits: Limits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, released = block_lookups(monkeypatch)
     service = ButlerService(str(repo), INSTRUMENT, RAWS, limits.model_copy(update={"butler_query": 0.2}))
     await service.start()
-    await asyncio.to_thread(lambda: None)
     hanging = asyncio.create_task(service.missing_collections(["a"]))
     await asyncio.to_thread(begun.wait, 20)
-    waiting = asyncio.create_task(service.physical_filters(BIASES))
-    for task, what in ((hanging, "could not look for collections"), (waiting, "could not look up the filters")):
-        with pytest.raises(UnreachableError, match=f"{what}.* still tries to look for collections, which can't be"):
-            await task
-    released.set()
-    # The one that timed out while it waited is never done; the next one is.
-    assert await service.missing_collections(["b"]) == ["b"]
+    with pytest.raises(
+        UnreachableError, match=r"could not look for collections within 0.2 s: it still tries to, which can't be"
+    ):
+        await hanging
     await service.close()
+    released.set()
+
+
+async def test_a_slow_certification_delays_no_look_up_and_the_look_after_it_sees_it(
+    service: ButlerService, butler: Butler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A certification that waits for the database's lock is not the fault of those who only want to look."""
+    from lsst.ts.comcamcalib.services import butler_certify
+
+    ids = bias_job(butler, "b")
+    begun, released = threading.Event(), threading.Event()
+    real = butler_certify.certify
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        begun.set()
+        assert released.wait(20)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(butler_certify, "certify", slow)
+    certifying = asyncio.create_task(service.certify("u/ocps/b/run", "bias", DAILY, NOON, NEXT_NOON, ids))
+    await asyncio.to_thread(begun.wait, 20)
+    reading_back = asyncio.create_task(service.read_back("bias", DAILY, NOON, NEXT_NOON, ids))
+    assert await service.missing_collections(["no/such"]) == ["no/such"]
+    assert len(await service.datasets("u/ocps/b/run", "bias")) == 9
+    assert not certifying.done() and not reading_back.done()
+    released.set()
+    assert len((await certifying).certified) == 9
+    assert await reading_back == [], "it was asked after the certification, and so has to see it"
 
 
 async def test_closing_does_not_wait_for_ever(
@@ -477,10 +501,10 @@ async def test_closing_does_not_wait_for_ever(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    from lsst.ts.comcamcalib.services import butler as butler_module
+    from lsst.ts.comcamcalib.services import butler_threads
 
     begun, released = block_lookups(monkeypatch)
-    monkeypatch.setattr(butler_module, "CLOSE_LIMIT_S", 0.05)
+    monkeypatch.setattr(butler_threads, "CLOSE_LIMIT_S", 0.05)
     service = ButlerService(str(repo), INSTRUMENT, RAWS, limits)
     await service.start()
     hanging = asyncio.create_task(service.missing_collections(["a"]))
