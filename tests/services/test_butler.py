@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lsst.daf.butler import Butler, CollectionType, Timespan
+from lsst.daf.butler import Butler, CollectionType, DatasetRef, Timespan
 from lsst.ts.comcamcalib.config import Limits
 from lsst.ts.comcamcalib.errors import ServiceError, UnreachableError
-from lsst.ts.comcamcalib.services.butler import ButlerService, DefectsArea
+from lsst.ts.comcamcalib.services.butler import ButlerService, CertifiedRange, DefectsArea, ExposureFound
 from lsst.ts.comcamcalib.simulation.containers import Box, Defect, Defects, Exposure, PhotonTransferCurve
 from lsst.ts.comcamcalib.simulation.exposures import ExposureRecord, write_exposure_files
 from lsst.ts.comcamcalib.simulation.focal_plane import FocalPlane
@@ -154,6 +154,25 @@ async def test_raws_are_seen_one_by_one(service: ButlerService) -> None:
 async def test_filters_are_told_of_known_exposures_only(service: ButlerService) -> None:
     filters = await service.physical_filters([BIASES[0], FLATS_I[0], 4])
     assert filters == {BIASES[0]: "r_03", FLATS_I[0]: "i_06"}
+
+
+async def test_exposures_are_asked_for_until_they_are_known(service: ButlerService, butler: Butler) -> None:
+    found = await service.exposures([BIASES[0], 2026112200077])
+    assert found == {
+        BIASES[0]: ExposureFound(BIASES[0], 20261122, "r_03", "2026-11-22T20:01:37", "2026-11-22T20:01:38")
+    }
+    register_exposure(butler, exposure(2026112200077, "DARK", "i_06"))
+    assert (await service.physical_filters([BIASES[0], 2026112200077]))[2026112200077] == "i_06"
+
+
+async def test_the_name_of_an_existing_collection_is_proposed_for_a_slip(
+    service: ButlerService, butler: Butler
+) -> None:
+    """Jobs leave chains by the thousand, and raws are in a RUN: nobody certifies there."""
+    bias_job(butler, "dayli", [0])
+    names = ["lsstcomcam/calib/daily", "LSSTComCam/Calib", "LSSTComCam/raw/All", "u/ocps/daily", "u/me/new"]
+    assert await service.near_names(names) == {"lsstcomcam/calib/daily": DAILY, "LSSTComCam/Calib": CHAIN}
+    assert await service.near_names([]) == {}
 
 
 async def test_datasets_of_a_run_are_seen_as_soon_as_a_job_wrote_them(service: ButlerService, butler: Butler) -> None:
@@ -354,6 +373,85 @@ async def test_flats_of_two_filters_live_side_by_side(service: ButlerService, bu
     outcome = await service.certify("u/ocps/i/run", "flat", DAILY, NOON, NEXT_NOON, in_i)
     assert outcome.replaced == () and outcome.certified[0].physical_filter == "i_06"
     assert await service.read_back("flat", DAILY, NOON, NEXT_NOON, [*in_r, *in_i]) == []
+
+
+def latiss_bias(butler: Butler, run: str) -> DatasetRef:
+    """Return a bias of another instrument's detector 0, in the same repository."""
+    with butler.transaction():
+        butler.registry.syncDimensionData("instrument", {"name": "LATISS", "detector_max": 1, "class_name": "x.Latiss"})
+        butler.registry.syncDimensionData(
+            "detector", {"instrument": "LATISS", "id": 0, "full_name": "RXX_S00", "purpose": "SCIENCE"}
+        )
+    butler.collections.register(run, CollectionType.RUN)
+    return butler.put(image(), "bias", {"instrument": "LATISS", "detector": 0}, run=run)
+
+
+async def test_calibrations_of_another_instrument_are_left_alone_and_not_counted(
+    service: ButlerService, butler: Butler
+) -> None:
+    other = latiss_bias(butler, "LATISS/run")
+    butler.registry.certify(DAILY, [other], Timespan(None, None))
+    ids = bias_job(butler, "b", [0])
+    outcome = await service.certify("u/ocps/b/run", "bias", DAILY, NOON, NEXT_NOON, ids)
+    assert outcome.replaced == ()
+    assert await service.read_back("bias", DAILY, NOON, NEXT_NOON, ids, BIASES) == []
+    butler.registry.refresh()
+    (still,) = butler.query_datasets("bias", DAILY, instrument="LATISS", find_first=False)
+    assert still.id == other.id
+
+
+async def test_a_job_did_not_use_what_another_instrument_has_for_the_same_number(
+    service: ButlerService, butler: Butler
+) -> None:
+    """A LATISS bias comes first in the chain; pipetask never looks at it for LSSTComCam."""
+    latiss_bias(butler, "LATISS/run")
+    bias_job(butler, "b", [0])
+    run_job(butler, "dark", ["LATISS/run", "u/ocps/b/run"], [])
+    assert await service.foreign_inputs("u/ocps/dark", "bias", BIASES, [0], "u/ocps/b/run") == []
+
+
+async def test_a_dataset_in_the_way_with_two_ranges_is_told_with_both(service: ButlerService, butler: Butler) -> None:
+    old, between, new = (bias_job(butler, name, [0]) for name in ("old", "between", "new"))
+    await service.certify("u/ocps/old/run", "bias", DAILY, "2026-11-20T12:00:00", "2026-11-25T12:00:00", old)
+    await service.certify("u/ocps/between/run", "bias", DAILY, NOON, NEXT_NOON, between)
+    outcome = await service.certify("u/ocps/new/run", "bias", DAILY, "2026-11-21T12:00:00", "2026-11-24T12:00:00", new)
+    assert sorted((one.dataset_id, one.begin_iso_tai, one.end_iso_tai) for one in outcome.replaced) == sorted(
+        [
+            (old[0], "2026-11-20T12:00:00", NOON),
+            (old[0], NEXT_NOON, "2026-11-25T12:00:00"),
+            (between[0], NOON, NEXT_NOON),
+        ]
+    )
+
+
+async def test_the_ranges_of_datasets_are_told_as_they_are_stored(service: ButlerService, butler: Butler) -> None:
+    ids = bias_job(butler, "b", [0, 1])
+    assert await service.certified_ranges("bias", DAILY, ids) == []
+    assert await service.certified_ranges("bias", "no/such", ids) == []
+    assert await service.certified_ranges("no_such_type", DAILY, ids) == []
+    await service.certify("u/ocps/b/run", "bias", DAILY, "1970-01-01T00:00:00", NOON, ids[:1])
+    await service.certify("u/ocps/b/run", "bias", DAILY, "1970-01-01T00:00:01", "", ids[1:])
+    assert sorted(await service.certified_ranges("bias", DAILY, ids), key=lambda one: one.end_iso_tai) == [
+        CertifiedRange(ids[1], "1970-01-01T00:00:01", ""),
+        CertifiedRange(ids[0], "", NOON),
+    ]
+
+
+async def test_each_frame_has_to_find_the_new_dataset_and_only_that(service: ButlerService, butler: Butler) -> None:
+    """The range ends in the middle of the second bias, which an older one covers from there on."""
+    old, new = bias_job(butler, "old", [0]), bias_job(butler, "new", [0])
+    await service.certify("u/ocps/old/run", "bias", DAILY, NOON, NEXT_NOON, old)
+    end = "2026-11-22T20:02:37.5"
+    await service.certify("u/ocps/new/run", "bias", DAILY, NOON, end, new)
+    assert await service.read_back("bias", DAILY, NOON, end, new, BIASES[:1]) == []
+    (problem,) = await service.read_back("bias", DAILY, NOON, end, new, BIASES)
+    name = f"bias of detector 0 ({new[0]})"
+    assert problem.startswith(f"Looking for {name} by exposure {BIASES[1]} finds datasets ")
+    assert old[0] in problem and new[0] in problem
+    # Later flats are not covered, so nothing is looked for; an unknown exposure is not passed over.
+    assert await service.read_back("bias", DAILY, NOON, end, new, [BIASES[0], *FLATS_R]) == []
+    (problem,) = await service.read_back("bias", DAILY, NOON, end, new, [BIASES[0], 4])
+    assert problem == "The repository does not know exposure 4, so it is not known what is found for it."
 
 
 @pytest.mark.parametrize(

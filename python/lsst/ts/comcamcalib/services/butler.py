@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import itertools
 from collections.abc import Callable, Collection, Sequence
@@ -28,6 +27,7 @@ from .butler_data import (
     Statistics,
 )
 from .butler_threads import FILES, ButlerThreads
+from .side_by_side import all_of
 
 if TYPE_CHECKING:
     from lsst.daf.butler import Butler
@@ -284,7 +284,7 @@ class ButlerService:
         ]
         if others:
             reading.append(self._threads.look(what, limit_s, butler_statistics.read_without_file, others))
-        read = dict(itertools.chain.from_iterable(await asyncio.gather(*reading)))
+        read = dict(itertools.chain.from_iterable(await all_of(reading)))
         run_level = read.pop(None, None)
         return run_level, {key: statistics for key, statistics in read.items() if key is not None}
 

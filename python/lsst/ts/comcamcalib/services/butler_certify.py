@@ -94,13 +94,14 @@ def read_back(
 ) -> list[str]:
     """Return a sentence for each dataset that is not found as it should be; see `Repository.read_back`."""
     timespan = timespan_of(begin_iso_tai, end_iso_tai)
-    there = matches(butler, instrument, dataset_type, [calib_collection], timespan)
+    records = exposure_records(butler, instrument, exposures)
+    frames = [record for record in records if record.timespan.overlaps(timespan)]
+    # A frame at the edge of the range may find what is certified beyond it, too.
+    there = matches(butler, instrument, dataset_type, [calib_collection], _hull(timespan, frames))
     covering = {match.dataset_id for match in there if match.timespan.contains(timespan)}
     by_data_id: dict[tuple[Any, ...], list[Match]] = {}
     for match in there:
         by_data_id.setdefault(match.data_id, []).append(match)
-    records = exposure_records(butler, instrument, exposures)
-    frames = [record for record in records if record.timespan.overlaps(timespan)]
     problems = [
         f"The repository does not know exposure {exposure}, so it is not known what is found for it."
         for exposure in sorted(set(exposures) - {int(record.id) for record in records})
@@ -117,6 +118,15 @@ def read_back(
         problems += _not_found(butler, ref, name, calib_collection, timespan)
         problems += _not_found_for_frames(name, dataset_id, by_data_id.get(_data_id(ref), []), frames)
     return problems
+
+
+def _hull(timespan: Timespan, frames: list[Any]) -> Timespan:
+    """Return the shortest range that has a range and the times of all frames in it."""
+    from lsst.daf.butler import Timespan
+
+    begins = [timespan.begin, *(frame.timespan.begin for frame in frames)]
+    ends = [timespan.end, *(frame.timespan.end for frame in frames)]
+    return Timespan(None if None in begins else min(begins), None if None in ends else max(ends))
 
 
 def _not_found(butler: Butler, ref: DatasetRef, name: str, calib_collection: str, timespan: Timespan) -> Iterator[str]:
