@@ -65,7 +65,7 @@ def matches(
     instrument
         Only its datasets are looked for.
     dataset_type, collections
-        What to look for, and where.
+        What to look for, and where; no chains.
     timespan
         The range.
 
@@ -74,7 +74,7 @@ def matches(
     lsst.daf.butler.MissingDatasetTypeError
         If the repository has no such type.
     """
-    names = [info.name for info in butler.collections.query_info(list(collections), flatten_chains=True)]
+    names = list(collections)
     dimensions = butler.get_dataset_type(dataset_type).dimensions
     fields = {"dataset_id", "run", "collection", "timespan"}
     with butler.query() as query:
@@ -118,8 +118,8 @@ def foreign_inputs(
         return [f"The repository does not know exposures {', '.join(map(str, unknown))}, which {job_collection} used."]
     if not records:
         return [f"It is not known which exposures {job_collection} used, so its {dataset_type} can't be told."]
-    children = butler.collections.get_info(job_collection).children
-    inputs = [name for name in children if not name.startswith(f"{job_collection}/")]
+    searched = butler.collections.query(job_collection, flatten_chains=True)
+    inputs = [name for name in searched if not name.startswith(f"{job_collection}/")]
     begin, end = min(record.timespan.begin for record in records), max(record.timespan.end for record in records)
     found = matches(butler, instrument, dataset_type, inputs, Timespan(begin, end)) if inputs else []
     made = {one.physical_filter for one in datasets(butler, expected_run, dataset_type)}

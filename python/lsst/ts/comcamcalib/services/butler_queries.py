@@ -53,7 +53,10 @@ def iso_tai(bound: Time | None) -> str:
 
 
 def find_refs(butler: Butler, dataset_type: str, collections: str | Sequence[str], **query: Any) -> list[DatasetRef]:
-    """Return the datasets of a type with expanded data ids; none if the repository has no such type.
+    """Return the datasets of a type; none if the repository has no such type.
+
+    Their data ids have what identifies them, and not what follows from it, such as the filter of an exposure: Butler
+    would ask for that with seven queries more.
 
     Parameters
     ----------
@@ -68,7 +71,7 @@ def find_refs(butler: Butler, dataset_type: str, collections: str | Sequence[str
 
     try:
         found = butler.query_datasets(
-            dataset_type, collections, limit=None, explain=False, with_dimension_records=True, **query
+            dataset_type, collections, limit=None, explain=False, with_dimension_records=False, **query
         )
     except MissingDatasetTypeError:
         return []
@@ -214,7 +217,7 @@ def _found(ref: DatasetRef) -> DatasetFound:
     return DatasetFound(
         dataset_id=str(ref.id),
         detector=int(data_id["detector"]) if "detector" in required else None,
-        physical_filter=str(data_id["physical_filter"]) if "physical_filter" in data_id.dimensions else None,
+        physical_filter=str(data_id["physical_filter"]) if "physical_filter" in required else None,
         exposure=int(data_id["exposure"]) if "exposure" in required else None,
         run=str(ref.run),
     )
