@@ -9,10 +9,11 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import datetime
 
 import pytest
-from lsst.ts.comcamcalib.enums import CertificationState
+from lsst.ts.comcamcalib.enums import CalibType, CertificationState
 from lsst.ts.comcamcalib.errors import StageError
 from lsst.ts.comcamcalib.plan.record import Certification
 from lsst.ts.comcamcalib.stages.certify import certify
@@ -217,6 +218,64 @@ async def test_a_product_of_the_next_day_leaves_the_day_before_alone(make_bench,
         await certify(bench.stage(name), bench.context)
     ranges = [(one.validity_begin, one.validity_end) for one in bench.record.of(Certification)]
     assert ranges == [("2026-11-22T12:00:00", "2026-11-24T12:00:00"), (NOON.isoformat(), "2026-11-24T12:00:00")]
+
+
+def take_darks(bench, begin: datetime.datetime) -> None:
+    """Take the darks of a run, two of 30 s."""
+    bench.observatory.world.now = begin
+    sequence = bench.context.plan.sequences[CalibType.DARK]
+    for frame in sequence.frames:
+        one = bench.observatory.world.expose("DARK", frame.exposure_time_s, sequence.group_id)
+        like = bench.context.frames[CalibType.BIAS].taken[0]
+        bench.context.frames[CalibType.DARK].taken.append(
+            dataclasses.replace(
+                like, image_type=CalibType.DARK, exposure_id=one.exposure_id, exposure_time=frame.exposure_time_s
+            )
+        )
+
+
+async def bias_certified_before_the_darks(make_bench, expose_all, darks: datetime.datetime, **options):
+    bench = await made(make_bench, expose_all, NOON - datetime.timedelta(hours=1), script_mode="BIAS_DARK", **options)
+    bench.context.frames[CalibType.DARK].taken.clear()
+    await certify(bench.stage("BIAS.CERTIFY"), bench.context)
+    take_darks(bench, darks)
+    await generate(bench.stage("DARK.GENERATE"), bench.context)
+    return bench
+
+
+async def test_a_product_is_valid_for_later_frames_that_were_calibrated_with_it(make_bench, expose_all) -> None:
+    """The bias is certified an hour before noon; the darks that are built on it are taken after noon."""
+    bench = await bias_certified_before_the_darks(make_bench, expose_all, NOON + datetime.timedelta(hours=1))
+    await certify(bench.stage("DARK.CERTIFY"), bench.context)
+    told = [
+        (one.dataset_type, one.validity_begin, one.validity_end, one.reason) for one in bench.record.of(Certification)
+    ]
+    assert told == [
+        ("bias", "2026-11-22T12:00:00", "2026-11-23T12:00:00", ""),
+        ("dark", "2026-11-23T12:00:00", "2026-11-24T12:00:00", ""),
+        (
+            "bias",
+            "2026-11-22T12:00:00",
+            "2026-11-24T12:00:00",
+            "valid for longer now, because DARK, built on it, has later frames",
+        ),
+    ]
+    darks = set(bench.context.exposure_ids(CalibType.DARK))
+    assert darks <= set(bench.observatory.repository.read_back_for[-1])
+
+
+async def test_a_product_that_covers_the_later_frames_is_left_as_it_is(make_bench, expose_all) -> None:
+    bench = await bias_certified_before_the_darks(make_bench, expose_all, NOON - datetime.timedelta(minutes=30))
+    await certify(bench.stage("DARK.CERTIFY"), bench.context)
+    assert [one.dataset_type for one in bench.record.of(Certification)] == ["bias", "dark"]
+
+
+async def test_an_end_that_was_given_is_not_moved(make_bench, expose_all) -> None:
+    bench = await bias_certified_before_the_darks(
+        make_bench, expose_all, NOON - datetime.timedelta(seconds=10), certify_calib_end_date="2026-11-23T12:00:00"
+    )
+    await certify(bench.stage("DARK.CERTIFY"), bench.context)
+    assert [one.validity_end for one in bench.record.of(Certification)] == ["2026-11-23T12:00:00"] * 2
 
 
 @pytest.mark.parametrize(

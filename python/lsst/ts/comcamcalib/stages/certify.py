@@ -14,7 +14,7 @@ import dataclasses
 import logging
 from collections.abc import Iterable
 
-from ..enums import CalibType, CertificationState
+from ..enums import CalibType, CertificationState, StageKind
 from ..errors import ServiceError, StageError, UnreachableError
 from ..plan.plan import StagePlan
 from ..plan.record import Certification
@@ -42,6 +42,8 @@ class _Task:
     """Used exposures of the run so far for which it has to be found; the validity covers them."""
     left_out: tuple[int, ...]
     """Exposures that the product is made of, but that a validity given on purpose does not cover."""
+    why_again: str = ""
+    """Why it is certified once more, for more time; empty the first time."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,10 +84,40 @@ async def certify(stage: StagePlan, context: RunContext) -> str:
     this ends as if it had not been cancelled, for what was done has to be known and published.
     """
     task = await _prepare(stage, context)
+    reason = await _certify(task, context)
+    context.certified[stage.calib_type] = task.validity
+    with contextlib.suppress(asyncio.CancelledError):
+        for base in context.plan.recipe(stage.calib_type).builds_on:
+            await _extend(CalibType[base], task, context)
+    return reason
+
+
+async def _extend(base: CalibType, task: _Task, context: RunContext) -> None:
+    """Certify a product of this run for more time if another was built on it from frames of a later day.
+
+    It was certified when these frames had not been taken yet, and would not be found for them, nor in the night for
+    which the other is.
+    """
+    stage, validity = context.plan.stage(base, StageKind.CERTIFY), context.certified.get(base)
+    if stage is None or validity is None or context.plan.options.certify_calib_end_date is not None:
+        return
+    if validity.end_iso_tai >= task.validity.end_iso_tai:
+        return
+    name = task.stage.calib_type.name
+    longer = await _prepare(stage, context)
+    longer = dataclasses.replace(
+        longer, why_again=f"valid for longer now, because {name}, built on it, has later frames"
+    )
+    await _certify(longer, context)
+    context.certified[base] = longer.validity
+
+
+async def _certify(task: _Task, context: RunContext) -> str:
+    """Certify and read back; see `certify`."""
     attempt = _Attempt(None, "the run was stopped meanwhile")
     with contextlib.suppress(asyncio.CancelledError):
         attempt = await _begin(task, context)
-    ending = asyncio.create_task(_read_back(task, attempt, context), name=f"read back {stage.calib_type.name}")
+    ending = asyncio.create_task(_read_back(task, attempt, context), name=f"read back {task.stage.calib_type.name}")
     while not ending.done():
         # Butler's own limit ends this, or ours.
         with contextlib.suppress(asyncio.CancelledError):
@@ -238,7 +270,7 @@ async def _is_certified(task: _Task, context: RunContext) -> bool:
 
 def _entry(task: _Task, attempt: _Attempt, context: RunContext) -> Certification:
     options, product, outcome = context.plan.options, task.product, attempt.outcome
-    notes = []
+    notes = [task.why_again] if task.why_again else []
     if not options.do_verify:
         notes.append("certified without verification, as certify_unverified asks")
     if task.left_out:

@@ -17,6 +17,7 @@ from ..enums import CalibType
 from ..options import flat_pairs
 from ..plan.plan import RunPlan
 from ..plan.record import ImageTaken, Record
+from ..plan.validity import Validity
 from ..services.butler import DatasetFound, Repository
 from ..services.camera import Camera
 from ..services.components import Components
@@ -97,6 +98,8 @@ class RunContext:
         self.ledger = IngestLedger(plan.options.detectors)
         self.frames: Mapping[CalibType, Frames] = {calib_type: Frames() for calib_type in plan.sequences}
         self.products: dict[CalibType, Product] = {}
+        self.certified: dict[CalibType, Validity] = {}
+        """For when each product is certified, of those that are."""
         self.job_ids: dict[str, str] = {}
         """Job that did the work of each label of the plan's jobs."""
         self.submitted_jobs: list[tuple[str, str]] = []
