@@ -91,8 +91,23 @@ def _yaml_file(ref: DatasetRef, uri: ResourcePath | None) -> ResourcePath | None
 
 
 def read_files(files: Sequence[StatisticsFile]) -> list[tuple[tuple[int, int] | None, Statistics]]:
-    """Read statistics from their files."""
-    return [(one.key, _mapping(one.ref, yaml.load(one.uri.read(), Loader=_SafeLoader))) for one in files if one.uri]
+    """Read statistics from their files.
+
+    Raises
+    ------
+    ServiceError
+        If one can't be read; the sentence names it.
+    """
+    return [(one.key, _read_file(one.ref, one.uri)) for one in files if one.uri]
+
+
+def _read_file(ref: DatasetRef, uri: ResourcePath) -> Statistics:
+    try:
+        value = yaml.load(uri.read(), Loader=_SafeLoader)
+    except (OSError, yaml.YAMLError) as error:
+        cause = " ".join(f"{type(error).__name__}: {error}".split())  # on one line
+        raise ServiceError(f"The file {uri} with {ref} could not be read: {cause}") from error
+    return _mapping(ref, value)
 
 
 def read_without_file(
@@ -105,5 +120,5 @@ def read_without_file(
 def _mapping(ref: DatasetRef, value: object) -> Statistics:
     """Return what was read, which must be a mapping."""
     if not isinstance(value, Mapping):
-        raise ServiceError(f"{ref} is a {type(value).__name__}, not statistics.")
+        raise ServiceError(f"The dataset {ref} is a {type(value).__name__}, not statistics.")
     return value

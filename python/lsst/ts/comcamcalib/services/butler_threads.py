@@ -117,6 +117,8 @@ class ButlerThreads:
         def call() -> T:
             try:
                 return function()
+            except ServiceError:
+                raise
             except Exception as error:
                 raise self._failed(what, error) from error
 
@@ -138,7 +140,8 @@ class ButlerThreads:
         return call
 
     def _failed(self, what: str, error: Exception) -> ServiceError:
-        return ServiceError(f"{self._name} could not {what}: {type(error).__name__}: {error}")
+        cause = " ".join(f"{type(error).__name__}: {error}".split())  # on one line
+        return ServiceError(f"{self._name} could not {what}: {cause}")
 
     def _opened_butler(self, writeable: bool) -> Butler:
         """Return the thread's Butler, with the repository as others have changed it meanwhile."""

@@ -36,6 +36,8 @@ class _Task:
     """What is to be certified, and for when."""
 
     stage: StagePlan
+    who: str
+    """Name of the stage that does it: the product's own, or that of a product built on it."""
     product: Product
     validity: Validity
     frames: tuple[int, ...]
@@ -83,7 +85,7 @@ async def certify(stage: StagePlan, context: RunContext) -> str:
     When this is cancelled before Butler has begun, nothing is certified. What Butler has begun can't be stopped; then
     this ends as if it had not been cancelled, for what was done has to be known and published.
     """
-    task = await _prepare(stage, context)
+    task = await _prepare(stage, stage.name, context)
     reason = await _certify(task, context)
     context.certified[stage.calib_type] = task.validity
     with contextlib.suppress(asyncio.CancelledError):
@@ -104,7 +106,7 @@ async def _extend(base: CalibType, task: _Task, context: RunContext) -> None:
     if validity.end_iso_tai >= task.validity.end_iso_tai:
         return
     name = task.stage.calib_type.name
-    longer = await _prepare(stage, context)
+    longer = await _prepare(stage, task.who, context)
     longer = dataclasses.replace(
         longer, why_again=f"valid for longer now, because {name}, built on it, has later frames"
     )
@@ -128,15 +130,13 @@ async def _certify(task: _Task, context: RunContext) -> str:
     return reason
 
 
-async def _prepare(stage: StagePlan, context: RunContext) -> _Task:
+async def _prepare(stage: StagePlan, who: str, context: RunContext) -> _Task:
     """Find out for when a product is to be certified, from its frames as the repository knows them."""
     product, options = context.products[stage.calib_type], context.plan.options
     own = _own_exposures(stage, context)
     used = tuple(exposure for calib_type in context.frames for exposure in context.exposure_ids(calib_type))
     what = f"{product.dataset_type} of job {product.job_id} could not be certified in {options.calib_collection}"
-    context.record.waiting(
-        stage.name, "Butler to look up when the frames were taken", context.config.limits.butler_query
-    )
+    context.record.waiting(who, "Butler to look up when the frames were taken", context.config.limits.butler_query)
     try:
         known = await context.services.repository.exposures(used)
     except ServiceError as error:
@@ -157,7 +157,7 @@ async def _prepare(stage: StagePlan, context: RunContext) -> _Task:
             validity.words,
             _named(left_out),
         )
-    return _Task(stage, product, validity, tuple(covered), left_out)
+    return _Task(stage, who, product, validity, tuple(covered), left_out)
 
 
 def _days(exposures: Iterable[ExposureFound]) -> set[int]:
@@ -183,7 +183,7 @@ async def _begin(task: _Task, context: RunContext) -> _Attempt:
     """Have Butler certify, and return what it said."""
     product, collection = task.product, context.plan.options.calib_collection
     limit_s = context.config.limits.butler_certify
-    context.record.waiting(task.stage.name, f"Butler to certify in {collection}", limit_s)
+    context.record.waiting(task.who, f"Butler to certify in {collection}", limit_s)
     try:
         outcome = await context.services.repository.certify(
             product.run_collection,
