@@ -92,7 +92,7 @@ def read_back(
     dataset_ids: Collection[str],
     exposures: Collection[int],
 ) -> list[str]:
-    """Return a sentence for each dataset that is not found as it should be; see `Repository.read_back`."""
+    """Return for each dataset that is not found as it should be what is wrong; see `Repository.read_back`."""
     timespan = timespan_of(begin_iso_tai, end_iso_tai)
     records = exposure_records(butler, instrument, exposures)
     frames = [record for record in records if record.timespan.overlaps(timespan)]
@@ -113,11 +113,15 @@ def read_back(
             problems.append(f"The repository has no dataset {dataset_id}.")
             continue
         name = f"{dataset_type} of {_words(ref)} ({dataset_id})"
-        if dataset_id not in covering:
-            problems.append(f"{name} is not certified in {calib_collection} for the whole range.")
         of_data_id = by_data_id.get(_data_id(ref), [])
-        problems += _not_found(name, dataset_id, of_data_id, timespan)
-        problems += _not_found_for_frames(name, dataset_id, of_data_id, frames)
+        sentences = [
+            *_not_found(name, dataset_id, of_data_id, timespan),
+            *_not_found_for_frames(name, dataset_id, of_data_id, frames),
+        ]
+        if dataset_id not in covering:
+            sentences.insert(0, f"{name} is not certified in {calib_collection} for the whole range.")
+        if sentences:
+            problems.append(" ".join(sentences))
     return problems or _not_found_by_butler(butler, list(refs.values()), calib_collection, timespan)
 
 
