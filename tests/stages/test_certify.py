@@ -264,6 +264,18 @@ async def test_a_product_is_valid_for_later_frames_that_were_calibrated_with_it(
     assert darks <= set(bench.observatory.repository.read_back_for[-1])
 
 
+async def test_after_an_abort_no_product_becomes_valid_for_longer(make_bench, expose_all) -> None:
+    bench = await bias_certified_before_the_darks(make_bench, expose_all, NOON + datetime.timedelta(hours=1))
+    gate = bench.observatory.repository.gates["read_back"] = Gate()
+    task = bench.start(certify(bench.stage("DARK.CERTIFY"), bench.context))
+    await gate.until_reached()
+    task.cancel()
+    await settle()
+    gate.open()
+    assert "datasets of type dark" in await bench.done(task)
+    assert [one.dataset_type for one in bench.record.of(Certification)] == ["bias", "dark"]
+
+
 async def test_a_product_that_covers_the_later_frames_is_left_as_it_is(make_bench, expose_all) -> None:
     bench = await bias_certified_before_the_darks(make_bench, expose_all, NOON - datetime.timedelta(minutes=30))
     await certify(bench.stage("DARK.CERTIFY"), bench.context)

@@ -88,6 +88,10 @@ async def certify(stage: StagePlan, context: RunContext) -> str:
     task = await _prepare(stage, stage.name, context)
     reason = await _certify(task, context)
     context.certified[stage.calib_type] = task.validity
+    this = asyncio.current_task()
+    if this is not None and this.cancelling():
+        # It was stopped meanwhile, and nothing more may be begun.
+        return reason
     with contextlib.suppress(asyncio.CancelledError):
         for base in context.plan.recipe(stage.calib_type).builds_on:
             await _extend(CalibType[base], task, context)
