@@ -258,9 +258,9 @@ async def test_repository_that_can_not_be_asked_leaves_it_open_what_is_certified
     after = await killed_after_commit(stored_house)
     repository, gate = after.observatory.repository, Gate()
     if hangs:
-        repository.gates["read_back"] = gate
+        repository.gates["certified_ranges"] = gate
     else:
-        repository.errors["read_back"] = "the database is down"
+        repository.errors["certified_ranges"] = "the database is down"
     cause = "there was no answer within 0.1 s" if hangs else "the database is down"
     assert await close(after) == (
         "Aborted by op after it had been interrupted. Not known: whether bias of u/ocps/job-01/run was certified in "
@@ -273,11 +273,8 @@ async def test_repository_that_can_not_be_asked_leaves_it_open_what_is_certified
 
 async def test_certification_of_which_a_part_is_found_names_what_is_missing(stored_house: House) -> None:
     after = await killed_after_commit(stored_house)
-    lost = after.observatory.world.certified("bias")[0].dataset_id
-    after.observatory.repository.not_found = [lost]
-    assert f"2 datasets of type bias are in LSSTComCam/calib/daily, but not all: {lost} is not found" in await close(
-        after
-    )
+    lost = after.observatory.world.certificates.pop().dataset.dataset_id
+    assert f"2 datasets of type bias are in LSSTComCam/calib/daily, but not all: {lost} are not" in await close(after)
     assert [one.dataset_count for one in after.of(Certification)] == [2]
     assert after.states["BIAS.CERTIFY"] is StageState.ABORTED
     await after.close()

@@ -232,32 +232,58 @@ async def _look_for_certifications(log: RunLog, repository: Repository, findings
             await _within(rest())
         except ServiceError:
             going_on = "not yet, but Butler may still be at it"
-    recorded = {(one.output_collection, one.dataset_type) for one in log.of(Certification)}
+    recorded = log.of(Certification)
     for intent in log.of(CertificationIntent):
-        if (intent.output_collection, intent.dataset_type) not in recorded:
-            await _look_for_certification(log, intent, repository, findings, going_on)
+        same = [one for one in recorded if _product(one) == _product(intent)]
+        validity = intent.validity_begin, intent.validity_end
+        if validity not in [(one.validity_begin, one.validity_end) for one in same]:
+            await _look_for_certification(log, intent, repository, findings, going_on, again=bool(same))
+
+
+def _product(one: Certification | CertificationIntent) -> tuple[str, str]:
+    return one.output_collection, one.dataset_type
 
 
 async def _look_for_certification(
-    log: RunLog, intent: CertificationIntent, repository: Repository, findings: Findings, going_on: str
+    log: RunLog,
+    intent: CertificationIntent,
+    repository: Repository,
+    findings: Findings,
+    going_on: str,
+    again: bool,
 ) -> None:
+    """Look whether an intended certification was done.
+
+    Parameters
+    ----------
+    log, intent, repository, findings
+        The run's record, what was intended, where to look, and where to say what was found.
+    going_on
+        What to say if it is not there, because it may still be done; "" if not.
+    again
+        Whether the same datasets had been certified before, for another range: then only the intended range counts.
+    """
     what = f"{intent.dataset_type} of {intent.output_collection}"
-    validity = intent.validity_begin, intent.validity_end
-    problem, lost = going_on, list(intent.dataset_ids)
+    problem, ranges = going_on, []
     try:
-        lost = await _within(
-            repository.read_back(intent.dataset_type, intent.collection, *validity, intent.dataset_ids)
-        )
+        ranges = await _within(repository.certified_ranges(intent.dataset_type, intent.collection, intent.dataset_ids))
     except ServiceError as error:
         problem = str(error)
-    count = len(intent.dataset_ids) - len(lost)
-    if count <= 0 and problem:
+    wanted = intent.validity_begin, intent.validity_end
+    found = {one.dataset_id: (one.begin_iso_tai, one.end_iso_tai) for one in ranges}
+    found |= {one.dataset_id: wanted for one in ranges if (one.begin_iso_tai, one.end_iso_tai) == wanted}
+    if again:
+        found = {dataset_id: validity for dataset_id, validity in found.items() if validity == wanted}
+    if not found and problem:
         findings.unknown.append(
             f"whether {what} was certified in {intent.collection} ({problem}). Look there before you use the collection"
         )
-    if count <= 0:
+    if not found:
         return
-    sentence = f"{count} datasets of type {intent.dataset_type} are in {intent.collection}"
+    missing = [dataset_id for dataset_id in intent.dataset_ids if dataset_id not in found]
+    begin, end = next(iter(found.values())) if len(set(found.values())) == 1 else wanted
+    sentence = f"{len(found)} datasets of type {intent.dataset_type} are in {intent.collection}"
+    but = f", but not all: {', '.join(missing)} are not" if missing else ""
     await log.write(
         Certification(
             run_id=intent.run_id,
@@ -266,16 +292,15 @@ async def _look_for_certification(
             dataset_type=intent.dataset_type,
             collection=intent.collection,
             output_collection=intent.output_collection,
-            validity_begin=intent.validity_begin,
-            validity_end=intent.validity_end,
-            dataset_count=count,
-            reason="found when the interrupted run was closed; what this replaces is not known here"
-            + (f"; not found: {'; '.join(lost)}" if lost else ""),
+            validity_begin=begin,
+            validity_end=end,
+            dataset_count=len(found),
+            reason=f"found when the interrupted run was closed{but}; what this replaces is not known here",
         )
     )
-    findings.done.append(f"{what} was certified: {sentence}" + (f", but not all: {'; '.join(lost)}" if lost else ""))
+    findings.done.append(f"{what} was certified: {sentence}{but}")
     for stage in log.stages_in(StageState.PENDING, StageState.RUNNING):
-        if stage.calib_type is intent.calib_type and stage.stage_kind is StageKind.CERTIFY and not lost:
+        if stage.calib_type is intent.calib_type and stage.stage_kind is StageKind.CERTIFY and not missing:
             now = utils.current_tai()
             reason = f"{sentence}; found when the interrupted run was closed"
             await log.write(dataclasses.replace(stage, state=StageState.SUCCEEDED, reason=reason, timestamp_ended=now))

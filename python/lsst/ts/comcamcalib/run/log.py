@@ -64,7 +64,7 @@ _KEYS: dict[type[Entry | Intent], tuple[str, ...]] = {
     DetectorVerification: ("calib_type", "physical_filter", "detector"),
     GainEstimate: ("exposure_id", "detector"),
     Certification: ("calib_type", "state"),
-    CertificationIntent: ("output_collection", "dataset_type"),
+    CertificationIntent: ("output_collection", "dataset_type", "validity_end"),
     Alarms: (),
 }
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ..config import CscConfig
 from ..enums import CalibType
 from ..options import flat_pairs
 from ..plan.plan import RunPlan
 from ..plan.record import ImageTaken, Record
+from ..plan.validity import Validity
 from ..services.butler import DatasetFound, Repository
 from ..services.camera import Camera
 from ..services.components import Components
@@ -99,10 +100,14 @@ class RunContext:
         self.never_delivered: set[int] = set()
         """Detectors of which no file arrives any more, as a stage has seen: to take frames again would not help."""
         self.products: dict[CalibType, Product] = {}
+        self.certified: dict[CalibType, Validity] = {}
+        """For when each product is certified, of those that are."""
         self.job_ids: dict[str, str] = {}
         """Job that did the work of each label of the plan's jobs."""
         self.submitted_jobs: list[tuple[str, str]] = []
         """Stage name and job id of every job, failed ones too, in the order of submission."""
+        # Collections that are known to exist; the repository is asked for each of them only once.
+        self._collections_seen: set[str] = set()
         self.camera_lock = asyncio.Lock()
         """One frame at a time, whoever wants it."""
         self.no_more_exposures = ""
@@ -128,6 +133,19 @@ class RunContext:
         """Return a sentence about each of some components that is not well now, to be added to another; often ""."""
         unwell = self.services.components.unwell()
         return "".join(f". {str(one).removesuffix('.')}" for one in unwell if one.component in components)
+
+    async def existing(self, collections: Sequence[str]) -> list[str]:
+        """Return those of some collections that exist, in the same order.
+
+        Raises
+        ------
+        ServiceError
+            If the repository does not answer.
+        """
+        if unknown := [name for name in collections if name not in self._collections_seen]:
+            missing = await self.services.repository.missing_collections(unknown)
+            self._collections_seen |= set(unknown) - set(missing)
+        return [name for name in collections if name in self._collections_seen]
 
     @property
     def flat_pairs(self) -> int:
