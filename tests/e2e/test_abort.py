@@ -226,6 +226,43 @@ async def test_disabling_in_mid_exposure_is_quick_and_ends_the_acquisition(site:
 
 # Death
 
+# Kills itself as soon as Butler has certified something, before anybody is told so.
+CSC_THAT_DIES_AFTER_BUTLERS_COMMIT = """
+import os, signal
+from lsst.ts.comcamcalib.csc import run_comcamcalib
+from lsst.ts.comcamcalib.services.butler import ButlerService
+
+certify = ButlerService.certify
+
+async def certify_and_die(*args, **keywords):
+    await certify(*args, **keywords)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+ButlerService.certify = certify_and_die
+run_comcamcalib()
+"""
+
+
+async def test_what_butler_committed_when_the_process_was_killed_is_found_and_published(
+    observatory: Observatory, operator: Operator, tmp_path: Path
+) -> None:
+    site = Site(observatory, operator)
+    program = CSC_THAT_DIES_AFTER_BUTLERS_COMMIT
+    async with running_csc_process(tmp_path / "csc.log", "--state", "enabled", program=program) as process:
+        await operator.hear("summaryState", summaryState=salobj.State.ENABLED)
+        run = await site.start(**BIAS)
+        await asyncio.wait_for(process.wait(), 60.0)
+    assert process.returncode == -signal.SIGKILL
+    assert len(await run.certified()) == 9
+    assert not run.samples("certification")
+    async with running_csc(initial_state=salobj.State.ENABLED):
+        await operator.command("abort")
+        state = await run.ended(RunState.ABORTED)
+        told = await run.hear("certification")
+    assert "bias of u/ocps/" in state.reason and "was certified: 9 datasets of type bias are in" in state.reason
+    assert (told.datasetCount, told.datasetType, told.collection) == (9, "bias", run.collection)
+    assert {(one.begin, one.end) for one in await run.certified()} == {(told.validityBegin, told.validityEnd)}
+
 
 async def test_run_of_a_killed_process_is_interrupted_and_can_be_closed(
     observatory: Observatory, operator: Operator, tmp_path: Path
