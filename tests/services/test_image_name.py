@@ -49,7 +49,10 @@ def test_an_image_has_the_id_that_obs_lsst_gives_it(obs_id: str, exposure_id: in
 @pytest.mark.parametrize(
     ("obs_id", "sentence"),
     [
-        ("CC_X_20261122_000012", "under controller X; exposure ids are known for the controllers O, C, H, P, Q and S only"),
+        (
+            "CC_X_20261122_000012",
+            "under controller X; exposure ids are known for the controllers O, C, H, P, Q and S only",
+        ),
         ("CC_o_20261122_000012", "no image name of LSSTComCam"),
         ("CC_O_20261122_100000", "sequence number above 99999"),
         ("MC_O_20261122_000012", "no image name of LSSTComCam"),
