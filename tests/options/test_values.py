@@ -35,6 +35,10 @@ def test_both_ends_of_a_range_belong_to_it_unless_it_is_said() -> None:
     assert values.number(0, 10, "seconds")("10") == 10
     with pytest.raises(NotAllowedError, match="is not a number of seconds above 0 up to 10"):
         values.number(0, 10, "seconds", above=True)("0")
+    assert values.number(0, 10, "seconds", above=True)("0.001") == 0.001
+    for value in ("1e-300", 5e-324, "0.00099"):
+        with pytest.raises(NotAllowedError, match=r"is too small; give at least 0.001 seconds"):
+            values.number(0, 10, "seconds", above=True)(value)
 
 
 @pytest.mark.parametrize("value", [True, "true", "True", "TRUE", "yes", "Yes", "on"])
@@ -57,7 +61,7 @@ def test_nothing_else_is_true_or_false(value: Any) -> None:
     ("value", "times"), [("5", 5), (5, 5), ("(5)", 5), ("5, 5", (5, 5)), ("(1,2,)", (1, 2)), ([3], (3,))]
 )
 def test_exposure_times_are_one_number_or_a_list(value: Any, times: Any) -> None:
-    assert values.exposure_times(0.001, 60, 1000)(value) == times
+    assert values.exposure_times(0, 60, 1000, above=True)(value) == times
 
 
 @pytest.mark.parametrize(

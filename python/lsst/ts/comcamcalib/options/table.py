@@ -36,9 +36,6 @@ MAX_FRAMES = 1000
 MAX_EXPOSURE_S = 3600
 """Longest exposure and wait (seconds)."""
 
-MIN_TIME_S = 0.001
-"""Shortest dark and shortest wait for a file (seconds): nobody means less, and cameras count in milliseconds."""
-
 AMPLIFIERS = 16
 """Amplifiers of a detector."""
 
@@ -82,7 +79,7 @@ def option_table(config: CscConfig) -> dict[str, Option]:
             raise values.NotAllowedError(f"is not {config.repo}, the only repository that the OCPS works with")
         return config.repo
 
-    darks = values.exposure_times(MIN_TIME_S, MAX_EXPOSURE_S, MAX_FRAMES)
+    darks = values.exposure_times(0, MAX_EXPOSURE_S, MAX_FRAMES, above=True)
     flats = values.exposure_times(config.camera_minimum_exposure_s, MAX_EXPOSURE_S, MAX_FRAMES)
     table = {
         "script_mode": Option(values.one_of(list(ScriptMode)), str(ScriptMode.BIAS_DARK_FLAT)),
@@ -110,7 +107,7 @@ def option_table(config: CscConfig) -> dict[str, Option]:
         "certify_calib_begin_date": Option(values.date, None),
         "certify_calib_end_date": Option(values.date, None),
         "max_counter_archiver_check": Option(values.whole(0, 100_000), 1000),
-        "oods_timeout": Option(values.number(MIN_TIME_S, MAX_EXPOSURE_S, "seconds"), 120.0),
+        "oods_timeout": Option(values.number(0, MAX_EXPOSURE_S, "seconds", above=True), 120.0),
         "max_retakes": Option(values.whole(0, 100), 2),
         "on_failure": Option(values.one_of(["continue", "stop"]), "continue"),
         # A threshold of all amplifiers would let a detector pass of which nothing works.

@@ -66,6 +66,9 @@ FORBIDDEN_IN_OCPS = '"\\;`$|&<>#'
 MAX_LIST = 2000
 """Longest list (entries), more than any option needs; longer ones are not looked into."""
 
+SMALLEST_STEP = 0.001
+"""Least that a number with no smallest value is above it: cameras count in milliseconds, and nobody means less."""
+
 FIRST_YEAR, LAST_YEAR = 1970, 2099
 """Butler cuts validity ranges silently at the beginning of 1970 and of 2100."""
 
@@ -128,7 +131,7 @@ def number(low: float, high: float, unit: str, *, above: bool = False) -> Callab
     unit
         What is counted, for the sentence.
     above
-        Whether the low end does not belong to the range.
+        Whether the low end does not belong to the range, nor what is nearer to it than `SMALLEST_STEP`.
     """
     allowed = f"a number of {unit} {'above' if above else 'from'} {low:g} {'up ' if above else ''}to {high:g}"
 
@@ -136,6 +139,8 @@ def number(low: float, high: float, unit: str, *, above: bool = False) -> Callab
         result = finite(value)
         if result is None or not low <= result <= high or (above and result == low):
             raise NotAllowedError(f"is not {allowed}")
+        if above and result < low + SMALLEST_STEP:
+            raise NotAllowedError(f"is too small; give at least {low + SMALLEST_STEP:g} {unit}")
         return result
 
     return read
@@ -182,17 +187,19 @@ def items_of(value: Any) -> list[Any]:
     return items
 
 
-def exposure_times(low: float, high: float, max_frames: int) -> Callable[[Any], float | tuple[float, ...]]:
+def exposure_times(
+    low: float, high: float, max_frames: int, *, above: bool = False
+) -> Callable[[Any], float | tuple[float, ...]]:
     """Return a reader of one exposure time or a list of them.
 
     Parameters
     ----------
-    low, high
-        The range of an exposure time (seconds); both ends belong to it.
+    low, high, above
+        The range of an exposure time (seconds), as for `number`.
     max_frames
         Most frames of a type that are used, for the sentence.
     """
-    read_one = number(low, high, "seconds")
+    read_one = number(low, high, "seconds", above=above)
 
     def read(value: Any) -> float | tuple[float, ...]:
         if finite(value) is not None:
