@@ -179,8 +179,9 @@ def typed_fields(command: str, words: Sequence[str], fields: Mapping[str, type],
     plain, named = split_named(words, fields)
     free = [name for name in fields if name not in named]
     if len(plain) > len(free):
+        more = len(plain) - len(free)
         raise ValueError(
-            f"{command} has {len(plain) - len(free)} words too many; its fields are {', '.join(fields)}, and what has "
+            f"{command} has {more} {'word' if more == 1 else 'words'} too many; its fields are {', '.join(fields)}, and what has "
             'blanks in it stands in quotes, as in reason="two words"'
         )
     texts = dict(zip(free, plain, strict=False)) | named
