@@ -116,7 +116,7 @@ def test_an_equals_sign_in_a_text_is_no_name() -> None:
     [
         (
             "run FLAT two words",
-            "acceptVerification has 1 word too many; its fields are runId, calibType, reason, and what",
+            "acceptVerification has 1 word too many; its fields are runId, calibType, reason; put",
         ),
         ("run FLAT", "acceptVerification needs reason"),
         ("", "acceptVerification needs runId and calibType and reason"),

@@ -181,8 +181,8 @@ def typed_fields(command: str, words: Sequence[str], fields: Mapping[str, type],
     if len(plain) > len(free):
         more = len(plain) - len(free)
         raise ValueError(
-            f"{command} has {more} {'word' if more == 1 else 'words'} too many; its fields are {', '.join(fields)}, and what has "
-            'blanks in it stands in quotes, as in reason="two words"'
+            f"{command} has {more} {'word' if more == 1 else 'words'} too many; its fields are {', '.join(fields)}; "
+            'put a value that has blanks in quotes, as in reason="two words"'
         )
     texts = dict(zip(free, plain, strict=False)) | named
     if missing := [name for name in list(fields)[:needed] if not texts.get(name)]:
