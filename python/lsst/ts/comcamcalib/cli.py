@@ -234,27 +234,33 @@ def demo(
 
 @interface_app.command("install")
 def interface_install() -> None:
-    """Add the component's interface to the installed lsst.ts.xml; harmless if it is there."""
+    """Add the component to the installed lsst.ts.xml: harmless if it is there."""
     from .sal_interfaces.install import install_interface
 
     try:
         if install_interface():
-            console.print("The interface of ComCamCalib was added to lsst.ts.xml.")
+            console.print(
+                "The interface of ComCamCalib was added to lsst.ts.xml. "
+                "Programs that run already, such as LOVE's commander, see it after a restart."
+            )
     except (RuntimeError, OSError) as error:
         raise fail(f"The interface could not be added: {error}") from error
 
 
 @interface_app.command("remove")
 def interface_remove() -> None:
-    """Take the component's interface out of the installed lsst.ts.xml again."""
+    """Take the component out of the installed lsst.ts.xml again, byte for byte."""
     from .sal_interfaces.install import remove_interface
 
-    console.print("Removed." if remove_interface() else "There was nothing to remove.")
+    try:
+        console.print("Removed." if remove_interface() else "There was nothing to remove.")
+    except (RuntimeError, OSError) as error:
+        raise fail(f"The interface could not be removed: {error}") from error
 
 
 @interface_app.command("check")
 def interface_check() -> None:
-    """Say how the installed interface differs from this package's; exit status 1 if it does."""
+    """Say how the installed lsst.ts.xml differs from one with this package's component; exit status 1 if it does."""
     from .sal_interfaces.install import check_interface
 
     differences = check_interface()

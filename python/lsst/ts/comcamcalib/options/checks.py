@@ -85,7 +85,10 @@ def frame_times(choice: Choice, frame_type: str) -> tuple[int, float | tuple[flo
         return number, times
     if len(times) == number:
         times = (times[0],) * discarded + times
-    if len(times) != number + discarded or number > MAX_FRAMES:
+    if number > MAX_FRAMES:
+        # Only the length of a list can ask for so many: n_x has this limit itself.
+        return f"{name}: {number} exposure times, but a run takes at most {MAX_FRAMES} {frame_type}s; give fewer."
+    if len(times) != number + discarded:
         allowed = f"{number}" + (f" or, with the discarded ones, {number + discarded}" if discarded else "")
         where = "" if name in choice.given else " (the default)"
         return (
@@ -188,7 +191,8 @@ def notices(choice: Choice, day_obs: int) -> Iterator[str]:
         times = _used_flats(choice)
         pairs = flat_pairs(times)
         if 2 * len(pairs) < len(times):
+            plural = "pair" if len(pairs) == 1 else "pairs"
             yield (
-                f"exp_times_flat: the {len(times)} used flats make {len(pairs)} pairs only, because of a series of "
-                "equal exposure times only the first two are used."
+                f"exp_times_flat: the {len(times)} used flats make only {len(pairs)} {plural}: of a series of equal "
+                "exposure times only the first two are used."
             )
