@@ -28,7 +28,7 @@ class Choice:
     Parameters
     ----------
     values
-        Value by option; complete but for the options whose value is wrong or can't be known.
+        Value by option, without the options whose value is wrong or not known.
     given
         Names of the options that the operator has given; the others have their defaults.
     """
@@ -37,11 +37,11 @@ class Choice:
     given: frozenset[str]
 
     def knows(self, *names: str) -> bool:
-        """Whether all these options have a value that one can go by."""
+        """Whether all these options have a known value."""
         return all(name in self.values for name in names)
 
     def uses(self, frame_type: str) -> bool:
-        """Whether the run takes frames of a type; if that is not known, whether the operator has described some."""
+        """Whether the run takes frames of a type; without a known mode, whether the operator described such frames."""
         if not self.knows("script_mode"):
             number, times = self.values.get(f"n_{frame_type}"), self.values.get(f"exp_times_{frame_type}")
             return number != 0 and times is not None and f"exp_times_{frame_type}" in self.given
@@ -65,8 +65,8 @@ def frame_times(choice: Choice, frame_type: str) -> tuple[int, float | tuple[flo
     Returns
     -------
     number, times
-        Number of used frames; exposure time of all frames, or one for each, the discarded first (seconds). Or else the
-        sentence that says what is wrong.
+        Number of used frames; exposure time of all frames, or one for each, the discarded first (seconds). If the
+        options don't fit together: a sentence that says why.
     """
     number, discarded = choice.values[f"n_{frame_type}"], choice.values[f"n_discard_{frame_type}"]
     name = f"exp_times_{frame_type}"
@@ -99,12 +99,12 @@ def frame_times(choice: Choice, frame_type: str) -> tuple[int, float | tuple[flo
 
 
 def check_together(choice: Choice) -> Iterator[str]:
-    """Look for options that do not go together.
+    """Find options that contradict each other.
 
     Yields
     ------
     mistake
-        A sentence for each.
+        A sentence for each contradiction.
     """
     for frame_type in FRAME_TYPES:
         names = [f"n_{frame_type}", f"n_discard_{frame_type}"]
@@ -165,7 +165,7 @@ def _moment(choice: Choice, which: str) -> datetime.datetime:
 
 
 def notices(choice: Choice, day_obs: int) -> Iterator[str]:
-    """Say what an operator should know about options that are allowed.
+    """Find options that are allowed, but whose effect may surprise the operator.
 
     Parameters
     ----------

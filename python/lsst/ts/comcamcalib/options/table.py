@@ -28,10 +28,10 @@ FRAME_TYPES = ("bias", "dark", "flat")
 PRODUCT_TYPES = (*FRAME_TYPES, "defects", "ptc")
 
 IGNORED = "background_task_timeout"
-"""An option of today's script that has no meaning any more."""
+"""An option of make_comcam_calibrations that has no effect here."""
 
 MAX_FRAMES = 1000
-"""Most frames of a type: more than any calibration needs, and few enough to be taken in a night."""
+"""Most frames of a type that a run uses: more than a calibration needs, few enough for one night."""
 
 MAX_EXPOSURE_S = 3600
 """Longest exposure and wait (seconds)."""
@@ -51,12 +51,12 @@ class Option:
     Parameters
     ----------
     read
-        Makes the value of what was written, or raises `lsst.ts.comcamcalib.options.values.NotAllowedError`.
+        Converts what was written into the value, or raises `lsst.ts.comcamcalib.options.values.NotAllowedError`.
     default
         Value where neither operator nor configuration gives one; None where there is none, or where it depends on
         others.
     null_is_a_value
-        Whether null is something that one can ask for. For other options it is the same as leaving them out.
+        Whether null is a value of the option. For other options it is the same as leaving them out.
     """
 
     read: Callable[[Any], Any]
@@ -74,7 +74,7 @@ def option_table(config: CscConfig) -> dict[str, Option]:
     """
 
     def read_repo(value: Any) -> str:
-        # The OCPS has its own repository in its configuration, and uses that, whatever it is asked for.
+        # The OCPS uses the repository of its own configuration; no command can change that.
         if not isinstance(value, str) or value.strip(" ").rstrip("/") != config.repo.rstrip("/"):
             raise values.NotAllowedError(f"is not {config.repo}, the only repository that the OCPS works with")
         return config.repo
@@ -110,7 +110,7 @@ def option_table(config: CscConfig) -> dict[str, Option]:
         "oods_timeout": Option(values.number(0, MAX_EXPOSURE_S, "seconds", above=True), 120.0),
         "max_retakes": Option(values.whole(0, 100), 2),
         "on_failure": Option(values.one_of(["continue", "stop"]), "continue"),
-        # A threshold of all amplifiers would let a detector pass of which nothing works.
+        # With a threshold of all amplifiers, a dead detector would pass.
         **{
             f"number_verification_tests_threshold_{name}": Option(values.whole(0, AMPLIFIERS - 1), 8)
             for name in FRAME_TYPES

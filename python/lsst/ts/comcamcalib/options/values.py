@@ -41,36 +41,36 @@ __all__ = [
 ]
 
 NUMBER = re.compile(r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
-"""Decimal numbers; not YAML 1.1's octal, sexagesimal or underscored ones, which nobody means."""
+"""Decimal numbers only; YAML 1.1's octal, sexagesimal and underscored numbers are refused as probable mistakes."""
 
 DATE = re.compile(
     r"(?P<moment>[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?)?)"
     r"(?P<zone>[Zz]|[-+][0-9]{2}(?::?[0-9]{2})?)?"
 )
 NO_OFFSET = frozenset({"Z", "z", "+00", "+0000", "+00:00", "-00", "-0000", "-00:00"})
-"""Time zones that people add to a time that is TAI already, because their programs write it so."""
+"""Time zones that programs add by default, also to times that are TAI already."""
 
 TRUTH_VALUES = frozenset({"true", "yes", "on", "false", "no", "off"})
 """The words that YAML 1.1 has for true and false."""
 
 COLLECTION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./@+-]*")
 MAX_COLLECTION_NAME = 64
-"""Longest name that Butler's registry has room for (characters): its COLLECTION_NAME_MAX_LENGTH."""
+"""Longest name of a collection in Butler's registry (characters): its COLLECTION_NAME_MAX_LENGTH."""
 
 MAX_TEXT = 1000
-"""Longest text that goes into headers and command lines (characters)."""
+"""Longest text of an option (characters)."""
 
 FORBIDDEN_IN_OCPS = '"\\;`$|&<>#'
 """Characters that would end or change the YAML template or the command line that a text is pasted into."""
 
 MAX_LIST = 2000
-"""Longest list (entries), more than any option needs; longer ones are not looked into."""
+"""Longest list that is read (entries): the most frames of a type, used and discarded."""
 
 SMALLEST_STEP = 0.001
-"""Least that a number with no smallest value is above it: cameras count in milliseconds, and nobody means less."""
+"""Least distance from a limit that does not belong to the range: cameras count exposure times in milliseconds."""
 
 FIRST_YEAR, LAST_YEAR = 1970, 2099
-"""Butler cuts validity ranges silently at the beginning of 1970 and of 2100."""
+"""Butler silently cuts validity ranges at the beginning of 1970 and of 2100."""
 
 
 class NotAllowedError(ValueError):
