@@ -45,9 +45,9 @@ NUMBER = re.compile(r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+
 
 DATE = re.compile(
     r"(?P<moment>[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?)?)"
-    r"(?P<zone>[Zz]|[-+][0-9]{2}(?::?[0-9]{2})?)?"
+    r"(?: ?(?P<zone>[Zz]|TAI|UTC|[-+][0-9]{2}(?::?[0-9]{2})?))?"
 )
-NO_OFFSET = frozenset({"Z", "z", "+00", "+0000", "+00:00", "-00", "-0000", "-00:00"})
+NO_OFFSET = frozenset({"Z", "z", "UTC", "+00", "+0000", "+00:00", "-00", "-0000", "-00:00"})
 """Time zones that programs add by default, also to times that are TAI already."""
 
 TRUTH_VALUES = frozenset({"true", "yes", "on", "false", "no", "off"})
@@ -68,6 +68,9 @@ MAX_LIST = 2000
 
 SMALLEST_STEP = 0.001
 """Least distance from a limit that does not belong to the range: cameras count exposure times in milliseconds."""
+
+NOTHING = frozenset({"none", "null", "nil", "nan"})
+"""What other languages and programs write where YAML has null."""
 
 FIRST_YEAR, LAST_YEAR = 1970, 2099
 """Butler silently cuts validity ranges at the beginning of 1970 and of 2100."""
@@ -258,6 +261,10 @@ def collection(value: Any) -> str:
         raise NotAllowedError("is not the name of a collection")
     if name.lower() in TRUTH_VALUES:
         raise NotAllowedError("is a truth value, not the name of a collection")
+    if name.lower() in NOTHING:
+        raise NotAllowedError(
+            "is a word for nothing, not the name of a collection; leave the option out for the default"
+        )
     if finite(name) is not None:
         raise NotAllowedError("is a number, not the name of a collection")
     if len(name) > MAX_COLLECTION_NAME:
@@ -293,17 +300,17 @@ def _is_collection(value: Any) -> bool:
 
 
 def has_time_zone(value: Any) -> bool:
-    """Whether a date that `date` reads was written with a time zone, which it can only have by mistake."""
+    """Whether a date that `date` reads was written with another time zone than TAI."""
     if isinstance(value, datetime.datetime):
         return value.tzinfo is not None
     match = DATE.fullmatch(value) if isinstance(value, str) else None
-    return match is not None and match["zone"] is not None
+    return match is not None and match["zone"] not in (None, "TAI")
 
 
 def date(value: Any) -> str:
     """Read a date, or a date and time (TAI); return ISO 8601 to the second or, if need be, microsecond.
 
-    A time with ``Z`` is taken for what it shows, as TAI: see `has_time_zone`.
+    A time with ``Z`` or ``UTC`` is taken as it stands, as TAI: see `has_time_zone`.
     """
     allowed = "is not an ISO 8601 date or time (TAI, without a time zone) such as 2026-11-22 or 2026-11-22T12:00:00"
     zoned = "has a time zone, but all times of a run are TAI; write the TAI time without a time zone"
@@ -317,7 +324,7 @@ def date(value: Any) -> str:
         match = DATE.fullmatch(value) if isinstance(value, str) else None
         if match is None:
             raise NotAllowedError(allowed)
-        if match["zone"] is not None and match["zone"] not in NO_OFFSET:
+        if match["zone"] not in (None, "TAI") and match["zone"] not in NO_OFFSET:
             raise NotAllowedError(zoned)
         try:
             moment = datetime.datetime.fromisoformat(match["moment"])
