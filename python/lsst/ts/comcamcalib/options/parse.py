@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BadInputError
-from .checks import Choice, check_together, day_obs_range, frame_times, notices
+from .checks import Choice, check_together, frame_times, notices
 from .model import RunOptions
 from .shown import shown
 from .table import FRAME_TYPES, IGNORED, Option, option_table
@@ -70,8 +70,8 @@ def parse_options(
 
     Notes
     -----
-    Null is the same as leaving an option out, except for ``filter`` (no filter is set) and ``n_x`` (as many frames as
-    the list has times).
+    Null is the same as leaving an option out, except for ``filter`` (no filter is set), ``n_x`` (as many frames as the
+    list has times) and the dates of the validity (they follow the frames).
 
     Defaults of frames: if the operator gives a list of exposure times without ``n_x``, the run takes as many frames as
     the list has times, whatever the default of ``n_x`` is. If the operator gives ``n_x`` without exposure times, a
@@ -84,11 +84,9 @@ def parse_options(
     asked = {name: value for name, value in fields.items() if value and written.get(name) is None} | written
     given, doubtful = _read(asked, table, mistakes)
     defaults, _ = _read(config.run_defaults, table, [])
-    begin, end = (moment.isoformat() for moment in day_obs_range(now_day_obs))
-    dates = {"certify_calib_begin_date": begin, "certify_calib_end_date": end}
-    values = _merged(given, {name: option.default for name, option in table.items()} | dates | defaults)
+    values = _merged(given, {name: option.default for name, option in table.items()} | defaults)
     choice = Choice({name: values[name] for name in values if name not in doubtful}, frozenset(given))
-    mistakes += check_together(choice)
+    mistakes += check_together(choice, now_day_obs)
     if mistakes:
         raise BadInputError(_not_endless(mistakes))
     return _complete(choice, now_day_obs, list(_time_zones(config.run_defaults | asked)))
