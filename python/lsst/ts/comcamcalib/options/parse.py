@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BadInputError
-from .checks import Choice, check_together, day_obs_range, frame_times, notices
+from .checks import Choice, check_together, frame_times, notices
 from .model import RunOptions
 from .shown import shown
 from .table import FRAME_TYPES, IGNORED, Option, option_table
@@ -70,12 +70,13 @@ def parse_options(
 
     Notes
     -----
-    Null is the same as leaving an option out, but for ``filter`` (none is set) and ``n_x`` (as many as the list has).
+    Null is the same as leaving an option out, except for ``filter`` (no filter is set), ``n_x`` (as many frames as the
+    list has times) and the dates of the validity (they follow the frames).
 
-    Defaults of frames: an operator's list of exposure times without ``n_x`` asks for as many frames as it has, whatever
-    the default of ``n_x`` is. The other way round, with ``n_x`` and no exposure times, a default of one exposure time
-    for all stands; a default list stands only if it has the right length, and is otherwise a mistake that is named:
-    nobody but the operator can know which of its times are meant.
+    Defaults of frames: if the operator gives a list of exposure times without ``n_x``, the run takes as many frames as
+    the list has times, whatever the default of ``n_x`` is. If the operator gives ``n_x`` without exposure times, a
+    default of one exposure time applies to all frames; a default list applies only if its length fits, and otherwise is
+    a mistake, because only the operator knows which of its times are meant.
     """
     table = option_table(config)
     written, mistakes = read_text(text)
@@ -83,18 +84,16 @@ def parse_options(
     asked = {name: value for name, value in fields.items() if value and written.get(name) is None} | written
     given, doubtful = _read(asked, table, mistakes)
     defaults, _ = _read(config.run_defaults, table, [])
-    begin, end = (moment.isoformat() for moment in day_obs_range(now_day_obs))
-    dates = {"certify_calib_begin_date": begin, "certify_calib_end_date": end}
-    values = _merged(given, {name: option.default for name, option in table.items()} | dates | defaults)
+    values = _merged(given, {name: option.default for name, option in table.items()} | defaults)
     choice = Choice({name: values[name] for name in values if name not in doubtful}, frozenset(given))
-    mistakes += check_together(choice)
+    mistakes += check_together(choice, now_day_obs)
     if mistakes:
         raise BadInputError(_not_endless(mistakes))
     return _complete(choice, now_day_obs, list(_time_zones(config.run_defaults | asked)))
 
 
 def check_run_defaults(config: CscConfig) -> list[str]:
-    """Check the run options that the CSC's configuration has, as far as they are there.
+    """Check the run options in the CSC's configuration.
 
     Returns
     -------
@@ -104,7 +103,7 @@ def check_run_defaults(config: CscConfig) -> list[str]:
     table = option_table(config)
     mistakes: list[str] = []
     given, doubtful = _read(config.run_defaults, table, mistakes)
-    # What an operator has to give, and what depends on the day, can't be judged here.
+    # Options that the operator has to give, and those that depend on the day, can't be checked here.
     doubtful |= {name for name, option in table.items() if option.default is None} - set(given)
     values = _merged(given, {name: option.default for name, option in table.items()})
     choice = Choice({name: values[name] for name in values if name not in doubtful}, frozenset(given))
@@ -128,15 +127,15 @@ def _read(
     Returns
     -------
     given
-        What the values mean, by option.
+        The converted values, by option.
     doubtful
-        Options that were asked for, or probably meant, but whose value is not known.
+        Options that were given, or probably meant by a misspelt name, but whose value is not known.
     """
     given: dict[str, Any] = {}
     doubtful: set[str] = set()
     unknown = [name for name in asked if name not in table]
     for index, name in enumerate(unknown):
-        # To look for the likely one takes a millisecond; who sees the first 50 need not wait for it for thousands.
+        # The search takes about a millisecond for each name; only the first 50 sentences are shown.
         likely = _likely_names(name, table) if index < MAX_SENTENCES else []
         doubtful.update(likely)
         mistakes.append(f"{shown(name)}: no such option" + (f"; did you mean {_any_of(likely)}?" if likely else "."))
@@ -200,7 +199,7 @@ def _complete(choice: Choice, day_obs: int, said: list[str]) -> RunOptions:
     for frame_type in FRAME_TYPES:
         if choice.uses(frame_type):
             found = frame_times(choice, frame_type)
-            assert not isinstance(found, str), found  # the checks have seen to that
+            assert not isinstance(found, str), found  # check_together has refused it before
             values[f"n_{frame_type}"] = found[0]
             if frame_type != "bias":
                 values[f"exp_times_{frame_type}"] = found[1]

@@ -22,16 +22,19 @@ from .pipetask import pipetask_options
 if TYPE_CHECKING:  # the configuration has run options in it, and is read with their help
     from ..config import CscConfig
 
-__all__ = ["FRAME_TYPES", "IGNORED", "MAX_FRAMES", "OPTION_DESCRIPTIONS", "Option", "option_table"]
+__all__ = ["FRAME_TYPES", "IGNORED", "MAX_FRAMES", "NO_END", "OPTION_DESCRIPTIONS", "Option", "option_table"]
 
 FRAME_TYPES = ("bias", "dark", "flat")
 PRODUCT_TYPES = (*FRAME_TYPES, "defects", "ptc")
 
+NO_END = "open"
+"""What an operator writes for a validity without an end."""
+
 IGNORED = "background_task_timeout"
-"""An option of today's script that has no meaning any more."""
+"""An option of make_comcam_calibrations that has no effect here."""
 
 MAX_FRAMES = 1000
-"""Most frames of a type: more than any calibration needs, and few enough to be taken in a night."""
+"""Most frames of a type that a run uses: more than a calibration needs, few enough for one night."""
 
 MAX_EXPOSURE_S = 3600
 """Longest exposure and wait (seconds)."""
@@ -51,12 +54,12 @@ class Option:
     Parameters
     ----------
     read
-        Makes the value of what was written, or raises `lsst.ts.comcamcalib.options.values.NotAllowedError`.
+        Converts what was written into the value, or raises `lsst.ts.comcamcalib.options.values.NotAllowedError`.
     default
         Value where neither operator nor configuration gives one; None where there is none, or where it depends on
         others.
     null_is_a_value
-        Whether null is something that one can ask for. For other options it is the same as leaving them out.
+        Whether null is a value of the option. For other options it is the same as leaving them out.
     """
 
     read: Callable[[Any], Any]
@@ -74,7 +77,7 @@ def option_table(config: CscConfig) -> dict[str, Option]:
     """
 
     def read_repo(value: Any) -> str:
-        # The OCPS has its own repository in its configuration, and uses that, whatever it is asked for.
+        # The OCPS uses the repository of its own configuration; no command can change that.
         if not isinstance(value, str) or value.strip(" ").rstrip("/") != config.repo.rstrip("/"):
             raise values.NotAllowedError(f"is not {config.repo}, the only repository that the OCPS works with")
         return config.repo
@@ -104,13 +107,14 @@ def option_table(config: CscConfig) -> dict[str, Option]:
         "calib_collection": Option(values.collection, f"{config.instrument}/calib/daily"),
         "repo": Option(read_repo, config.repo),
         "n_processes": Option(values.whole(1, 128), 8),
-        "certify_calib_begin_date": Option(values.date, None),
-        "certify_calib_end_date": Option(values.date, None),
+        # Null, also where the configuration has a date: they follow the frames.
+        "certify_calib_begin_date": Option(values.date, None, null_is_a_value=True),
+        "certify_calib_end_date": Option(_read_end, None, null_is_a_value=True),
         "max_counter_archiver_check": Option(values.whole(0, 100_000), 1000),
         "oods_timeout": Option(values.number(0, MAX_EXPOSURE_S, "seconds", above=True), 120.0),
         "max_retakes": Option(values.whole(0, 100), 2),
         "on_failure": Option(values.one_of(["continue", "stop"]), "continue"),
-        # A threshold of all amplifiers would let a detector pass of which nothing works.
+        # With a threshold of all amplifiers, a dead detector would pass.
         **{
             f"number_verification_tests_threshold_{name}": Option(values.whole(0, AMPLIFIERS - 1), 8)
             for name in FRAME_TYPES
@@ -123,6 +127,13 @@ def option_table(config: CscConfig) -> dict[str, Option]:
         "note": Option(values.plain_text, ""),
         IGNORED: Option(lambda value: value, None),
     }
+
+
+def _read_end(value: Any) -> str:
+    """Read the end of a validity: a date, or the word for none."""
+    if isinstance(value, str) and value.strip(" ").lower() == NO_END:
+        return NO_END
+    return values.date(value)
 
 
 def _read_filter(value: Any) -> str:
@@ -172,8 +183,8 @@ OPTION_DESCRIPTIONS = {
     "calib_collection": "CALIBRATION collection to certify into.",
     "repo": "Butler repository; only the configured one is possible.",
     "n_processes": "Number of processes of each pipetask.",
-    "certify_calib_begin_date": "Begin of the validity (ISO 8601 TAI); without it noon of the day_obs.",
-    "certify_calib_end_date": "End of the validity (ISO 8601 TAI); without it the noon after that of the day_obs.",
+    "certify_calib_begin_date": "Begin of the validity (ISO 8601 TAI); null: noon TAI before the first frame.",
+    "certify_calib_end_date": "End of the validity (ISO 8601 TAI), or open; null: noon TAI after the last frame.",
     "max_counter_archiver_check": "How often to look in Butler for a file that no event announced (number).",
     "oods_timeout": "Time without a newly ingested file before looking in Butler (seconds).",
     "max_retakes": "Number of frames of each type that may be taken again because they were lost.",

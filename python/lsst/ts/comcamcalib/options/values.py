@@ -41,36 +41,39 @@ __all__ = [
 ]
 
 NUMBER = re.compile(r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
-"""Decimal numbers; not YAML 1.1's octal, sexagesimal or underscored ones, which nobody means."""
+"""Decimal numbers only; YAML 1.1's octal, sexagesimal and underscored numbers are refused as probable mistakes."""
 
 DATE = re.compile(
     r"(?P<moment>[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?)?)"
-    r"(?P<zone>[Zz]|[-+][0-9]{2}(?::?[0-9]{2})?)?"
+    r"(?: ?(?P<zone>[Zz]|TAI|UTC|[-+][0-9]{2}(?::?[0-9]{2})?))?"
 )
-NO_OFFSET = frozenset({"Z", "z", "+00", "+0000", "+00:00", "-00", "-0000", "-00:00"})
-"""Time zones that people add to a time that is TAI already, because their programs write it so."""
+NO_OFFSET = frozenset({"Z", "z", "UTC", "+00", "+0000", "+00:00", "-00", "-0000", "-00:00"})
+"""Time zones that programs add by default, also to times that are TAI already."""
 
 TRUTH_VALUES = frozenset({"true", "yes", "on", "false", "no", "off"})
 """The words that YAML 1.1 has for true and false."""
 
 COLLECTION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./@+-]*")
 MAX_COLLECTION_NAME = 64
-"""Longest name that Butler's registry has room for (characters): its COLLECTION_NAME_MAX_LENGTH."""
+"""Longest name of a collection in Butler's registry (characters): its COLLECTION_NAME_MAX_LENGTH."""
 
 MAX_TEXT = 1000
-"""Longest text that goes into headers and command lines (characters)."""
+"""Longest text of an option (characters)."""
 
 FORBIDDEN_IN_OCPS = '"\\;`$|&<>#'
 """Characters that would end or change the YAML template or the command line that a text is pasted into."""
 
 MAX_LIST = 2000
-"""Longest list (entries), more than any option needs; longer ones are not looked into."""
+"""Longest list that is read (entries): the most frames of a type, used and discarded."""
 
 SMALLEST_STEP = 0.001
-"""Least that a number with no smallest value is above it: cameras count in milliseconds, and nobody means less."""
+"""Least distance from a limit that does not belong to the range: cameras count exposure times in milliseconds."""
+
+NOTHING = frozenset({"none", "null", "nil", "nan"})
+"""What other languages and programs write where YAML has null."""
 
 FIRST_YEAR, LAST_YEAR = 1970, 2099
-"""Butler cuts validity ranges silently at the beginning of 1970 and of 2100."""
+"""Butler silently cuts validity ranges at the beginning of 1970 and of 2100."""
 
 
 class NotAllowedError(ValueError):
@@ -258,6 +261,10 @@ def collection(value: Any) -> str:
         raise NotAllowedError("is not the name of a collection")
     if name.lower() in TRUTH_VALUES:
         raise NotAllowedError("is a truth value, not the name of a collection")
+    if name.lower() in NOTHING:
+        raise NotAllowedError(
+            "is a word for nothing, not the name of a collection; leave the option out for the default"
+        )
     if finite(name) is not None:
         raise NotAllowedError("is a number, not the name of a collection")
     if len(name) > MAX_COLLECTION_NAME:
@@ -293,17 +300,17 @@ def _is_collection(value: Any) -> bool:
 
 
 def has_time_zone(value: Any) -> bool:
-    """Whether a date that `date` reads was written with a time zone, which it can only have by mistake."""
+    """Whether a date that `date` reads was written with another time zone than TAI."""
     if isinstance(value, datetime.datetime):
         return value.tzinfo is not None
     match = DATE.fullmatch(value) if isinstance(value, str) else None
-    return match is not None and match["zone"] is not None
+    return match is not None and match["zone"] not in (None, "TAI")
 
 
 def date(value: Any) -> str:
     """Read a date, or a date and time (TAI); return ISO 8601 to the second or, if need be, microsecond.
 
-    A time with ``Z`` is taken for what it shows, as TAI: see `has_time_zone`.
+    A time with ``Z`` or ``UTC`` is taken as it stands, as TAI: see `has_time_zone`.
     """
     allowed = "is not an ISO 8601 date or time (TAI, without a time zone) such as 2026-11-22 or 2026-11-22T12:00:00"
     zoned = "has a time zone, but all times of a run are TAI; write the TAI time without a time zone"
@@ -317,7 +324,7 @@ def date(value: Any) -> str:
         match = DATE.fullmatch(value) if isinstance(value, str) else None
         if match is None:
             raise NotAllowedError(allowed)
-        if match["zone"] is not None and match["zone"] not in NO_OFFSET:
+        if match["zone"] not in (None, "TAI") and match["zone"] not in NO_OFFSET:
             raise NotAllowedError(zoned)
         try:
             moment = datetime.datetime.fromisoformat(match["moment"])
