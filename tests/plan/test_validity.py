@@ -26,20 +26,18 @@ def tai_s(text: str) -> float:
 
 
 @pytest.mark.parametrize(
-    ("own", "run", "validity"),
+    ("days", "validity"),
     [
-        ([20261122], [20261122], ("2026-11-22T12:00:00", "2026-11-23T12:00:00")),
-        ([20261122, 20261123], [20261122, 20261123], ("2026-11-22T12:00:00", "2026-11-24T12:00:00")),
-        ([20261122], [20261122, 20261123], ("2026-11-22T12:00:00", "2026-11-24T12:00:00")),
-        ([20261123], [20261122, 20261123], ("2026-11-23T12:00:00", "2026-11-24T12:00:00")),
-        ([20261231], [], ("2026-12-31T12:00:00", "2027-01-01T12:00:00")),
-        ([20280228], [20280229], ("2028-02-28T12:00:00", "2028-03-01T12:00:00")),
+        ([20261122], ("2026-11-22T12:00:00", "2026-11-23T12:00:00")),
+        ([20261123, 20261122], ("2026-11-22T12:00:00", "2026-11-24T12:00:00")),
+        ([20261231], ("2026-12-31T12:00:00", "2027-01-01T12:00:00")),
+        ([20280228, 20280229], ("2028-02-28T12:00:00", "2028-03-01T12:00:00")),
     ],
 )
-def test_default_is_from_the_noon_before_the_first_own_frame_to_that_after_the_runs_last(
-    own: list[int], run: list[int], validity: tuple[str, str]
+def test_default_is_from_the_noon_before_the_runs_first_frame_to_that_after_its_last(
+    days: list[int], validity: tuple[str, str]
 ) -> None:
-    assert validity_of(make_options(), own, run) == Validity(*validity)
+    assert validity_of(make_options(), days) == Validity(*validity)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +64,7 @@ def test_the_default_covers_every_frame_and_nothing_of_the_noons_around(
         for begin, end in ends
         for day in days_of(int(f"{begin - datetime.timedelta(hours=12):%Y%m%d}"), end.isoformat())
     }
-    validity = validity_of(make_options(), days, days)
+    validity = validity_of(make_options(), days)
     assert all(validity.covers(begin.isoformat(), end.isoformat()) for begin, end in ends)
     assert datetime.datetime.fromisoformat(validity.begin_iso_tai).hour == 12
     first, last = min(begin for begin, _ in ends), max(end for _, end in ends)
@@ -94,12 +92,10 @@ def test_a_calibration_is_found_for_exposures_that_overlap_its_validity(
 def test_an_empty_validity_is_an_error_that_says_why() -> None:
     options = make_options(certify_calib_begin_date="2026-11-23T12:00:00")
     with pytest.raises(ValueError, match="certify_calib_begin_date, 2026-11-23T12:00:00, is not before the noon after"):
-        validity_of(options, [20261122], [20261122])
+        validity_of(options, [20261122])
     options = make_options(certify_calib_end_date="2026-11-23T12:00:00")
-    with pytest.raises(
-        ValueError, match=r"the noon before the product's first frame, .* is not before certify_calib_end"
-    ):
-        validity_of(options, [20261123], [20261123])
+    with pytest.raises(ValueError, match=r"the noon before the run's first frame, .* is not before certify_calib_end"):
+        validity_of(options, [20261123])
 
 
 # Notices

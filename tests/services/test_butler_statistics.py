@@ -18,6 +18,7 @@ from lsst.daf.butler import Butler, CollectionType, DatasetRef, FileDataset
 from lsst.ts.comcamcalib.config import Limits
 from lsst.ts.comcamcalib.errors import ServiceError
 from lsst.ts.comcamcalib.services.butler import ButlerService
+from lsst.ts.comcamcalib.simulation.containers import PhotonTransferCurve
 from support.small_repository import (
     BIASES,
     FLATS_I,
@@ -95,7 +96,7 @@ async def test_statistics_are_read_side_by_side_within_a_limit_by_their_number(
     run_level, detectors = await service.statistics("u/ocps/v/run", "verifyBiasStats", "verifyBiasDetStats")
     assert run_level == {BIASES[0]: {"SUCCESS": True}, "SUCCESS": True}
     assert detectors == {(one, n): {"N": [one, n]} for one in BIASES for n in (0, 1, 2)}
-    assert set(asked[1:]) == {limits.butler_query + 7 * limits.butler_statistics}
+    assert set(asked[1:]) == {limits.butler_query + 7 * limits.butler_dataset}
     assert len(asked) == 1 + 7, "each of the seven files in a part of its own"
     assert threads and threading.current_thread().name not in threads
 
@@ -119,3 +120,24 @@ async def test_statistics_that_can_not_be_read_are_an_error_that_names_the_file(
 async def test_statistics_that_do_not_exist_are_none(service: ButlerService, butler: Butler) -> None:
     bias_job(butler, "b", [0])
     assert await service.statistics("u/ocps/b/run", "verifyBiasStats", "verifyBiasDetStats") == (None, {})
+
+
+async def test_many_curves_may_take_longer_than_one_look_up(
+    service: ButlerService, butler: Butler, limits: Limits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ramp of a hundred flat pairs has a curve for each pair and detector."""
+    from lsst.ts.comcamcalib.services.worker_threads import WorkerThreads
+
+    curve = PhotonTransferCurve(["C10"], "PARTIAL", gain={"C10": 1.3}, noise={"C10": 6.0})
+    curves = [("cpPtcPartial", {"detector": n, "exposure": one}, curve) for n in range(9) for one in BIASES]
+    run_job(butler, "g", [], curves)
+    asked: list[float] = []
+    do = WorkerThreads.do
+
+    async def listen(self: WorkerThreads, what: str, limit_s: float, *args: Any) -> Any:
+        asked.append(limit_s)
+        return await do(self, what, limit_s, *args)
+
+    monkeypatch.setattr(WorkerThreads, "do", listen)
+    assert len(await service.gain_values("u/ocps/g/run")) == 18
+    assert asked == [limits.butler_query, limits.butler_query + 18 * limits.butler_dataset]

@@ -209,15 +209,15 @@ async def test_the_validity_follows_frames_over_noon(make_bench, expose_all) -> 
     assert bench.observatory.repository.read_back_for == [tuple(bench.observatory.world.exposures)] * 2
 
 
-async def test_a_product_of_the_next_day_leaves_the_day_before_alone(make_bench, expose_all) -> None:
-    """Biases before noon, the darks all after it: the older dark stays for the frames of the day that ended."""
+async def test_a_product_of_the_next_day_is_valid_for_the_frames_of_the_day_before(make_bench, expose_all) -> None:
+    """Biases before noon, the darks all after it: they are one set."""
     first = NOON - datetime.timedelta(seconds=6)
     bench = await made(make_bench, expose_all, first, script_mode="BIAS_DARK", n_bias=3)
     await generate(bench.stage("DARK.GENERATE"), bench.context)
     for name in ("BIAS.CERTIFY", "DARK.CERTIFY"):
         await certify(bench.stage(name), bench.context)
     ranges = [(one.validity_begin, one.validity_end) for one in bench.record.of(Certification)]
-    assert ranges == [("2026-11-22T12:00:00", "2026-11-24T12:00:00"), (NOON.isoformat(), "2026-11-24T12:00:00")]
+    assert ranges == [("2026-11-22T12:00:00", "2026-11-24T12:00:00")] * 2
 
 
 def take_darks(bench, begin: datetime.datetime) -> None:
@@ -252,7 +252,7 @@ async def test_a_product_is_valid_for_later_frames_that_were_calibrated_with_it(
     ]
     assert told == [
         ("bias", "2026-11-22T12:00:00", "2026-11-23T12:00:00", ""),
-        ("dark", "2026-11-23T12:00:00", "2026-11-24T12:00:00", ""),
+        ("dark", "2026-11-22T12:00:00", "2026-11-24T12:00:00", ""),
         (
             "bias",
             "2026-11-22T12:00:00",
@@ -262,6 +262,18 @@ async def test_a_product_is_valid_for_later_frames_that_were_calibrated_with_it(
     ]
     darks = set(bench.context.exposure_ids(CalibType.DARK))
     assert darks <= set(bench.observatory.repository.read_back_for[-1])
+
+
+async def test_after_an_abort_no_product_becomes_valid_for_longer(make_bench, expose_all) -> None:
+    bench = await bias_certified_before_the_darks(make_bench, expose_all, NOON + datetime.timedelta(hours=1))
+    gate = bench.observatory.repository.gates["read_back"] = Gate()
+    task = bench.start(certify(bench.stage("DARK.CERTIFY"), bench.context))
+    await gate.until_reached()
+    task.cancel()
+    await settle()
+    gate.open()
+    assert "datasets of type dark" in await bench.done(task)
+    assert [one.dataset_type for one in bench.record.of(Certification)] == ["bias", "dark"]
 
 
 async def test_a_product_that_covers_the_later_frames_is_left_as_it_is(make_bench, expose_all) -> None:

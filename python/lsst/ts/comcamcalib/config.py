@@ -64,9 +64,9 @@ class Limits(_Closed):
         "for certifications are done one after the other."
     )
     butler_query: Seconds = Field(description="One look-up in the Butler repository, from its beginning (seconds).")
-    butler_statistics: Seconds = Field(
-        description="Reading the statistics of one exposure and detector (seconds). A verification has one file for "
-        "each, and may take butler_query and this time for each file."
+    butler_dataset: Seconds = Field(
+        description="Reading one dataset of many (seconds). To read a product or the statistics of a verification, one "
+        "file for each exposure and detector, may take butler_query and this time for each dataset."
     )
     butler_certify: Seconds = Field(
         description="One certification, from its beginning (seconds). SQLite lets writers queue for up to 300 s."

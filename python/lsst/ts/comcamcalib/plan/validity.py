@@ -62,21 +62,19 @@ def days_of(day_obs: int, end_iso_tai: str) -> set[int]:
     return {day_obs, max(day_obs, int(f"{last:%Y%m%d}"))}
 
 
-def validity_of(options: RunOptions, own_days: Collection[int], run_days: Collection[int]) -> Validity:
+def validity_of(options: RunOptions, days: Collection[int]) -> Validity:
     """Return for when a product is to be certified.
 
-    Where the operator gives no begin, it is the noon that begins the day of observing of the product's first frame.
-    Where the operator gives no end, it is the noon that ends that of the last frame that the run has used so far: the
-    frames that follow the product's own are calibrated with it.
+    Where the operator gives no begin, it is the noon that begins the day of observing of the first frame that the run
+    has used so far. Where the operator gives no end, it is the noon that ends that of the last one. A product counts
+    for all frames of the run, not only for those that it is made of: they are one set, and calibrate each other.
 
     Parameters
     ----------
     options
         Of the run.
-    own_days
-        Days of observing of the frames that the product is made of, as `days_of` has them.
-    run_days
-        Those of all frames that the run has used so far.
+    days
+        Days of observing of the frames that the run has used so far, as `days_of` has them.
 
     Raises
     ------
@@ -84,12 +82,12 @@ def validity_of(options: RunOptions, own_days: Collection[int], run_days: Collec
         If the range is empty; the message says why.
     """
     begin, end = options.certify_calib_begin_date, options.certify_calib_end_date
-    first = _moment(begin) if begin else day_obs_range(min(own_days))[0]
+    first = _moment(begin) if begin else day_obs_range(min(days))[0]
     if end == NO_END:
         return Validity(_bound(first), "")
-    last = _moment(end) if end else day_obs_range(max({*own_days, *run_days}))[1]
+    last = _moment(end) if end else day_obs_range(max(days))[1]
     if first >= last:
-        what = "certify_calib_begin_date" if begin else "the noon before the product's first frame"
+        what = "certify_calib_begin_date" if begin else "the noon before the run's first frame"
         other = "certify_calib_end_date" if end else "the noon after the run's last frame"
         raise ValueError(
             f"the validity would be empty: {what}, {first.isoformat()}, is not before {other}, {last.isoformat()}"

@@ -63,7 +63,7 @@ class ButlerService:
     raw_collection
         Collection that raws are ingested into.
     limits
-        Limits of time: ``butler_queue``, ``butler_query``, ``butler_statistics``, ``butler_certify``.
+        Limits of time: ``butler_queue``, ``butler_query``, ``butler_dataset``, ``butler_certify``.
     """
 
     def __init__(self, repo: str, instrument: str, raw_collection: str, limits: Limits) -> None:
@@ -154,7 +154,7 @@ class ButlerService:
         )
         parts = [part for number in range(FILES) if (part := [one for one in found if one.uri][number::FILES])]
         others = [one for one in found if not one.uri]
-        limit_s = self._limits.butler_query + self._limits.butler_statistics * len(found)
+        limit_s = self._limit_s(found)
         reading = [
             self._threads.read(what, limit_s, functools.partial(butler_statistics.read_files, part)) for part in parts
         ]
@@ -228,21 +228,31 @@ class ButlerService:
     async def defects_area(self, collection_run: str, dataset_type: str = "defects") -> dict[int, DefectsArea]:
         """Return how much of each detector is defective."""
         what = f"read {dataset_type} from {collection_run}"
-        return await self._ask(what, butler_queries.defects_area, collection_run, dataset_type)
+        refs = await self._ask(what, butler_queries.product_refs, dataset_type, collection_run)
+        chain = collection_run.removesuffix("/run")
+        return await self._threads.look(what, self._limit_s(refs), butler_queries.defects_area, refs, chain)
 
     async def ptc_values(self, collection_run: str, dataset_type: str = "ptc") -> dict[int, AmplifierValues]:
         """Return gains and noises of each detector from its photon transfer curve."""
-        what = f"read {dataset_type} from {collection_run}"
-        values = await self._ask(what, butler_queries.amplifier_values, collection_run, dataset_type)
-        return {detector: value for _, detector, value in values}
+        return {detector: value for _, detector, value in await self._amplifier_values(collection_run, dataset_type)}
 
     async def gain_values(
         self, collection_run: str, dataset_type: str = "cpPtcPartial"
     ) -> dict[tuple[int, int], AmplifierValues]:
         """Return gains and noises by (exposure id, detector) from the flat pairs."""
-        what = f"read {dataset_type} from {collection_run}"
-        values = await self._ask(what, butler_queries.amplifier_values, collection_run, dataset_type)
+        values = await self._amplifier_values(collection_run, dataset_type)
         return {(exposure, detector): value for exposure, detector, value in values if exposure is not None}
+
+    async def _amplifier_values(
+        self, collection_run: str, dataset_type: str
+    ) -> list[tuple[int | None, int, AmplifierValues]]:
+        what = f"read {dataset_type} from {collection_run}"
+        refs = await self._ask(what, butler_queries.product_refs, dataset_type, collection_run)
+        return await self._threads.look(what, self._limit_s(refs), butler_queries.amplifier_values, refs)
+
+    def _limit_s(self, datasets: Sequence[object]) -> float:
+        """Return how long it may take to read some datasets (seconds)."""
+        return self._limits.butler_query + self._limits.butler_dataset * len(datasets)
 
     async def _ask(
         self, what: str, function: Callable[Concatenate[Butler, P], T], *args: P.args, **kwargs: P.kwargs

@@ -32,6 +32,7 @@ __all__ = [
     "iso_tai",
     "missing_collections",
     "near_names",
+    "product_refs",
     "raws_present",
 ]
 
@@ -76,6 +77,11 @@ def find_refs(butler: Butler, dataset_type: str, collections: str | Sequence[str
     except MissingDatasetTypeError:
         return []
     return list(found)
+
+
+def product_refs(butler: Butler, dataset_type: str, collection_run: str, /) -> list[DatasetRef]:
+    """Return the datasets of one type in a RUN collection, which must exist."""
+    return find_refs(butler, dataset_type, collection_run)
 
 
 def missing_collections(butler: Butler, names: Sequence[str]) -> list[str]:
@@ -150,25 +156,32 @@ def datasets(butler: Butler, collection_run: str, dataset_type: str) -> list[Dat
     return [_found(ref) for ref in refs]
 
 
-def defects_area(butler: Butler, collection_run: str, dataset_type: str) -> dict[int, DefectsArea]:
-    """Return how much of each detector is defective."""
+def defects_area(butler: Butler, defects: Sequence[DatasetRef], chain: str) -> dict[int, DefectsArea]:
+    """Return how much of each detector is defective.
+
+    Parameters
+    ----------
+    butler
+        The repository.
+    defects
+        The datasets.
+    chain
+        CHAINED collection of the job that made them.
+    """
     areas = {}
-    chain = collection_run.removesuffix("/run")
-    for ref in find_refs(butler, dataset_type, collection_run):
+    for ref in defects:
         pixels = sum(int(defect.getBBox().getArea()) for defect in butler.get(ref))
         areas[int(ref.dataId["detector"])] = DefectsArea(pixels, _detector_pixels(butler, ref, chain))
     return areas
 
 
-def amplifier_values(
-    butler: Butler, collection_run: str, dataset_type: str
-) -> list[tuple[int | None, int, AmplifierValues]]:
+def amplifier_values(butler: Butler, curves: Sequence[DatasetRef]) -> list[tuple[int | None, int, AmplifierValues]]:
     """Return exposure id (if the type has one), detector, gains and noises of photon transfer curves."""
     values = []
-    for ref in find_refs(butler, dataset_type, collection_run):
+    for ref in curves:
         curve, found = butler.get(ref), _found(ref)
         if found.detector is None:
-            raise ServiceError(f"{dataset_type} in {collection_run} is not by detector.")
+            raise ServiceError(f"{ref.datasetType.name} in {ref.run} is not by detector.")
         values.append((found.exposure, found.detector, _amplifiers(curve)))
     return values
 

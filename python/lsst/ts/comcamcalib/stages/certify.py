@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Iterable
 
 from ..enums import CalibType, CertificationState, StageKind
 from ..errors import ServiceError, StageError, UnreachableError
@@ -88,6 +87,10 @@ async def certify(stage: StagePlan, context: RunContext) -> str:
     task = await _prepare(stage, stage.name, context)
     reason = await _certify(task, context)
     context.certified[stage.calib_type] = task.validity
+    this = asyncio.current_task()
+    if this is not None and this.cancelling():
+        # It was stopped meanwhile, and nothing more may be begun.
+        return reason
     with contextlib.suppress(asyncio.CancelledError):
         for base in context.plan.recipe(stage.calib_type).builds_on:
             await _extend(CalibType[base], task, context)
@@ -144,7 +147,8 @@ async def _prepare(stage: StagePlan, who: str, context: RunContext) -> _Task:
     if unknown := [exposure for exposure in own if exposure not in known]:
         raise StageError(f"{what}: the repository does not know {_named(unknown)}, so its validity is not known")
     try:
-        validity = validity_of(options, _days(known[exposure] for exposure in own), _days(known.values()))
+        days = {day for one in known.values() for day in days_of(one.day_obs, one.end_iso_tai)}
+        validity = validity_of(options, days)
     except ValueError as error:
         raise StageError(f"{what}: {error}. Start another run with a validity that is right") from error
     covered = [exposure for exposure, one in known.items() if _covers(validity, one)]
@@ -158,10 +162,6 @@ async def _prepare(stage: StagePlan, who: str, context: RunContext) -> _Task:
             _named(left_out),
         )
     return _Task(stage, who, product, validity, tuple(covered), left_out)
-
-
-def _days(exposures: Iterable[ExposureFound]) -> set[int]:
-    return {day for one in exposures for day in days_of(one.day_obs, one.end_iso_tai)}
 
 
 def _own_exposures(stage: StagePlan, context: RunContext) -> tuple[int, ...]:
