@@ -27,9 +27,9 @@ async def take_flats(site: Site, scenario: str) -> SiteRun:
 @pytest.mark.parametrize(
     ("scenario", "words"),
     [
-        ("lamp-off", r"no light|lamp.* off|without light"),
-        ("lamp-dim", r"too dark|dim"),
-        ("saturated", r"saturated"),
+        ("lamp-off", r"(?i)no light|lamp.* off|without light"),
+        ("lamp-dim", r"(?i)too dark|dim"),
+        ("saturated", r"(?i)saturated"),
     ],
 )
 async def test_flats_of_a_bad_lamp_are_not_certified_and_the_sentence_says_what_the_light_was(
@@ -52,7 +52,7 @@ async def test_drifting_lamp_is_called_that_and_the_flat_is_not_simply_good(site
     await site.operator.until_ended(run.run_id, 60.0)
     result = run.samples("verificationResult", calibType=CalibType.FLAT)[-1]
     assert result.verdict != Verdict.PASSED
-    assert "drift" in result.reason
+    assert "drift" in result.reason.lower()
 
 
 async def test_sound_lamp_is_certified(site: Site) -> None:
