@@ -174,7 +174,7 @@ async def test_job_that_is_being_submitted_is_aborted_as_soon_as_its_id_is_known
 
 
 async def test_abort_in_which_the_job_service_breaks_still_ends(house: House) -> None:
-    async def broken(limit_s: float) -> list[str]:
+    async def broken(limit_s: float, run_id: str) -> list[str]:
         raise OSError("no more file descriptors")
 
     house.observatory.jobs.hold("cpBias")

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ from lsst.ts.comcamcalib.simulation.focal_plane import FocalPlane
 from lsst.ts.comcamcalib.simulation.registry import SchemaRegistry
 from lsst.ts.comcamcalib.simulation.repo import copy_repo, create_repo, ingest_files, register_exposure
 from lsst.ts.comcamcalib.simulation.topics import topic_names
+from support.job_world import FakeOcps, FakeUws, JobWorld
 from support.small_repository import BIASES, FLATS_I, FLATS_R, INSTRUMENT, RAWS, exposure
 
 SUBNAME = "servicestest"
@@ -97,3 +99,14 @@ async def service(repo: Path, limits: Limits) -> AsyncIterator[ButlerService]:
     await service.start()
     yield service
     await service.close()
+
+
+@pytest.fixture
+async def world(limits: Limits) -> AsyncIterator[JobWorld]:
+    """The job service's surroundings; nothing may be left of it afterwards."""
+    world = JobWorld(FakeOcps(), FakeUws(), limits)
+    yield world
+    for service in world.services:
+        await service.close()
+    assert world.ocps.callbacks == []
+    assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []

@@ -94,6 +94,46 @@ def test_out_of_memory_counts_in_whatever_form_it_is_told() -> None:
     assert explain_failure(f"Loading\n{told}\nError: exit status 1: tee\n") == told
 
 
+def test_a_long_exception_does_not_displace_its_cause() -> None:
+    sql = ", ".join(f"dataset_{number}.column_{number}" for number in range(100))
+    log = f"""\
+{TRACEBACK}
+  File "x.py", line 1, in run
+psycopg2.errors.DiskFull: could not extend file "base/16384/2608": No space left on device
+
+{CHAINED[0]}
+
+{TRACEBACK}
+  File "y.py", line 1, in run
+sqlalchemy.exc.OperationalError: (psycopg2.errors.DiskFull) [SQL: SELECT {sql}] (Background: https://sqlalche.me/e/20/e3q8)
+"""
+    explanation = explain_failure(log)
+    assert explanation.startswith("OperationalError: (psycopg2.errors.DiskFull) [SQL: SELECT dataset_0.column_0")
+    assert explanation.endswith('(cause: DiskFull: could not extend file "base/16384/2608": No space left on device)')
+    assert len(explanation) <= MAX_LENGTH
+
+
+def test_the_end_of_a_long_message_is_kept() -> None:
+    log = f"{TRACEBACK}\n  File 'x.py', line 1\nRuntimeError: {'detector 4, ' * 100}the gains are not finite\n"
+    assert explain_failure(log).startswith("RuntimeError: detector 4, detector 4,")
+    assert explain_failure(log).endswith("the gains are not finite")
+
+
+def test_an_exception_of_kubernetes_is_told_by_its_message() -> None:
+    log = f"""\
+{TRACEBACK}
+  File "x.py", line 1, in run
+kubernetes.client.exceptions.ApiException: (403)
+Reason: Forbidden
+HTTP response headers: HTTPHeaderDict({{'Audit-Id': '{"0" * 400}', 'Content-Type': 'application/json'}})
+HTTP response body: {{"kind":"Status","message":"pods \\"x\\" is forbidden: exceeded quota: compute"}}
+
+"""
+    assert explain_failure(log) == (
+        'ApiException: Kubernetes answered 403 Forbidden: pods "x" is forbidden: exceeded quota: compute'
+    )
+
+
 def test_an_empty_log_is_called_empty() -> None:
     assert explain_failure("") == explain_failure(" \n\n") == "The log is empty."
 

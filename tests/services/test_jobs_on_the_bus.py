@@ -9,6 +9,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ import pytest
 import pytest_asyncio
 from lsst.ts import salobj
 from lsst.ts.comcamcalib.config import Limits
-from lsst.ts.comcamcalib.errors import UnknownJobError
+from lsst.ts.comcamcalib.errors import NotEnabledError, UnknownJobError, UnreachableError
 from lsst.ts.comcamcalib.services.jobs import JobService, JobStatus
 from lsst.ts.comcamcalib.services.ocps import JobRequest, SalOcps
 from lsst.ts.comcamcalib.services.uws import UwsClient
@@ -46,6 +48,14 @@ class Place:
 
     async def on_change(self, status: JobStatus) -> None:
         self.told.append(status)
+
+    async def made(self, mark: str) -> tuple[asyncio.Task[JobStatus], str]:
+        """Submit a job with a mark of its own; return once the worker has it."""
+        before = set(self.worker.jobs)
+        request = dataclasses.replace(BIAS, output_dataset_types=f"bias,{mark}")
+        running = asyncio.create_task(self.service.run(request, self.on_change))
+        (job_id,) = set(await self.worker.wait_for_jobs(len(before) + 1)) - before
+        return running, job_id
 
     async def start(self) -> tuple[asyncio.Task[JobStatus], str]:
         """Run a job; return once the worker has it."""
@@ -155,3 +165,83 @@ async def test_a_job_that_the_uws_forgets_is_not_waited_for(place: Place) -> Non
     status = await asyncio.wait_for(running, LIMIT_S)
     assert (status.succeeded, status.phase) == (False, "unknown")
     assert "The UWS does not know job" in status.message
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("http", "status_reply", {"method": "PUT"}, value=500, text="Job creation timed out."),
+        Fault("http", "status_reply", {"method": "PUT"}, value=504, text="<html>504 Gateway Time-out</html>"),
+        Fault("http", "garbage", {"method": "PUT"}),
+        Fault("http", "garbage", {"method": "PUT"}, text="{}"),
+        Fault("http", "drop_reply", {"method": "PUT"}),
+    ],
+    ids=["500", "504", "page", "empty object", "dropped"],
+)
+async def test_a_job_that_was_made_behind_an_error_is_found_and_followed(place: Place, fault: Fault) -> None:
+    place.faults.set([fault])
+    running, job_id = await place.made(f"behind-{uuid.uuid4().hex}*")
+    place.worker.move(job_id, "executing")
+    place.worker.move(job_id, "completed")
+    status = await asyncio.wait_for(running, LIMIT_S)
+    assert status.succeeded and status.job_id == job_id
+
+
+async def test_a_redirection_makes_no_job_and_that_is_not_certain(
+    place: Place, whole_place: Any, limits: Limits
+) -> None:
+    """The OCPS follows it with a GET, and finds no job in what it gets."""
+    ocps, uws, _, faults = whole_place
+    faults.set([Fault("http", "redirect", {"method": "PUT"}, text=f"{uws.url}/job")])
+    service = JobService(ocps, uws, 0.05, limits.model_copy(update={"job_submission": 1.0}), place.on_backend)
+    request = dataclasses.replace(BIAS, output_dataset_types="bias,redirected*")
+    with pytest.raises(UnreachableError, match=r"No job with its mark redirected\* was at the UWS"):
+        await asyncio.wait_for(service.run(request, place.on_change), LIMIT_S)
+    await service.close()
+
+
+async def test_four_answers_of_an_ingress_do_not_fail_a_good_job(place: Place) -> None:
+    running, job_id = await place.made("ingress*")
+    place.worker.move(job_id, "executing")
+    place.faults.set(
+        [
+            Fault(
+                "http", "status", {"method": "GET", "resource": "job"}, times=8, value=404, text="default backend - 404"
+            )
+        ]
+    )
+    await asyncio.sleep(0)
+    place.worker.move(job_id, "completed")
+    assert (await asyncio.wait_for(running, LIMIT_S)).succeeded
+
+
+async def test_a_job_that_has_completed_is_still_at_the_uws_after_an_abort(place: Place) -> None:
+    running, job_id = await place.made("20261122-009_BIAS.GENERATE_cpBias*")
+    place.worker.move(job_id, "executing")
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    (place.worker.jobs[job_id].output_dir / "ocps.log").write_text("all is well\n")
+    place.worker.move(job_id, "completed")
+    assert await place.service.abort_all(LIMIT_S, "20261122-009") == []
+    assert (place.told[-1].phase, place.told[-1].exit_code) == ("completed", 0)
+    assert await place.uws.log_text(job_id) == "all is well\n"
+
+
+async def test_an_ocps_in_standby_takes_no_job_and_no_abort_and_says_what_to_do(place: Place, whole_place: Any) -> None:
+    ocps, _, _, _ = whole_place
+    running, job_id = await place.made("20261122-010_BIAS.GENERATE_cpBias*")
+    place.worker.move(job_id, "executing")
+    async with (
+        salobj.Domain() as domain,
+        salobj.Remote(domain, "OCPS", OCPS_INDEX, include=["summaryState"]) as remote,
+    ):
+        await salobj.set_summary_state(remote, salobj.State.STANDBY)
+        with pytest.raises(NotEnabledError, match=r"not allowed in state.*It is not ENABLED: enable it\."):
+            await ocps.submit(BIAS)
+        (problem,) = await place.service.abort_all(LIMIT_S, "20261122-010")
+        assert "enable it. At the UWS: its phase is executing. It is tried again" in problem
+        await salobj.set_summary_state(remote, salobj.State.ENABLED)
+        # Asked for once more, it is tried at once.
+        assert await place.service.abort_all(LIMIT_S, "20261122-010") == []
+    assert (await asyncio.wait_for(running, LIMIT_S)).phase == "aborted"
+    assert job_id not in place.worker.jobs

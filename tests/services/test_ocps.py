@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lsst.ts import salobj
 from lsst.ts.comcamcalib.config import Limits
-from lsst.ts.comcamcalib.errors import ServiceError, UnreachableError
+from lsst.ts.comcamcalib.errors import NotEnabledError, ServiceError, UnreachableError
 from lsst.ts.comcamcalib.services.ocps import JobRequest, SalOcps
 
 LIMIT_S = 20.0
@@ -121,34 +121,92 @@ async def test_jobs_that_are_submitted_at_the_same_time_keep_apart(driven: Drive
         ("[]", "gave no job id"),
         ("17", "gave no job id"),
         ('{"jobId": "0123"}', "gave no job id"),
-        ('{"job_id": ""}', "gave '' for a job id"),
-        ('{"job_id": 17}', "gave 17 for a job id"),
+        ('{"job_id": ""}', "gave no job id"),
+        ('{"job_id": 17}', "gave no job id"),
     ],
 )
-async def test_an_answer_without_a_job_id_is_an_error(
+async def test_an_answer_without_a_job_id_leaves_it_open_whether_there_is_a_job(
     driven: DrivenOcps, ocps: SalOcps, result: str, words: str
 ) -> None:
     driven.on_execute = lambda data: driven.in_progress(data, result)
-    with pytest.raises(ServiceError, match=words):
+    with pytest.raises(UnreachableError, match=words):
         await asyncio.wait_for(ocps.submit(BIAS), LIMIT_S)
 
 
 @on_the_bus
-async def test_a_command_that_ends_at_once_has_made_no_job(driven: DrivenOcps, ocps: SalOcps) -> None:
-    with pytest.raises(ServiceError, match=r"ended the command to execute pipeline .*cpBias\.yaml#subset at once"):
+async def test_a_command_that_ends_at_once_leaves_it_open_whether_there_is_a_job(
+    driven: DrivenOcps, ocps: SalOcps
+) -> None:
+    with pytest.raises(UnreachableError, match=r"ended the command to execute pipeline .*cpBias\.yaml#subset at once"):
         await asyncio.wait_for(ocps.submit(BIAS), LIMIT_S)
 
 
 @on_the_bus
-async def test_a_refusal_is_told_in_the_ocps_s_words(driven: DrivenOcps, ocps: SalOcps) -> None:
+@pytest.mark.parametrize(
+    ("words", "remedy"),
+    [
+        ("execute not allowed in state=<State.STANDBY: 5>", "It is not ENABLED: enable it."),
+        ("Not allowed in state=<State.DISABLED: 1>", "It is not ENABLED: enable it."),
+        ("abort_job not allowed in state <State.OFFLINE: 4>", "It is not ENABLED: enable it."),
+        (
+            "execute not allowed in Fault state: errorCode=1, errorReport='no connection'",
+            "It is in FAULT: look at its errorCode, send it to STANDBY, enable it.",
+        ),
+    ],
+)
+async def test_a_refusal_because_of_the_state_proves_that_nothing_came_of_it_and_says_what_to_do(
+    driven: DrivenOcps, ocps: SalOcps, words: str, remedy: str
+) -> None:
     async def refuse(_data: Any) -> None:
-        raise salobj.ExpectedError("not ENABLED")
+        raise salobj.ExpectedError(words)
 
     driven.on_execute = driven.on_abort = refuse
-    with pytest.raises(ServiceError, match=r"OCPS:2 refused to execute .*: Failed: not ENABLED"):
+    with pytest.raises(NotEnabledError) as caught:
         await asyncio.wait_for(ocps.submit(BIAS), LIMIT_S)
-    with pytest.raises(ServiceError, match="OCPS:2 could not abort job 0123: Failed: not ENABLED"):
+    assert str(caught.value) == f"OCPS:2 refused to execute pipeline {BIAS.pipeline}: Failed: {words}. {remedy}"
+    with pytest.raises(NotEnabledError) as caught:
         await asyncio.wait_for(ocps.abort_job("0123"), LIMIT_S)
+    assert str(caught.value) == f"OCPS:2 refused to abort job 0123: Failed: {words}. {remedy}"
+
+
+@on_the_bus
+@pytest.mark.parametrize(
+    "words",
+    [
+        "500 Server Error: Internal Server Error for url: http://uws-server/api/v1/job",
+        "404 Client Error: Not Found for url: http://uws-server/api/v1/job",
+        "Expecting value: line 1 column 1 (char 0)",
+        "'jobId'",
+        "Configuration not set",
+        "('Connection aborted.', RemoteDisconnected('Remote end closed connection without response'))",
+        "500 Server Error: the job is not allowed in state of the cluster",
+        "not ENABLED",
+        "",
+    ],
+)
+async def test_any_other_failure_proves_nothing(driven: DrivenOcps, ocps: SalOcps, words: str) -> None:
+    async def fail(_data: Any) -> None:
+        raise salobj.ExpectedError(words)
+
+    driven.on_execute = driven.on_abort = fail
+    with pytest.raises(UnreachableError) as caught:
+        await asyncio.wait_for(ocps.submit(BIAS), LIMIT_S)
+    assert str(caught.value).startswith(f"OCPS:2 could not execute pipeline {BIAS.pipeline}: Failed:")
+    assert words in str(caught.value)
+    with pytest.raises(UnreachableError, match="OCPS:2 could not abort job 0123: Failed:"):
+        await asyncio.wait_for(ocps.abort_job("0123"), LIMIT_S)
+
+
+@on_the_bus
+async def test_a_password_in_the_configuration_of_the_ocps_is_not_passed_on(driven: DrivenOcps, ocps: SalOcps) -> None:
+    async def fail(_data: Any) -> None:
+        raise salobj.ExpectedError("500 Server Error: Internal Server Error for url: http://ocps:s3cr3t@uws/api/v1/job")
+
+    driven.on_execute = driven.on_abort = fail
+    for asked in (ocps.submit(BIAS), ocps.abort_job("0123")):
+        with pytest.raises(UnreachableError, match="for url: http://uws/api/v1/job") as caught:
+            await asyncio.wait_for(asked, LIMIT_S)
+        assert "s3cr3t" not in str(caught.value)
 
 
 @on_the_bus
@@ -160,7 +218,7 @@ async def test_silence_leaves_it_unknown_whether_there_is_a_job(
 
     driven.on_execute = driven.on_abort = wait
     ocps._limits = limits.model_copy(update={"job_submission": 0.3, "job_abort": 0.3})
-    with pytest.raises(UnreachableError, match="whether the job exists is not known"):
+    with pytest.raises(UnreachableError, match="did not answer the command to execute pipeline"):
         await asyncio.wait_for(ocps.submit(BIAS), LIMIT_S)
     with pytest.raises(UnreachableError, match=r"did not abort job 0123 within 0\.3 s"):
         await asyncio.wait_for(ocps.abort_job("0123"), LIMIT_S)

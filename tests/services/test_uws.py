@@ -159,11 +159,56 @@ async def test_every_phase_has_a_meaning_and_keeps_its_word(
     assert (job.phase, job.phase.ended, job.phase_word) == (phase, ended, word)
 
 
-async def test_404_is_an_unknown_job_and_is_not_asked_again(scripted: ScriptedServer, client: UwsClient) -> None:
+async def test_the_uws_s_own_404_is_an_unknown_job_and_is_not_asked_again(
+    scripted: ScriptedServer, client: UwsClient
+) -> None:
     scripted.prepare(f"job/{JOB}", says("", status=404))
     with pytest.raises(UnknownJobError, match=JOB):
         await client.job(JOB)
     assert scripted.asked == [f"job/{JOB}"]
+
+
+def says_page(body: str, content_type: str, status: int = 404) -> Answer:
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        return web.Response(body=body.encode(), status=status, headers={"Content-Type": content_type})
+
+    return answer
+
+
+FOREIGN_404 = {
+    "ingress": says_page("default backend - 404", "text/plain"),
+    "nginx": says_page("<html><head><title>404 Not Found</title></head></html>", "text/html"),
+    "route": says_page("Traceback (most recent call last):\ntornado.web.HTTPError: HTTP 404: Not Found", "text/plain"),
+    "text": says_page('""', "text/plain"),
+    "gateway": says({"message": "no Route matched with those values"}, status=404),
+    "file": says_page("Result file not found.", "text/html; charset=UTF-8"),
+    "nothing": says_page("", "application/json"),
+}
+
+
+@pytest.mark.parametrize("foreign", FOREIGN_404.values(), ids=FOREIGN_404)
+async def test_a_404_that_is_not_the_uws_s_own_says_nothing_of_a_job(
+    scripted: ScriptedServer, client: UwsClient, foreign: Answer
+) -> None:
+    scripted.prepare(f"job/{JOB}", *[foreign] * (ATTEMPTS - 1), says(job_object("completed")))
+    assert (await client.job(JOB)).phase is Phase.COMPLETED
+    scripted.prepare(f"job/{JOB}", foreign)
+    with pytest.raises(UnreachableError, match=r"status 404 .*, but not by the UWS") as caught:
+        await client.job(JOB)
+    assert not isinstance(caught.value, UnknownJobError)
+    with pytest.raises(UnreachableError):
+        await client.log_text(JOB)
+
+
+async def test_a_404_of_an_ingress_does_not_mean_that_a_log_is_gone(
+    scripted: ScriptedServer, client: UwsClient
+) -> None:
+    scripted.prepare(f"job/{JOB}", says(job_object("error", files=("/out/ocps.log",))))
+    scripted.prepare(f"job/result/{JOB}/0", FOREIGN_404["ingress"], says_text("the log"))
+    assert await client.log_text(JOB) == "the log"
+    scripted.prepare(f"job/result/{JOB}/0", FOREIGN_404["ingress"])
+    with pytest.raises(UnreachableError, match="default backend - 404"):
+        await client.log_text(JOB)
 
 
 @pytest.mark.parametrize(
@@ -241,13 +286,95 @@ async def test_nobody_listening_is_unreachable(limits: Limits, unused_tcp_port: 
             await client.ping()
 
 
-async def test_ping_asks_once(scripted: ScriptedServer, client: UwsClient) -> None:
-    scripted.prepare("job", says([]))
+async def test_ping_asks_once_and_for_nothing_that_costs_the_server_a_look_at_files(
+    scripted: ScriptedServer, client: UwsClient
+) -> None:
     await client.ping()
-    scripted.prepare("job", says_text("down", status=502))
+    (asked,) = scripted.asked
+    assert asked.startswith("job/") and "result" not in asked
+    scripted.prepare(asked, says_text("down", status=502))
     with pytest.raises(UnreachableError):
         await client.ping()
-    assert scripted.asked == ["job", "job"]
+    assert scripted.asked == [asked, asked]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [*FOREIGN_404.values(), says_page("<html>It works!</html>", "text/html", 200), says([], 200)],
+    ids=[*FOREIGN_404, "page", "list"],
+)
+async def test_what_is_not_the_uws_is_told_with_where_to_look(
+    scripted: ScriptedServer, client: UwsClient, answer: Answer
+) -> None:
+    """A base path without /api/v1, a proxy, another server."""
+    await client.ping()
+    scripted.prepare(scripted.asked[0], answer)
+    with pytest.raises(UnreachableError, match=r"Check uws_url, its path included \(such as /api/v1\)"):
+        await client.ping()
+
+
+async def test_a_server_that_has_every_job_is_not_the_uws(scripted: ScriptedServer, client: UwsClient) -> None:
+    await client.ping()
+    scripted.prepare(scripted.asked[0], says(job_object(jobId="0" * 32)))
+    with pytest.raises(UnreachableError, match="but it is not the UWS"):
+        await client.ping()
+
+
+async def test_the_cause_of_a_kubernetes_error_is_told(scripted: ScriptedServer, client: UwsClient) -> None:
+    text = (
+        "(403)\nReason: Forbidden\nHTTP response headers: HTTPHeaderDict({'Audit-Id': '" + "0" * 900 + "'})\n"
+        'HTTP response body: {"kind":"Status","message":"jobs.batch is forbidden: exceeded quota: uws"}\n'
+    )
+    scripted.prepare(f"job/{JOB}", says_text(text, status=500))
+    with pytest.raises(
+        UnreachableError,
+        match=r"status 500: Kubernetes answered 403 Forbidden: jobs\.batch is forbidden: exceeded quota: uws\.",
+    ):
+        await client.job(JOB)
+
+
+async def test_credentials_of_the_environment_are_sent_and_their_lack_is_told(
+    scripted: ScriptedServer, client: UwsClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        if request.headers.get("Authorization") != "Basic Y29tY2FtY2FsaWI6czNjcjN0":  # comcamcalib:s3cr3t
+            return web.Response(text="401 Authorization Required", status=401)
+        return web.json_response(job_object("completed"))
+
+    scripted.prepare(f"job/{JOB}", guarded)
+    with pytest.raises(ServiceError, match=r"status 401: .* set COMCAMCALIB_UWS_USERNAME and COMCAMCALIB_UWS_PASSWORD"):
+        await client.job(JOB)
+    monkeypatch.setenv("COMCAMCALIB_UWS_USERNAME", "comcamcalib")
+    with pytest.raises(ServiceError, match="COMCAMCALIB_UWS_PASSWORD is not"):
+        await client.ping()
+    monkeypatch.setenv("COMCAMCALIB_UWS_PASSWORD", "s3cr3t")
+    assert (await client.job(JOB)).phase is Phase.COMPLETED
+
+
+async def test_the_list_of_all_jobs_has_a_limit_of_its_own(server: tuple[ScriptedServer, str], limits: Limits) -> None:
+    released = asyncio.Event()
+
+    async def waits(_request: web.Request) -> web.StreamResponse:
+        await released.wait()
+        return web.json_response([])
+
+    server[0].prepare("job", waits)
+    limits = limits.model_copy(update={"uws_list": 0.05})
+    async with UwsClient(server[1], limits, backoff_s=0.001) as client:
+        with pytest.raises(UnreachableError, match=r"within 0\.05 s"):
+            await client.jobs()
+    released.set()
+
+
+def test_an_empty_value_of_the_environment_is_null_and_means_not_told() -> None:
+    environment = [
+        {"name": "IMAGE_TAG", "value": None},
+        {"name": "BUTLER_REPO", "value": "/repo/LSSTComCam"},
+        {"name": "OUTPUT_GLOB", "value": None},
+    ]
+    job = parse_job(job_object(parameters={"environment": environment}))
+    assert (job.butler_repo, job.output_glob) == ("/repo/LSSTComCam", "")
+    assert not job.has_mark("None")
 
 
 async def test_a_closed_client_says_so(server: tuple[ScriptedServer, str], limits: Limits) -> None:

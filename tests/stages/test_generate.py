@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 
 import pytest
@@ -108,6 +109,50 @@ async def test_job_that_is_refused_is_told(make) -> None:
     with pytest.raises(StageError, match=r"The job cpBias could not be run: OCPS:2 refused to execute: it is in FAULT"):
         await make_product(bench, "BIAS")
     assert bench.record.of(JobState) == []
+
+
+STANDBY = "OCPS:2 is in STANDBY: enable it."
+
+
+async def test_an_ocps_that_left_enabled_between_two_jobs_is_waited_for_and_the_run_goes_on(
+    make, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = make(script_mode="BIAS")
+    components = bench.observatory.components
+    components.sentences = ["CCOODS is in FAULT: look at it.", "OCPS:20 is in FAULT: look at it.", STANDBY]
+    caplog.set_level("INFO")
+    making = bench.start(generate(bench.stage("BIAS.GENERATE"), bench.context))
+    while not bench.record.waits:  # noqa: ASYNC110, a turn of the loop is all that is slept
+        await asyncio.sleep(0)
+    (waiting,) = bench.record.waits
+    assert (waiting.who, waiting.for_what) == ("BIAS.GENERATE", f"the OCPS, for cpBias: {STANDBY}")
+    assert 0 < waiting.limit_s <= bench.context.config.limits.ocps_enabled
+    assert bench.observatory.jobs.labels == [], "nothing is sent to an OCPS that can't take it"
+    components.sentences = ["CCOODS is in FAULT: look at it."]
+    assert (await bench.done(making)).startswith("3 datasets of type bias")
+    assert "BIAS.GENERATE waits: OCPS:2 is in STANDBY: enable it." in caplog.text
+    assert "the OCPS is ENABLED again, the run goes on" in caplog.text
+
+
+async def test_an_ocps_that_refuses_because_of_its_state_is_asked_again(make) -> None:
+    bench = make(script_mode="BIAS")
+    bench.observatory.jobs.not_enabled["cpBias"] = 3
+    assert (await make_product(bench, "BIAS")).startswith("3 datasets of type bias")
+    assert bench.observatory.jobs.labels == ["cpBias"]
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["seen", "only refused"])
+async def test_an_ocps_that_is_not_enabled_in_time_fails_the_stage(make, known: bool) -> None:
+    bench = make(script_mode="BIAS")
+    if known:
+        bench.observatory.components.sentences = [STANDBY]
+        sentence = "OCPS:2 is in STANDBY: enable it. That was waited for in vain for 600 s; the job was not submitted."
+    else:
+        bench.observatory.jobs.not_enabled["cpBias"] = 10**6
+        sentence = "OCPS:2 refused to execute. It is not ENABLED: enable it."
+    with pytest.raises(StageError, match=f"The job cpBias could not be run: {sentence}"):
+        await make_product(bench, "BIAS")
+    assert bench.observatory.jobs.labels == []
 
 
 async def test_detector_of_which_a_completed_job_left_nothing_is_named(make) -> None:

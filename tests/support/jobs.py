@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 
-from lsst.ts.comcamcalib.errors import ServiceError
-from lsst.ts.comcamcalib.services.jobs import JobStatus, OnChange
+from lsst.ts.comcamcalib.errors import NotEnabledError, ServiceError
+from lsst.ts.comcamcalib.services.job_status import JobStatus, OnChange, ignore
 from lsst.ts.comcamcalib.services.ocps import JobRequest
 
 from support.clock import patience_s
@@ -29,6 +29,8 @@ class FakeJobs:
         self.world = world
         self.refused: dict[str, str] = {}
         """Why a job is not accepted."""
+        self.not_enabled: dict[str, int] = {}
+        """How often a job is refused because the OCPS is not ENABLED."""
         self.failing: dict[str, str] = {}
         """What the log of a job says that fails."""
         self.held: dict[str, asyncio.Event] = {}
@@ -69,6 +71,9 @@ class FakeJobs:
     async def _submit(self, request: JobRequest, label: str) -> FakeJob:
         if label in self.submitting:
             await self.submitting[label].wait()
+        if self.not_enabled.get(label, 0) > 0:
+            self.not_enabled[label] -= 1
+            raise NotEnabledError("OCPS:2 refused to execute. It is not ENABLED: enable it.")
         if label in self.refused:
             raise ServiceError(self.refused[label])
         return self.world.submit(request)
@@ -95,15 +100,18 @@ class FakeJobs:
         self.world.complete(job)
         return JobStatus(job.job_id, "completed", 0, "", submitted_s, TAI + 60)
 
-    async def abort(self, job_id: str) -> None:
+    async def abort(self, job_id: str, on_change: OnChange = ignore) -> JobStatus:
         job = self.world.jobs[job_id]
         if job.label in self.unstoppable:
             raise ServiceError(f"job {job_id} can't be stopped")
         if not job.ended:
             self.aborted.append(job_id)
             job.phase, job.ended = "aborted", True
+        status = JobStatus(job_id, job.phase, 0 if job.phase == "completed" else 255, "", TAI, TAI + 60)
+        await on_change(status)
+        return status
 
-    async def abort_all(self, limit_s: float) -> list[str]:
+    async def abort_all(self, limit_s: float, run_id: str | None = None) -> list[str]:
         problems = []
         if self._submissions:
             _, late = await asyncio.wait(list(self._submissions), timeout=limit_s)

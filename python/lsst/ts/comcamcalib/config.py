@@ -11,6 +11,7 @@ Limits and estimates are in seconds throughout.
 
 from __future__ import annotations
 
+import re
 import string
 import types
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 from pydantic import Field
 
+from .credentials import url_problem
 from .enums import CalibType
 from .errors import BadInputError
 from .options import OPTION_DESCRIPTIONS, check_run_defaults
@@ -30,6 +32,10 @@ CalibName = Literal["BIAS", "DARK", "FLAT", "DEFECTS", "PTC", "GAIN"]
 FrameName = Literal["BIAS", "DARK", "FLAT"]
 Name = Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9_]+$")]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+OCPS_INSTRUMENTS = {1: "LATISS", 2: "LSSTComCam", 3: "LSSTCam", 101: "rapid analysis"}
+"""Whom each OCPS works for, by its SAL index (enumeration SalIndex of the OCPS in ts_xml); it refuses another one."""
 
 
 class _Closed(pydantic.BaseModel):
@@ -48,7 +54,13 @@ class Limits(_Closed):
     )
     readout: Seconds = Field(description="The camera's endReadout after the end of an exposure (seconds).")
     filter_change: Seconds = Field(description="setFilter, from the command to the filter being in place (seconds).")
-    job_submission: Seconds = Field(description="The job id in the OCPS's answer to execute (seconds).")
+    ocps_enabled: Seconds = Field(
+        description="How long a job waits for an OCPS that left ENABLED after the run was accepted (seconds)."
+    )
+    job_submission: Seconds = Field(
+        description="The job id in the OCPS's answer to execute; and, after an answer that leaves open whether there "
+        "is a job, the search for it at the UWS (seconds)."
+    )
     job: Seconds = Field(
         description="One job from its submission to its end (seconds). Longer than the deadline that Kubernetes sets "
         "for jobs (3600 s) by the time that a job may wait for a place."
@@ -56,6 +68,10 @@ class Limits(_Closed):
     job_abort: Seconds = Field(description="The OCPS's answer to abort_job (seconds).")
     job_log: Seconds = Field(description="Fetching the log of a failed job, all requests together (seconds).")
     uws_request: Seconds = Field(description="One request to the UWS (seconds).")
+    uws_list: Seconds = Field(
+        description="The request for all jobs of the UWS, which walks through the files of every job (seconds). It "
+        "took 16 s for 300 jobs with 500 files each."
+    )
     uws_unreachable: Seconds = Field(
         description="How long a job is followed without any answer from UWS or OCPS before it counts as lost (seconds)."
     )
@@ -178,7 +194,7 @@ class CscConfig(_Closed):
     ocps_index: int = Field(ge=0, description="SAL index of the OCPS that is configured for the instrument (number).")
     uws_url: str = Field(
         pattern=r"^https?://[^\s]+$",
-        description="Base of the UWS's REST API, as in the OCPS's own configuration (url).",
+        description="Base of the UWS's REST API, as in the OCPS's own configuration, without credentials (url).",
     )
     uws_poll_interval_s: Seconds = Field(description="Time between two looks at the state of a job (seconds).")
     repo: str = Field(
@@ -208,6 +224,23 @@ class CscConfig(_Closed):
             raise ValueError("a detector is named twice")
         return detectors
 
+    @pydantic.field_validator("uws_url")
+    @classmethod
+    def _can_be_published(cls, url: str) -> str:
+        if problem := url_problem(url):
+            raise ValueError(problem)
+        return url
+
+    @pydantic.field_validator("repo")
+    @classmethod
+    def _has_no_password(cls, repo: str) -> str:
+        if re.search(r"://[^/@]*:[^/]*@", repo):
+            raise ValueError(
+                "must not have a password in it, because it is published in events; Butler reads credentials from its "
+                "own files"
+            )
+        return repo
+
     @pydantic.field_validator("log_path_pattern")
     @classmethod
     def _names_the_job(cls, pattern: str) -> str:
@@ -232,6 +265,15 @@ class CscConfig(_Closed):
             if late := [other for other in recipe.builds_on if CalibType[other] >= CalibType[name]]:
                 raise ValueError(f"{name} can't build on {', '.join(late)}, which comes later")
         return recipes
+
+    @pydantic.model_validator(mode="after")
+    def _ocps_of_the_instrument(self) -> Self:
+        owner = OCPS_INSTRUMENTS.get(self.ocps_index, self.instrument)
+        if owner != self.instrument:
+            right = [str(index) for index, name in OCPS_INSTRUMENTS.items() if name == self.instrument]
+            hint = f"; that of {self.instrument} has the index {right[0]}" if right else ""
+            raise ValueError(f"ocps_index {self.ocps_index} is the OCPS of {owner}, not of {self.instrument}{hint}")
+        return self
 
     @pydantic.model_validator(mode="after")
     def _defaults_are_options(self) -> Self:

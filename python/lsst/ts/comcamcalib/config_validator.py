@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from lsst.ts import salobj
@@ -39,6 +40,11 @@ class ConfigValidator:
         """
         errors = sorted(self._validator.iter_errors(config), key=lambda error: [str(part) for part in error.path])
         if errors:
-            told = [": ".join([*filter(None, [".".join(map(str, one.path))]), one.message]) for one in errors]
+            told = [": ".join([*filter(None, [".".join(map(str, one.path))]), _public(one.message)]) for one in errors]
             errors[0].message = "; ".join(told)
             raise errors[0]
+
+
+def _public(message: str) -> str:
+    """Return a message of the validator, which quotes the values, without the user and password of an address."""
+    return re.sub(r"://[^'\"]*@", "://", message)

@@ -48,7 +48,7 @@ class Connection:
         self._log = logging.getLogger(__name__)
         self._ocps = SalOcps(domain, config.ocps_index, limits)
         self._uws = UwsClient(config.uws_url, limits)
-        self._jobs = JobService(self._ocps, self._uws, config.uws_poll_interval_s, limits, on_backend)
+        self._jobs = JobService(self._ocps, self._uws, config.uws_poll_interval_s, limits, on_backend, config.repo)
         self._camera = ComCamCamera(domain, limits)
         self._oods = CcOods(domain, config.instrument, config.detectors)
         names = ["CCCamera", "CCHeaderService", "CCOODS", f"OCPS:{config.ocps_index}"]

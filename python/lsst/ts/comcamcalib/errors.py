@@ -13,6 +13,7 @@
     ├── StageError             a stage could not do its work
     └── ServiceError           something outside did not do what was asked of it
         ├── UnreachableError   it did not answer; asking again may help
+        ├── NotEnabledError    it refused a command because it is not ENABLED; nothing came of the command
         └── UnknownJobError    the UWS does not know this job (any more)
 """
 
@@ -20,7 +21,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["BadInputError", "ComCamCalibError", "ServiceError", "StageError", "UnknownJobError", "UnreachableError"]
+__all__ = [
+    "BadInputError",
+    "ComCamCalibError",
+    "NotEnabledError",
+    "ServiceError",
+    "StageError",
+    "UnknownJobError",
+    "UnreachableError",
+]
 
 
 class ComCamCalibError(Exception):
@@ -51,6 +60,10 @@ class ServiceError(ComCamCalibError):
 
 class UnreachableError(ServiceError):
     """A service did not answer within its limit, or not in a way that can be understood."""
+
+
+class NotEnabledError(ServiceError):
+    """A component refused a command because of its state: nothing came of the command, which may be sent again."""
 
 
 class UnknownJobError(ServiceError):

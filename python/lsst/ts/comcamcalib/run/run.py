@@ -155,7 +155,7 @@ class Run:
         finally:
             begun.set()
         try:
-            problems = await self._services.jobs.abort_all(ABORT_LIMIT_S)
+            problems = await self._services.jobs.abort_all(ABORT_LIMIT_S, self.plan.run_id)
         except Exception as error:
             logging.getLogger(__name__).exception("Bug: the jobs of run %s could not be aborted", self.plan.run_id)
             problems = [f"its jobs, because of an unforeseen {type(error).__name__}: {error}"]

@@ -15,7 +15,17 @@ from typing import Protocol
 from .ocps import JobRequest
 from .uws_job import Phase
 
-__all__ = ["ABORTED_EXIT_CODE", "Backend", "JobEnd", "JobStatus", "Jobs", "OnChange", "judge", "told_end"]
+__all__ = [
+    "ABORTED_EXIT_CODE",
+    "Backend",
+    "JobEnd",
+    "JobStatus",
+    "Jobs",
+    "OnChange",
+    "ignore",
+    "judge",
+    "told_end",
+]
 
 ABORTED_EXIT_CODE = 255
 """Exit code that the OCPS tells for a job that it aborted."""
@@ -32,7 +42,7 @@ class JobStatus:
     phase
         The UWS's word for how far it is, such as ``executing``.
     exit_code
-        0: it did its work; else it did not; -1: it has not ended yet.
+        0: it did its work; -1: it has not ended yet; otherwise it did not do its work.
     message
         One sentence: for a failed job what its log says about the cause.
     timestamp_submitted_s, timestamp_ended_s
@@ -61,6 +71,10 @@ OnChange = Callable[[JobStatus], Awaitable[None]]
 Backend = Callable[[bool, str], Awaitable[None]]
 
 
+async def ignore(_status: JobStatus) -> None:
+    """Do nothing, where nobody wants to know what becomes of a job."""
+
+
 class Jobs(Protocol):
     """What the stages need in order to have pipelines run."""
 
@@ -68,6 +82,8 @@ class Jobs(Protocol):
         """Submit a job and follow it to its end.
 
         Cancelling this ends the following, not the job. A submission in progress goes on; `abort_all` reaches it.
+        A job that returned as lost or late is stopped in the background when that is possible, and its end is passed
+        to ``on_change`` then.
 
         Parameters
         ----------
@@ -83,29 +99,52 @@ class Jobs(Protocol):
 
         Raises
         ------
+        NotEnabledError
+            If the OCPS refused it because it is not ENABLED: there is no job.
         ServiceError
-            If the job could not be submitted.
+            If the job could not be submitted; the sentence says whether a job exists all the same.
         """
 
     async def attach(self, job_id: str, on_change: OnChange, timestamp_submitted_s: float = 0.0) -> JobStatus:
         """Follow a job that was submitted earlier to its end; like `run` otherwise."""
 
-    async def abort(self, job_id: str) -> None:
-        """Abort one job and make sure at the UWS that it has ended.
+    async def abort(self, job_id: str, on_change: OnChange = ignore) -> JobStatus:
+        """Abort one job, unless it has ended, and make sure at the UWS that it has.
+
+        The UWS is asked first: what it aborts it deletes, with all logs.
+
+        Parameters
+        ----------
+        job_id
+            The job.
+        on_change
+            Awaited with the job's end, also if it ends after this has raised an exception or was cancelled.
+
+        Returns
+        -------
+        status
+            How it ended: by itself, or aborted with exit code 255.
 
         Raises
         ------
         ServiceError
-            If it could not be stopped.
+            If it is not stopped yet. That goes on in the background until it is, or until the service is closed.
         """
 
-    async def abort_all(self, limit_s: float) -> list[str]:
-        """Abort every open job, those that are still being submitted too.
+    async def abort_all(self, limit_s: float, run_id: str | None = None) -> list[str]:
+        """Abort every open job of a run, as `abort` does, those that are still being submitted too.
+
+        Parameters
+        ----------
+        limit_s
+            How long this waits (seconds). What is not stopped by then is tried further in the background.
+        run_id
+            The run; the jobs of others are left alone. None: all runs.
 
         Returns
         -------
         problems
-            A sentence for each that could not be stopped within the limit (seconds).
+            A sentence for each that is not stopped yet.
         """
 
 

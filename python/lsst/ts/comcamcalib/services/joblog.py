@@ -17,6 +17,8 @@ import enum
 import re
 from collections.abc import Iterator, Sequence
 
+from .server_text import explain_server_text, shorten_middle
+
 __all__ = ["explain_failure"]
 
 MAX_LENGTH = 400
@@ -58,6 +60,10 @@ SYSTEM = re.compile(
 )
 
 
+KUBERNETES = re.compile(r"\bApiException: \(\d{3}\)$")
+KUBERNETES_LINES = 8
+
+
 class _Rank(enum.IntEnum):
     """How telling a line is; the first of the most telling ones explains the failure."""
 
@@ -93,9 +99,11 @@ def explain_failure(log_text: str) -> str:
     lines = log_text.splitlines()
     findings = [*_exceptions(lines), *_single_lines(lines)]
     if findings:
-        return _shorten(min(findings).text)
+        return shorten_middle(min(findings).text, MAX_LENGTH)
     last = next((line for line in reversed(lines) if line.strip()), None)
-    return "The log is empty." if last is None else _shorten(f"No error in the log, which ends: {last}")
+    return (
+        "The log is empty." if last is None else shorten_middle(f"No error in the log, which ends: {last}", MAX_LENGTH)
+    )
 
 
 def _exceptions(lines: Sequence[str]) -> Iterator[_Finding]:
@@ -112,8 +120,9 @@ def _exceptions(lines: Sequence[str]) -> Iterator[_Finding]:
         if record and record["level"] == "WARNING":
             rank = _Rank.COMPLAINT  # it was caught, and what logged it went on
         text = _without_module(chain[-1])
-        if len(chain) > 1:
-            text += f" (cause: {_without_module(chain[0])})"
+        if len(chain) > 1:  # each gets its half of the room: a long text must not displace the cause
+            half = MAX_LENGTH // 2 - 40
+            text = f"{shorten_middle(text, half)} (cause: {shorten_middle(_without_module(chain[0]), half)})"
         yield _Finding(rank, start, _where(lines, start) + text)
 
 
@@ -126,15 +135,23 @@ def _chain(lines: Sequence[str], start: int) -> tuple[list[str], int]:
             at += 1
         if at == len(lines) or not lines[at].strip():
             break
-        # The message may go on in the next line, as that of a validation error does.
-        goes_on = lines[at].endswith(":") and at + 1 < len(lines)
-        chain.append(f"{lines[at]} {lines[at + 1]}" if goes_on else lines[at])
+        chain.append(_exception_text(lines, at))
         start = at + 1
         link = next((i for i in range(start, len(lines)) if lines[i] in CHAINED or lines[i] == TRACEBACK), None)
         if link is None or lines[link] == TRACEBACK or any(_record(line) for line in lines[start:link]):
             break
         start = link + 2
     return chain, start
+
+
+def _exception_text(lines: Sequence[str], at: int) -> str:
+    """Return what an exception says, also where that goes on in the lines after its first one."""
+    if KUBERNETES.search(lines[at]):  # status, reason, headers and body stand in lines of their own
+        name = lines[at].partition(":")[0]
+        return f"{name}: {explain_server_text(chr(10).join(lines[at : at + KUBERNETES_LINES]))}"
+    if lines[at].endswith(":") and at + 1 < len(lines):  # as that of a validation error
+        return f"{lines[at]} {lines[at + 1]}"
+    return lines[at]
 
 
 def _single_lines(lines: Sequence[str]) -> Iterator[_Finding]:
@@ -175,9 +192,3 @@ def _where(lines: Sequence[str], start: int) -> str:
 def _without_module(line: str) -> str:
     """Return an exception's line without the package that the exception is from."""
     return re.sub(r"^(\w+\.)+(?=\w+(:|$))", "", line.strip())
-
-
-def _shorten(text: str) -> str:
-    """Return a text in one line of bounded length."""
-    text = " ".join(text.split())
-    return text if len(text) <= MAX_LENGTH else text[: MAX_LENGTH - 1] + "…"

@@ -9,28 +9,30 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import logging
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from lsst.ts import utils
 
 from ..config import Limits
-from ..errors import ServiceError, UnknownJobError, UnreachableError
-from .job_status import ABORTED_EXIT_CODE, Backend, JobEnd, Jobs, JobStatus, OnChange, judge, told_end
-from .joblog import explain_failure
+from ..errors import ServiceError, UnreachableError
+from .job_endings import JobEndings
+from .job_origin import foreign_repository
+from .job_results import JobResults
+from .job_status import Backend, Jobs, JobStatus, OnChange, ignore, judge, told_end
+from .job_stopper import MAX_DOUBTS, JobStopper
+from .job_submissions import JobSubmissions, Submission
 from .ocps import JobRequest, Ocps
+from .tracked_job import TrackedJob
 from .uws import Uws
 from .uws_job import Phase, UwsJob
+from .uws_watch import UwsWatch
 
 __all__ = ["Backend", "JobService", "JobStatus", "Jobs", "OnChange"]
 
-MAX_DOUBTS = 2
-"""How often the UWS is asked again when it does not know a job, or tells another end than the OCPS does."""
-
-MAX_TOLD = 1000
-"""How many ends that the OCPS told are remembered."""
+T = TypeVar("T")
 
 
 class JobService:
@@ -43,281 +45,271 @@ class JobService:
     poll_interval_s
         Time between two looks at a job (seconds).
     limits
-        Limits of time: ``job``, ``job_abort``, ``job_log``, ``uws_unreachable``.
+        Limits of time: ``job``, ``job_submission``, ``job_abort``, ``job_log``, ``uws_unreachable``.
     backend
         Awaited with (False, sentence) when the UWS stops answering and with (True, "") when it answers again.
+    repo
+        Repository that the jobs have to work on; "": it is not compared.
 
     Notes
     -----
     The end of the OCPS's execute command is of no use: it says "Done" for a failed job, and never comes if the OCPS was
-    restarted. A job is known by its id alone.
+    restarted. A job is known by its id, and before that by its mark, which belongs to one run.
     """
 
-    def __init__(self, ocps: Ocps, uws: Uws, poll_interval_s: float, limits: Limits, backend: Backend) -> None:
+    def __init__(
+        self, ocps: Ocps, uws: Uws, poll_interval_s: float, limits: Limits, backend: Backend, repo: str = ""
+    ) -> None:
         self._ocps = ocps
-        self._uws = uws
         self._poll_interval_s = poll_interval_s
         self._limits = limits
-        self._backend = backend
+        self._repo = repo
         self._log = logging.getLogger(__name__)
-        self._reachable = True
-        self._open: set[str] = set()  # not known to have ended, followed or not
-        self._told: dict[str, int] = {}  # exit codes by job id, those of unknown jobs too: they may come before the id
-        self._news: dict[str, asyncio.Event] = {}  # set when the OCPS has told the end of a job that is followed
-        self._submitting: dict[asyncio.Task[str], JobRequest] = {}  # they go on when whoever wanted them is cancelled
-        self._stopping: set[asyncio.Task[str]] = set()  # aborts that go on when whoever wanted them has no more time
-        self._waiting_for_uws: asyncio.Task[None] = utils.make_done_future()  # goes on until the UWS answers again
-        self._unsubscribe = ocps.on_result(self._on_result)
+        self._uws = UwsWatch(uws, poll_interval_s, backend)
+        self._results = JobResults(ocps, self._on_result)
+        self._endings = JobEndings(self._uws, limits)
+        self._stopper = JobStopper(ocps, self._uws, self._results, self._endings, poll_interval_s, limits)
+        self._jobs: dict[str, TrackedJob] = {}
+        self._submissions = JobSubmissions(ocps, self._uws, self._stopper, poll_interval_s, limits, self._track)
+        self._background: set[asyncio.Task[Any]] = set()
 
     async def close(self) -> None:
         """Stop all that goes on here; jobs go on at the UWS."""
-        self._unsubscribe()
-        for task, request in self._submitting.items():
-            if not task.done():
-                self._log.warning("Closed while %s was being submitted; look for it at the UWS", request.pipeline)
-        tasks: list[asyncio.Task[Any]] = [*self._submitting, *self._stopping, self._waiting_for_uws]
-        for task in tasks:
+        self._results.close()
+        await self._submissions.close()
+        for task in self._background:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self._stopper.close()
+        await self._uws.close()
 
     @property
     def open_jobs(self) -> frozenset[str]:
         """Ids of the jobs that are not known to have ended."""
-        return frozenset(self._open)
+        return frozenset(job_id for job_id, job in self._jobs.items() if not job.ended)
 
     @property
     def submissions_in_progress(self) -> tuple[JobRequest, ...]:
         """Jobs that are being submitted and have no id yet."""
-        return tuple(self._submitting.values())
+        return tuple(submission.request for submission in self._submissions.in_progress.values())
 
     async def run(self, request: JobRequest, on_change: OnChange) -> JobStatus:
         """Submit a job and follow it to its end; see `Jobs.run`."""
-        submission = asyncio.create_task(self._submit(request), name=f"submission of {request.pipeline}")
-        self._submitting[submission] = request
-        submission.add_done_callback(self._submitted)
-        job_id = await asyncio.shield(submission)
-        return await self.attach(job_id, on_change, utils.current_tai())
+        submission, task = self._submissions.start(request, on_change)
+        return await self._attend(await asyncio.shield(task), submission)
 
     async def attach(self, job_id: str, on_change: OnChange, timestamp_submitted_s: float = 0.0) -> JobStatus:
         """Follow a job that was submitted earlier to its end; see `Jobs.attach`."""
-        self._open.add(job_id)
-        self._news.setdefault(job_id, asyncio.Event())
-        status = JobStatus(job_id, Phase.PENDING, timestamp_submitted_s=timestamp_submitted_s)
-        await on_change(status)
-        ended = await self._follow(status, on_change)
-        await on_change(ended)
-        return ended
+        return await self._attend(self._track(TrackedJob(job_id, "", on_change, timestamp_submitted_s)))
 
-    async def abort(self, job_id: str) -> None:
-        """Abort one job and make sure at the UWS that it has ended; see `Jobs.abort`."""
-        problem = await self._abort(job_id)
-        if problem:
+    async def abort(self, job_id: str, on_change: OnChange = ignore) -> JobStatus:
+        """Abort one job, unless it has ended; see `Jobs.abort`."""
+        job = self._jobs.get(job_id)
+        if job is None or job.ended:
+            job = self._track(TrackedJob(job_id, "", on_change))
+        job.on_change = on_change
+        self._stopper.stop(job, wanted=True)
+        if problem := await self._stopper.stopped(job):
             raise ServiceError(problem)
+        await job.concluded.wait()
+        return job.status
 
-    async def abort_all(self, limit_s: float) -> list[str]:
-        """Abort every open job, those that are still being submitted too; see `Jobs.abort_all`."""
-        tasks = [asyncio.create_task(self._abort(job_id), name=f"Job {job_id}") for job_id in sorted(self._open)]
-        for submission, request in self._submitting.items():
-            name = f"The job for {request.pipeline}, which is being submitted"
-            tasks.append(asyncio.create_task(self._abort_submission(submission), name=name))
-        if not tasks:
+    async def abort_all(self, limit_s: float, run_id: str | None = None) -> list[str]:
+        """Abort every open job of a run, those that are still being submitted too; see `Jobs.abort_all`."""
+        stops: dict[asyncio.Task[str], TrackedJob | None] = {}
+        for job in [job for job in self._jobs.values() if job.belongs_to(run_id) and not job.ended]:
+            self._stopper.stop(job, wanted=True)
+            stops[self._spawn(self._stopper.stopped(job), f"Job {job.job_id}")] = job
+        for task, submission in self._submissions.in_progress.items():
+            if submission.belongs_to(run_id):
+                name = f"The job for {submission.request.pipeline}, which is being submitted,"
+                stops[self._spawn(self._abort_submission(task), name)] = None
+        if not stops:
             return []
-        self._stopping.update(tasks)
-        for task in tasks:
-            task.add_done_callback(self._stopping.discard)
-        done, _ = await asyncio.wait(tasks, timeout=limit_s)
-        late = f"was not stopped within {limit_s:g} s; that it stops is still being tried"
-        problems = [task.result() if task in done else f"{task.get_name()}, {late}." for task in tasks]
+        done, _ = await asyncio.wait(stops, timeout=limit_s)
+        problems = []
+        for stop, tracked in stops.items():
+            if stop in done and (error := stop.exception()):
+                self._log.error("Bug: %s could not be stopped", stop.get_name(), exc_info=error)
+                problems.append(f"{stop.get_name()} was not stopped: unforeseen {type(error).__name__}: {error}")
+            elif stop in done:
+                problems.append(stop.result())
+            elif tracked:
+                stop.cancel()  # the stopper goes on
+                problems.append(self._stopper.unfinished(tracked))
+            else:
+                problems.append(
+                    f"{stop.get_name()} was not stopped within {limit_s:g} s; if there is such a job, it is "
+                    "stopped as soon as it is found, unless the CSC leaves ENABLED before."
+                )
         return [problem for problem in problems if problem]
 
-    # Submitting
-
-    async def _submit(self, request: JobRequest) -> str:
-        """Submit a job, and take note of its id, whoever still wants it."""
-        job_id = await self._ocps.submit(request)
-        self._open.add(job_id)
-        return job_id
-
-    def _submitted(self, submission: asyncio.Task[str]) -> None:
-        """Take note that a submission is over; its error is its caller's, who may be gone."""
-        request = self._submitting.pop(submission)
-        if not submission.cancelled() and (error := submission.exception()) is not None:
-            self._log.warning("Submission of %s failed: %s", request.pipeline, error)
-
-    # Following
-
-    def _on_result(self, job_id: str, exit_code: int) -> None:
-        """Take note of the end of a job, ours or not."""
-        self._told[job_id] = exit_code
-        while len(self._told) > MAX_TOLD:
-            del self._told[next(iter(self._told))]
-        if job_id in self._news:
-            self._news[job_id].set()
-
-    async def _follow(self, status: JobStatus, on_change: OnChange) -> JobStatus:
-        """Look at a job again and again until it has ended, or its time is over; return the last status."""
-        clock = asyncio.get_running_loop().time
-        age_s = utils.current_tai() - status.timestamp_submitted_s if status.timestamp_submitted_s else 0.0
-        deadline = clock() + self._limits.job - age_s
-        answered = clock()
-        doubts = 0
-        while True:
-            seen = await self._look(status.job_id)
-            told = self._told.get(status.job_id)
-            if isinstance(seen, ServiceError):
-                end = None if told is None else told_end(told)
-                if end is None and clock() - answered > self._limits.uws_unreachable:
-                    return self._lost(status, seen)
-            else:
-                answered = clock()
-                end = judge(seen.phase if seen else None, told)
-                doubts = doubts if end is not None else 0
-                if seen and seen.phase_word != status.phase and end is None:
-                    status = dataclasses.replace(status, phase=seen.phase_word)
-                    await on_change(status)
-            if end is not None and (end.certain or doubts >= MAX_DOUBTS):
-                return await self._ended(status, end, seen if isinstance(seen, UwsJob) else None)
-            if clock() > deadline:
-                return await self._give_up(status)
-            if end is not None:
-                doubts += 1
-            await self._pause(status.job_id)
-
-    async def _look(self, job_id: str) -> UwsJob | ServiceError | None:
-        """Ask the UWS for a job, and tell whether it answers; None: it does not know the job."""
-        seen: UwsJob | None = None
+    async def _abort_submission(self, task: asyncio.Task[TrackedJob]) -> str:
+        """Abort a job as soon as its id is known; return a sentence if it may go on."""
         try:
-            seen = await self._uws.job(job_id)
-        except UnknownJobError:
-            pass
-        except ServiceError as error:
-            await self._tell_backend(False, str(error))
-            return error
-        await self._tell_backend(True, "")
-        return seen
-
-    async def _tell_backend(self, reachable: bool, sentence: str) -> None:
-        """Tell that the UWS stopped answering, or answers again; each once."""
-        if reachable is not self._reachable:
-            self._reachable = reachable
-            if not reachable and self._waiting_for_uws.done():
-                self._waiting_for_uws = asyncio.create_task(
-                    self._wait_for_uws(), name="wait for the UWS to answer again"
-                )
-            await self._backend(reachable, sentence)
-
-    async def _wait_for_uws(self) -> None:
-        """Ask until the UWS answers again, whether any job is still followed or not."""
-        while not self._reachable:
-            await asyncio.sleep(self._poll_interval_s)
-            with contextlib.suppress(ServiceError):  # told already
-                await self._uws.ping()
-                await self._tell_backend(True, "")
-
-    async def _pause(self, job_id: str) -> None:
-        """Wait until it is time for another look, or the OCPS tells something about the job."""
-        news = self._news.setdefault(job_id, asyncio.Event())
-        try:
-            async with asyncio.timeout(self._poll_interval_s):
-                await news.wait()
-        except TimeoutError:
-            return
-        news.clear()
-
-    # Endings
-
-    async def _ended(self, status: JobStatus, end: JobEnd, job: UwsJob | None) -> JobStatus:
-        """Return the last status of a job that has ended."""
-        if end.phase is not Phase.UNKNOWN:  # what was only forgotten may still run
-            self._open.discard(status.job_id)
-        self._news.pop(status.job_id, None)
-        return dataclasses.replace(
-            status,
-            phase=job.phase_word if job and job.phase is end.phase else end.phase,
-            exit_code=end.exit_code,
-            message="" if end.exit_code == 0 else await self._reason(status.job_id, end),
-            # The server's time has whole seconds only; a job must not seem to have ended before it was submitted.
-            timestamp_ended_s=max((job and job.timestamp_ended_s) or utils.current_tai(), status.timestamp_submitted_s),
-        )
-
-    async def _reason(self, job_id: str, end: JobEnd) -> str:
-        """Return a sentence that says why a job failed."""
-        if end.phase is Phase.COMPLETED:
-            return (
-                f"The UWS calls job {job_id} completed, but the OCPS told exit code {end.exit_code}; what contradicts "
-                "itself is not taken for good."
-            )
-        if end.phase is Phase.ABORTED:
-            return f"Job {job_id} was aborted."
-        if end.phase is Phase.UNKNOWN:
-            return (
-                f"The UWS does not know job {job_id} (any more), and the OCPS has told nothing of its end: it was "
-                "deleted, or its time at the UWS is over."
-            )
-        try:
-            async with asyncio.timeout(self._limits.job_log):
-                log_text = await self._uws.log_text(job_id)
-            explanation = await asyncio.to_thread(explain_failure, log_text)
-        except Exception as error:  # whatever it is, that the job failed must be told
-            return f"Job {job_id} failed; its log could not be read: {str(error) or 'there was no time left for it'}"
-        return f"Job {job_id} failed: {explanation}"
-
-    async def _give_up(self, status: JobStatus) -> JobStatus:
-        """Abort a job whose time is over."""
-        problem = await self._abort(status.job_id)
-        self._news.pop(status.job_id, None)
-        sentence = f"Job {status.job_id} had not ended {self._limits.job:g} s after its submission, which is its limit"
-        return dataclasses.replace(
-            status,
-            phase=status.phase if problem else Phase.ABORTED,
-            exit_code=ABORTED_EXIT_CODE,
-            message=f"{sentence}. {problem}" if problem else f"{sentence}; it was aborted.",
-            timestamp_ended_s=utils.current_tai(),
-        )
-
-    def _lost(self, status: JobStatus, error: ServiceError) -> JobStatus:
-        """Return the last status of a job of which nothing is heard any more; it stays among the open ones."""
-        return dataclasses.replace(
-            status,
-            phase=Phase.UNKNOWN,
-            exit_code=1,
-            message=f"Nothing was heard of job {status.job_id} for {self._limits.uws_unreachable:g} s; it may still "
-            f"run. {error} When the UWS answers again, resume.",
-            timestamp_ended_s=utils.current_tai(),
-        )
-
-    # Aborting
-
-    async def _abort(self, job_id: str) -> str:
-        """Abort a job and see at the UWS that it has ended; return a sentence if it has not, else ""."""
-        clock = asyncio.get_running_loop().time
-        refusal = ""
-        try:
-            await self._ocps.abort_job(job_id)
-        except ServiceError as error:
-            refusal = str(error)  # it may have ended by itself: the UWS knows
-        deadline = clock() + self._limits.job_abort
-        unknown = 0
-        while True:
-            seen = await self._look(job_id)
-            # The UWS deletes what is aborted. Where nothing was aborted, one such answer is not enough.
-            unknown = unknown + 1 if seen is None else 0
-            gone = unknown > (MAX_DOUBTS if refusal else 0)
-            if gone or (isinstance(seen, UwsJob) and seen.phase.ended):
-                self._open.discard(job_id)
-                return ""
-            if (refusal and seen is not None) or clock() > deadline:
-                break
-            await asyncio.sleep(self._poll_interval_s)
-        state = f"its phase is {seen.phase_word}." if isinstance(seen, UwsJob) else str(seen or "it knows no such job.")
-        return f"Job {job_id} was not stopped: {refusal or 'the OCPS says that it was aborted.'} At the UWS: {state}"
-
-    async def _abort_submission(self, submission: asyncio.Task[str]) -> str:
-        """Abort a job as soon as its id is known; return a sentence if it may go on, else ""."""
-        try:
-            job_id = await asyncio.shield(submission)
+            job = await asyncio.shield(task)
         except UnreachableError as error:
             return str(error)
         except ServiceError:
             return ""  # refused: there is no job
-        return await self._abort(job_id)
+        self._stopper.stop(job, wanted=True)
+        return await self._stopper.stopped(job)
+
+    def _track(self, job: TrackedJob) -> TrackedJob:
+        """Keep an eye on a job until its end is known."""
+        self._jobs = {job_id: one for job_id, one in self._jobs.items() if not one.ended}
+        self._jobs[job.job_id] = job
+        return job
+
+    def _spawn(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        """Do something that outlives whoever asks for it, until the service is closed."""
+        task = asyncio.create_task(work, name=name)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
+
+    # Following
+
+    def _on_result(self, job_id: str) -> None:
+        """Look at a job at once, because the OCPS has reported its end."""
+        if job_id in self._jobs:
+            self._jobs[job_id].news.set()
+
+    async def _attend(self, job: TrackedJob, submission: Submission | None = None) -> JobStatus:
+        """Follow a job to its end, from its first status."""
+        await job.tell(job.status)
+        return await self._follow(job, submission)
+
+    async def _follow(self, job: TrackedJob, submission: Submission | None) -> JobStatus:
+        """Look at a job again and again until it has ended, or its time is over; return the last status."""
+        clock = asyncio.get_running_loop().time
+        submitted_s = job.status.timestamp_submitted_s
+        deadline = clock() + self._limits.job - (utils.current_tai() - submitted_s if submitted_s else 0.0)
+        answered = clock()
+        doubts = 0
+        while not job.ended:
+            if job in self._stopper:  # which finds out how it ends
+                if clock() > deadline:
+                    return await self._give_up(job)
+                await job.pause(self._poll_interval_s)
+                continue
+            seen = await self._uws.look(job.job_id)
+            told = self._results.of(job.job_id)
+            if isinstance(seen, ServiceError):
+                end = None if told is None else told_end(told)
+                if end is None and clock() - answered > self._limits.uws_unreachable:
+                    return await self._lose(job, seen)
+            else:
+                answered = clock()
+                if seen is not None and not job.known_at_uws:
+                    job.known_at_uws = True
+                    if other := await self._not_ours(job, seen, submission):
+                        return await self._attend(other, submission)
+                end = judge(seen.phase if seen else None, told)
+                doubts = doubts if end is not None else 0
+                if seen and seen.phase_word != job.status.phase and end is None:
+                    await job.tell(dataclasses.replace(job.status, phase=seen.phase_word))
+            if end is not None and (end.certain or doubts >= MAX_DOUBTS):
+                if end.phase is Phase.UNKNOWN and submission is not None and not job.known_at_uws:
+                    return await self._elsewhere(job, submission)
+                status = await self._endings.last_status(job, end, seen if isinstance(seen, UwsJob) else None)
+                return await job.conclude(status)
+            if clock() > deadline:
+                return await self._give_up(job)
+            doubts += end is not None
+            await job.pause(self._poll_interval_s)
+        await job.concluded.wait()
+        return job.status
+
+    async def _not_ours(self, job: TrackedJob, seen: UwsJob, submission: Submission | None) -> TrackedJob | None:
+        """Compare a job with what was submitted; return the right one if it is another, None if it is this one.
+
+        Raises
+        ------
+        ServiceError
+            If it works on another repository, or is another job and the right one is not found.
+        """
+        if submission is not None and seen.output_glob and not seen.has_mark(job.mark):
+            sentence = (
+                f"The OCPS gave the id {job.job_id} for the job with the mark {job.mark}, but at the UWS that is "
+                f"another job, with the outputs {seen.output_glob}"
+            )
+            await job.conclude(
+                dataclasses.replace(
+                    job.status,
+                    phase=Phase.UNKNOWN,
+                    exit_code=1,
+                    message=f"{sentence}.",
+                    timestamp_ended_s=utils.current_tai(),
+                )
+            )
+            return await self._submissions.find(submission, sentence)
+        if problem := await asyncio.to_thread(foreign_repository, seen, self._repo):
+            await self._refuse(job, problem)
+        return None
+
+    async def _elsewhere(self, job: TrackedJob, submission: Submission) -> JobStatus:
+        """Follow the right job instead of one that the UWS has never known; abort that one if there is no other."""
+        if other := await self._submissions.look(submission):
+            return await self._attend(other, submission)
+        job.reason = (
+            f"The UWS does not know job {job.job_id}, which the OCPS has just submitted, nor a job with its mark "
+            f"{job.mark}. The OCPS probably works with another UWS than uws_url of this CSC: compare them"
+        )
+        return await self._abandon(job)
+
+    async def _refuse(self, job: TrackedJob, problem: str) -> None:
+        """Abort a job that can't be used.
+
+        Raises
+        ------
+        ServiceError
+            Always.
+        """
+        job.reason = problem
+        unfinished = await self._stop_for_a_while(job)
+        raise ServiceError(f"{problem}. {unfinished}" if unfinished else job.status.message or f"{problem}.")
+
+    # Endings
+
+    async def _lose(self, job: TrackedJob, error: ServiceError) -> JobStatus:
+        """Give up a job of which nothing is heard, but stop it as soon as it can be reached."""
+        job.reason = f"Nothing had been heard of job {job.job_id} for {self._limits.uws_unreachable:g} s"
+        status = dataclasses.replace(
+            job.status,
+            phase=Phase.UNKNOWN,
+            exit_code=1,
+            message=f"Nothing was heard of job {job.job_id} for {self._limits.uws_unreachable:g} s; it may still run. "
+            f"{error} As soon as the UWS answers, the job is looked at, and aborted if it still runs. See to the UWS, "
+            "then start another run.",
+            timestamp_ended_s=utils.current_tai(),
+        )
+        await job.tell(status)
+        self._stopper.stop(job, wanted=False)
+        return status
+
+    async def _give_up(self, job: TrackedJob) -> JobStatus:
+        """Abort a job whose time is over."""
+        job.reason = f"Job {job.job_id} had not ended {self._limits.job:g} s after its submission, which is its limit"
+        return await self._abandon(job)
+
+    async def _abandon(self, job: TrackedJob) -> JobStatus:
+        """Stop a job that is of no use any more, and return its last status as far as it is known."""
+        unfinished = await self._stop_for_a_while(job)
+        if not unfinished:
+            return job.status
+        status = dataclasses.replace(
+            job.status, exit_code=1, message=f"{job.reason}. {unfinished}", timestamp_ended_s=utils.current_tai()
+        )
+        await job.tell(status)
+        return status
+
+    async def _stop_for_a_while(self, job: TrackedJob) -> str:
+        """Stop a job; return a sentence if that takes too long, and goes on in the background."""
+        self._stopper.stop(job, wanted=True)
+        try:
+            # For the OCPS's answer, and for the look at the UWS that shows what came of it.
+            async with asyncio.timeout(2 * self._limits.job_abort):
+                return await self._stopper.stopped(job)
+        except TimeoutError:
+            return self._stopper.unfinished(job)

@@ -18,13 +18,19 @@ from typing import Protocol
 from lsst.ts import salobj
 
 from ..config import Limits
-from ..errors import ServiceError, UnreachableError
+from ..errors import NotEnabledError, ServiceError, UnreachableError
+from .server_text import explain_server_text
 
 __all__ = ["JobRequest", "Ocps", "SalOcps"]
 
 FORBIDDEN = frozenset('"\\;`$')
 """Characters that would become something else in the UWS's job template or in the worker's shell; an exception is a
 pipeline's variable, such as ``${CP_PIPE_DIR}``."""
+
+NOT_ALLOWED = re.compile(
+    r"(Failed: )?(\w+ )?not allowed in (state|fault state)\b(?P<state>.*)", re.IGNORECASE | re.DOTALL
+)
+"""How a CSC that is not ENABLED refuses a command before it does anything (salobj's ``assert_enabled``)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,9 +65,12 @@ class Ocps(Protocol):
         Raises
         ------
         ServiceError
-            If the OCPS refused it, or gave no job id.
+            If the request can't be sent: there is no job.
+        NotEnabledError
+            If the OCPS refused it because it is not ENABLED: there is no job.
         UnreachableError
-            If the OCPS did not answer within the limit: whether the job exists is then unknown.
+            After any other answer, and after none: whether the job exists is then not known. An error of the UWS, of
+            what stands before it, or of the OCPS itself may come though the job was made.
         """
 
     async def abort_job(self, job_id: str) -> None:
@@ -69,8 +78,10 @@ class Ocps(Protocol):
 
         Raises
         ------
+        NotEnabledError
+            If the OCPS refused it because it is not ENABLED.
         ServiceError
-            If the OCPS could not do it.
+            If the OCPS said that it failed, or did not answer. The job may have been deleted all the same.
         """
 
     def on_result(self, callback: Callable[[str, int], None]) -> Callable[[], None]:
@@ -145,27 +156,48 @@ class SalOcps:
             acknowledgement = await command.start(data=data, timeout=limit_s, wait_done=False)
         except salobj.AckTimeoutError as error:
             raise UnreachableError(
-                f"{self._name} did not answer the command to {what} within {limit_s:g} s; whether the job exists is "
-                "not known. Look for it at the UWS before trying again."
+                f"{self._name} did not answer the command to {what} within {limit_s:g} s."
             ) from error
         except salobj.AckError as error:
-            raise ServiceError(f"{self._name} refused to {what}: {error.ackcmd.result or error}.") from error
+            raise self._failure(what, error) from error
+        except Exception as error:  # of the bus: it may have been sent or not
+            raise UnreachableError(f"The command to {what} could not be sent to {self._name}: {error!r}.") from error
+        words = explain_server_text(acknowledgement.result)
         if acknowledgement.ack != salobj.SalRetCode.CMD_INPROGRESS:
-            raise ServiceError(
-                f"{self._name} ended the command to {what} at once, without a job: {acknowledgement.result}."
-            )
-        return self._job_id(acknowledgement.result, what)
+            raise UnreachableError(f"{self._name} ended the command to {what} at once, without a job id: {words}.")
+        job_id = _job_id(acknowledgement.result)
+        if not job_id:
+            raise UnreachableError(f"{self._name} began to {what} but gave no job id ({words!r}).")
+        return job_id
 
     async def abort_job(self, job_id: str) -> None:
         """Abort a job; see `Ocps.abort_job`."""
         command = self._ready_remote().cmd_abort_job
         limit_s = self._limits.job_abort
+        what = f"abort job {job_id}"
         try:
             await command.start(data=command.DataType(job_id=job_id), timeout=limit_s)
         except salobj.AckTimeoutError as error:
-            raise UnreachableError(f"{self._name} did not abort job {job_id} within {limit_s:g} s.") from error
+            raise UnreachableError(f"{self._name} did not {what} within {limit_s:g} s.") from error
         except salobj.AckError as error:
-            raise ServiceError(f"{self._name} could not abort job {job_id}: {error.ackcmd.result or error}.") from error
+            raise self._failure(what, error) from error
+        except Exception as error:
+            raise UnreachableError(f"The command to {what} could not be sent to {self._name}: {error!r}.") from error
+
+    def _failure(self, what: str, error: salobj.AckError) -> ServiceError:
+        """Return the exception for a command that failed.
+
+        Only a refusal because of the state proves that the command did nothing.
+        """
+        result = error.ackcmd.result
+        if refusal := NOT_ALLOWED.fullmatch(result):
+            if "fault" in refusal.group().lower():
+                remedy = "It is in FAULT: look at its errorCode, send it to STANDBY, enable it"
+            else:
+                remedy = "It is not ENABLED: enable it"
+            return NotEnabledError(f"{self._name} refused to {what}: {explain_server_text(result)}. {remedy}.")
+        words = explain_server_text(result) or str(error)
+        return UnreachableError(f"{self._name} could not {what}: {words.removesuffix('.')}.")
 
     @property
     def _name(self) -> str:
@@ -177,18 +209,6 @@ class SalOcps:
             raise ServiceError(f"{self._name} is not connected.")
         return self._remote
 
-    def _job_id(self, result: str, what: str) -> str:
-        """Return the job id from the text of an acknowledgement."""
-        try:
-            job_id = json.loads(result)["job_id"]
-        except (ValueError, LookupError, TypeError) as error:
-            raise ServiceError(
-                f"{self._name} began to {what} but gave no job id ({result[:200]!r}). Look for the job at the UWS."
-            ) from error
-        if not isinstance(job_id, str) or not job_id:
-            raise ServiceError(f"{self._name} began to {what} but gave {job_id!r} for a job id.")
-        return job_id
-
     async def _on_job_result(self, data: salobj.BaseMsgType) -> None:
         """Tell all subscribers; one that fails does not keep it from the others."""
         for callback in tuple(self._subscribers):
@@ -196,6 +216,15 @@ class SalOcps:
                 callback(data.job_id, data.exit_code)
             except Exception:
                 self._log.exception("A subscriber to job results failed on job %s", data.job_id)
+
+
+def _job_id(result: str) -> str:
+    """Return the job id from the text of an acknowledgement, "" if there is none."""
+    try:
+        job_id = json.loads(result)["job_id"]
+    except (ValueError, LookupError, TypeError):
+        return ""
+    return job_id if isinstance(job_id, str) else ""
 
 
 def _check_text(request: JobRequest) -> None:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import base64
 import http
 import json
 import logging
@@ -21,10 +22,13 @@ import aiohttp
 import tenacity
 
 from ..config import Limits
+from ..credentials import uws_credentials, without_credentials
 from ..errors import ServiceError, UnknownJobError, UnreachableError
+from .server_text import explain_server_text
+from .uws_answers import ForeignAnswerError, NotFoundError, refusal_of
 from .uws_job import NonsenseError, Phase, UwsJob, UwsResult, parse_job, parse_jobs
 
-__all__ = ["Phase", "Uws", "UwsClient", "UwsJob", "UwsResult"]
+__all__ = ["NoLogError", "Phase", "Uws", "UwsClient", "UwsJob", "UwsResult", "is_job_id"]
 
 T = TypeVar("T")
 
@@ -45,6 +49,9 @@ BACKOFF_MAX_S = 5.0
 
 LOG_TRIES = 3
 """How often a log whose position among the results moved while it was being read is read again."""
+
+NO_JOB = "0" * 32
+"""Has the form of a job id. The server makes its ids at random, so this one is never taken."""
 
 _JOB_ID_PATTERN = re.compile(r"[A-Za-z0-9][-._A-Za-z0-9]{0,127}")
 
@@ -73,8 +80,10 @@ class Uws(Protocol):
         ------
         UnknownJobError
             If the UWS does not know the job (any more).
+        NoLogError
+            If it has no log.
         ServiceError
-            If it has no log, or the UWS does not answer.
+            If the UWS does not answer.
         """
 
     async def ping(self) -> None:
@@ -87,8 +96,8 @@ class Uws(Protocol):
         """
 
 
-class _NotFoundError(ServiceError):
-    """The UWS answered 404."""
+class NoLogError(ServiceError):
+    """A job left no log: what would have written it was never started, or could not write."""
 
 
 class UwsClient:
@@ -101,14 +110,18 @@ class UwsClient:
     url
         Base address, such as ``http://uws.example/api/v1``.
     limits
-        Limits of time: ``uws_request``, ``job_log``, ``preflight``.
+        Limits of time: ``uws_request``, ``uws_list``, ``job_log``, ``preflight``.
     backoff_s
         Longest pause after the first failure (seconds); it doubles with each further one. The pause is drawn at random
         between zero and that, so that many clients don't come back at once.
+
+    Notes
+    -----
+    User name and password, where an ingress asks for them, come from the environment (`uws_credentials`).
     """
 
     def __init__(self, url: str, limits: Limits, backoff_s: float = 0.5) -> None:
-        self.url = url.rstrip("/")
+        self.url = without_credentials(url).rstrip("/")
         self._limits = limits
         self._backoff_s = backoff_s
         self._log = logging.getLogger(__name__)
@@ -138,9 +151,10 @@ class UwsClient:
         _check_job_id(job_id)
         try:
             job = await self._request(f"job/{job_id}", _read_json(parse_job))
-        except _NotFoundError as error:
+        except NotFoundError as error:
             raise UnknownJobError(
-                f"The UWS at {self.url} does not know job {job_id}: it was deleted there, or its time there is over."
+                f"The UWS at {self.url} does not know job {job_id} (any more): it was deleted there, its time there is "
+                "over, or it runs at another UWS."
             ) from error
         if job.job_id != job_id:
             raise UnreachableError(f"The UWS at {self.url} was asked for job {job_id} and answered with {job.job_id}.")
@@ -148,7 +162,7 @@ class UwsClient:
 
     async def jobs(self) -> list[UwsJob]:
         """Return all jobs that the UWS knows; see `Uws.jobs`."""
-        return await self._request("job", _read_json(parse_jobs))
+        return await self._request("job", _read_json(parse_jobs), self._limits.uws_list)
 
     async def log_text(self, job_id: str) -> str:
         """Return the end of the log of a job; see `Uws.log_text`.
@@ -161,10 +175,10 @@ class UwsClient:
         position = _log_position(await self.job(job_id))
         for _ in range(LOG_TRIES):
             if position is None:
-                raise ServiceError(f"Job {job_id} left no {LOG_NAME} at the UWS.")
+                raise NoLogError(f"Job {job_id} left no {LOG_NAME} at the UWS.")
             try:
                 text = await self._request(f"job/result/{job_id}/{position}", self._read_tail, self._limits.job_log)
-            except _NotFoundError:
+            except NotFoundError:
                 text = None
             before, position = position, _log_position(await self.job(job_id))
             if text is not None and position == before:
@@ -172,8 +186,24 @@ class UwsClient:
         raise ServiceError(f"The {LOG_NAME} of job {job_id} could not be read: its files at the UWS keep changing.")
 
     async def ping(self) -> None:
-        """Return if the UWS answers; see `Uws.ping`."""
-        await self._attempt("job?phase=executing", _read_json(parse_jobs), self._limits.preflight)
+        """Return if the UWS answers; see `Uws.ping`.
+
+        Notes
+        -----
+        A job that can't exist is asked for. The server has to ask Kubernetes for it, which proves that both work, and
+        answers in a way that nothing else does. It looks at no files, which it does for each job of a list.
+        """
+        try:
+            await self._attempt(f"job/{NO_JOB}", _read_json(parse_job), self._limits.preflight)
+        except NotFoundError:
+            return
+        except ForeignAnswerError as error:
+            raise UnreachableError(
+                f"{error} Check uws_url, its path included (such as /api/v1), and that the uws application is up."
+            ) from error
+        raise UnreachableError(
+            f"Something answers at {self.url}, but it is not the UWS: it shows a job {NO_JOB}. Check uws_url."
+        )
 
     async def _request(
         self, path: str, read: Callable[[aiohttp.ClientResponse], Awaitable[T]], limit_s: float | None = None
@@ -193,8 +223,8 @@ class UwsClient:
 
         Raises
         ------
-        _NotFoundError
-            On status 404.
+        NotFoundError
+            On status 404, in the UWS's own words. Anybody's 404 proves nothing: an ingress has its own.
         ServiceError
             On another status that would be the same the next time.
         UnreachableError
@@ -205,18 +235,17 @@ class UwsClient:
         url = f"{self.url}/{path}"
         timeout = aiohttp.ClientTimeout(total=limit_s)
         try:
-            async with self._session.get(url, timeout=timeout) as response:
+            async with self._session.get(url, timeout=timeout, headers=_authorization()) as response:
                 if response.status == http.HTTPStatus.OK:
                     return await read(response)
-                raise await _refusal(url, response)
+                raise await refusal_of(url, response)
         except TimeoutError as error:
             raise UnreachableError(f"The UWS did not answer GET {url} within {limit_s:g} s.") from error
         except aiohttp.ClientError as error:
-            raise UnreachableError(
-                f"The UWS could not be asked: GET {url}: {error or type(error).__name__}."
-            ) from error
+            words = explain_server_text(str(error)) or type(error).__name__
+            raise UnreachableError(f"The UWS could not be asked: GET {url}: {words}.") from error
         except NonsenseError as error:
-            raise UnreachableError(f"The UWS answered GET {url} with something else than {error}.") from error
+            raise ForeignAnswerError(f"The UWS answered GET {url} with something else than {error}.") from error
 
     async def _read_tail(self, response: aiohttp.ClientResponse) -> str:
         """Read a text of any length; keep its end, from the beginning of a line."""
@@ -234,26 +263,23 @@ class UwsClient:
         return text.partition("\n")[2] if cut else text
 
 
+def _authorization() -> dict[str, str]:
+    """Return the header with the credentials of the environment, none if there are none."""
+    credentials = uws_credentials()
+    if credentials is None:
+        return {}
+    return {"Authorization": f"Basic {base64.b64encode(':'.join(credentials).encode()).decode()}"}
+
+
+def is_job_id(text: str) -> bool:
+    """Return whether a text has the form of a job id; other texts would become another path of the server."""
+    return bool(_JOB_ID_PATTERN.fullmatch(text))
+
+
 def _check_job_id(job_id: str) -> None:
     """Refuse what would become another path of the server."""
-    if not _JOB_ID_PATTERN.fullmatch(job_id):
+    if not is_job_id(job_id):
         raise ServiceError(f"{job_id[:200]!r} is no job id of the UWS.")
-
-
-async def _refusal(url: str, response: aiohttp.ClientResponse) -> ServiceError:
-    """Return the exception for a status that is not 200."""
-    words = (await response.content.read(2000)).decode(errors="replace")
-    sentence = (
-        f"The UWS answered GET {url} with status {response.status}: {' '.join(words.split())[:200] or 'no text'}."
-    )
-    if response.status == http.HTTPStatus.NOT_FOUND:
-        return _NotFoundError(sentence)
-    if response.status >= 500 or response.status in (
-        http.HTTPStatus.REQUEST_TIMEOUT,
-        http.HTTPStatus.TOO_MANY_REQUESTS,
-    ):
-        return UnreachableError(sentence)
-    return ServiceError(sentence)
 
 
 def _read_json(parse: Callable[[Any], T]) -> Callable[[aiohttp.ClientResponse], Awaitable[T]]:

@@ -80,6 +80,8 @@ class UwsJob:
         What was asked to be copied out of the repository; carries the mark of who submitted it.
     results
         The files that it left so far.
+    butler_repo
+        Repository that it works on, as the OCPS's configuration names it; "": not told.
     """
 
     job_id: str
@@ -91,10 +93,19 @@ class UwsJob:
     timestamp_ended_s: float
     output_glob: str
     results: tuple[UwsResult, ...]
+    butler_repo: str = ""
+
+    def has_mark(self, mark: str) -> bool:
+        """Return whether a mark stands among what the job was asked to copy out."""
+        return mark in (glob.strip() for glob in self.output_glob.split(","))
 
 
 def parse_jobs(value: Any) -> list[UwsJob]:
-    """Turn a JSON list into jobs. One that can't be understood spoils all: it could be ours."""
+    """Turn a JSON list into jobs.
+
+    If one of them can't be understood, the whole list is refused: that one could be the job that is looked for, and a
+    list without it would say that there is no such job.
+    """
     if not isinstance(value, list):
         raise NonsenseError("a list of jobs")
     return [parse_job(item) for item in value]
@@ -108,6 +119,7 @@ def parse_job(value: Any) -> UwsJob:
     if not isinstance(job_id, str) or not job_id or not isinstance(word, str):
         raise NonsenseError("a job object with jobId and phase")
     run_id = value.get("runId")
+    environment = _environment(value)
     return UwsJob(
         job_id=job_id,
         run_id=run_id if isinstance(run_id, str) else "",
@@ -116,17 +128,18 @@ def parse_job(value: Any) -> UwsJob:
         timestamp_created_s=_tai_of(value.get("creationTime")),
         timestamp_started_s=_tai_of(value.get("startTime")),
         timestamp_ended_s=_tai_of(value.get("endTime")),
-        output_glob=_environment(value).get("OUTPUT_GLOB", ""),
+        output_glob=environment.get("OUTPUT_GLOB", ""),
         results=tuple(_results(value.get("results"))),
+        butler_repo=environment.get("BUTLER_REPO", ""),
     )
 
 
 def _environment(job: Mapping[str, Any]) -> dict[str, str]:
-    """Return the environment that a job was submitted with."""
+    """Return the environment that a job was submitted with; Kubernetes shows an empty value as null."""
     parameters = job.get("parameters")
     items = parameters.get("environment") if isinstance(parameters, Mapping) else None
     pairs = [item for item in items if isinstance(item, Mapping)] if isinstance(items, list) else []
-    return {str(pair["name"]): str(pair["value"]) for pair in pairs if "name" in pair and "value" in pair}
+    return {str(pair["name"]): str(pair["value"]) for pair in pairs if "name" in pair and pair.get("value") is not None}
 
 
 def _results(items: Any) -> list[UwsResult]:

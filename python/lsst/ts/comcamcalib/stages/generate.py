@@ -8,11 +8,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import logging
 from collections.abc import Iterable
 
 from ..enums import CalibType
-from ..errors import ServiceError, StageError
+from ..errors import NotEnabledError, ServiceError, StageError
 from ..plan.plan import JobPlan, StagePlan
 from ..plan.record import GainEstimate, JobState
 from ..services.butler import AmplifierValues, DatasetFound
@@ -25,6 +27,8 @@ __all__ = ["generate", "run_job"]
 
 NOT_MEASURED = float("nan")
 AMPLIFIERS = 16
+
+_log = logging.getLogger(__name__)
 
 
 async def generate(stage: StagePlan, context: RunContext) -> str:
@@ -82,10 +86,8 @@ async def run_job(job: JobPlan, stage: StagePlan, context: RunContext) -> str:
         If it did not complete, or used datasets that are not this run's.
     """
     exposures = tuple(itertools.chain.from_iterable(context.exposure_ids(calib_type) for calib_type in job.frames))
-    context.record.waiting(stage.name, f"the OCPS to accept {job.label}", context.config.limits.job_submission)
     try:
-        request = await _request(job, exposures, context)
-        status = await context.services.jobs.run(request, lambda status: _tell_job(status, job, stage, context))
+        status = await _run_when_enabled(job, exposures, stage, context)
     except ServiceError as error:
         raise StageError(f"The job {job.label} could not be run: {error}") from error
     if not status.succeeded:
@@ -113,6 +115,66 @@ async def _request(job: JobPlan, exposures: tuple[int, ...], context: RunContext
         config=" ".join(part for part in parts if part),
         output_dataset_types=f"{job.dataset_type},{job.mark}",
     )
+
+
+async def _run_when_enabled(
+    job: JobPlan, exposures: tuple[int, ...], stage: StagePlan, context: RunContext
+) -> JobStatus:
+    """Run a job as soon as the OCPS is ENABLED, if that is within its limit.
+
+    Raises
+    ------
+    ServiceError
+        If the job could not be submitted.
+    """
+    clock = asyncio.get_running_loop().time
+    limits = context.config.limits
+    deadline = clock() + limits.ocps_enabled
+    while True:
+        await _wait_for_ocps(deadline, job, stage, context)
+        request = await _request(job, exposures, context)
+        # After an answer that leaves open whether there is a job, it is looked for once as long.
+        context.record.waiting(stage.name, f"the OCPS to accept {job.label}", 2 * limits.job_submission)
+        try:
+            return await context.services.jobs.run(request, lambda status: _tell_job(status, job, stage, context))
+        except NotEnabledError as error:
+            # It left ENABLED a moment ago; nothing came of the command, so that it can be sent again.
+            if clock() >= deadline:
+                raise
+            _log.warning("Run %s, %s: %s", context.run_id, stage.name, error)
+            context.record.waiting(stage.name, f"the OCPS to be ENABLED, for {job.label}", deadline - clock())
+            await asyncio.sleep(context.config.uws_poll_interval_s)
+
+
+async def _wait_for_ocps(deadline: float, job: JobPlan, stage: StagePlan, context: RunContext) -> None:
+    """Wait until the OCPS is ENABLED and alive; say what is waited for.
+
+    Raises
+    ------
+    ServiceError
+        If it is not at the deadline (seconds of the loop's clock).
+    """
+    clock = asyncio.get_running_loop().time
+    told = ""
+    while problem := _ocps_problem(context):
+        if clock() >= deadline:
+            raise ServiceError(
+                f"{problem} That was waited for in vain for {context.config.limits.ocps_enabled:g} s; the job was not "
+                "submitted. Then start another run."
+            )
+        context.record.waiting(stage.name, f"the OCPS, for {job.label}: {problem}", deadline - clock())
+        if problem != told:
+            _log.warning("Run %s, %s waits: %s", context.run_id, stage.name, problem)
+            told = problem
+        await asyncio.sleep(context.config.uws_poll_interval_s)
+    if told:
+        _log.info("Run %s, %s: the OCPS is ENABLED again, the run goes on", context.run_id, stage.name)
+
+
+def _ocps_problem(context: RunContext) -> str:
+    """Return what is wrong with the OCPS, "" if nothing is."""
+    name = f"OCPS:{context.config.ocps_index} "
+    return next((problem for problem in context.services.components.problems() if problem.startswith(name)), "")
 
 
 async def _tell_job(status: JobStatus, job: JobPlan, stage: StagePlan, context: RunContext) -> None:

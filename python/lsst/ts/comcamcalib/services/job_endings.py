@@ -1,0 +1,112 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How jobs end, in words: what their logs say, and what two witnesses make of it."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+
+from lsst.ts import utils
+
+from ..config import Limits
+from .job_status import JobEnd, JobStatus
+from .joblog import explain_failure
+from .tracked_job import TrackedJob
+from .uws import NoLogError
+from .uws_job import Phase, UwsJob
+from .uws_watch import UwsWatch
+
+__all__ = ["JobEndings", "still_tried"]
+
+
+def still_tried(job_id: str, obstacle: str) -> str:
+    """Return the sentence about a job that is not stopped yet."""
+    return (
+        f"Job {job_id} was not stopped: {obstacle} It is tried again until it has ended or the CSC leaves ENABLED; "
+        "jobState shows its end."
+    )
+
+
+class JobEndings:
+    """Says how a job ended, and why.
+
+    Parameters
+    ----------
+    uws
+        Where logs are read.
+    limits
+        Limits of time: ``job_log``.
+    """
+
+    def __init__(self, uws: UwsWatch, limits: Limits) -> None:
+        self._uws = uws
+        self._limits = limits
+
+    async def last_status(self, job: TrackedJob, end: JobEnd, seen: UwsJob | None, remark: str = "") -> JobStatus:
+        """Return the last status of a job that has ended.
+
+        Parameters
+        ----------
+        job
+            The job.
+        end
+            How it ended.
+        seen
+            What the UWS shows of it, None if nothing.
+        remark
+            Further sentence for the message.
+        """
+        if end.exit_code == 0:
+            message = ""
+        elif job.reason and end.phase is Phase.ABORTED:
+            message = f"{job.reason}; it was aborted."
+        else:
+            message = await self._reason(job.job_id, end)
+            message = f"{job.reason}. {message}" if job.reason else message
+        ended_s = (seen and seen.timestamp_ended_s) or utils.current_tai()
+        return dataclasses.replace(
+            job.status,
+            phase=seen.phase_word if seen and seen.phase is end.phase else end.phase,
+            exit_code=end.exit_code,
+            message=" ".join(filter(None, (message, remark))),
+            # The server's time has whole seconds only; a job must not seem to have ended before it was submitted.
+            timestamp_ended_s=max(ended_s, job.status.timestamp_submitted_s),
+        )
+
+    async def _reason(self, job_id: str, end: JobEnd) -> str:
+        """Return a sentence that says why a job failed."""
+        if end.phase is Phase.COMPLETED:
+            return (
+                f"The UWS calls job {job_id} completed, but the OCPS reported exit code {end.exit_code}; what "
+                "contradicts itself does not count as good."
+            )
+        if end.phase is Phase.ABORTED:
+            return f"Job {job_id} was aborted."
+        if end.phase is Phase.UNKNOWN:
+            return (
+                f"The UWS does not know job {job_id} (any more), and the OCPS has reported nothing of its end: it was "
+                "deleted, or its time at the UWS is over. How it ended is not known."
+            )
+        try:
+            async with asyncio.timeout(self._limits.job_log):
+                log_text = await self._uws.log_text(job_id)
+            explanation = await asyncio.to_thread(explain_failure, log_text)
+        except NoLogError as error:
+            return f"Job {job_id} failed before it could write a log. {error} {_where_to_look(job_id)}"
+        except Exception as error:  # whatever it is, that the job failed must be published
+            return f"Job {job_id} failed; its log could not be read: {str(error) or 'there was no time left for it'}"
+        return f"Job {job_id} failed: {explanation}"
+
+
+def _where_to_look(job_id: str) -> str:
+    """Say where the cause of a failure stands that no log tells of; the UWS does not pass it on."""
+    return (
+        "An image that can't be pulled, no place for its pod, or an init container that failed (it clones "
+        "uws_scripts) looks like this. Look with kubectl in the namespace of the UWS: describe job "
+        f"uws-job-{job_id}, describe pod -l jobId={job_id}, logs -l jobId={job_id} --all-containers."
+    )

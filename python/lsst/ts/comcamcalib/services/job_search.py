@@ -1,0 +1,130 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Find out whether a submission that was not answered well has made a job."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection
+
+from lsst.ts import utils
+
+from ..config import Limits
+from ..errors import ServiceError, UnreachableError
+from .uws_job import UwsJob
+from .uws_watch import UwsWatch
+
+__all__ = ["JobSearch"]
+
+CLOCK_TOLERANCE_S = 60.0
+"""How much the clocks of Kubernetes and of this machine may differ: a job with the mark that is older than that before
+its submission stems from another life of the journal, which gave the same run id."""
+
+
+class JobSearch:
+    """Looks for the jobs of one submission among all jobs of the UWS, by their mark.
+
+    Parameters
+    ----------
+    mark
+        The mark of the submission.
+    submitted_s
+        When that began (TAI unix seconds).
+    uws
+        Where to look.
+    poll_interval_s
+        Shortest time between two looks (seconds).
+    limits
+        Limits of time: ``job_submission``, ``uws_list``, ``uws_unreachable``.
+    known
+        Ids of the jobs that are known already, which are not what is looked for.
+    """
+
+    def __init__(
+        self,
+        mark: str,
+        submitted_s: float,
+        uws: UwsWatch,
+        poll_interval_s: float,
+        limits: Limits,
+        known: Collection[str],
+    ) -> None:
+        self._mark = mark
+        self._submitted_s = submitted_s
+        self._uws = uws
+        self._poll_interval_s = poll_interval_s
+        self._limits = limits
+        self._known = known
+        self._log = logging.getLogger(__name__)
+        self._trouble = ""  # why the UWS could not be asked the last time
+        self._answers = 0  # lists without the job
+
+    async def find(self) -> list[UwsJob]:
+        """Look for ``job_submission`` seconds; return the jobs, the first one first, none if there is none yet."""
+        return await self._look_until(self._limits.job_submission)
+
+    async def find_late(self) -> list[UwsJob]:
+        """Look for another ``uws_unreachable`` seconds of a UWS that answers."""
+        found = await self._look_until(self._limits.uws_unreachable)
+        while not found and self._trouble:
+            await asyncio.sleep(self._poll_interval_s)
+            found = await self._look_until(self._limits.uws_unreachable)
+        return found
+
+    @property
+    def outcome(self) -> str:
+        """Say what is known after a search that found nothing."""
+        goes_on = "It is looked for further, and stopped when it appears."
+        if self._trouble and not self._answers:
+            return f"Whether the job exists is not known, because the UWS can't be asked: {self._trouble} {goes_on}"
+        return (
+            f"No job with its mark {self._mark} was at the UWS in the {self._limits.job_submission:g} s after that; "
+            f"whether one comes later is not known. {goes_on}"
+        )
+
+    async def _look_until(self, limit_s: float) -> list[UwsJob]:
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + limit_s
+        while True:
+            began = clock()
+            if found := await self.look():
+                return found
+            if clock() > deadline:
+                return []
+            # A list of all jobs costs the UWS a lot: no more than half of the time is spent with it.
+            await asyncio.sleep(min(max(self._poll_interval_s, clock() - began), max(deadline - clock(), 0.0)))
+
+    async def look(self) -> list[UwsJob]:
+        """Look once; return the jobs, the first one first."""
+        jobs: list[UwsJob] | ServiceError
+        try:
+            async with asyncio.timeout(self._limits.uws_list):  # all tries together
+                jobs = await self._uws.jobs()
+        except TimeoutError:
+            jobs = UnreachableError(f"The UWS did not list its jobs within {self._limits.uws_list:g} s.")
+        if isinstance(jobs, ServiceError):
+            self._trouble = str(jobs)
+            return []
+        self._trouble = ""
+        self._answers += 1
+        found = []
+        for job in jobs:
+            if not job.has_mark(self._mark) or job.job_id in self._known:
+                continue
+            age_s = self._submitted_s - job.timestamp_created_s
+            if job.timestamp_created_s and age_s > CLOCK_TOLERANCE_S:
+                self._log.warning(
+                    "Job %s has the mark %s, but is %.0f s older than its submission: it belongs to an earlier run of "
+                    "the same name",
+                    job.job_id,
+                    self._mark,
+                    age_s,
+                )
+                continue
+            found.append(job)
+        return sorted(found, key=lambda job: job.timestamp_created_s or utils.current_tai())

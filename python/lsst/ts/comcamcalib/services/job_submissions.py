@@ -1,0 +1,200 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Submissions of jobs, and the search for those whose submission was not answered well."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from lsst.ts import utils
+
+from ..config import Limits
+from ..errors import NotEnabledError, UnreachableError
+from .job_origin import mark_of
+from .job_search import JobSearch
+from .job_status import OnChange
+from .job_stopper import JobStopper
+from .ocps import JobRequest, Ocps
+from .tracked_job import TrackedJob
+from .uws import is_job_id
+from .uws_watch import UwsWatch
+
+__all__ = ["JobSubmissions", "Submission"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Submission:
+    """A job that has been asked for, and who wants to know of it."""
+
+    request: JobRequest
+    on_change: OnChange
+    began_s: float
+    """When it was submitted (TAI unix seconds)."""
+
+    @property
+    def mark(self) -> str:
+        """What the job is recognised by at the UWS."""
+        return mark_of(self.request)
+
+    def belongs_to(self, run_id: str | None) -> bool:
+        """Return whether a run wants it; None: any run."""
+        return run_id is None or self.mark.startswith(f"{run_id}_")
+
+
+class JobSubmissions:
+    """Submits jobs; each submission goes on when whoever wanted it is cancelled.
+
+    Parameters
+    ----------
+    ocps, uws
+        Where jobs are submitted, and where they are looked for.
+    stopper
+        Stops the jobs that nobody waits for.
+    poll_interval_s
+        Shortest time between two looks (seconds).
+    limits
+        Limits of time: ``job_submission``, ``uws_unreachable``.
+    track
+        Keeps an eye on a job from now on.
+    """
+
+    def __init__(
+        self,
+        ocps: Ocps,
+        uws: UwsWatch,
+        stopper: JobStopper,
+        poll_interval_s: float,
+        limits: Limits,
+        track: Callable[[TrackedJob], TrackedJob],
+    ) -> None:
+        self._ocps = ocps
+        self._uws = uws
+        self._stopper = stopper
+        self._poll_interval_s = poll_interval_s
+        self._limits = limits
+        self._track = track
+        self._log = logging.getLogger(__name__)
+        self._known_ids: set[str] = set()
+        self.in_progress: dict[asyncio.Task[TrackedJob], Submission] = {}
+        """Those whose job has no id yet."""
+        self._late: set[asyncio.Task[None]] = set()  # searches that go on when the submission has failed
+
+    async def close(self) -> None:
+        """End everything; what may become a job is logged."""
+        for task, submission in self.in_progress.items():
+            if not task.done():
+                self._log.warning(
+                    "Closed while %s was being submitted; look for the mark %s at the UWS",
+                    submission.request.pipeline,
+                    submission.mark,
+                )
+        for search in self._late:
+            self._log.warning("Closed during the %s; look for it at the UWS", search.get_name())
+        tasks: list[asyncio.Task[Any]] = [*self.in_progress, *self._late]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def start(self, request: JobRequest, on_change: OnChange) -> tuple[Submission, asyncio.Task[TrackedJob]]:
+        """Begin to submit a job."""
+        submission = Submission(request, on_change, utils.current_tai())
+        task = asyncio.create_task(self._submit(submission), name=f"submission of {request.pipeline}")
+        self.in_progress[task] = submission
+        task.add_done_callback(self._submitted)
+        return submission, task
+
+    async def find(self, submission: Submission, trouble: str) -> TrackedJob:
+        """Return the job that was made though the answer to its submission did not say so.
+
+        Parameters
+        ----------
+        submission
+            The submission.
+        trouble
+            What the answer was, in a sentence.
+
+        Raises
+        ------
+        UnreachableError
+            If it is not found; then it is looked for in the background, and stopped when it appears.
+        """
+        search = self._search(submission)
+        found = await search.find()
+        if not found:
+            late = asyncio.create_task(self._stop_late(search, submission), name=f"search for {submission.mark}")
+            self._late.add(late)
+            late.add_done_callback(self._searched)
+            raise UnreachableError(f"{trouble.removesuffix('.')}. {search.outcome}")
+        first, *others = found
+        self._log.warning(
+            "%s The job exists all the same: it is %s, by its mark %s", trouble, first.job_id, submission.mark
+        )
+        for other in others:
+            self._log.warning(
+                "Job %s has the same mark as job %s, %s: it is one too many, and is aborted",
+                other.job_id,
+                first.job_id,
+                submission.mark,
+            )
+            job = self._made(other.job_id, submission)
+            job.reason = f"Job {job.job_id} has the same mark as job {first.job_id}, and is one too many"
+            self._stopper.stop(job, wanted=True)
+        return self._made(first.job_id, submission)
+
+    async def look(self, submission: Submission) -> TrackedJob | None:
+        """Look once for a job that is not known yet and still goes on."""
+        found = [job for job in await self._search(submission).look() if not job.phase.ended]
+        return self._made(found[0].job_id, submission) if found else None
+
+    async def _submit(self, submission: Submission) -> TrackedJob:
+        """Submit a job, and keep an eye on it, whoever still wants it."""
+        try:
+            job_id = await self._ocps.submit(submission.request)
+        except UnreachableError as error:
+            return await self.find(submission, str(error))
+        if not is_job_id(job_id):
+            return await self.find(submission, f"The OCPS gave {job_id[:200]!r}, which is no job id of the UWS.")
+        return self._made(job_id, submission)
+
+    def _submitted(self, task: asyncio.Task[TrackedJob]) -> None:
+        """Note that a submission is over; its error is its caller's, who may be gone."""
+        submission = self.in_progress.pop(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # Refused because of the state, it may be sent again; whoever wants that says so.
+            level = logging.INFO if isinstance(error, NotEnabledError) else logging.WARNING
+            self._log.log(level, "Submission of %s failed: %s", submission.request.pipeline, error)
+
+    async def _stop_late(self, search: JobSearch, submission: Submission) -> None:
+        """Stop the jobs of a submission that appear after everybody has given it up."""
+        found = await search.find_late()
+        if not found:
+            self._log.warning("No job with the mark %s has appeared at the UWS; the search is over", submission.mark)
+        for seen in found:
+            self._log.warning("Job %s, which nobody waits for any more, has appeared, and is stopped", seen.job_id)
+            job = self._made(seen.job_id, submission)
+            job.reason = f"Job {job.job_id} appeared when its submission had been given up"
+            self._stopper.stop(job, wanted=True)
+
+    def _searched(self, late: asyncio.Task[None]) -> None:
+        """Note that a search in the background is over."""
+        self._late.discard(late)
+        if not late.cancelled() and (error := late.exception()) is not None:
+            self._log.error("Bug: the %s broke off", late.get_name(), exc_info=error)
+
+    def _search(self, submission: Submission) -> JobSearch:
+        return JobSearch(
+            submission.mark, submission.began_s, self._uws, self._poll_interval_s, self._limits, self._known_ids
+        )
+
+    def _made(self, job_id: str, submission: Submission) -> TrackedJob:
+        """Keep an eye on a job that was submitted."""
+        self._known_ids.add(job_id)
+        return self._track(TrackedJob(job_id, submission.mark, submission.on_change, submission.began_s, fresh=True))

@@ -1,0 +1,62 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Texts of servers, made short without losing what they are about."""
+
+from __future__ import annotations
+
+import re
+
+from ..credentials import without_credentials
+
+__all__ = ["MAX_SERVER_TEXT", "explain_server_text", "shorten_middle"]
+
+MAX_SERVER_TEXT = 300
+"""Longest text of a server in a sentence (characters)."""
+
+# How the Kubernetes client for Python writes an ApiException: status, reason, headers, body. Only the body, a JSON
+# object in the end, says what the trouble is; it may be written as bytes, and the text may have been cut anywhere.
+_KUBERNETES = re.compile(r"\((?P<status>\d{3})\)\s*Reason: (?P<reason>[^\n]*?)\s*(?=HTTP response|\n|$)")
+_MESSAGE = re.compile(r'"message"\s*:\s*"(?P<message>(?:[^"\\]|\\+.)+)')
+
+# How urllib3 names what is behind its MaxRetryError.
+_CAUSED_BY = re.compile(r"Caused by \w+\((?P<cause>.*)\)\)?\s*$", re.DOTALL)
+
+
+def explain_server_text(text: str) -> str:
+    """Return what a server's error text is about, in one line of bounded length.
+
+    Parameters
+    ----------
+    text
+        The body of an error reply, or what else a server said; a traceback and an exception of the Kubernetes client
+        have their cause at the end.
+    """
+    text = without_credentials(text)
+    if kubernetes := _KUBERNETES.search(text):
+        reason = f"Kubernetes answered {kubernetes['status']} {kubernetes['reason'].strip()}"
+        message = _MESSAGE.search(text, kubernetes.end())
+        explained = f"{reason}: {_unescape(message['message'])}" if message else f"{reason} without a message"
+        return shorten_middle(explained, MAX_SERVER_TEXT)
+    if cause := _CAUSED_BY.search(text):
+        return shorten_middle(f"{text[:80].rstrip()}… Caused by: {cause['cause']}", MAX_SERVER_TEXT)
+    if re.search(r"<\s*(!doctype|html|head|body|h1)\b", text[:500], re.IGNORECASE):
+        text = re.sub(r"<(script|style)\b.*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL | re.IGNORECASE)
+    return shorten_middle(text, MAX_SERVER_TEXT)
+
+
+def shorten_middle(text: str, limit: int) -> str:
+    """Return a text in one line of at most ``limit`` characters; what is cut is cut from its middle."""
+    text = " ".join(text.split())
+    if len(text) <= limit:
+        return text
+    head = (limit - 3) // 2
+    return f"{text[:head].rstrip()} … {text[-(limit - 3 - head) :].lstrip()}"
+
+
+def _unescape(text: str) -> str:
+    """Return a JSON string's content without its escapes; what is cut in the middle of one is left as it is."""
+    return re.sub(r'\\+(["/])', r"\1", text).replace("\\n", " ")

@@ -1,0 +1,70 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What an error reply means, at the address of the UWS: its own answers, and those of others that stand before it."""
+
+from __future__ import annotations
+
+import http
+
+import aiohttp
+
+from ..credentials import PASSWORD_VARIABLE, USER_VARIABLE
+from ..errors import ServiceError, UnreachableError
+from .server_text import explain_server_text
+
+__all__ = ["ForeignAnswerError", "NotFoundError", "refusal_of"]
+
+MAX_REFUSAL_BYTES = 16 * 1024
+"""How much of an error reply is read: the cause of a Kubernetes exception stands behind all of its headers."""
+
+
+class NotFoundError(ServiceError):
+    """The UWS itself answered that it does not have what it was asked for."""
+
+
+class ForeignAnswerError(UnreachableError):
+    """Something answered that is not the UWS: an ingress without a backend, or another server."""
+
+
+async def refusal_of(url: str, response: aiohttp.ClientResponse) -> ServiceError:
+    """Return the exception for a status that is not 200."""
+    words = await _beginning(response)
+    explained = explain_server_text(words) or "no text"
+    sentence = f"The UWS answered GET {url} with status {response.status}: {explained.removesuffix('.')}."
+    status = response.status
+    if status == http.HTTPStatus.NOT_FOUND:
+        if _is_own_not_found(url, words, response.content_type):
+            return NotFoundError(sentence)
+        return ForeignAnswerError(
+            f"GET {url} was answered with status 404 ({explained.removesuffix('.')}), but not by the UWS, whose 404 is "
+            'the JSON text "": an ingress or another server answers at this address.'
+        )
+    if status in (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN):
+        return ServiceError(
+            f"{sentence} If the UWS asks for credentials, set {USER_VARIABLE} and {PASSWORD_VARIABLE} in the CSC's "
+            "environment and restart it."
+        )
+    if status >= 500 or status in (http.HTTPStatus.REQUEST_TIMEOUT, http.HTTPStatus.TOO_MANY_REQUESTS):
+        return UnreachableError(sentence)
+    return ServiceError(sentence)
+
+
+def _is_own_not_found(url: str, words: str, content_type: str) -> bool:
+    """Return whether a 404 is the UWS's own: the JSON text ``""`` for a job, a plain sentence for a job's file."""
+    if content_type == "application/json":
+        return words.strip() == '""'
+    return "/job/result/" in url and words.strip() == "Result file not found."
+
+
+async def _beginning(response: aiohttp.ClientResponse) -> str:
+    """Return the text of an error reply, as much of it as can matter."""
+    body = bytearray()
+    async for chunk in response.content.iter_chunked(2**12):
+        body += chunk
+        if len(body) >= MAX_REFUSAL_BYTES:
+            break
+    return body[:MAX_REFUSAL_BYTES].decode(errors="replace")
