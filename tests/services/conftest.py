@@ -63,6 +63,17 @@ async def domain(bus: None) -> AsyncIterator[salobj.Domain]:
         yield domain
 
 
+@pytest.fixture
+async def world(limits: Limits) -> AsyncIterator[JobWorld]:
+    """The job service's surroundings; nothing may be left of it afterwards."""
+    world = JobWorld(FakeOcps(), FakeUws(), limits)
+    yield world
+    for service in world.services:
+        await service.close()
+    assert world.ocps.callbacks == []
+    assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
+
+
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with two biases (raws of detectors 0 to 2), flats in two filters, and initial calibrations."""
@@ -99,14 +110,3 @@ async def service(repo: Path, limits: Limits) -> AsyncIterator[ButlerService]:
     await service.start()
     yield service
     await service.close()
-
-
-@pytest.fixture
-async def world(limits: Limits) -> AsyncIterator[JobWorld]:
-    """The job service's surroundings; nothing may be left of it afterwards."""
-    world = JobWorld(FakeOcps(), FakeUws(), limits)
-    yield world
-    for service in world.services:
-        await service.close()
-    assert world.ocps.callbacks == []
-    assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []

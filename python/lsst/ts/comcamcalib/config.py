@@ -33,6 +33,9 @@ FrameName = Literal["BIAS", "DARK", "FLAT"]
 Name = Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9_]+$")]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
+LONGEST_PREFLIGHT_S = 8.0
+"""LOVE gives up a command after 10 s, and the journal needs a moment for the new run, too."""
+
 
 OCPS_INSTRUMENTS = {1: "LATISS", 2: "LSSTComCam", 3: "LSSTCam", 101: "rapid analysis"}
 """Whom each OCPS works for, by its SAL index (enumeration SalIndex of the OCPS in ts_xml); it refuses another one."""
@@ -47,7 +50,7 @@ class _Closed(pydantic.BaseModel):
 class Limits(_Closed):
     """How long each wait may take; all in seconds."""
 
-    preflight: Seconds = Field(description="All checks before a run is accepted, side by side (seconds).")
+    preflight: Seconds = Field(description="All checks before a run is accepted, side by side (seconds); at most 8.")
     exposure_overhead: Seconds = Field(
         description="takeImages of one frame, from the command to its last acknowledgement, without the exposure time "
         "itself (seconds)."
@@ -240,6 +243,13 @@ class CscConfig(_Closed):
                 "own files"
             )
         return repo
+
+    @pydantic.field_validator("limits")
+    @classmethod
+    def _answers_in_time(cls, limits: Limits) -> Limits:
+        if limits.preflight > LONGEST_PREFLIGHT_S:
+            raise ValueError(f"preflight is {limits.preflight:g} s, more than {LONGEST_PREFLIGHT_S:g} s")
+        return limits
 
     @pydantic.field_validator("log_path_pattern")
     @classmethod

@@ -81,7 +81,7 @@ def progress_of(log: RunLog, plan: RunPlan | None) -> Progress:
 
 
 def _activity(log: RunLog) -> str:
-    """Say what each running stage is waiting for and until when, in one line."""
+    """Say what each running stage is waiting for and until when, and which component is not well, in one line."""
     status = log.status
     if status.state is not RunState.RUNNING:
         return status.reason
@@ -91,6 +91,7 @@ def _activity(log: RunLog) -> str:
         if wait.until:
             until = f" (until {utils.astropy_time_from_tai_unix(wait.until).isot[11:19]} TAI at the latest)"
         parts.append(f"{who}: {wait.for_what}{until}")
+    parts += [str(one) for one in log.unwell]
     return "; ".join(parts)
 
 
@@ -139,10 +140,9 @@ def alarms_of(log: RunLog | None, backend_problem: str = "") -> Alarms:
     failed = log.stages_in(StageState.FAILED)
     verification = [stage for stage in failed if stage.stage_kind is StageKind.VERIFY]
     certification = [stage for stage in failed if stage.stage_kind is StageKind.CERTIFY]
-    reasons = [f"{stage.stage_name}: {stage.reason}" for stage in (*verification, *certification)]
-    reasons += [text for text in (log.journal_problem, backend_problem) if text]
-    if status.state is RunState.FAILED:
-        reasons.insert(0, status.reason)
+    reasons = [status.reason] if status.state is RunState.FAILED else []
+    reasons += [f"{stage.stage_name}: {stage.reason}" for stage in (*verification, *certification)]
+    reasons += [*(str(one) for one in log.unwell), log.journal_problem, backend_problem]
     return Alarms(
         run_id=status.run_id,
         run_failed=status.state is RunState.FAILED,
@@ -151,5 +151,14 @@ def alarms_of(log: RunLog | None, backend_problem: str = "") -> Alarms:
         backend_unreachable=bool(backend_problem),
         operator_decision_needed=bool(verification) and status.state in (RunState.RUNNING, RunState.FAILED),
         journal_degraded=bool(log.journal_problem),
-        reason=" ".join(dict.fromkeys(reasons)),
+        reason=_each_once(reasons),
     )
+
+
+def _each_once(sentences: list[str]) -> str:
+    """Join sentences, without those that an earlier one contains: that of the run has those of its stages."""
+    kept: list[str] = []
+    for sentence in sentences:
+        if sentence and not any(sentence in other for other in kept):
+            kept.append(sentence)
+    return " ".join(kept)

@@ -97,6 +97,8 @@ class RunContext:
         self.record = record
         self.ledger = IngestLedger(plan.options.detectors)
         self.frames: Mapping[CalibType, Frames] = {calib_type: Frames() for calib_type in plan.sequences}
+        self.never_delivered: set[int] = set()
+        """Detectors of which no file arrives any more, as a stage has seen: to take frames again would not help."""
         self.products: dict[CalibType, Product] = {}
         self.certified: dict[CalibType, Validity] = {}
         """For when each product is certified, of those that are."""
@@ -126,6 +128,11 @@ class RunContext:
     def exposure_ids(self, calib_type: CalibType) -> tuple[int, ...]:
         """Return the exposures of a type that count, in the order in which they were taken."""
         return tuple(image.exposure_id for image in self.frames[calib_type].used)
+
+    def unwell(self, *components: str) -> str:
+        """Return a sentence about each of some components that is not well now, to be added to another; often ""."""
+        unwell = self.services.components.unwell()
+        return "".join(f". {str(one).removesuffix('.')}" for one in unwell if one.component in components)
 
     async def existing(self, collections: Sequence[str]) -> list[str]:
         """Return those of some collections that exist, in the same order.

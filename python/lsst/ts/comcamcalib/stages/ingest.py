@@ -22,6 +22,9 @@ __all__ = ["ingest"]
 # A database that does not answer for this many looks in a row is more than busy.
 MAX_BLIND_LOOKS = 10
 
+# So many frames in a row that lack the same detectors are no losses at random any more.
+LOSSES_THAT_ARE_NO_CHANCE = 2
+
 
 async def ingest(stage: StagePlan, context: RunContext) -> str:
     """Account for every file of every used frame of one type.
@@ -194,14 +197,60 @@ class _Ingest:
         self.settled.add(image.exposure_id)
         self.frames.lost.add(image.exposure_id)
         await self._tell(image)
+        lost = f"{image.obs_id} is lost ({self._missing(image)} did not arrive in the repository: {self._cause(image)})"
+        if vain := self._why_in_vain(image):
+            raise StageError(f"{lost}. {vain}")
         if self.retakes >= self.sequence.max_retakes:
             raise StageError(
-                f"{image.obs_id} is lost ({self._missing(image)} did not arrive in the repository: "
-                f"{self._cause(image)}), and {self.retakes} frames were taken again already (max_retakes "
+                f"{lost}, and {self.retakes} frames were taken again already (max_retakes "
                 f"{self.sequence.max_retakes}). Look at the OODS, then start another run"
             )
         self.retakes += 1
         self.again.append(image)
+
+    def _why_in_vain(self, image: ImageTaken) -> str:
+        """Say why it would be in vain to take a lost frame again; "" if it may help.
+
+        To take a frame again helps against a loss at random. It does not help if the same detectors are missing again
+        and again, or if nothing brings files into the repository.
+        """
+        if unwell := self.context.unwell("CCOODS", "CCHeaderService").removeprefix(". "):
+            return f"No frame is taken again before this is mended: {unwell}. Then start another run"
+        missing = self.ledger.missing(image.exposure_id)
+        in_a_row = {detector: self._losses_in_a_row(detector) for detector in sorted(missing)}
+        always = [
+            detector
+            for detector, count in in_a_row.items()
+            if count >= LOSSES_THAT_ARE_NO_CHANCE or detector in self.context.never_delivered
+        ]
+        if not always:
+            return ""
+        self.context.never_delivered |= set(always)
+        names = ", ".join(self.context.plan.detector_names[detector] for detector in always)
+        frames = f"the last {max(in_a_row.values())} {self.stage.calib_type.name} frames"
+        rest = [detector for detector in self.options.detectors if detector not in always]
+        if not rest:
+            return (
+                f"No file of {frames} has arrived of any detector that is used, so no frame is taken again. Look at "
+                "CCOODS and at the camera's file transfer, then start another run"
+            )
+        return (
+            f"It is not chance: nothing of {names} has arrived of {frames}, so no frame is taken again. Find out why "
+            f"(its readout board, the file transfer, the OODS), or start another run without it: detectors: {rest}"
+        )
+
+    def _losses_in_a_row(self, detector: int) -> int:
+        """Return for how many frames, the last ones of the type, a detector's file is missing and will not come.
+
+        A frame counts that is lost, or of which nothing has come for so long that Butler was asked and did not have the
+        file either. One whose files may be on their way is neither for nor against.
+        """
+        count = 0
+        for image in reversed([one for one in self.frames.taken if not one.discarded]):
+            if detector not in self.ledger.missing(image.exposure_id):
+                break
+            count += image.exposure_id in self.settled or self.looks.get(image.exposure_id, 0) > 0
+        return count
 
     async def _take_again(self) -> None:
         """Take again what was lost; flats in pairs only when no other flat can come between the two."""
