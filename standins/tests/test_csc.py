@@ -133,6 +133,17 @@ class TestTheTestCsc(salobj.BaseCscTestCase, unittest.IsolatedAsyncioTestCase):
             ):
                 await self.remote.cmd_enable.set_start(timeout=LIMIT)
 
+    async def test_what_needs_enabled_is_refused_in_the_words_of_the_original(self) -> None:
+        """Clients tell this refusal from all others by its words."""
+        async with self.make_csc():
+            with pytest.raises(salobj.ExpectedError) as caught:
+                self.csc.assert_enabled("execute")
+            assert str(caught.value) == "execute not allowed in state=<State.STANDBY: 5>"
+            await self.csc.fault(7, "no connection")
+            with pytest.raises(salobj.ExpectedError) as caught:
+                self.csc.assert_enabled()
+            assert str(caught.value) == "Not allowed in Fault state: errorCode=7, errorReport='no connection'"
+
     async def test_values_come_through_unchanged(self) -> None:
         async with self.make_csc(initial_state=State.ENABLED):
             csc = self.csc

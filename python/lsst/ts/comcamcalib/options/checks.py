@@ -29,7 +29,7 @@ class Choice:
     Parameters
     ----------
     values
-        Value by option; complete but for the options whose value is wrong or can't be known.
+        Value by option, without the options whose value is wrong or not known.
     given
         Names of the options that the operator has given; the others have their defaults.
     """
@@ -38,11 +38,11 @@ class Choice:
     given: frozenset[str]
 
     def knows(self, *names: str) -> bool:
-        """Whether all these options have a value that one can go by."""
+        """Whether all these options have a known value."""
         return all(name in self.values for name in names)
 
     def uses(self, frame_type: str) -> bool:
-        """Whether the run takes frames of a type; if that is not known, whether the operator has described some."""
+        """Whether the run takes frames of a type; without a known mode, whether the operator described such frames."""
         if not self.knows("script_mode"):
             number, times = self.values.get(f"n_{frame_type}"), self.values.get(f"exp_times_{frame_type}")
             return number != 0 and times is not None and f"exp_times_{frame_type}" in self.given
@@ -66,8 +66,8 @@ def frame_times(choice: Choice, frame_type: str) -> tuple[int, float | tuple[flo
     Returns
     -------
     number, times
-        Number of used frames; exposure time of all frames, or one for each, the discarded first (seconds). Or else the
-        sentence that says what is wrong.
+        Number of used frames; exposure time of all frames, or one for each, the discarded first (seconds). If the
+        options don't fit together: a sentence that says why.
     """
     number, discarded = choice.values[f"n_{frame_type}"], choice.values[f"n_discard_{frame_type}"]
     name = f"exp_times_{frame_type}"
@@ -86,7 +86,10 @@ def frame_times(choice: Choice, frame_type: str) -> tuple[int, float | tuple[flo
         return number, times
     if len(times) == number:
         times = (times[0],) * discarded + times
-    if len(times) != number + discarded or number > MAX_FRAMES:
+    if number > MAX_FRAMES:
+        # Only the length of a list can ask for so many: n_x has this limit itself.
+        return f"{name}: {number} exposure times, but a run takes at most {MAX_FRAMES} {frame_type}s; give fewer."
+    if len(times) != number + discarded:
         allowed = f"{number}" + (f" or, with the discarded ones, {number + discarded}" if discarded else "")
         where = "" if name in choice.given else " (the default)"
         return (
@@ -97,7 +100,7 @@ def frame_times(choice: Choice, frame_type: str) -> tuple[int, float | tuple[flo
 
 
 def check_together(choice: Choice, day_obs: int | None = None) -> Iterator[str]:
-    """Look for options that do not go together.
+    """Find options that contradict each other.
 
     Parameters
     ----------
@@ -109,7 +112,7 @@ def check_together(choice: Choice, day_obs: int | None = None) -> Iterator[str]:
     Yields
     ------
     mistake
-        A sentence for each.
+        A sentence for each contradiction.
     """
     for frame_type in FRAME_TYPES:
         names = [f"n_{frame_type}", f"n_discard_{frame_type}"]
@@ -217,7 +220,7 @@ def _validity_notices(choice: Choice, day_obs: int) -> Iterator[str]:
 
 
 def notices(choice: Choice, day_obs: int) -> Iterator[str]:
-    """Say what an operator should know about options that are allowed.
+    """Find options that are allowed, but whose effect may surprise the operator.
 
     Parameters
     ----------
@@ -236,7 +239,8 @@ def notices(choice: Choice, day_obs: int) -> Iterator[str]:
         times = _used_flats(choice)
         pairs = flat_pairs(times)
         if 2 * len(pairs) < len(times):
+            plural = "pair" if len(pairs) == 1 else "pairs"
             yield (
-                f"exp_times_flat: the {len(times)} used flats make {len(pairs)} pairs only, because of a series of "
-                "equal exposure times only the first two are used."
+                f"exp_times_flat: the {len(times)} used flats make only {len(pairs)} {plural}: of a series of equal "
+                "exposure times only the first two are used."
             )

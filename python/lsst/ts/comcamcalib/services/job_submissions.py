@@ -17,7 +17,7 @@ from typing import Any
 from lsst.ts import utils
 
 from ..config import Limits
-from ..errors import UnreachableError
+from ..errors import NotEnabledError, UnreachableError
 from .job_origin import mark_of
 from .job_search import JobSearch
 from .job_status import OnChange
@@ -168,7 +168,9 @@ class JobSubmissions:
         """Note that a submission is over; its error is its caller's, who may be gone."""
         submission = self.in_progress.pop(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._log.warning("Submission of %s failed: %s", submission.request.pipeline, error)
+            # Refused because of the state, it may be sent again; whoever wants that says so.
+            level = logging.INFO if isinstance(error, NotEnabledError) else logging.WARNING
+            self._log.log(level, "Submission of %s failed: %s", submission.request.pipeline, error)
 
     async def _stop_late(self, search: JobSearch, submission: Submission) -> None:
         """Stop the jobs of a submission that appear after everybody has given it up."""

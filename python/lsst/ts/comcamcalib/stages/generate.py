@@ -87,8 +87,7 @@ async def run_job(job: JobPlan, stage: StagePlan, context: RunContext) -> str:
     """
     exposures = tuple(itertools.chain.from_iterable(context.exposure_ids(calib_type) for calib_type in job.frames))
     try:
-        request = await _request(job, exposures, context)
-        status = await _run_when_enabled(request, job, stage, context)
+        status = await _run_when_enabled(job, exposures, stage, context)
     except ServiceError as error:
         raise StageError(f"The job {job.label} could not be run: {error}") from error
     if not status.succeeded:
@@ -118,7 +117,9 @@ async def _request(job: JobPlan, exposures: tuple[int, ...], context: RunContext
     )
 
 
-async def _run_when_enabled(request: JobRequest, job: JobPlan, stage: StagePlan, context: RunContext) -> JobStatus:
+async def _run_when_enabled(
+    job: JobPlan, exposures: tuple[int, ...], stage: StagePlan, context: RunContext
+) -> JobStatus:
     """Run a job as soon as the OCPS is ENABLED, if that is within its limit.
 
     Raises
@@ -131,6 +132,7 @@ async def _run_when_enabled(request: JobRequest, job: JobPlan, stage: StagePlan,
     deadline = clock() + limits.ocps_enabled
     while True:
         await _wait_for_ocps(deadline, job, stage, context)
+        request = await _request(job, exposures, context)
         # After an answer that leaves open whether there is a job, it is looked for once as long.
         context.record.waiting(stage.name, f"the OCPS to accept {job.label}", 2 * limits.job_submission)
         try:

@@ -68,11 +68,11 @@ class StatefulController(Controller):
         if self._summary_state == State.ENABLED:
             return
         what = f"{action} not allowed" if action else "Not allowed"
-        message = f"{what} in state {self._summary_state!r}"
+        where = f"state={self._summary_state!r}"
         if self._summary_state == State.FAULT:
             error = self.evt_errorCode.data  # type: ignore[attr-defined]
-            message += f", with error {error.errorCode}: {error.errorReport}"
-        raise ExpectedError(message)
+            where = f"Fault state: errorCode={error.errorCode}, errorReport={error.errorReport!r}"
+        raise ExpectedError(f"{what} in {where}")
 
     async def handle_summary_state(self) -> None:
         """Do what a new state needs; called after each change, before it is told. For subclasses."""
