@@ -6,6 +6,7 @@
 
 """From verification statistics to a verdict; pure."""
 
+from .frames import FrameFacts
 from .judgement import DetectorJudgement, Judgement
 from .products import DetectorArea, judge_defects, judge_gain, judge_ptc
 from .statistics import ExpectedStatistics
@@ -15,6 +16,7 @@ __all__ = [
     "DetectorArea",
     "DetectorJudgement",
     "ExpectedStatistics",
+    "FrameFacts",
     "Judgement",
     "judge_defects",
     "judge_gain",
