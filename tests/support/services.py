@@ -14,7 +14,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
 from lsst.ts.comcamcalib.errors import ServiceError, UnknownJobError, UnreachableError
-from lsst.ts.comcamcalib.services.butler import AmplifierValues, CertifyOutcome, DatasetFound, DefectsArea
+from lsst.ts.comcamcalib.services.butler import (
+    AmplifierValues,
+    CertifyOutcome,
+    DatasetFound,
+    DefectsArea,
+    KnownAmplifiers,
+)
 from lsst.ts.comcamcalib.services.camera import FrameRequest, TakenFrame
 from lsst.ts.comcamcalib.services.oods import IngestNotice
 from lsst.ts.comcamcalib.services.uws import Phase, UwsJob
@@ -22,7 +28,7 @@ from lsst.ts.comcamcalib.stages.context import Services
 
 from support.clock import patience_s
 from support.jobs import FakeJobs
-from support.world import Exposure, World
+from support.world import AMPLIFIERS, FULL_WELL, Exposure, World
 
 __all__ = ["FakeCamera", "FakeComponents", "FakeOods", "FakeRepository", "FakeUws", "Gate", "Observatory"]
 
@@ -302,6 +308,19 @@ class FakeRepository:
         self, collection_run: str, dataset_type: str = "cpPtcPartial"
     ) -> dict[tuple[int, int], AmplifierValues]:
         return await self._do("gain_values", lambda: self.world.amplifiers(collection_run, dataset_type))
+
+    async def certified_ptc(
+        self, collections: Sequence[str], exposure_id: int, detectors: Collection[int]
+    ) -> dict[int, KnownAmplifiers]:
+        known = KnownAmplifiers(
+            gain=dict.fromkeys(AMPLIFIERS, self.world.gain),
+            noise=dict.fromkeys(AMPLIFIERS, 6.5),
+            turnoff=dict.fromkeys(AMPLIFIERS, FULL_WELL),
+        )
+        return await self._do("certified_ptc", lambda: dict.fromkeys(detectors, known))
+
+    async def raw_levels(self, exposure_id: int, detector: int) -> dict[str, float]:
+        return await self._do("raw_levels", lambda: self.world.raw_levels(exposure_id))
 
 
 @dataclasses.dataclass

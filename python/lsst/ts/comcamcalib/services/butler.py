@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 
 from ..config import Limits
 from ..errors import ServiceError
-from . import butler_certify, butler_lookup, butler_queries
+from . import butler_certify, butler_lookup, butler_queries, raw_level
 from .butler_data import (
     AmplifierValues,
     CertifiedDataset,
@@ -24,6 +24,7 @@ from .butler_data import (
     ReplacedDataset,
     Statistics,
 )
+from .raw_level import KnownAmplifiers
 from .worker_thread import WorkerThread
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ __all__ = [
     "CertifyOutcome",
     "DatasetFound",
     "DefectsArea",
+    "KnownAmplifiers",
     "ReplacedDataset",
     "Repository",
     "Statistics",
@@ -152,6 +154,14 @@ class Repository(Protocol):
         self, collection_run: str, dataset_type: str = "cpPtcPartial"
     ) -> dict[tuple[int, int], AmplifierValues]:
         """Return gains and noises by (exposure id, detector) from the flat pairs."""
+
+    async def certified_ptc(
+        self, collections: Sequence[str], exposure_id: int, detectors: Collection[int]
+    ) -> dict[int, KnownAmplifiers]:
+        """Return what the ptc that is valid for an exposure knows, by detector; what has none is left out."""
+
+    async def raw_levels(self, exposure_id: int, detector: int) -> dict[str, float]:
+        """Return the level (adu) above its overscan of each amplifier of a raw, by name."""
 
 
 class ButlerService:
@@ -304,6 +314,20 @@ class ButlerService:
         what = f"read {dataset_type} from {collection_run}"
         values = await self._ask(what, butler_queries.amplifier_values, collection_run, dataset_type)
         return {(exposure, detector): value for exposure, detector, value in values if exposure is not None}
+
+    async def certified_ptc(
+        self, collections: Sequence[str], exposure_id: int, detectors: Collection[int]
+    ) -> dict[int, KnownAmplifiers]:
+        """Return what the ptc that is valid for an exposure knows; see `Repository.certified_ptc`."""
+        what = f"look up the ptc of exposure {exposure_id} in {', '.join(collections)}"
+        return await self._ask(what, raw_level.certified_ptc, self._instrument, collections, exposure_id, detectors)
+
+    async def raw_levels(self, exposure_id: int, detector: int) -> dict[str, float]:
+        """Return the level (adu) of each amplifier of a raw; see `Repository.raw_levels`."""
+        what = f"read the raw of detector {detector} of exposure {exposure_id}"
+        return await self._ask(
+            what, raw_level.raw_levels, self._instrument, self._raw_collection, exposure_id, detector
+        )
 
     async def _ask(
         self, what: str, function: Callable[Concatenate[Butler, P], T], *args: P.args, **kwargs: P.kwargs

@@ -101,6 +101,8 @@ class RunContext:
         """Job that did the work of each label of the plan's jobs."""
         self.submitted_jobs: list[tuple[str, str]] = []
         """Stage name and job id of every job, failed ones too, in the order of submission."""
+        self.bad_frames: dict[CalibType, str] = {}
+        """Why nothing that is made of the frames of a type can be good; a type is there only if that was found out."""
         self.camera_lock = asyncio.Lock()
         """One frame at a time, whoever wants it."""
         self.no_more_exposures = ""

@@ -6,6 +6,7 @@
 
 """From verification statistics to a verdict; pure."""
 
+from .first_look import certainly_in_vain, is_suspicious
 from .frames import FrameFacts
 from .judgement import DetectorJudgement, Judgement
 from .products import DetectorArea, judge_defects, judge_gain, judge_ptc
@@ -18,6 +19,8 @@ __all__ = [
     "ExpectedStatistics",
     "FrameFacts",
     "Judgement",
+    "certainly_in_vain",
+    "is_suspicious",
     "judge_defects",
     "judge_gain",
     "judge_ptc",

@@ -70,15 +70,16 @@ class FrameFacts:
         Whether the verified product was made of the very same frames: then it takes part of their noise with it.
     quiet_noise
         Noise below which an amplifier is dead (electron), where its read noise is not known.
-    read_noises, turnoffs
-        Read noise and turn-off (electron) by detector id and amplifier name, from the ptc that is certified; an
-        amplifier that is not there is not known.
+    gains, read_noises, turnoffs
+        Gain (electron/adu), read noise and turn-off (electron) by detector id and amplifier name, from the ptc that is
+        certified; NaN, or not there: not known.
     """
 
     limits: FrameLimits
     exposure_times: Mapping[int, float]
     in_product: bool
     quiet_noise: float
+    gains: Mapping[int, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     read_noises: Mapping[int, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     turnoffs: Mapping[int, Mapping[str, float]] = dataclasses.field(default_factory=dict)
 
