@@ -22,6 +22,8 @@ from lsst.ts import salobj
 from lsst.ts.comcamcalib.csc import ComCamCalibCsc
 from lsst.ts.comcamcalib.simulation.faults import Fault
 from lsst.ts.comcamcalib.simulation.observatory import Observatory
+from lsst.ts.comcamcalib.simulation.parts import PARTS
+from lsst.ts.comcamcalib.simulation.scenarios import SCENARIOS
 from support.operator import Operator
 
 on_the_bus = pytest.mark.observatory
@@ -109,11 +111,36 @@ async def test_scenarios_are_listed_and_an_unknown_one_is_refused_with_the_list(
     done = await comcamcalib("scenarios")
     assert done.code == 0
     names = {line.split()[0] for line in done.output.splitlines()}
-    assert names >= {"noisy-detector", "noisy-amplifier", "image-lost", "job-errors"}
+    assert names == set(SCENARIOS)
+    assert "lamp 0.02 {'image_type': 'FLAT'}" in done.output
     done = await comcamcalib("observatory", "--repo", str(tmp_path / "repo"), "--scenario", "nosuch")
     assert done.code == 1
     assert "There is no scenario nosuch" in done.errors and "image-lost" in done.errors
     assert not (tmp_path / "repo").exists()
+
+
+async def test_wrong_part_of_the_observatory_is_refused_with_the_list(tmp_path: Path) -> None:
+    done = await comcamcalib("observatory", "--repo", str(tmp_path / "repo"), "--without", "OCPS", "--without", "CSC")
+    assert done.code == 1
+    assert done.errors.strip() == (
+        "The observatory has no part CSC. Its parts are: CCCamera, CCHeaderService, CCOODS, OCPS, UWS, broker, registry."
+    )
+    assert not (tmp_path / "repo").exists()
+
+
+async def test_observatory_without_a_server_asks_where_the_other_one_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COMCAMCALIB_UWS_URL", raising=False)
+    done = await comcamcalib("observatory", "--repo", str(tmp_path / "repo"), "--without", "uws")
+    assert done.code == 1
+    assert "set the environment variable COMCAMCALIB_UWS_URL to its address" in done.errors
+
+
+async def test_help_names_every_part_that_can_be_left_out() -> None:
+    done = await comcamcalib("observatory", "--help")
+    assert done.code == 0
+    assert [part for part in PARTS if part not in done.output] == []
 
 
 async def test_help_names_every_command() -> None:

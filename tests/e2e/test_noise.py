@@ -32,7 +32,7 @@ async def real_site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[S
     """An observatory of its own for these tests, with the real command lines behind its UWS."""
     repo = tmp_path_factory.mktemp("noise") / "repo"
     async with (
-        Observatory(repo, speed=20.0) as observatory,
+        Observatory(repo, speed=20.0, ocps_state=salobj.State.ENABLED) as observatory,
         salobj.Domain() as domain,
         Operator(domain) as operator,
         running_csc(initial_state=salobj.State.ENABLED) as csc,

@@ -12,7 +12,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from lsst.ts.comcamcalib.simulation.focal_plane import Fault, FocalPlane
+from lsst.ts.comcamcalib.simulation.focal_plane import Fault, FocalPlane, Light
 from lsst.ts.comcamcalib.simulation.layout import AMPLIFIER_NAMES, DETECTOR_NAMES, DetectorLayout
 
 PLANE = FocalPlane(seed=7, amplifier_shape=(64, 32), overscan_columns=16)
@@ -118,6 +118,41 @@ def test_cosmic_rays_come_with_time() -> None:
     threshold = max(plane.truth(4).bias_level.values()) + 120
     assert not (expose(plane, "BIAS", 0.0) > threshold).any()
     assert (expose(plane, "DARK", 1000.0) > threshold).sum() > 10
+
+
+@pytest.mark.parametrize("brightness", [0.0, 0.02, 0.95])
+def test_flat_signal_follows_the_lamp(brightness: float) -> None:
+    plane = dataclasses.replace(PLANE, light=Light(lamp=brightness))
+    bias = expose(PLANE, "BIAS", 0.0)
+    for name in AMPLIFIER_NAMES:
+        section = PLANE.layout.raw_section(name)
+        normal = (expose(PLANE, "FLAT", 2.0)[section].astype(float) - bias[section]).mean()
+        signal = (expose(plane, "FLAT", 2.0)[section].astype(float) - bias[section]).mean()
+        # The levels drift by some adu from exposure to exposure, dark current adds a fraction of one.
+        assert signal == pytest.approx(brightness * normal, abs=15)
+
+
+def test_flat_of_a_lamp_that_is_too_bright_is_a_full_well_everywhere() -> None:
+    plane = dataclasses.replace(PLANE, light=Light(lamp=100.0), low_pixels=0)
+    truth = plane.truth(4)
+    array = expose(plane, "FLAT", 0.1).astype(float)
+    for name in AMPLIFIER_NAMES:
+        level = array[plane.layout.raw_section(name)].mean() - array[plane.layout.overscan_section(name)].mean()
+        assert level * truth.gain[name] == pytest.approx(truth.full_well[name], rel=0.001)
+
+
+def test_light_leak_gives_every_pixel_charge_but_not_the_overscan() -> None:
+    leaky = dataclasses.replace(PLANE, light=Light(leak_electrons=2000.0))
+    truth, bias, array = PLANE.truth(4), expose(PLANE, "BIAS", 0.0), expose(leaky, "BIAS", 0.0)
+    for name in AMPLIFIER_NAMES:
+        image, overscan = PLANE.layout.raw_section(name), PLANE.layout.overscan_section(name)
+        leak = (array[image].astype(float).mean() - bias[image].mean()) * truth.gain[name]
+        assert leak == pytest.approx(2000, rel=0.1)  # it comes from one side
+        assert array[overscan].mean() == pytest.approx(bias[overscan].mean(), abs=10)
+
+
+def test_light_does_not_change_the_truth() -> None:
+    assert dataclasses.replace(PLANE, light=Light(0.0, 2000.0)).truth(4) is PLANE.truth(4)
 
 
 def test_fault_multiplies_the_noise_of_its_amplifiers_in_its_image_types_only() -> None:

@@ -41,6 +41,7 @@ async def whole_observatory(
         template=template_repo,
         worker=HandWorker(),
         speed=SPEED,
+        ocps_state=salobj.State.ENABLED,
     ) as observatory:
         yield observatory
 

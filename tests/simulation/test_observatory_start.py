@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 from lsst.ts import salobj
 from lsst.ts.comcamcalib.simulation.observatory import Observatory
+from lsst.ts.comcamcalib.simulation.ocps import OCPS_INDEX, OcpsCsc
 from lsst.ts.observatory.control.maintel.comcam import ComCam, ComCamUsages
 from support.bus import HandWorker, count_raws, take_bias
 
@@ -87,6 +89,66 @@ async def test_components_can_start_in_standby(options: dict[str, Any], tmp_path
         await come_to(comcam, salobj.State.STANDBY)
 
 
+async def test_ocps_waits_in_standby_until_somebody_enables_it(options: dict[str, Any], tmp_path: Path) -> None:
+    async with (
+        Observatory(tmp_path / "repo", **options) as observatory,
+        salobj.Domain() as domain,
+        salobj.Remote(domain, "OCPS", index=OCPS_INDEX) as ocps,
+    ):
+        assert "CCOODS ENABLED, OCPS:2 STANDBY" in observatory.describe()
+        assert (
+            "OCPS:2 is in STANDBY, as the real one after its start: enable it before a run." in observatory.describe()
+        )
+        with pytest.raises(salobj.AckError, match=r"execute not allowed in state.*STANDBY"):
+            await ocps.cmd_execute.set_start(pipeline="p.yaml", timeout=LIMIT_S)
+        await salobj.set_summary_state(ocps, salobj.State.ENABLED, timeout=LIMIT_S)
+        await observatory.reset()
+        assert observatory.ocps.summary_state == salobj.State.STANDBY
+
+
+async def test_another_ocps_takes_the_place_of_the_one_that_is_left_out(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    async with Observatory(tmp_path / "repo", without=["OCPS", "cccamera"], **options) as observatory:
+        said = observatory.describe()
+        assert "components   CCHeaderService ENABLED, CCOODS ENABLED" in said
+        assert "left out     CCCamera, OCPS" in said
+        with pytest.raises(RuntimeError, match="without its own OCPS"):
+            _ = observatory.ocps
+        config = Path(os.environ["DM_CONFIG_OCPS_DIR"]) / "OCPS" / "v4"
+        async with (
+            OcpsCsc(config, salobj.State.ENABLED),
+            salobj.Domain() as domain,
+            salobj.Remote(domain, "OCPS", index=OCPS_INDEX) as ocps,
+        ):
+            ack = await ocps.cmd_execute.set_start(
+                pipeline="${CP_PIPE_DIR}/cpBias.yaml", timeout=LIMIT_S, wait_done=False
+            )
+            assert json.loads(ack.result)["job_id"] in options["worker"].jobs
+        await observatory.reset()
+    assert is_undisturbed()
+
+
+async def test_other_servers_take_the_place_of_those_that_are_left_out(
+    bus: None, options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = {name: os.environ[name] for name in ("LSST_KAFKA_BROKER_ADDR", "LSST_SCHEMA_REGISTRY_URL")}
+    theirs |= {"LSST_TOPIC_SUBNAME": "simtest", "COMCAMCALIB_UWS_URL": "http://127.0.0.1:9/api/v1"}
+    for name, value in theirs.items():
+        monkeypatch.setenv(name, value)
+    left_out = ["broker", "registry", "UWS"]
+    async with (
+        Observatory(tmp_path / "repo", without=left_out, scenarios=["job-errors"], **options) as observatory,
+        salobj.Domain() as domain,
+        ComCam(domain, intended_usage=ComCamUsages.TakeImage) as comcam,
+    ):
+        assert theirs.items() <= observatory.environment.items()
+        assert "UWS          http://127.0.0.1:9/api/v1" in observatory.describe()
+        await take_bias(comcam, 1, files=9)
+        await observatory.reset()
+    assert await asyncio.to_thread(count_raws, tmp_path / "repo") == 0
+
+
 async def test_worker_that_does_not_start_leaves_nothing_behind(options: dict[str, Any], tmp_path: Path) -> None:
     async def start(tell: object) -> None:
         raise RuntimeError("no memory for the worker")
@@ -134,7 +196,11 @@ async def test_start_can_be_cancelled(options: dict[str, Any], tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
-    [({"scenarios": ["no-such"]}, "no scenario no-such"), ({"speed": 0.0}, "speed is 0")],
+    [
+        ({"scenarios": ["no-such"]}, "no scenario no-such"),
+        ({"speed": 0.0}, "speed is 0"),
+        ({"without": ["CCShutter"]}, "no part CCShutter"),
+    ],
 )
 async def test_impossible_observatory_is_refused(
     options: dict[str, Any], tmp_path: Path, wrong: dict[str, Any], sentence: str
@@ -147,7 +213,7 @@ async def test_impossible_observatory_is_refused(
 
 PROGRAM = """
 import asyncio, pathlib, sys
-from lsst.ts.comcamcalib.simulation.observatory import run_observatory
+from lsst.ts.comcamcalib.simulation.program import run_observatory
 repo = pathlib.Path(sys.argv[1])
 asyncio.run(run_observatory(repo=repo, replay=True, scenarios=["job-errors"], amplifier_shape=(32, 16)))
 """
@@ -169,12 +235,13 @@ async def test_observatory_of_its_own_runs_until_it_is_told_to_end(
     said = ""
     try:
         async with asyncio.timeout(120):
-            while "to end" not in said:
+            while "OCPS:2 was enabled here" not in said:
                 line = await process.stdout.readline()
                 assert line, said
                 said += line.decode()
         assert "CCCamera ENABLED, CCHeaderService ENABLED, CCOODS ENABLED, OCPS:2 ENABLED" in said
         assert "scenarios    job-errors" in said
+        assert "OCPS:2 was enabled here. The real one is in STANDBY after its start" in said
         assert (tmp_path / "environment.sh").exists()
         process.send_signal(number)
         async with asyncio.timeout(LIMIT_S):

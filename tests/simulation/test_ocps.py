@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,10 @@ from lsst.ts import salobj
 from lsst.ts.comcamcalib.simulation.configuration import write_ocps_configuration
 from lsst.ts.comcamcalib.simulation.faults import Fault, Faults
 from lsst.ts.comcamcalib.simulation.ocps import OCPS_INDEX, OcpsCsc
+from lsst.ts.comcamcalib.simulation.scenarios import scenario_faults
 from lsst.ts.comcamcalib.simulation.uws_server import UwsServer
 from support.bus import Ear, HandWorker
+from support.held_server import HeldServer
 
 pytestmark = [pytest.mark.observatory, pytest.mark.asyncio(loop_scope="module")]
 
@@ -59,9 +62,11 @@ async def uws(
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def ocps(bus: None, uws: UwsServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[OcpsCsc]:
+async def ocps(
+    bus: None, uws: UwsServer, faults: Faults, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[OcpsCsc]:
     config = write_ocps_configuration(tmp_path_factory.mktemp("config"), uws.url, Path("/repo/simulated"))
-    async with OcpsCsc(config, salobj.State.ENABLED) as csc:
+    async with OcpsCsc(config, salobj.State.ENABLED, faults) as csc:
         assert csc.summary_state == salobj.State.ENABLED
         yield csc
 
@@ -190,7 +195,7 @@ async def test_job_waits_for_the_end_of_those_before_it_whatever_it_is(
 ) -> None:
     first, _ = await execute(client)
     unknown = "0" * 32
-    waiting = asyncio.create_task(execute(client, prereq_jobs=f"{unknown}, {first}"))
+    waiting = asyncio.create_task(execute(client, prereq_jobs=f"{unknown},{first}"))
     worker.move(first, "executing")
     done, _ = await asyncio.wait([waiting], timeout=1.5)
     assert not done and len(worker.jobs) == 1
@@ -208,22 +213,69 @@ SUBMIT = {"resource": "submit"}
 
 
 @pytest.mark.parametrize(
-    ("fault", "sentence"),
+    ("fault", "said"),
     [
         (
-            Fault("http", "status", SUBMIT, value=500, text="Job creation timed out."),
-            "500 Error.*Job creation timed out",
+            Fault("http", "status", SUBMIT, value=500, text="quota exceeded"),
+            r"Failed: 500 Server Error: Internal Server Error for url: http://127\.0\.0\.1:\d+/api/v1/job",
         ),
-        (Fault("http", "garbage", SUBMIT), "The server's reply is not a job"),
-        (Fault("http", "drop", SUBMIT, times=9), "PUT .* failed"),
+        (
+            Fault("http", "status_reply", SUBMIT, value=500, text="Job creation timed out."),
+            r"Failed: 500 Server Error: Internal Server Error for url: http://127\.0\.0\.1:\d+/api/v1/job",
+        ),
+        (Fault("http", "garbage", SUBMIT), r"Failed: Expecting value: line 1 column 1 \(char 0\)"),
+        (Fault("http", "garbage", SUBMIT, text="{}"), "Failed: 'jobId'"),
+        (Fault("http", "redirect", SUBMIT, text="/api/v1/job"), "Failed: list indices must be integers or slices.*"),
+        (Fault("http", "drop", SUBMIT), r"Failed: \('Connection aborted\.', .*"),
     ],
 )
-async def test_server_that_does_not_take_a_job_fails_the_command(
-    client: salobj.Remote, worker: HandWorker, faults: Faults, fault: Fault, sentence: str
+async def test_submission_that_goes_wrong_ends_with_the_text_of_the_exception_and_no_more(
+    client: salobj.Remote, worker: HandWorker, faults: Faults, fault: Fault, said: str
 ) -> None:
     faults.set([fault])
-    with pytest.raises(salobj.AckError, match=sentence):
+    with pytest.raises(salobj.AckError) as error:
         await client.cmd_execute.set_start(pipeline=CP_BIAS, timeout=LIMIT_S)
+    assert re.fullmatch(said, error.value.ackcmd.result)
+    # Who gets such an answer can't know from it whether there is a job.
+    made = fault.effect in ("status_reply", "garbage")
+    assert len(worker.jobs) == made
+
+
+async def test_redirected_abort_says_that_it_has_aborted_and_has_not(
+    client: salobj.Remote, worker: HandWorker, faults: Faults
+) -> None:
+    job_id, ack = await execute(client)
+    faults.set([Fault("http", "redirect", match={"resource": "delete"}, text=f"/api/v1/job/{job_id}")])
+    with Ear(client, "job_result") as heard:
+        aborted = await client.cmd_abort_job.set_start(job_id=job_id, timeout=LIMIT_S)
+        await heard.wait_for(lambda: results(heard, job_id))
+    assert aborted.ack == salobj.SalRetCode.CMD_COMPLETE
+    assert results(heard, job_id)[0].exit_code == 255
+    assert job_id in worker.jobs
+    worker.move(job_id, "completed")
+    assert (await finish(client, ack)).ack == salobj.SalRetCode.CMD_COMPLETE
+
+
+async def test_whole_csc_stands_still_while_the_server_takes_its_time(
+    client: salobj.Remote, worker: HandWorker, ocps: OcpsCsc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with HeldServer() as slow:
+        monkeypatch.setattr(ocps._config, "url", slow.url)
+        executing = asyncio.create_task(client.cmd_execute.set_start(pipeline=CP_BIAS, timeout=LIMIT_S))
+        async with asyncio.timeout(LIMIT_S):
+            await slow.arrived.wait()
+        with Ear(client, "heartbeat") as heard:
+            other = salobj.Remote(client.salinfo.domain, "OCPS", index=OCPS_INDEX, include=[])
+            async with other:
+                refused = asyncio.create_task(other.cmd_enable.start(timeout=LIMIT_S))
+                done, _ = await asyncio.wait([executing, refused], timeout=3.0)
+                assert not done
+                assert heard.names == []
+                slow.released.set()
+                for command, said in ((executing, "'jobId'"), (refused, "not allowed in state")):
+                    with pytest.raises(salobj.AckError, match=said):
+                        await command
+                await heard.wait_for(lambda: heard.samples("heartbeat"))
 
 
 async def test_nothing_is_executed_unless_enabled(client: salobj.Remote, worker: HandWorker, ocps: OcpsCsc) -> None:
@@ -233,6 +285,28 @@ async def test_nothing_is_executed_unless_enabled(client: salobj.Remote, worker:
             await command.start(timeout=LIMIT_S)
     await client.cmd_enable.start(timeout=LIMIT_S)
     assert not worker.jobs
+
+
+async def test_ocps_that_leaves_enabled_after_a_job_acknowledges_that_job_and_refuses_the_next(
+    client: salobj.Remote, worker: HandWorker, faults: Faults
+) -> None:
+    faults.set(scenario_faults(["ocps-standby"]))
+    with Ear(client, "summaryState") as heard:
+        job_id, ack = await execute(client)
+        worker.move(job_id, "completed")
+        assert (await finish(client, ack)).ack == salobj.SalRetCode.CMD_COMPLETE
+        await heard.wait_for(lambda: _is_standby(heard))
+    with pytest.raises(salobj.AckError, match=r"execute not allowed in state.*STANDBY"):
+        await client.cmd_execute.set_start(pipeline=CP_BIAS, timeout=LIMIT_S)
+    await client.cmd_start.set_start(configurationOverride="", timeout=LIMIT_S)
+    await client.cmd_enable.start(timeout=LIMIT_S)
+    job_id, ack = await execute(client)
+    worker.move(job_id, "completed")
+    assert (await finish(client, ack)).ack == salobj.SalRetCode.CMD_COMPLETE
+
+
+def _is_standby(heard: Ear) -> bool:
+    return any(sample.summaryState == salobj.State.STANDBY for sample in heard.samples("summaryState"))
 
 
 @pytest.mark.parametrize("change", [{"sal_index": 1}, {"instance": "LATISS"}, {"poll_interval": 0}])

@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from lsst.ts.comcamcalib.simulation.faults import Faults
 from lsst.ts.comcamcalib.simulation.scenarios import SCENARIOS, scenario_faults
@@ -38,3 +40,20 @@ def test_lost_image_is_the_third_bias_and_its_retake_is_sound() -> None:
     ]
     assert lost == [3]
     assert faults.strike("oods", image_type="DARK", detector=4, exposure_id=9) is None
+
+
+def test_detector_that_never_delivers_fails_whatever_is_taken() -> None:
+    faults = Faults(scenario_faults(["detector-never-delivers"]))
+    lost = {
+        detector
+        for image_type in ("BIAS", "DARK", "FLAT")
+        for exposure in range(20)
+        for detector in range(9)
+        if faults.strike("oods", image_type=image_type, detector=detector, exposure_id=exposure)
+    }
+    assert lost == {4}
+
+
+def test_developer_guide_describes_every_scenario(repository_root: Path) -> None:
+    page = (repository_root / "doc" / "developer_guide.rst").read_text()
+    assert [name for name in SCENARIOS if f"``{name}``" not in page] == []

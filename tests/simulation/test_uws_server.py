@@ -19,6 +19,7 @@ from typing import Any
 import aiohttp
 import pytest
 from lsst.ts.comcamcalib.simulation.faults import Fault, Faults
+from lsst.ts.comcamcalib.simulation.scenarios import scenario_faults
 from lsst.ts.comcamcalib.simulation.uws_server import UwsLimits, UwsServer
 from lsst.ts.comcamcalib.simulation.worker import Job, Tell, WorkerPhase, pipeline_name
 
@@ -470,3 +471,28 @@ async def test_taken_port_ends_the_start_and_the_worker(
 )
 def test_pipeline_is_known_by_its_file_and_subset(url: str, name: str) -> None:
     assert pipeline_name(url) == name
+
+
+async def test_job_is_made_although_the_submission_is_answered_with_an_error(
+    ask: Ask, worker: ScriptedWorker, faults: Faults
+) -> None:
+    faults.set(scenario_faults(["ocps-500-job-exists"]))
+    first = await submit(ask)
+    status, text = await ask("PUT", "/job", json=submission())
+    assert (status, text) == (500, "Job creation timed out.")
+    (second,) = set(worker.jobs) - {first}
+    assert (await get_job(ask, second))["runId"] == "1234"
+    assert await submit(ask) not in (first, second)
+
+
+async def test_ingress_answers_in_place_of_the_server_for_a_while(
+    ask: Ask, server: UwsServer, session: aiohttp.ClientSession, faults: Faults
+) -> None:
+    faults.set(scenario_faults(["ingress-404"]))
+    job_id = await submit(ask)
+    assert await get_job(ask, job_id) == await get_job(ask, job_id)
+    for _ in range(8):
+        async with session.get(f"{server.url}/job/{job_id}") as reply:
+            assert (reply.status, reply.content_type) == (404, "text/plain")
+            assert await reply.text() == "default backend - 404"
+    assert (await get_job(ask, job_id))["jobId"] == job_id

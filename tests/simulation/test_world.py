@@ -19,6 +19,7 @@ from lsst.ts import utils
 from lsst.ts.comcamcalib.simulation.faults import Fault, Faults
 from lsst.ts.comcamcalib.simulation.focal_plane import FocalPlane
 from lsst.ts.comcamcalib.simulation.layout import AMPLIFIER_NAMES
+from lsst.ts.comcamcalib.simulation.scenarios import scenario_faults
 from lsst.ts.comcamcalib.simulation.world import Image, World, day_obs_of
 
 
@@ -92,6 +93,47 @@ async def test_focal_plane_fault_that_says_nothing_is_refused(world: World, faul
     world.faults.set([fault])
     with pytest.raises(ValueError, match="`noise` of a `detector`"):
         _ = world.focal_plane
+
+
+def image(image_type: str, seq_num: int) -> Image:
+    return Image(20261122, seq_num, 1, 1, image_type, 1.0, "r_03", {"imageType": image_type})
+
+
+@pytest.mark.parametrize(
+    ("scenario", "brightness"),
+    [
+        ("lamp-off", [0.0, 0.0, 0.0, 0.0]),
+        ("lamp-dim", [0.02, 0.02, 0.02, 0.02]),
+        ("lamp-drifting", [1.0, 0.95, 0.9025, 0.857375]),
+        ("saturated", [100.0, 100.0, 100.0, 100.0]),
+    ],
+)
+async def test_lamp_of_the_scenario_is_that_of_each_flat_and_of_nothing_else(
+    world: World, scenario: str, brightness: list[float]
+) -> None:
+    world.faults.set(scenario_faults([scenario]))
+    lamps = []
+    for seq_num in range(4):
+        assert world.focal_plane_for(image("BIAS", seq_num)).light.lamp == 1.0
+        lamps.append(world.focal_plane_for(image("FLAT", seq_num)).light.lamp)
+    assert lamps == pytest.approx(brightness)
+    world.faults.set([])
+    assert world.focal_plane_for(image("FLAT", 9)).light.lamp == 1.0
+
+
+async def test_light_leaks_into_the_third_bias_only(world: World) -> None:
+    world.faults.set(scenario_faults(["light-leak"]))
+    leaks = [world.focal_plane_for(image("BIAS", seq_num)).light.leak_electrons for seq_num in range(6)]
+    assert leaks == [0, 0, 2000, 0, 0, 0]
+
+
+async def test_faults_of_light_and_noise_add_up(world: World) -> None:
+    world.faults.set(scenario_faults(["noisy-detector", "lamp-dim", "lamp-drifting", "light-leak"]))
+    world.focal_plane_for(image("FLAT", 1))
+    plane = world.focal_plane_for(image("FLAT", 2))
+    assert plane.light.lamp == pytest.approx(0.02 * 0.95)
+    assert plane.light.leak_electrons == 0
+    assert plane.read_noise(4, "C12", "BIAS") == pytest.approx(1.6 * plane.truth(4).read_noise["C12"])
 
 
 async def test_all_listeners_hear_of_an_image(world: World) -> None:

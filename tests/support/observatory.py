@@ -44,6 +44,7 @@ STOP_LIMIT_S = 20.0
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def session_observatory(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Observatory]:
     """The observatory of the session, with a worker that puts recorded products in place."""
+    from lsst.ts import salobj
     from lsst.ts.comcamcalib.simulation.focal_plane import FocalPlane
     from lsst.ts.comcamcalib.simulation.observatory import Observatory
     from lsst.ts.comcamcalib.simulation.replay import ReplayWorker
@@ -58,6 +59,7 @@ async def session_observatory(tmp_path_factory: pytest.TempPathFactory) -> Async
         focal_plane=focal_plane,
         worker=ReplayWorker(duration_s=JOB_S),
         speed=SPEED,
+        ocps_state=salobj.State.ENABLED,
     ) as observatory:
         yield observatory
 

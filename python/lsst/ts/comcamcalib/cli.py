@@ -194,11 +194,36 @@ def observatory(
         bool, typer.Option(help="Put recorded products into the repository instead of running pipelines.")
     ] = False,
     env_file: Annotated[Path | None, typer.Option(help="Where to write the environment that clients need.")] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PART",
+            help="A part that does not run, so that a real one can take its place; may be given again: CCCamera, "
+            "CCHeaderService, CCOODS, OCPS, UWS, broker, registry.",
+        ),
+    ] = None,
+    enable_ocps: Annotated[
+        bool, typer.Option(help="Enable the OCPS, which the procedure asks of the operator before a run.")
+    ] = True,
 ) -> None:
-    """Run the simulated observatory until Ctrl-C: broker, camera, OODS, OCPS, UWS, pipelines, Butler repository."""
-    from .simulation.observatory import run_observatory
+    """Run the simulated observatory until Ctrl-C: broker, camera, OODS, OCPS, UWS, pipelines, Butler repository.
 
-    run(run_observatory(speed=speed, scenarios=scenario or [], repo=repo, replay=replay, env_file=env_file))
+    Without its own UWS, broker or registry it uses those that COMCAMCALIB_UWS_URL, LSST_KAFKA_BROKER_ADDR and
+    LSST_SCHEMA_REGISTRY_URL name; the broker's topics must exist or be made on demand.
+    """
+    from .simulation.program import run_observatory
+
+    run(
+        run_observatory(
+            speed=speed,
+            scenarios=scenario or [],
+            repo=repo,
+            replay=replay,
+            env_file=env_file,
+            without=without or [],
+            enable_ocps=enable_ocps,
+        )
+    )
 
 
 @app.command()
@@ -207,8 +232,11 @@ def scenarios() -> None:
     from .simulation.scenarios import SCENARIOS
 
     for name, faults in SCENARIOS.items():
-        effects = ", ".join(f"{fault.place}: {fault.effect} {dict(fault.match)}" for fault in faults)
-        console.print(f"{name:20}{effects}", markup=False)
+        effects = ", ".join(
+            f"{fault.place}: {fault.effect} {fault.value or ''} {dict(fault.match)}".replace("  ", " ")
+            for fault in faults
+        )
+        console.print(f"{name:25}{effects}", markup=False)
 
 
 @app.command()

@@ -24,17 +24,20 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from lsst.ts import salobj
 from rich.console import Console
 from rich.table import Table
 
 from ..client import CalibrationClient
 from ..enums import RunState
 from ..watch import Watcher
+from .ocps import OCPS_INDEX
 
 __all__ = ["run_demo"]
 
 START_LIMIT_S = 120.0
 STOP_LIMIT_S = 20.0
+ENABLE_LIMIT_S = 30.0
 
 MARKER = "This folder was made by `comcamcalib demo`, and is replaced by the next one.\n"
 
@@ -78,13 +81,15 @@ async def run_demo(data: Path, options: Path | None, speed: float, scenarios: Se
     _prepare(data)
     environment_file = data / "environment.sh"
     arguments = ["observatory", "--speed", f"{speed:g}", "--repo", str(data / "repo")]
-    arguments += ["--env-file", str(environment_file)]
+    arguments += ["--env-file", str(environment_file), "--no-enable-ocps"]
     for name in scenarios:
         arguments += ["--scenario", name]
     console.print(f"Starting the simulated observatory; its data go to {data} …", markup=False)
     async with _process(OBSERVATORY_PROGRAM, arguments, data / "observatory.log") as observatory:
         os.environ.update(await _environment(environment_file, observatory, data / "observatory.log"))
-        console.print("The observatory is ready. Starting the CSC …")
+        console.print("The observatory is ready. Enabling the OCPS, as the procedure says …")
+        await _enable_ocps()
+        console.print("Starting the CSC …")
         async with _process(CSC_PROGRAM, [], data / "csc.log") as csc:
             outcome = await _operate(text, csc, data / "csc.log", console)
     console.print()
@@ -102,6 +107,15 @@ class Outcome:
     collection: str
     detectors: tuple[int, ...]
     products: tuple[str, ...]
+
+
+async def _enable_ocps() -> None:
+    """Bring the OCPS to ENABLED; it starts in STANDBY."""
+    async with (
+        salobj.Domain() as domain,
+        salobj.Remote(domain, "OCPS", index=OCPS_INDEX, include=["summaryState"]) as ocps,
+    ):
+        await salobj.set_summary_state(ocps, salobj.State.ENABLED, timeout=ENABLE_LIMIT_S)
 
 
 async def _operate(text: str, csc: asyncio.subprocess.Process, log: Path, console: Console) -> Outcome:

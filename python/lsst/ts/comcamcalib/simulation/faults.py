@@ -19,7 +19,7 @@ from typing import Literal
 
 __all__ = ["Fault", "Faults", "Place"]
 
-Place = Literal["focal_plane", "camera", "oods", "header", "worker", "http", "kafka"]
+Place = Literal["focal_plane", "camera", "oods", "header", "ocps", "worker", "http", "kafka"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,21 +76,36 @@ class Faults:
     def strike(self, place: Place, **occasion: object) -> Fault | None:
         """Return the first fault that strikes on this occasion, or None; count the occasion for those that match.
 
+        Parameters and counting are those of `strike_all`.
+        """
+        struck = self.strike_all(place, **occasion)
+        return struck[0][0] if struck else None
+
+    def strike_all(self, place: Place, **occasion: object) -> list[tuple[Fault, int]]:
+        """Return all faults that strike on this occasion, for simulators that can show several at once.
+
+        The occasion is counted for each fault that it matches.
+
         Parameters
         ----------
         place
             The simulator that asks.
         **occasion
             What is going on there, such as ``image_type="BIAS"``, ``detector=4`` or ``pipeline="cpBias"``.
+
+        Returns
+        -------
+        struck
+            Each fault that strikes, and how many times it has struck, this time included.
         """
-        struck = None
+        struck = []
         for i, fault in enumerate(self._faults):
             if fault.place != place or any(occasion.get(key, self) != value for key, value in fault.match.items()):
                 continue
             self._seen[i] += 1
             in_turn = fault.skip < self._seen[i] and (fault.times is None or self._seen[i] <= fault.skip + fault.times)
-            if struck is None and in_turn:
-                struck = fault
-        if struck is not None:
-            self._log.info("Fault strikes at %s: %s on %s", place, struck.effect, occasion)
+            if in_turn:
+                struck.append((fault, self._seen[i] - fault.skip))
+        for fault, _ in struck:
+            self._log.info("Fault strikes at %s: %s on %s", place, fault.effect, occasion)
         return struck

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from .layout import AMPLIFIER_NAMES, DETECTOR_NAMES, PHYSICAL_FILTERS, DetectorLayout
 
-__all__ = ["DetectorTruth", "Fault", "FocalPlane"]
+__all__ = ["DetectorTruth", "Fault", "FocalPlane", "Light"]
 
 FloatImage = npt.NDArray[np.float32]
 RawImage = npt.NDArray[np.uint16]
@@ -42,6 +42,7 @@ _HOT_PIXEL_RANGE = (10.0, 60.0)  # electron/s
 _LOW_PIXEL_RANGE = (0.2, 0.6)  # relative response
 _RESPONSE_PIXEL_SIGMA = 0.008  # relative, from pixel to pixel
 _RESPONSE_DETECTOR_SIGMA = 0.015  # relative, from detector to detector
+_LEAK_SLOPE = 0.2  # relative, from the middle of the focal plane to its edge: stray light comes from one side
 _LAMP_SIGMA = 0.003  # relative, of the flat lamp from exposure to exposure
 _COSMIC_RAY_RATE = 5e-7  # tracks per pixel and second
 _COSMIC_RAY_LENGTH = (3, 12)  # pixel
@@ -69,6 +70,22 @@ class Fault:
     read_noise_factor: float
     amplifiers: tuple[str, ...] = AMPLIFIER_NAMES
     image_types: tuple[str, ...] = IMAGE_TYPES
+
+
+@dataclasses.dataclass(frozen=True)
+class Light:
+    """The light of one exposure, relative to what it should be.
+
+    Attributes
+    ----------
+    lamp
+        Brightness of the flat lamp, relative to its normal one; 0 is off.
+    leak_electrons
+        Charge of a pixel in the middle of the focal plane from light that should not be there, electron.
+    """
+
+    lamp: float = 1.0
+    leak_electrons: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -128,6 +145,8 @@ class FocalPlane:
         How many of them a detector has.
     faults
         What is wrong with the detectors.
+    light
+        What is wrong with the light.
     """
 
     seed: int = 1
@@ -138,6 +157,7 @@ class FocalPlane:
     hot_pixels: int = 20
     low_pixels: int = 10
     faults: tuple[Fault, ...] = ()
+    light: Light = Light()
 
     @property
     def layout(self) -> DetectorLayout:
@@ -146,7 +166,7 @@ class FocalPlane:
 
     def truth(self, detector: int) -> DetectorTruth:
         """Return what this detector really is like; the faults are not part of it."""
-        return _make_truth(dataclasses.replace(self, faults=()), detector)
+        return _make_truth(dataclasses.replace(self, faults=(), light=Light()), detector)
 
     def read_noise(self, detector: int, amplifier: str, image_type: str) -> float:
         """Return the read noise (electron) that the images of this type have, with the faults."""
@@ -204,6 +224,8 @@ class FocalPlane:
         charge = truth.dark_rate * np.float32(dark_time)
         if image_type == "FLAT":
             charge += truth.response * np.float32(self._lamp_rate(exposure_id) * exposure_time_s)
+        if self.light.leak_electrons:
+            charge += np.float32(self.light.leak_electrons) * _leak_pattern(charge.shape, detector)
         electrons = rng.poisson(charge).astype(np.float32)
         _add_cosmic_rays(electrons, dark_time, rng)
         header: dict[str, int | float | str] = {
@@ -219,7 +241,7 @@ class FocalPlane:
 
     def _lamp_rate(self, exposure_id: int) -> float:
         lamp = np.random.default_rng((self.seed, exposure_id)).normal(1.0, _LAMP_SIGMA)
-        return self.flat_rate * float(lamp)
+        return self.flat_rate * self.light.lamp * float(lamp)
 
     def _read_out(
         self, electrons: FloatImage, truth: DetectorTruth, detector: int, image_type: str, rng: np.random.Generator
@@ -298,10 +320,22 @@ def _draw_bias_pattern(shape: tuple[int, int], rng: np.random.Generator) -> Floa
 
 def _illumination(shape: tuple[int, int], detector: int) -> npt.NDArray[np.float64]:
     """Return the lamp's light on a detector: a gentle slope and fall-off over the focal plane, 1 in its middle."""
+    x, y = _places(shape, detector)
+    return np.asarray(1 + 0.02 * x - 0.01 * y - 0.015 * (x**2 + y**2))
+
+
+def _leak_pattern(shape: tuple[int, ...], detector: int) -> FloatImage:
+    """Return stray light on a detector, 1 in the middle of the focal plane."""
+    x, y = _places(shape, detector)
+    return np.asarray(1 + _LEAK_SLOPE * x + 0 * y, np.float32)
+
+
+def _places(shape: tuple[int, ...], detector: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return x (one row) and y (one column) of a detector's pixels in the focal plane, from -1 to 1."""
     row, column = divmod(detector, 3)
     y = ((np.arange(shape[0])[:, np.newaxis] + 0.5) / shape[0] + row) / 1.5 - 1
     x = ((np.arange(shape[1])[np.newaxis, :] + 0.5) / shape[1] + column) / 1.5 - 1
-    return np.asarray(1 + 0.02 * x - 0.01 * y - 0.015 * (x**2 + y**2))
+    return x, y
 
 
 def _add_cosmic_rays(electrons: FloatImage, dark_time_s: float, rng: np.random.Generator) -> None:

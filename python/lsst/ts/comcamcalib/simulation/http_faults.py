@@ -27,13 +27,15 @@ def fault_middleware(faults: Faults) -> Middleware:
     The occasion is ``method``, ``path`` and ``resource``, the name of the route (such as ``submit`` or ``job``; "" if
     there is none). The effects:
 
-    ========== =========================================================================================
-    status     answers with status ``value`` and the body ``text``; the request is not looked at
-    drop       ends the connection without an answer; the request is not looked at
-    drop_reply does what was asked, then ends the connection without an answer
-    garbage    does what was asked, then answers 200 with ``text`` or a page of HTML
-    delay      waits ``value`` seconds, then does what was asked
-    ========== =========================================================================================
+    ============ =================================================================================
+    status       answers with status ``value`` and the body ``text``; the request is not looked at
+    status_reply does what was asked, then answers with status ``value`` and the body ``text``
+    redirect     answers 302 with the address ``text``; the request is not looked at
+    drop         ends the connection without an answer; the request is not looked at
+    drop_reply   does what was asked, then ends the connection without an answer
+    garbage      does what was asked, then answers 200 with ``text`` or a page of HTML
+    delay        waits ``value`` seconds, then does what was asked
+    ============ =================================================================================
     """
 
     @web.middleware
@@ -47,6 +49,11 @@ def fault_middleware(faults: Faults) -> Middleware:
         match fault.effect:
             case "status":
                 return web.Response(status=int(fault.value), text=fault.text)
+            case "status_reply":
+                await handler(request)
+                return web.Response(status=int(fault.value), text=fault.text, content_type="text/html")
+            case "redirect":
+                return web.Response(status=302, headers={"Location": fault.text})
             case "drop":
                 return _drop(request)
             case "drop_reply":
@@ -59,7 +66,10 @@ def fault_middleware(faults: Faults) -> Middleware:
                 await request.read()  # what the client has sent by now counts, even if it goes away meanwhile
                 await asyncio.sleep(fault.value)
                 return await handler(request)
-        raise ValueError(f"There is no fault {fault.effect!r} of HTTP; use status, drop, drop_reply, garbage or delay.")
+        raise ValueError(
+            f"There is no fault {fault.effect!r} of HTTP; use status, status_reply, redirect, drop, drop_reply, "
+            "garbage or delay."
+        )
 
     return strike
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import shutil
-import signal
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 import aiohttp
 from lsst.ts import salobj, utils
@@ -24,6 +24,7 @@ from lsst.ts import salobj, utils
 from .archive import Archive
 from .broker import EmbeddedBroker
 from .camera import CameraCsc
+from .components import Components
 from .configuration import (
     SITE,
     csc_settings,
@@ -39,20 +40,18 @@ from .header_service import HeaderServiceCsc
 from .layout import PIPELINE_ENVIRONMENT
 from .ocps import OcpsCsc
 from .oods import OodsCsc
+from .parts import COMPONENTS, PARTS, address_of_other, parts_without
 from .pipetask_worker import PipetaskWorker
 from .registry import SchemaRegistry
 from .scenarios import scenario_faults
-from .states import bring_from_standby, bring_to_standby
 from .topics import topic_names
 from .uws_server import UwsServer
 from .worker import Worker
 from .world import World, day_obs_of
 
-__all__ = ["Observatory", "run_observatory"]
+__all__ = ["Observatory"]
 
 SUBNAME = "sim"
-START_LIMIT_S = 60.0  # for the CSCs: their clients of broker and registry take a second or two
-IDLE_LIMIT_S = 60.0  # for what the camera still does at a reset
 
 
 class Observatory:
@@ -77,23 +76,29 @@ class Observatory:
     scenarios
         Names of the scenarios in force from the start.
     initial_state
-        Summary state of the four CSCs.
+        Summary state in which camera, header service and OODS start.
+    ocps_state
+        Summary state in which the OCPS starts. The real one starts in STANDBY, and the procedure's operator enables it.
     env_file
         Where clients in other processes find their environment. None: ``environment.sh`` in the work directory.
+    without
+        Names of `parts.PARTS` that do not run, so that real ones can take their place. The addresses of other servers
+        come from the environment. Images exist only with this observatory's camera.
 
     Attributes
     ----------
     environment : dict [str, str]
         What clients need in their environment; complete when entered.
-    world, camera, header_service, oods, ocps, uws
-        The parts, for tests that look inside; set when entered.
+    world, camera, ocps, uws
+        The parts, for tests that look inside; there when entered, unless they are left out.
+
+    Raises
+    ------
+    ValueError
+        If there is no such scenario or part, or the address of another server is not known.
     """
 
     world: World
-    camera: CameraCsc
-    header_service: HeaderServiceCsc
-    oods: OodsCsc
-    ocps: OcpsCsc
     uws: UwsServer
 
     def __init__(
@@ -107,7 +112,9 @@ class Observatory:
         speed: float = 1.0,
         scenarios: Iterable[str] = (),
         initial_state: salobj.State = salobj.State.ENABLED,
+        ocps_state: salobj.State = salobj.State.STANDBY,
         env_file: Path | None = None,
+        without: Iterable[str] = (),
     ) -> None:
         self.log = logging.getLogger(__name__)
         self.repo = repo.absolute()
@@ -118,13 +125,16 @@ class Observatory:
         self._template = template
         self._focal_plane = focal_plane or FocalPlane()
         self._speed = speed
-        self._initial_state = initial_state
+        self._parts = parts_without(without)
+        self._states = {**dict.fromkeys(COMPONENTS, initial_state), "OCPS": ocps_state}
+        self._components = Components({}, self._states)
         self._scenarios = list(scenarios)
         self._faults = Faults(scenario_faults(self._scenarios))
         self._broker = EmbeddedBroker()
         self._registry = SchemaRegistry()
         self._control = ControlServer(lambda: self.scenarios, self.set_scenarios)
         self._archive = Archive(self.repo, self.work_directory / "raw")
+        self._uws_url = ""
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -140,6 +150,18 @@ class Observatory:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.aclose()
+
+    # Parts
+
+    @property
+    def camera(self) -> CameraCsc:
+        """The camera."""
+        return cast(CameraCsc, self._components.get("CCCamera"))
+
+    @property
+    def ocps(self) -> OcpsCsc:
+        """The OCPS."""
+        return cast(OcpsCsc, self._components.get("OCPS"))
 
     # Scenarios
 
@@ -159,7 +181,7 @@ class Observatory:
         wanted = list(names)
         self._faults.set(scenario_faults(wanted))
         self._scenarios = wanted
-        self._broker.apply(self._faults.at("kafka"))
+        self._apply_to_broker()
         self.log.info("Scenarios in force: %s", ", ".join(wanted) or "none")
 
     async def reset(self) -> None:
@@ -168,31 +190,46 @@ class Observatory:
         The repository is at the same place, so nobody may have it open meanwhile. The images' numbers go on.
         """
         self.set_scenarios([])
-        await self._delete_jobs()
-        async with asyncio.timeout(IDLE_LIMIT_S):
-            await self.camera.idle.wait()
-        for csc in self._cscs():
-            await bring_to_standby(csc)
-        await self.oods.drop_images()
+        if "UWS" in self._parts:
+            await self._delete_jobs()
+        await self._components.rest()
         await self.world.in_worker(self._renew_repo)
-        for csc in self._cscs():
-            await bring_from_standby(csc, self._initial_state)
+        await self._components.rise()
+
+    def _apply_to_broker(self) -> None:
+        faults = self._faults.at("kafka")
+        if "broker" in self._parts:
+            self._broker.apply(faults)
+        elif faults:
+            self.log.warning("The broker is not this observatory's own, so it shows no faults.")
 
     def describe(self) -> str:
         """Say in a few lines what runs and how to join."""
-        states = [f"{csc.salinfo.name_index} {csc.summary_state.name}" for csc in self._cscs()]
+        missing = [part for part in PARTS if part not in self._parts]
         return "\n".join(
             [
                 f"The simulated observatory is ready. Its instrument works {self._speed:g} times faster than reality.",
-                f"  components   {', '.join(states)}",
+                f"  components   {self._components.describe()}",
+                *([f"  left out     {', '.join(missing)}"] if missing else []),
                 f"  broker       {self.environment['LSST_KAFKA_BROKER_ADDR']}",
                 f"  repository   {self.repo}",
-                f"  UWS          {self.uws.url}",
+                f"  UWS          {self._uws_url}",
                 f"  scenarios    {', '.join(self.scenarios) or 'none'}",
                 f"  to join      source {self.env_file}",
                 "  to end       Ctrl-C",
+                *self._describe_ocps(),
             ]
         )
+
+    def _describe_ocps(self) -> list[str]:
+        """Say what the state of the OCPS means for an operator."""
+        if "OCPS" not in self._parts:
+            return []
+        if self.ocps.summary_state == salobj.State.ENABLED:
+            return ["OCPS:2 was enabled here. The real one is in STANDBY after its start: enable it before a run."]
+        return [
+            f"OCPS:2 is in {self.ocps.summary_state.name}, as the real one after its start: enable it before a run."
+        ]
 
     # Start
 
@@ -210,7 +247,7 @@ class Observatory:
         self.environment = self._make_environment()
         stack.enter_context(utils.modify_environ(**self.environment))
         await self._start_cscs(ocps_config)
-        self._broker.apply(self._faults.at("kafka"))
+        self._apply_to_broker()
         await asyncio.to_thread(write_environment, self.env_file, self.environment)
         stack.callback(self.env_file.unlink, missing_ok=True)
 
@@ -222,18 +259,25 @@ class Observatory:
 
     async def _start_bus(self) -> None:
         """Start what clients reach over the network, except the UWS."""
-        await asyncio.to_thread(self._broker.start)
-        self._stack.push_async_callback(asyncio.to_thread, self._broker.close)
-        await asyncio.to_thread(self._broker.create_topics, topic_names(SUBNAME))
-        for server in (self._registry, self._control):
-            await server.start()
-            self._stack.push_async_callback(server.close)
+        if "broker" in self._parts:
+            await asyncio.to_thread(self._broker.start)
+            self._stack.push_async_callback(asyncio.to_thread, self._broker.close)
+            await asyncio.to_thread(self._broker.create_topics, topic_names(SUBNAME))
+        if "registry" in self._parts:
+            await self._registry.start()
+            self._stack.push_async_callback(self._registry.close)
+        await self._control.start()
+        self._stack.push_async_callback(self._control.close)
 
     async def _start_uws(self) -> None:
+        if "UWS" not in self._parts:
+            self._uws_url = address_of_other("UWS")
+            return
         worker = self._worker or PipetaskWorker()
         self.uws = UwsServer(worker, self.work_directory / "uws", self._faults)
         self._stack.push_async_callback(self.uws.close)
         await self.uws.start()
+        self._uws_url = self.uws.url
 
     async def _start_archive(self) -> None:
         self._stack.push_async_callback(self.world.in_worker, self._archive.close)
@@ -261,51 +305,40 @@ class Observatory:
         """Write the configuration files; return the directory of the OCPS's."""
         write_consumer_configuration(self.work_directory / "consumer.yaml")
         settings = csc_settings(
-            uws_url=self.uws.url, repo=self.repo, work_directory=self.work_directory, speed=self._speed
+            uws_url=self._uws_url, repo=self.repo, work_directory=self.work_directory, speed=self._speed
         )
         write_csc_configuration(self.work_directory / "config" / "ocs", settings)
-        return write_ocps_configuration(self.work_directory / "config" / "ocps", self.uws.url, self.repo)
+        return write_ocps_configuration(self.work_directory / "config" / "ocps", self._uws_url, self.repo)
 
     def _make_environment(self) -> dict[str, str]:
+        own_broker, own_registry = "broker" in self._parts, "registry" in self._parts
         return {
-            "LSST_KAFKA_BROKER_ADDR": self._broker.address,
-            "LSST_SCHEMA_REGISTRY_URL": self._registry.url,
-            "LSST_TOPIC_SUBNAME": SUBNAME,
+            "LSST_KAFKA_BROKER_ADDR": self._broker.address if own_broker else address_of_other("broker"),
+            "LSST_SCHEMA_REGISTRY_URL": self._registry.url if own_registry else address_of_other("registry"),
+            # Another broker's topics have the names that whoever runs it has chosen.
+            "LSST_TOPIC_SUBNAME": SUBNAME if own_broker else os.environ.get("LSST_TOPIC_SUBNAME", SUBNAME),
             "LSST_SITE": SITE,
             "LSST_KAFKA_CONSUMER_CONFIGURATION": str(self.work_directory / "consumer.yaml"),
             "TS_CONFIG_OCS_DIR": str(self.work_directory / "config" / "ocs"),
-            "COMCAMCALIB_UWS_URL": self.uws.url,
+            "DM_CONFIG_OCPS_DIR": str(self.work_directory / "config" / "ocps"),
+            "COMCAMCALIB_UWS_URL": self._uws_url,
             "COMCAMCALIB_REPO": str(self.repo),
             "COMCAMCALIB_SCENARIOS_URL": self._control.url,
             **PIPELINE_ENVIRONMENT,
         }
 
     async def _start_cscs(self, ocps_config: Path) -> None:
-        state = self._initial_state
         headers = self.work_directory / "headers"
-        async with contextlib.AsyncExitStack() as unstarted:
-            self.camera = CameraCsc(self.world, state)
-            unstarted.push_async_callback(self.camera.close)
-            self.header_service = HeaderServiceCsc(self.world, headers, state)
-            unstarted.push_async_callback(self.header_service.close)
-            self.oods = OodsCsc(self.world, self._archive, state)
-            unstarted.push_async_callback(self.oods.close)
-            self.ocps = OcpsCsc(ocps_config, state)
-            unstarted.push_async_callback(self.ocps.close)
-            async with asyncio.timeout(START_LIMIT_S):
-                await asyncio.gather(*(csc.start_task for csc in self._cscs()))
-            unstarted.pop_all()
-        # Each takes a second to close, so they do it side by side.
-        self._stack.push_async_callback(self._close_cscs)
-        late = [csc.salinfo.name for csc in self._cscs() if csc.summary_state != state]
-        if late:
-            raise RuntimeError(f"{', '.join(late)} did not come to {state!r}; the log says why.")
-
-    async def _close_cscs(self) -> None:
-        await asyncio.gather(*(csc.close() for csc in self._cscs()))
-
-    def _cscs(self) -> Sequence[salobj.BaseCsc]:
-        return (self.camera, self.header_service, self.oods, self.ocps)
+        makers = {
+            "CCCamera": lambda state: CameraCsc(self.world, state),
+            "CCHeaderService": lambda state: HeaderServiceCsc(self.world, headers, state),
+            "CCOODS": lambda state: OodsCsc(self.world, self._archive, state),
+            "OCPS": lambda state: OcpsCsc(ocps_config, state, self._faults),
+        }
+        own = {name: make for name, make in makers.items() if name in self._parts}
+        self._components = Components(own, self._states)
+        await self._components.start()
+        self._stack.push_async_callback(self._components.close)
 
     async def _delete_jobs(self) -> None:
         async with aiohttp.ClientSession() as session:
@@ -314,56 +347,3 @@ class Observatory:
             for job in jobs:
                 async with session.delete(f"{self.uws.url}/job/{job['jobId']}"):
                     pass
-
-
-def _replay_worker() -> Worker:
-    from .replay import ReplayWorker  # loads the Butler
-
-    return ReplayWorker()
-
-
-async def run_observatory(
-    *,
-    repo: Path,
-    speed: float = 1.0,
-    scenarios: Iterable[str] = (),
-    replay: bool = False,
-    env_file: Path | None = None,
-    amplifier_shape: tuple[int, int] | None = None,
-) -> None:
-    """Run an observatory until SIGINT, SIGTERM or cancellation, and tell on stdout how to join it.
-
-    Parameters
-    ----------
-    repo, speed, scenarios, env_file
-        As `Observatory` has them.
-    replay
-        Put recorded products into the repository instead of running the pipelines.
-    amplifier_shape
-        Rows and columns of an amplifier. None: the focal plane's default.
-
-    Raises
-    ------
-    ValueError
-        If a scenario or the speed is impossible.
-    """
-    focal_plane = FocalPlane() if amplifier_shape is None else FocalPlane(amplifier_shape=amplifier_shape)
-    observatory = Observatory(
-        repo,
-        worker=_replay_worker() if replay else None,
-        focal_plane=focal_plane,
-        speed=speed,
-        scenarios=scenarios,
-        env_file=env_file,
-    )
-    print(f"Starting the simulated observatory on {observatory.repo} …", flush=True)
-    async with observatory:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        # In the place of those that salobj has set: each of them would close one CSC only.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop.set)
-        print(observatory.describe(), flush=True)
-        await stop.wait()
-        print("Ending the simulated observatory …", flush=True)
-    print("The simulated observatory has ended.", flush=True)

@@ -4,28 +4,39 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The simulated OCPS: submits jobs to a UWS server and follows them, as the real CSC does in its mode 0.
+"""The simulated OCPS: submits jobs to a UWS server and follows them, as the real CSC (4.5.1) does in its mode 0.
 
-Its quirks are the real one's. The job id is told in the in-progress acknowledgement only. The event job_result carries
-the server's reply to the submission, so its phase is never the final one. A job that fails ends in CMD_COMPLETE all the
-same. A status request that fails, as that of an aborted job does, ends the command in CMD_FAILED without job_result.
+Its quirks are the real one's:
 
-Known limitation: the real one blocks its event loop, heartbeat included, in each request; this one does not.
+- Only the in-progress acknowledgement has the job id.
+- The event job_result carries the server's reply to the submission, so its phase is never the final one.
+- A job that fails ends in CMD_COMPLETE all the same.
+- Whatever goes wrong with a request ends the command in CMD_FAILED, with the text of the exception and without
+  job_result: `500 Server Error: Internal Server Error for url: …` (never what the server said), `Expecting value:
+  line 1 column 1 (char 0)` for a reply that is not JSON, `'jobId'` for JSON that is not a job. The job may exist.
+- A redirection with status 302 makes a GET of a PUT or DELETE, so nothing is submitted or deleted.
+- In each request the whole CSC stands still, heartbeat included; there is no time limit (see `blocking_http`).
+- After its start it is in STANDBY.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+from http import HTTPStatus
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import aiohttp
+import requests
 import yaml
 from lsst.ts import salobj
 
 from .. import __version__
+from .blocking_http import BlockingSession
+from .faults import Faults
+from .states import bring_to_standby
+from .worker import pipeline_name
 
 __all__ = ["CONFIG_SCHEMA", "OCPS_INDEX", "OcpsCsc"]
 
@@ -33,7 +44,6 @@ OCPS_INDEX = 2
 INSTANCE = "LSSTComCam"
 
 PROGRESS_TIMEOUT_S = 600  # what the real one says, whatever the job
-REQUEST_TIMEOUT_S = 60.0
 ABORTED_EXIT_CODE = 255
 FINAL_PHASES = frozenset({"completed", "error", "aborted", "unknown"})
 
@@ -72,43 +82,74 @@ additionalProperties: false
 class OcpsCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
     """The OCS-controlled pipeline system.
 
+    It asks the fault hook at the end of each job that it followed, as place ``ocps`` with ``pipeline``. Effect:
+    ``standby`` (it goes to STANDBY, and stays there until somebody enables it).
+
     Parameters
     ----------
     config_dir
         Where its configuration files are.
     initial_state
         Summary state to start in.
+    faults
+        The faults in force.
     """
 
     version = __version__
     valid_simulation_modes = (0,)
 
-    def __init__(self, config_dir: Path, initial_state: salobj.State = salobj.State.STANDBY) -> None:
+    def __init__(
+        self, config_dir: Path, initial_state: salobj.State = salobj.State.STANDBY, faults: Faults | None = None
+    ) -> None:
         self._config = SimpleNamespace()
-        self._session: aiohttp.ClientSession | None = None
+        self._faults = faults or Faults()
+        self._leaving: asyncio.Task[None] | None = None  # on its way to STANDBY
+        self._http = BlockingSession()
         super().__init__(
             "OCPS", index=OCPS_INDEX, config_schema=CONFIG_SCHEMA, config_dir=config_dir, initial_state=initial_state
         )
         self.cmd_execute.allow_multiple_callbacks = True
+        self._write_heartbeat = self.evt_heartbeat.write
+        self.evt_heartbeat.write = self._write_heartbeat_after_standstill
 
     @staticmethod
     def get_config_pkg() -> str:
         """Return the name of the package with the real configuration."""
         return "dm_config_ocps"
 
-    async def start(self) -> None:
-        """Start, with one HTTP session for the CSC's life."""
-        # On a connection that it has used before, aiohttp repeats a PUT that was dropped: two jobs for one command.
-        connector = aiohttp.TCPConnector(force_close=True)
-        timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
-        self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
-        await super().start()
-
     async def close_tasks(self) -> None:
-        """End the HTTP session; what still follows a job fails."""
+        """End what follows jobs, and a way to STANDBY that is not over."""
         await super().close_tasks()
-        if self._session is not None:
-            await self._session.close()
+        if self._leaving is not None:
+            self._leaving.cancel()
+            await asyncio.gather(self._leaving, return_exceptions=True)
+        self._http.close()
+
+    # The commands of the states wait while a request is on its way.
+
+    async def do_start(self, data: Any) -> None:
+        """Configure, and go to DISABLED."""
+        await self._http.end_of_standstill()
+        await super().do_start(data)
+
+    async def do_enable(self, data: Any) -> None:
+        """Go to ENABLED."""
+        await self._http.end_of_standstill()
+        await super().do_enable(data)
+
+    async def do_disable(self, data: Any) -> None:
+        """Go to DISABLED; jobs are followed all the same."""
+        await self._http.end_of_standstill()
+        await super().do_disable(data)
+
+    async def do_standby(self, data: Any) -> None:
+        """Go to STANDBY; jobs are followed all the same."""
+        await self._http.end_of_standstill()
+        await super().do_standby(data)
+
+    async def _write_heartbeat_after_standstill(self) -> Any:
+        await self._http.end_of_standstill()
+        return await self._write_heartbeat()
 
     async def configure(self, config: SimpleNamespace) -> None:
         """Choose the entry of this SAL index."""
@@ -121,22 +162,29 @@ class OcpsCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
 
     async def do_execute(self, data: Any) -> None:
         """Run a pipeline as a job, and follow it to its end."""
-        self.assert_enabled()
-        await self._wait_for_prerequisites(data.prereq_jobs)
+        await self._http.end_of_standstill()
+        self.assert_enabled("execute")
+        if data.prereq_jobs:
+            await self._wait_for_prerequisites(data.prereq_jobs.split(","))
         run_id = str(data.private_seqNum)
         submission = await self._request("PUT", "/job", self._job(data, run_id))
-        job_id = _read_job(submission)["jobId"]
+        job_id = submission.json()["jobId"]
         await self.cmd_execute.ack_in_progress(data, timeout=PROGRESS_TIMEOUT_S, result=json.dumps({"job_id": job_id}))
         phase = await self._follow(job_id, run_id)
         await self.evt_job_result.set_write(
-            job_id=job_id, exit_code=0 if phase == "completed" else 1, result=submission
+            job_id=job_id, exit_code=0 if phase == "completed" else 1, result=submission.text
         )
+        fault = self._faults.strike("ocps", pipeline=pipeline_name(data.pipeline))
+        if fault is not None and fault.effect == "standby":
+            # A task of its own, so that this command is acknowledged whatever becomes of the CSC.
+            self._leaving = asyncio.create_task(bring_to_standby(self), name="OCPS goes to STANDBY")
 
     async def do_abort_job(self, data: Any) -> None:
         """Abort a job: the server deletes it."""
-        self.assert_enabled()
+        await self._http.end_of_standstill()
+        self.assert_enabled("abort_job")
         deletion = await self._request("DELETE", f"/job/{data.job_id}")
-        await self.evt_job_result.set_write(job_id=data.job_id, exit_code=ABORTED_EXIT_CODE, result=deletion)
+        await self.evt_job_result.set_write(job_id=data.job_id, exit_code=ABORTED_EXIT_CODE, result=deletion.text)
 
     def _job(self, data: Any, run_id: str) -> dict[str, Any]:
         """Return what the server is asked for. Its worker does not know IMAGE_TAG, so ``version`` has no effect."""
@@ -157,14 +205,16 @@ class OcpsCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
             "environment": [{"name": name, "value": value} for name, value in environment.items()],
         }
 
-    async def _wait_for_prerequisites(self, prereq_jobs: str) -> None:
+    async def _wait_for_prerequisites(self, job_ids: list[str]) -> None:
         """Wait until each job has ended, well or not; one that the server does not know is passed over."""
-        for job_id in filter(None, (name.strip() for name in prereq_jobs.split(","))):
+        for job_id in job_ids:
             while True:
                 try:
-                    job = _read_job(await self._request("GET", f"/job/{job_id}"))
-                except _UnknownJobError:
-                    break
+                    job = await self._look_at(job_id)
+                except requests.HTTPError as error:
+                    if error.response.status_code == HTTPStatus.NOT_FOUND:
+                        break
+                    raise
                 if job["phase"] in FINAL_PHASES:
                     break
                 await asyncio.sleep(self._config.poll_interval)
@@ -172,53 +222,29 @@ class OcpsCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
     async def _follow(self, job_id: str, run_id: str) -> str:
         """Look at a job until it has ended; return its last phase."""
         while True:
-            job = _read_job(await self._request("GET", f"/job/{job_id}"))
-            if job["jobId"] != job_id or job["runId"] != run_id:
-                raise salobj.ExpectedError(
-                    f"Asked for job {job_id} of run {run_id}, the server told of {job['jobId']} of run {job['runId']}."
-                )
+            job = await self._look_at(job_id)
+            if job["runId"] != run_id:
+                raise salobj.ExpectedError(f"Run ID mismatch: got {job['runId']} instead of {run_id}")
             if job["phase"] in FINAL_PHASES:
                 return str(job["phase"])
             await asyncio.sleep(self._config.poll_interval)
 
-    async def _request(self, method: str, path: str, body: object = None) -> str:
-        """Ask the server; return the text of its reply.
+    async def _look_at(self, job_id: str) -> Any:
+        """Return the job object of a job."""
+        job = (await self._request("GET", f"/job/{job_id}")).json()
+        if job["jobId"] != job_id:
+            raise salobj.ExpectedError(f"Job ID mismatch: got {job['jobId']} instead of {job_id}")
+        return job
+
+    async def _request(self, method: str, path: str, body: object = None) -> requests.Response:
+        """Ask the server; return its reply.
 
         Raises
         ------
-        salobj.ExpectedError
-            If it can't be reached in time, or refuses.
+        requests.RequestException
+            If there is no reply, or its status is an error's. As in the real one, nobody catches it: its text ends in
+            the command's acknowledgement.
         """
-        assert self._session is not None, "no command comes before start"
-        url = self._config.url + path
-        try:
-            async with self._session.request(method, url, json=body) as reply:
-                text = await reply.text()
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise salobj.ExpectedError(f"{method} {url} failed: {error!r}") from error
-        if reply.status == 404:
-            raise _UnknownJobError(f"404 Client Error: {reply.reason} for url: {url}")
-        if reply.status >= 400:
-            raise salobj.ExpectedError(f"{reply.status} Error: {reply.reason} for url: {url}: {text}")
-        return text
-
-
-class _UnknownJobError(salobj.ExpectedError):  # type: ignore[misc]
-    """The server does not know the job."""
-
-
-def _read_job(text: str) -> dict[str, Any]:
-    """Return a job object from its JSON text.
-
-    Raises
-    ------
-    salobj.ExpectedError
-        If it is not one.
-    """
-    try:
-        job = json.loads(text)
-        if {"jobId", "runId", "phase"} <= job.keys():
-            return dict(job)
-    except (ValueError, AttributeError):
-        pass
-    raise salobj.ExpectedError(f"The server's reply is not a job: {text[:200]!r}")
+        reply = await self._http.request(method, self._config.url + path, body)
+        reply.raise_for_status()
+        return reply

@@ -105,7 +105,9 @@ class OodsCsc(salobj.BaseCsc):  # type: ignore[misc]
         }
         written = [detector for detector, fault in fates.items() if not fault or fault.effect not in NO_FILE_EFFECTS]
         try:
-            files = await self._world.in_worker(self._archive.write_files, self._world.focal_plane, image, written)
+            files = await self._world.in_worker(
+                self._archive.write_files, self._world.focal_plane_for(image), image, written
+            )
             async with asyncio.TaskGroup() as group:
                 for detector, fault in fates.items():
                     group.create_task(self._handle_file(image, detector, files.get(detector), fault))

@@ -36,6 +36,43 @@ SCENARIOS: Mapping[str, tuple[Fault, ...]] = {
     "image-lost": (Fault("oods", "lose", match={"detector": 4, "image_type": "BIAS"}, skip=2),),
     # The job that makes the dark ends in error.
     "job-errors": (Fault("worker", "error", match={"pipeline": "cpDark"}),),
+    # Nobody switched the flat lamp on: flats have dark current only.
+    "lamp-off": (Fault("focal_plane", "lamp", match={"image_type": "FLAT"}, times=None, value=0.0),),
+    # A filter wheel or a wrong setting takes all but 2 % of the lamp's light.
+    "lamp-dim": (Fault("focal_plane", "lamp", match={"image_type": "FLAT"}, times=None, value=0.02),),
+    # The lamp ages or warms up: each flat gets 5 % less light than the one before.
+    "lamp-drifting": (Fault("focal_plane", "lamp_drift", match={"image_type": "FLAT"}, times=None, value=0.95),),
+    # The lamp is so bright that every flat, even one of 0.1 s, is above the full well.
+    "saturated": (Fault("focal_plane", "lamp", match={"image_type": "FLAT"}, times=None, value=100.0),),
+    # Somebody opened the dome during the third bias: 2000 electrons in each of its pixels.
+    "light-leak": (Fault("focal_plane", "leak", match={"image_type": "BIAS"}, skip=2, value=2000.0),),
+    # One detector's files never arrive, whatever is taken again; no event tells so.
+    "detector-never-delivers": (Fault("oods", "lose", match={"detector": 4}, times=None),),
+    # After its first job the OCPS goes to STANDBY, as after a restart, and stays there until somebody enables it.
+    "ocps-standby": (Fault("ocps", "standby"),),
+    # The UWS makes the second job, but Kubernetes is so slow to list it that the UWS reports an error.
+    "ocps-500-job-exists": (
+        Fault(
+            "http",
+            "status_reply",
+            match={"method": "PUT", "resource": "submit"},
+            skip=1,
+            value=500,
+            text="Job creation timed out.",
+        ),
+    ),
+    # The UWS is down for a while; the ingress before it answers in its place that it has no such page.
+    "ingress-404": (
+        Fault(
+            "http",
+            "status",
+            match={"method": "GET", "resource": "job"},
+            skip=2,
+            times=8,
+            value=404,
+            text="default backend - 404",
+        ),
+    ),
 }
 """The faults of each scenario."""
 

@@ -20,12 +20,15 @@ from lsst.ts import utils
 
 from . import focal_plane
 from .faults import Fault, Faults
+from .focal_plane import FocalPlane, Light
 from .layout import AMPLIFIER_NAMES
 
 __all__ = ["Image", "World", "day_obs_of"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+LIGHT_EFFECTS = frozenset({"lamp", "lamp_drift", "leak"})
 
 # The observing day begins at noon (LSE-400).
 DAY_OBS_ROLLOVER_S = 12 * 3600
@@ -110,9 +113,7 @@ class World:
         For the event loop's thread only.
     """
 
-    def __init__(
-        self, sound_focal_plane: focal_plane.FocalPlane, faults: Faults, speed: float = 1.0, seed: int = 1
-    ) -> None:
+    def __init__(self, sound_focal_plane: FocalPlane, faults: Faults, speed: float = 1.0, seed: int = 1) -> None:
         if speed <= 0:
             raise ValueError(f"The observatory's speed is {speed:g}; it must be above 0.")
         self.faults = faults
@@ -125,10 +126,32 @@ class World:
         self._worker = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="simulated-data")
 
     @property
-    def focal_plane(self) -> focal_plane.FocalPlane:
-        """The focal plane with the faults in force."""
-        broken = tuple(_focal_plane_fault(fault) for fault in self.faults.at("focal_plane"))
+    def focal_plane(self) -> FocalPlane:
+        """The focal plane with the faults in force, in its normal light."""
+        faults = self.faults.at("focal_plane")
+        broken = tuple(_focal_plane_fault(fault) for fault in faults if fault.effect not in LIGHT_EFFECTS)
         return dataclasses.replace(self._sound_focal_plane, faults=broken)
+
+    def focal_plane_for(self, image: Image) -> FocalPlane:
+        """Return the focal plane as it was while this image was exposed, with the faults of light that strike it.
+
+        To be called once for each image, in the order of the images. The fault hook is asked as place ``focal_plane``
+        with ``image_type`` and ``exposure_id``. Effects: ``lamp`` (the lamp is ``value`` times as bright as normal, 0
+        is off), ``lamp_drift`` (with each image that it strikes, the lamp's brightness is multiplied by ``value``,
+        beginning after the first one), ``leak`` (stray light gives each pixel about ``value`` electrons).
+        """
+        lamp, leak_electrons = 1.0, 0.0
+        for fault, number in self.faults.strike_all(
+            "focal_plane", image_type=image.image_type, exposure_id=image.exposure_id
+        ):
+            match fault.effect:
+                case "lamp":
+                    lamp *= fault.value
+                case "lamp_drift":
+                    lamp *= fault.value ** (number - 1)
+                case "leak":
+                    leak_electrons += fault.value
+        return dataclasses.replace(self.focal_plane, light=Light(lamp, leak_electrons))
 
     async def sleep(self, seconds: float) -> None:
         """Wait for a time (seconds) of the instrument, which is shorter on the clock."""
@@ -175,7 +198,8 @@ def _focal_plane_fault(fault: Fault) -> focal_plane.Fault:
     """
     detector = fault.match.get("detector")
     if fault.effect != "noise" or not isinstance(detector, int):
-        raise ValueError(f"The focal plane's faults are `noise` of a `detector`, not {fault}.")
+        light = ", ".join(f"`{effect}`" for effect in sorted(LIGHT_EFFECTS))
+        raise ValueError(f"The focal plane's faults are {light} and `noise` of a `detector`, not {fault}.")
     amplifier, image_type = fault.match.get("amplifier"), fault.match.get("image_type")
     return focal_plane.Fault(
         detector=detector,

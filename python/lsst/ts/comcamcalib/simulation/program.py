@@ -1,0 +1,80 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The program behind ``comcamcalib observatory``."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterable
+from pathlib import Path
+
+from lsst.ts import salobj
+
+from .focal_plane import FocalPlane
+from .observatory import Observatory
+from .worker import Worker
+
+__all__ = ["run_observatory"]
+
+
+async def run_observatory(
+    *,
+    repo: Path,
+    speed: float = 1.0,
+    scenarios: Iterable[str] = (),
+    replay: bool = False,
+    env_file: Path | None = None,
+    amplifier_shape: tuple[int, int] | None = None,
+    without: Iterable[str] = (),
+    enable_ocps: bool = True,
+) -> None:
+    """Run an observatory until SIGINT, SIGTERM or cancellation, and print on stdout how to join it.
+
+    Parameters
+    ----------
+    repo, speed, scenarios, env_file, without
+        As `Observatory` has them.
+    replay
+        Put recorded products into the repository instead of running the pipelines.
+    amplifier_shape
+        Rows and columns of an amplifier. None: the focal plane's default.
+    enable_ocps
+        Do for the operator what the procedure asks of him before a run. The OCPS stays in STANDBY otherwise.
+
+    Raises
+    ------
+    ValueError
+        If a scenario, a part or the speed is impossible.
+    """
+    observatory = Observatory(
+        repo,
+        worker=_replay_worker() if replay else None,
+        focal_plane=FocalPlane() if amplifier_shape is None else FocalPlane(amplifier_shape=amplifier_shape),
+        speed=speed,
+        scenarios=scenarios,
+        env_file=env_file,
+        without=without,
+        ocps_state=salobj.State.ENABLED if enable_ocps else salobj.State.STANDBY,
+    )
+    print(f"Starting the simulated observatory on {observatory.repo} …", flush=True)
+    async with observatory:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        # In the place of those that salobj has set: each of them would close one CSC only.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        print(observatory.describe(), flush=True)
+        await stop.wait()
+        print("Ending the simulated observatory …", flush=True)
+    print("The simulated observatory has ended.", flush=True)
+
+
+def _replay_worker() -> Worker:
+    from .replay import ReplayWorker  # loads the Butler
+
+    return ReplayWorker()
