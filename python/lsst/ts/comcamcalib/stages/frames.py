@@ -39,6 +39,7 @@ async def frame_facts(calib_type: CalibType, collections: Sequence[str], context
         limits=context.config.frames,
         exposure_times={image.exposure_id: image.exposure_time for image in frames},
         in_product=calib_type in context.products,
+        threshold=context.plan.options.number_verification_tests_threshold(calib_type),
         quiet_noise=context.config.plausible.noise_min,
     )
     if not frames:

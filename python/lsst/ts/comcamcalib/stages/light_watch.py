@@ -46,7 +46,6 @@ async def watch_light(stage: StagePlan, arrivals: asyncio.Queue[ImageTaken | Non
         Why all is in vain; "" if that is not certain.
     """
     options, repository = context.plan.options, context.services.repository
-    threshold = options.number_verification_tests_threshold(stage.calib_type)
     planned = [
         frame.exposure_time_s for frame in context.plan.sequences[stage.calib_type].frames if not frame.discarded
     ]
@@ -71,10 +70,10 @@ async def watch_light(stage: StagePlan, arrivals: asyncio.Queue[ImageTaken | Non
         times = {**facts.exposure_times, image.exposure_id: image.exposure_time}
         facts = dataclasses.replace(facts, exposure_times=times)
         levels[image.exposure_id] = _in_electrons(adu, facts)
-        if sentence := certainly_in_vain(levels, planned, facts, threshold):
+        if sentence := certainly_in_vain(levels, planned, facts):
             await _announce(stage.calib_type, image, sentence, context)
             return sentence
-        if len(levels) >= FEWEST_FLATS and not is_suspicious(levels, facts, threshold):
+        if len(levels) >= FEWEST_FLATS and not is_suspicious(levels, facts):
             return ""
     return ""
 

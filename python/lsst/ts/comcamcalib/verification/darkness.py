@@ -55,9 +55,14 @@ def judge_darkness(
         seconds = [facts.exposure_times.get(exposure, 0.0) for exposure in there]
         variances = [1 / one**2 for one in seconds] if seconds and min(seconds) > 0 else [1.0] * len(there)
         left = [noise_left(variances, index) if facts.in_product else 1.0 for index in range(len(there))]
+        outliers: dict[int, list[tuple[Finding, bool]]] = {}
         for name in dict.fromkeys(name for exposure in there for name in levels[exposure, detector][0]):
             findings += _quiet(levels, there, left, detector, name, facts)
-            findings += _outliers(levels, there, detector, name, facts)
+            for finding, strong in _outliers(levels, there, detector, name, facts):
+                outliers.setdefault(finding.exposure, []).append((finding, strong))
+        for found in outliers.values():
+            # A cosmic ray moves the plain mean of an amplifier, but not that of many.
+            findings += [finding for finding, strong in found if strong or len(found) > facts.threshold]
     return findings
 
 
@@ -75,10 +80,10 @@ def _quiet(
 
 def _outliers(
     levels: Levels, exposures: Sequence[int], detector: int, name: str, facts: FrameFacts
-) -> Iterator[Finding]:
-    """Find the frames whose level differs from that of the others.
+) -> Iterator[tuple[Finding, bool]]:
+    """Find the frames whose level differs from that of the others, and whether it does by more than a pixel's noise.
 
-    Spread alone does not excuse a frame: what differs by more than a pixel's noise stands out, whatever the others do.
+    Spread alone does not excuse a frame: what differs by more than that stands out, whatever the others do.
     """
     measured = [exposure for exposure in exposures if name in levels[exposure, detector][0]]
     if len(measured) < 2:
@@ -93,4 +98,5 @@ def _outliers(
         if abs(signal - centre) > limit:
             # What a plain mean of the frames would be off by; clipping may save it, but must not be relied upon.
             spoils = facts.in_product and abs(signal - centre) / len(measured) > facts.limits.outlier_in_product_max
-            yield Finding(Kind.OUTLIER, exposure, detector, name, signal - centre, limit, spoils=spoils)
+            finding = Finding(Kind.OUTLIER, exposure, detector, name, signal - centre, limit, spoils=spoils)
+            yield finding, abs(signal - centre) > noise

@@ -28,12 +28,12 @@ RawLevels = Mapping[int, Mapping[int, Mapping[str, float]]]
 """Levels (electron) by exposure id, detector id and amplifier name."""
 
 
-def is_suspicious(levels: RawLevels, facts: FrameFacts, threshold: int) -> bool:
+def is_suspicious(levels: RawLevels, facts: FrameFacts) -> bool:
     """Whether any of the flats that were looked at is without light, too dark, or too bright."""
-    return any(_fault(one, facts, threshold) for one in levels.values())
+    return any(_fault(one, facts) for one in levels.values())
 
 
-def certainly_in_vain(levels: RawLevels, planned_times_s: Sequence[float], facts: FrameFacts, threshold: int) -> str:
+def certainly_in_vain(levels: RawLevels, planned_times_s: Sequence[float], facts: FrameFacts) -> str:
     """Say why nothing good can come of the flats any more; "" if something may.
 
     Parameters
@@ -44,8 +44,6 @@ def certainly_in_vain(levels: RawLevels, planned_times_s: Sequence[float], facts
         Exposure times of all flats that the product is to be made of (seconds), the ones looked at included.
     facts
         Exposure times of the flats that were looked at, limits, and turn-offs where they are known.
-    threshold
-        How many amplifiers of a detector may be at fault.
 
     Notes
     -----
@@ -53,7 +51,7 @@ def certainly_in_vain(levels: RawLevels, planned_times_s: Sequence[float], facts
     do so if they are the majority: then the light of those to come follows from their exposure times.
     """
     total = len(planned_times_s)
-    faults = {exposure: _fault(one, facts, threshold) for exposure, one in levels.items()}
+    faults = {exposure: _fault(one, facts) for exposure, one in levels.items()}
     needed = min(FEWEST_FLATS, total)
     for fault, name in (("bright", "saturated or too bright"), ("off", "without any light: lamp off")):
         spoilt = [exposure for exposure, one in faults.items() if one == fault]
@@ -66,12 +64,12 @@ def certainly_in_vain(levels: RawLevels, planned_times_s: Sequence[float], facts
     return ""
 
 
-def _fault(detectors: Mapping[int, Mapping[str, float]], facts: FrameFacts, threshold: int) -> str:
+def _fault(detectors: Mapping[int, Mapping[str, float]], facts: FrameFacts) -> str:
     """Return what is wrong with most of the detectors in an exposure: bright, off, dark, or nothing."""
     counts: collections.Counter[str] = collections.Counter()
     for detector, amplifiers in detectors.items():
         faults = collections.Counter(_of_amplifier(level, detector, name, facts) for name, level in amplifiers.items())
-        counts.update(fault for fault in ("bright", "off", "dark") if faults[fault] > threshold)
+        counts.update(fault for fault in ("bright", "off", "dark") if faults[fault] > facts.threshold)
     return next((fault for fault in ("bright", "off", "dark") if 2 * counts[fault] > len(detectors)), "")
 
 

@@ -68,6 +68,8 @@ class FrameFacts:
         Seconds, by exposure id.
     in_product
         Whether the verified product was made of the very same frames: then it takes part of their noise with it.
+    threshold
+        How many amplifiers of a detector may be at fault.
     quiet_noise
         Noise below which an amplifier is dead (electron), where its read noise is not known.
     gains, read_noises, turnoffs
@@ -78,6 +80,7 @@ class FrameFacts:
     limits: FrameLimits
     exposure_times: Mapping[int, float]
     in_product: bool
+    threshold: int
     quiet_noise: float
     gains: Mapping[int, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     read_noises: Mapping[int, Mapping[str, float]] = dataclasses.field(default_factory=dict)
@@ -198,6 +201,8 @@ def _sentence(
         where = [exposure for exposure in exposures if any(exposure == one.exposure for one in findings)]
         of = f"single amplifiers of {of}: {listed(sorted({one.amplifier for one in findings}))}"
     named = f"{len(where)} of {len(exposures)} exposures ({listed(where)}; {of})"
+    if len(where) == len(exposures) > 1:
+        named = f"all {len(exposures)} exposures ({of})"
     worst = max(counted, key=lambda one: abs(one.value))
     return _words(kind, named, counted, worst, everywhere=len(hit) == len(detectors) and bool(whole))
 
@@ -235,13 +240,13 @@ def _words(kind: Kind, named: str, counted: Collection[Finding], worst: Finding,
                 f"at least {limit:.3g}. That is what saturated pixels look like"
             )
         case Kind.LAMP:
-            sentence = f"The light differs: {named} got up to {worst.value:+.1%} per second compared with the others"
+            sentence = f"Lamp: {named} got light that differs from that of the others by up to {worst.value:+.1%}"
         case Kind.DRIFT:
-            sentence = f"Lamp drifting: from the first to the last of {named} the light changed by {worst.value:+.1%}"
+            sentence = f"Lamp drifting: its light changed by {worst.value:+.1%} during the flats; {named} are concerned"
         case Kind.DETECTOR_FLUX:
             sentence = (
-                f"The detector, not the lamp: in {named} it saw up to {worst.value:+.1%} of light per second compared "
-                "with the other detectors and exposures"
+                f"Not the lamp, but the detector: {named} saw light that differs from what the others saw by up to "
+                f"{worst.value:+.1%}"
             )
         case Kind.OUTLIER:
             sentence = f"Standing out: {named} differ from the others by up to {worst.value:+.1f} electron"

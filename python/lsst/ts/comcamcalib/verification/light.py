@@ -119,17 +119,15 @@ def _flux(kept: Kept, exposures: Sequence[int], facts: FrameFacts) -> Iterator[F
     lamp = {one: statistics.median(of_detectors[one].values()) for one in exposures if one in of_detectors}
     strong = facts.limits.flux_change_max
     span = _drift(list(lamp.values()))
-    drifts = abs(span) > facts.limits.flux_tolerance
+    # A slow drift shows at its two ends, though neither is far from the median.
+    ends = {*list(lamp)[:1], *list(lamp)[-1:]} if abs(span) > facts.limits.flux_tolerance else set()
     for exposure, change in lamp.items():
         tolerance = facts.limits.flux_tolerance + facts.limits.shutter_uncertainty_s / facts.exposure_times[exposure]
         detectors = of_detectors[exposure]
-        # Both ends of a drift lie half of it away from the median.
-        if drifts and abs(change) > facts.limits.flux_tolerance / 2:
+        if abs(change) > tolerance or exposure in ends:
+            kind, value = (Kind.DRIFT, span) if ends else (Kind.LAMP, change)
             for detector in detectors:
-                yield Finding(Kind.DRIFT, exposure, detector, "", span, tolerance, spoils=abs(span) > strong)
-        elif abs(change) > tolerance:
-            for detector in detectors:
-                yield Finding(Kind.LAMP, exposure, detector, "", change, tolerance, spoils=abs(change) > strong)
+                yield Finding(kind, exposure, detector, "", value, tolerance, spoils=abs(value) > strong)
         for detector, seen in detectors.items():
             own = (1 + seen) / (1 + change) - 1
             if abs(own) > tolerance:

@@ -292,10 +292,9 @@ def _standing_out(expected: ExpectedStatistics, found: Found) -> str:
     if not named or 2 * len(named) > len(expected.exposures):
         return ""
     return (
-        " Failed as a whole: "
+        " Exposures that failed as a whole: "
         + listed(
-            f"exposure {one} ({', '.join(sorted(tests[one]))} on {len(detectors[one])} of {len(expected.detectors)} "
-            "detectors)"
+            f"{one} ({', '.join(sorted(tests[one]))} on {len(detectors[one])} of {len(expected.detectors)} detectors)"
             for one in named
         )
         + "."
