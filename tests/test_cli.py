@@ -123,7 +123,8 @@ async def test_wrong_part_of_the_observatory_is_refused_with_the_list(tmp_path: 
     done = await comcamcalib("observatory", "--repo", str(tmp_path / "repo"), "--without", "OCPS", "--without", "CSC")
     assert done.code == 1
     assert done.errors.strip() == (
-        "The observatory has no part CSC. Its parts are: CCCamera, CCHeaderService, CCOODS, OCPS, UWS, broker, registry."
+        "The observatory has no part CSC. Its parts are: "
+        "CCCamera, CCHeaderService, CCOODS, OCPS, UWS, broker, registry."
     )
     assert not (tmp_path / "repo").exists()
 

@@ -156,8 +156,38 @@ async def test_submitted_job_is_described_as_the_real_server_does(
     assert environment["RUN_OPTIONS"] == "-i LSSTComCam/raw/all -j 1"
     assert environment["GIT_COMMIT_REF"] == "main"
     assert environment["JOB_ID"] == job["jobId"]
-    assert environment == worker.jobs[job["jobId"]].environment
+    assert worker.jobs[job["jobId"]].environment.items() <= environment.items()
     assert {path.name for path in (tmp_path / "jobs" / job["jobId"]).iterdir()} == {"out", "src"}
+
+
+async def test_environment_has_the_order_of_the_real_one_and_null_for_what_is_empty(
+    ask: Ask, worker: ScriptedWorker
+) -> None:
+    job_id = await submit(ask, IMAGE_TAG="", DATA_QUERY="detector=0")
+    environment = [(item["name"], item["value"]) for item in await get_environment(ask, job_id)]
+    assert [name for name, _ in environment] == [
+        *("JOB_SOURCE_DIR", "SRC_GIT_URL", "GIT_COMMIT_REF", "JOB_OUTPUT_DIR", "JOB_ID"),
+        *("IMAGE_TAG", "PIPELINE_URL", "OUTPUT_GLOB", "DATA_QUERY"),
+        *("DAF_BUTLER_REPOSITORY_INDEX", "PGPASSFILE", "PGUSER"),
+    ]
+    assert dict(environment)["IMAGE_TAG"] is None
+    assert worker.jobs[job_id].environment["IMAGE_TAG"] == "", "in the container it is empty, as it was given"
+
+
+async def get_environment(ask: Ask, job_id: str) -> list[dict[str, str | None]]:
+    status, text = await ask("GET", f"/job/{job_id}/parameters")
+    assert status == 200
+    environment: list[dict[str, str | None]] = json.loads(text)["environment"]
+    return environment
+
+
+async def test_queued_job_has_started_when_it_was_made(ask: Ask, worker: ScriptedWorker) -> None:
+    job_id = await submit(ask)
+    worker.tell(job_id, "queued")
+    job = await get_job(ask, job_id)
+    assert (job["phase"], job["startTime"]) == ("queued", job["creationTime"])
+    worker.tell(job_id, "executing")
+    assert (await get_job(ask, job_id))["startTime"] == job["creationTime"]
 
 
 async def get_job(ask: Ask, job_id: str) -> dict[str, Any]:
@@ -219,11 +249,13 @@ async def test_type_of_a_result_is_guessed_from_its_name(
     job_id = await submit(ask)
     worker.write(job_id, "ocps.log", "x")
     async with session.get(f"{server.url}/job/result/{job_id}/0") as reply:
-        assert reply.content_type in ("text/plain", "application/octet-stream")  # mimetypes asks the system
+        types = reply.headers.getall("Content-Type")
+        assert types[0] == "text/html; charset=utf-8", "tornado's own type comes first"
+        assert types[1] in ("text/plain", "application/octet-stream")  # mimetypes asks the system
     (worker.jobs[job_id].output_dir / "ocps.log").unlink()
     worker.write(job_id, "stats.json", "{}")
     async with session.get(f"{server.url}/job/result/{job_id}/0") as reply:
-        assert reply.content_type == "application/json"
+        assert reply.headers.getall("Content-Type")[1] == "application/json"
 
 
 @pytest.mark.parametrize("result", ["1", "-7", "ocps.log", "99999999999"])
@@ -240,6 +272,72 @@ async def test_unknown_job_is_404_with_an_empty_json_string(ask: Ask) -> None:
     assert await ask("GET", "/job/0123/phase") == (404, '""')
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status", "last_line"),
+    [
+        ("GET", "/", 404, "tornado.web.HTTPError: HTTP 404: Not Found"),
+        ("GET", "/jobs", 404, "tornado.web.HTTPError: HTTP 404: Not Found"),
+        ("OPTIONS", "/jobs", 404, "tornado.web.HTTPError: HTTP 404: Not Found"),
+        ("POST", "/job", 405, "tornado.web.HTTPError: HTTP 405: Method Not Allowed"),
+    ],
+)
+async def test_unknown_path_and_method_are_tracebacks_in_plain_text(
+    server: UwsServer, session: aiohttp.ClientSession, method: str, path: str, status: int, last_line: str
+) -> None:
+    async with session.request(method, server.url + path) as reply:
+        assert (reply.status, reply.headers["Content-Type"]) == (status, "text/plain")
+        lines = (await reply.text()).splitlines()
+        assert ("Access-Control-Allow-Origin" in reply.headers) == (status != 404)
+    assert (lines[0], lines[-1]) == ("Traceback (most recent call last):", last_line)
+
+
+async def test_wrong_base_path_is_no_404_of_a_job(server: UwsServer, session: aiohttp.ClientSession) -> None:
+    async with session.get(server.url.replace("/api/v1", "") + f"/job/{'0' * 32}") as reply:
+        assert (reply.status, reply.content_type) == (404, "text/plain")
+        assert await reply.text() != '""'
+
+
+async def test_head_is_not_allowed_anywhere(server: UwsServer, session: aiohttp.ClientSession) -> None:
+    for path in ("/job", "/job/", "/job/1", "/job/1/phase", "/job/result/1/0"):
+        async with session.head(server.url + path) as reply:
+            assert reply.status == 405, path
+
+
+async def test_property_without_a_name_is_refused(ask: Ask) -> None:
+    assert (await ask("GET", f"/job/{'0' * 32}/"))[0] == 400
+
+
+async def test_deletion_without_an_id_removes_the_files_of_all_jobs(ask: Ask, worker: ScriptedWorker) -> None:
+    """What `abort_job` with an empty id does at the real server."""
+    job_id = await submit(ask)
+    worker.write(job_id, "ocps.log", "x")
+    assert (await ask("DELETE", "/job/"))[0] == 404
+    assert (await get_job(ask, job_id))["results"] == []
+    assert worker.aborted == []
+    await submit(ask)
+
+
+async def test_deletion_is_answered_while_the_job_still_stops(
+    server: UwsServer, ask: Ask, worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = asyncio.Event()
+
+    async def abort(job_id: str) -> None:
+        await stopped.wait()
+        worker.aborted.append(job_id)
+
+    monkeypatch.setattr(worker, "abort", abort)
+    job_id = await submit(ask)
+    assert (await ask("DELETE", f"/job/{job_id}"))[0] == 200
+    assert await ask("GET", f"/job/{job_id}") == (404, '""')
+    settling = asyncio.create_task(server.settle())
+    assert worker.aborted == []
+    stopped.set()
+    async with asyncio.timeout(LIMIT_S):
+        await settling
+    assert worker.aborted == [job_id]
+
+
 async def test_list_of_jobs_can_be_filtered_by_phase(ask: Ask, worker: ScriptedWorker) -> None:
     first, second = await submit(ask), await submit(ask)
     worker.tell(second, "executing")
@@ -249,7 +347,7 @@ async def test_list_of_jobs_can_be_filtered_by_phase(ask: Ask, worker: ScriptedW
         assert status == 200
         return [job["jobId"] for job in json.loads(text)]
 
-    assert await jobs("") == [first, second]
+    assert await jobs("") == await jobs("/") == sorted([first, second])
     assert await jobs("?phase=executing") == [second]
     assert await jobs("?phase=aborted") == []
     status, text = await ask("GET", "/job?phase=running")
@@ -275,8 +373,8 @@ async def test_deleted_job_is_stopped_and_gone_with_its_files(ask: Ask, worker: 
     reply = json.loads(text)
     assert (status, set(reply), reply["code"]) == (200, {"status", "message", "code"}, 200)
     assert "'active': 1" in reply["status"]
-    assert worker.aborted == [job_id]
     assert await ask("GET", f"/job/{job_id}") == (404, '""')
+    assert worker.aborted == [job_id]
     assert await ask("GET", f"/job/result/{job_id}/0") == (404, "Result file not found.")
     assert list((tmp_path / "jobs").iterdir()) == []
     worker.tell(job_id, "completed")  # too late; nobody minds
@@ -370,10 +468,13 @@ async def test_ended_job_is_forgotten_after_its_time_but_its_files_stay(worker: 
         assert await ask("GET", f"/job/result/{job_id}/0") == (404, "Result file not found.")  # deleted all the same
 
 
-async def test_job_that_runs_too_long_is_stopped_and_failed(worker: ScriptedWorker, tmp_path: Path) -> None:
+@pytest.mark.parametrize("phase", ["executing", "queued"])
+async def test_job_that_takes_too_long_is_stopped_and_failed_though_it_only_waits(
+    worker: ScriptedWorker, tmp_path: Path, phase: WorkerPhase
+) -> None:
     async with limited(worker, tmp_path, deadline_s=0.1) as ask:
         job_id = await submit(ask)
-        worker.tell(job_id, "executing")
+        worker.tell(job_id, phase)
         async with asyncio.timeout(LIMIT_S):
             while await phase_of(ask, job_id) != "error":
                 pass

@@ -192,6 +192,7 @@ class Observatory:
         self.set_scenarios([])
         if "UWS" in self._parts:
             await self._delete_jobs()
+            await self.uws.settle()
         await self._components.rest()
         await self.world.in_worker(self._renew_repo)
         await self._components.rise()

@@ -34,6 +34,14 @@ VALID_PHASES = (
 """What a list of jobs can be asked for; the last four match no job."""
 
 
+_SITE_ENVIRONMENT = {
+    "DAF_BUTLER_REPOSITORY_INDEX": "/project/data-repos.yaml",
+    "PGPASSFILE": "/home/lsst/.lsst/postgres-credentials.txt",
+    "PGUSER": "oods",
+}
+"""What the real server puts after a job's own environment; the simulated worker has no use for it."""
+
+
 def _now() -> datetime.datetime:
     """Return the time, UTC, to the second, as Kubernetes keeps it."""
     return datetime.datetime.now(datetime.UTC).replace(microsecond=0)
@@ -52,7 +60,8 @@ class JobRecord:
     command
         What the container runs.
     start_time, completion_time
-        UTC; the latter only of a job that succeeded.
+        UTC. Kubernetes starts a job when it is made, though its pod may wait for hours; only a job that succeeded has a
+        completion time.
     active, failed
         Whether a pod runs, and whether one has failed.
     """
@@ -84,8 +93,7 @@ class JobRecord:
 
     def update(self, phase: WorkerPhase) -> None:
         """Write down what the worker tells."""
-        if self.start_time is None:
-            self.start_time = _now()
+        self.start_time = self.creation_time
         self.active = phase == "executing"
         self.failed = phase == "error"
         if phase == "completed":
@@ -93,6 +101,7 @@ class JobRecord:
 
     def describe(self, output_files: list[str]) -> dict[str, Any]:
         """Return the job object of the REST API, for these output files."""
+        environment = {**self.job.environment, **_SITE_ENVIRONMENT}
         duration = None
         if self.start_time is not None and self.completion_time is not None:
             duration = (self.completion_time - self.start_time).total_seconds()
@@ -108,7 +117,8 @@ class JobRecord:
             "destruction": None,
             "parameters": {
                 "command": ["/bin/bash", "-c", self.command],
-                "environment": [{"name": name, "value": value} for name, value in self.job.environment.items()],
+                # Kubernetes leaves out an empty value, which then is null.
+                "environment": [{"name": name, "value": value or None} for name, value in environment.items()],
             },
             "results": [{"id": position, "uri": path} for position, path in enumerate(output_files)],
             # The real server reads a message here that nothing ever writes.

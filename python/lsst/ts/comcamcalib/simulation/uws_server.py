@@ -6,16 +6,24 @@
 
 """The UWS server of the simulated observatory: the REST API of the real one, with its quirks.
 
-The quirks that clients have to live with: results are positions in a walk of the output folder and move while a job
-runs; a failed job has neither an end time nor a message; a job that was deleted, or ended some time ago, is answered
-with 404 and the JSON text ``""``; other errors are plain text, most of them with status 500 whatever the cause.
+The quirks that clients have to live with:
+
+- Results are positions in a walk of the output folder, and move while a job runs.
+- A failed job has neither an end time nor a message.
+- A job that was deleted, or ended some time ago, is answered with 404 and the JSON text ``""``; a missing file with 404
+  and a sentence; an unknown path with 404 and a traceback in plain text. Only the first says anything of a job.
+- Most other errors have status 500 whatever the cause, and are plain text.
+- A job starts, for the server, when it is made: its start time, its duration and its deadline count the time in which
+  it is queued.
+- A variable that is empty is null in the job object.
+- A list of jobs is in the order of their random ids, and reads the output folders of all jobs, whatever is asked for.
+- DELETE answers before the job has stopped, and a DELETE without an id removes the files of all jobs.
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 import logging
 import mimetypes
 import os
@@ -33,6 +41,7 @@ from aiohttp import web
 from .faults import Faults
 from .http_faults import fault_middleware
 from .loopback import LoopbackServer
+from .uws_http import add_cors, json_reply, paste_environment, read_arguments, text_reply, tornado_middleware
 from .uws_job import VALID_PHASES, JobRecord, not_found_text
 from .worker import Job, Worker, WorkerPhase, pipeline_name
 
@@ -40,13 +49,7 @@ __all__ = ["UwsLimits", "UwsServer"]
 
 BASE_PATH = "/api/v1"
 _SCRIPT = "bin/pipetask.sh"
-_JSON_TYPES = ("application/json", "application/javascript")
 _PROPERTIES = ("phase", "results", "parameters")
-_CORS = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Allow-Headers": "Origin, X-Requested-With, Content-Type, Accept, Authorization",
-    "Access-Control-Allow-Methods": " POST, PUT, DELETE, OPTIONS, GET",
-}
 _BAD_RUN_ID = (
     "Invalid run_id. It must begin with a letter or digit and may have letters, digits, dashes, underscores and dots."
 )
@@ -139,6 +142,10 @@ class UwsServer:
             raise
         self._log.info("UWS server listens on %s; jobs in %s", self.url, self._jobs_dir)
 
+    async def settle(self) -> None:
+        """Wait until nothing of the jobs that were deleted runs any more."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
     async def close(self) -> None:
         """Stop answering, and abort what runs."""
         await self._server.close()
@@ -151,18 +158,19 @@ class UwsServer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _application(self) -> web.Application:
-        app = web.Application(middlewares=[fault_middleware(self._faults)])
-        app.on_response_prepare.append(_add_cors)
+        app = web.Application(middlewares=[fault_middleware(self._faults), tornado_middleware()])
+        app.on_response_prepare.append(add_cors)
         job = BASE_PATH + "/job"
         app.add_routes(
             [
                 web.put(job, self._put, name="submit"),
-                web.get(job, self._list, name="list"),
-                web.get(job + "/result/{id}/{result:.*}", self._get_result, name="result"),
-                web.get(job + "/{id}", self._get, name="job"),
-                web.get(job + "/{id}/{property}", self._get_property, name="property"),
-                web.delete(job + "/{id}", self._delete, name="delete"),
-                web.options(BASE_PATH + "/{any:.*}", self._options),
+                web.get(job, self._list, name="list", allow_head=False),
+                web.get(job + "/", self._list, name="list_too", allow_head=False),
+                web.get(job + "/result/{id:.*}/{result:.*}", self._get_result, name="result", allow_head=False),
+                web.get(job + "/{id}/{property:.*}", self._get_property, name="property", allow_head=False),
+                web.get(job + "/{id}", self._get, name="job", allow_head=False),
+                web.delete(job + "/{id:[^/]*}", self._delete, name="delete"),
+                web.options(job, self._options),
             ]
         )
         return app
@@ -172,25 +180,27 @@ class UwsServer:
 
     async def _put(self, request: web.Request) -> web.Response:
         try:
-            arguments = await _read_arguments(request)
+            arguments = await read_arguments(request)
             command = str(arguments["command"])
         except (ValueError, KeyError) as exc:
             # The real server writes the text once when it finds the mistake and once when it gives up.
-            return _text(2 * str(exc).strip(), 500)
+            return text_reply(2 * str(exc).strip(), 500)
         run_id = arguments.get("run_id", "")
         if run_id and (not isinstance(run_id, str) or not re.fullmatch(r"[a-zA-Z0-9][-._a-zA-Z0-9]*", run_id)):
-            return _text(_BAD_RUN_ID, 400)
+            return text_reply(_BAD_RUN_ID, 400)
         try:
-            environment = _paste_environment(arguments.get("environment", []))
+            environment = paste_environment(arguments.get("environment", []))
         except (yaml.YAMLError, TypeError, KeyError) as exc:
-            return _text(str(exc), 500)
+            return text_reply(str(exc), 500)
         if _SCRIPT not in command:
-            return _text(f"This simulated server runs {_SCRIPT} only, not: {command}", 500)
+            return text_reply(f"This simulated server runs {_SCRIPT} only, not: {command}", 500)
         source = {"SRC_GIT_URL": arguments.get("url", ""), "GIT_COMMIT_REF": arguments.get("commit_ref", "")}
-        record = await self._create(command, run_id, environment | source)
-        return _json(await self._describe(record))
+        record = await self._create(command, run_id, source, environment)
+        return json_reply(await self._describe(record))
 
-    async def _create(self, command: str, run_id: str, environment: dict[str, str]) -> JobRecord:
+    async def _create(
+        self, command: str, run_id: str, source: dict[str, str], environment: dict[str, str]
+    ) -> JobRecord:
         """Make a job and give it to the worker; it is pending until the worker says otherwise."""
         self._count += 1
         job_id = uuid.uuid4().hex
@@ -201,61 +211,64 @@ class UwsServer:
             run_id=run_id or job_id,
             number=self._count,
         )
-        job = Job(job_id, environment | _server_environment(job_id, folder), folder / "out", fault)
+        # In the order in which the real server has them; names that it uses itself are the client's to change.
+        job = Job(job_id, _server_environment(job_id, folder, source) | environment, folder / "out", fault)
         for path in (job.output_dir, folder / "src"):
             await asyncio.to_thread(path.mkdir, parents=True)
         record = self._records[job_id] = JobRecord(job, run_id or job_id, command)
+        self._after(self._limits.deadline_s, job_id, self._reach_deadline)
         await self._worker.submit(job)
         return record
 
     async def _list(self, request: web.Request) -> web.Response:
-        phase = (await _read_arguments(request)).get("phase", "")
+        phase = (await read_arguments(request)).get("phase", "")
         if phase and phase not in VALID_PHASES:
-            return _text(f"Valid job categories are: {list(VALID_PHASES)}", 400)
-        chosen = [record for record in self._records.values() if not phase or record.phase == phase]
-        return _json([await self._describe(record) for record in chosen])
+            return text_reply(f"Valid job categories are: {list(VALID_PHASES)}", 400)
+        jobs = [await self._describe(self._records[job_id]) for job_id in sorted(self._records)]
+        return json_reply([job for job in jobs if not phase or job["phase"] == phase])
 
     async def _get(self, request: web.Request) -> web.Response:
         record = self._records.get(request.match_info["id"])
-        return _json("", 404) if record is None else _json(await self._describe(record))
+        return json_reply("", 404) if record is None else json_reply(await self._describe(record))
 
     async def _get_property(self, request: web.Request) -> web.Response:
         name = request.match_info["property"]
         if name not in _PROPERTIES:
-            return _json(f"Invalid job property requested. Supported properties are {', '.join(_PROPERTIES)}", 400)
+            return json_reply(f"Invalid job property requested. Supported properties are {', '.join(_PROPERTIES)}", 400)
         record = self._records.get(request.match_info["id"])
-        return _json("", 404) if record is None else _json((await self._describe(record))[name])
+        return json_reply("", 404) if record is None else json_reply((await self._describe(record))[name])
 
     async def _get_result(self, request: web.Request) -> web.Response:
         if not request.match_info["result"]:
-            return _json("Invalid result ID.", 400)
+            return json_reply("Invalid result ID.", 400)
         out = self._jobs_dir / request.match_info["id"] / "out"
         try:
             path = (await asyncio.to_thread(_walk, out))[int(request.match_info["result"])]
             content = await asyncio.to_thread(Path(path).read_bytes)
         except (ValueError, IndexError, FileNotFoundError):
-            return _text("Result file not found.", 404)
-        content_type = mimetypes.guess_type(path)[0] or "application/octet-stream"
-        return web.Response(body=content, headers={"Content-Type": content_type})
+            return text_reply("Result file not found.", 404)
+        # The real server adds the guessed type to tornado's own instead of replacing it. Clients see the first one.
+        reply = text_reply("", 200)
+        reply.body = content
+        reply.headers.add("Content-Type", mimetypes.guess_type(path)[0] or "application/octet-stream")
+        return reply
 
     async def _delete(self, request: web.Request) -> web.Response:
         job_id = request.match_info["id"]
         record = self._forget(job_id)
         if record is not None:
-            await self._worker.abort(job_id)
-        if re.fullmatch(r"[0-9a-f]{32}", job_id):  # else it may be a path to somewhere else
+            self._spawn(self._worker.abort(job_id))
+        if re.fullmatch(r"[0-9a-f]{32}|", job_id):  # otherwise it may be a path to somewhere else
             await asyncio.to_thread(shutil.rmtree, self._jobs_dir / job_id, ignore_errors=True)
         if record is None:
-            return _text(not_found_text(job_id), 404)
-        return _json({"status": record.describe_status(), "message": "", "code": 200})
+            return text_reply(not_found_text(job_id), 404)
+        return json_reply({"status": record.describe_status(), "message": "", "code": 200})
 
     def _update(self, job_id: str, phase: WorkerPhase) -> None:
         """Note what the worker tells of a job."""
         record = self._records.get(job_id)
         if record is None or record.ended:
             return
-        if record.start_time is None:
-            self._after(self._limits.deadline_s, job_id, self._reach_deadline)
         record.update(phase)
         self._log.info("Job %s (%s): %s", job_id, record.run_id, record.phase)
         if record.ended:
@@ -297,52 +310,11 @@ def _walk(folder: Path) -> list[str]:
     ]
 
 
-async def _read_arguments(request: web.Request) -> dict[str, Any]:
-    """Return what a request asks for: its JSON body if the content type is exactly right, else its query and form.
-
-    Raises
-    ------
-    ValueError
-        If the body is not a JSON object.
-    """
-    if request.headers.get("Content-Type") in _JSON_TYPES:
-        arguments = json.loads(await request.read())
-        if not isinstance(arguments, dict):
-            raise ValueError("the body is not a JSON object")
-        return arguments
-    arguments = {**request.query, **(await request.post())}
-    if request.method == "PUT" and "command" not in arguments:
-        raise ValueError("HTTP 400: Bad Request (Missing argument command)")
-    return arguments
-
-
-def _paste_environment(environment: list[dict[str, str]]) -> dict[str, str]:
-    """Return names and values as they come out of the YAML template that the real server pastes them into.
-
-    The template has them between double quotes and escapes nothing: a quote ends the value, a backslash begins an
-    escape.
-
-    Raises
-    ------
-    yaml.YAMLError, TypeError, KeyError
-        If what comes out is no YAML, or the environment is not a list of names and values.
-    """
-    pasted = "".join(f'- name: "{item["name"]}"\n  value: "{item["value"]}"\n' for item in environment)
-    return {item["name"]: item["value"] for item in yaml.safe_load(pasted) or []}
-
-
-def _server_environment(job_id: str, folder: Path) -> dict[str, str]:
-    """Return what the server adds to a job's environment."""
-    return {"JOB_SOURCE_DIR": str(folder / "src"), "JOB_OUTPUT_DIR": str(folder / "out"), "JOB_ID": job_id}
-
-
-def _json(value: object, status: int = 200) -> web.Response:
-    return web.json_response(value, status=status, dumps=lambda data: json.dumps(data, indent=2))
-
-
-def _text(text: str, status: int) -> web.Response:
-    return web.Response(text=text, status=status, content_type="text/html")  # as tornado does with what is not JSON
-
-
-async def _add_cors(request: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(_CORS)
+def _server_environment(job_id: str, folder: Path, source: dict[str, str]) -> dict[str, str]:
+    """Return what the server puts before a job's own environment."""
+    return {
+        "JOB_SOURCE_DIR": str(folder / "src"),
+        **source,
+        "JOB_OUTPUT_DIR": str(folder / "out"),
+        "JOB_ID": job_id,
+    }
