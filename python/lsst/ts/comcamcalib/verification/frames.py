@@ -27,17 +27,17 @@ Levels = Mapping[tuple[int, int], tuple[Mapping[str, float], Mapping[str, float]
 
 
 class Kind(enum.Enum):
-    """What can be wrong with a frame."""
+    """What can be wrong with a frame; the value is the words for it."""
 
     NO_LIGHT = "no light"
     TOO_DARK = "too dark"
     SATURATED = "saturated"
     TOO_BRIGHT = "too bright"
     TOO_SMOOTH = "too little noise"
-    LAMP = "light differs"
+    LAMP = "the lamp differs"
     DRIFT = "lamp drifting"
-    DETECTOR_FLUX = "detector's light differs"
-    OUTLIER = "stands out"
+    DETECTOR_FLUX = "the lamp is alike, but a detector differs"
+    OUTLIER = "stand out"
     QUIET = "dead"
 
 
@@ -221,35 +221,35 @@ def _words(kind: Kind, named: str, counted: Collection[Finding], worst: Finding,
     limit = statistics.median(one.limit for one in counted)
     match kind:
         case Kind.NO_LIGHT if everywhere:
-            sentence = f"Lamp off: no light in {named}. Look at lamp, shutter and filter"
+            sentence = f"Light: lamp off, no light in {named}. Look at lamp, shutter and filter"
         case Kind.NO_LIGHT:
-            sentence = f"No light in {named}"
+            sentence = f"Light: no light in {named}"
         case Kind.TOO_DARK:
             sentence = (
-                f"Too dark: {named} have {value:.0f} electron where at least {limit:.0f} are needed. Look at the lamp "
-                "and the filter, or expose longer"
+                f"Light: too dark, {named} have {value:.0f} electron where at least {limit:.0f} are needed. Look at the "
+                "lamp and the filter, or expose longer"
             )
         case Kind.SATURATED | Kind.TOO_BRIGHT:
             sentence = (
-                f"{kind.value.capitalize()}: {named} have {value:.0f} electron where at most {limit:.0f} are allowed. "
-                "Expose shorter, or dim the lamp"
+                f"Light: {kind.value}, {named} have {value:.0f} electron where at most {limit:.0f} are allowed. Expose "
+                "shorter, or dim the lamp"
             )
         case Kind.TOO_SMOOTH:
             sentence = (
-                f"Less noise than light makes: {named} have {value:.3g} electron of noise where the light alone makes "
-                f"at least {limit:.3g}. That is what saturated pixels look like"
+                f"Light: {kind.value}, {named} have {value:.3g} electron of noise where the light alone makes at least "
+                f"{limit:.3g}. Saturated pixels look like that"
             )
         case Kind.LAMP:
-            sentence = f"Lamp: {named} got light that differs from that of the others by up to {worst.value:+.1%}"
+            sentence = f"Light: {kind.value}, {named} got up to {worst.value:+.1%} compared with the others"
         case Kind.DRIFT:
-            sentence = f"Lamp drifting: its light changed by {worst.value:+.1%} during the flats; {named} are concerned"
+            sentence = f"Light: {kind.value} by {worst.value:+.1%} during the flats, most of all in {named}"
         case Kind.DETECTOR_FLUX:
             sentence = (
-                f"Not the lamp, but the detector: {named} saw light that differs from what the others saw by up to "
-                f"{worst.value:+.1%}"
+                f"Light: {kind.value}, {named} saw up to {worst.value:+.1%} compared with the other detectors and "
+                "exposures"
             )
         case Kind.OUTLIER:
-            sentence = f"Standing out: {named} differ from the others by up to {worst.value:+.1f} electron"
+            sentence = f"Exposures stand out: {named} differ from the others by up to {worst.value:+.1f} electron"
         case Kind.QUIET:
             sentence = (
                 f"Dead amplifiers: {named} have {value:.3g} electron of noise where their electronics make at least "

@@ -22,6 +22,9 @@ __all__ = ["judge_light", "level_range"]
 NOISE_OF_NO_LIGHT = 0.5
 """More noise than this part of the signal is no light: that of 100 electron has 0.1 of it, and real flats far less."""
 
+FULL = 0.98
+"""Part of the turn-off from which on pixels are full. Noise does not show it where the frames of a set differ much."""
+
 ORDERED = 0.8
 """Kendall's rank correlation from which on a change of the lamp is a drift (1: each frame follows the trend)."""
 
@@ -88,11 +91,12 @@ def _level(
     """Judge one amplifier in one exposure."""
     low, high = level_range(place[1], place[2], facts)
     smooth = noise < least_noise
+    full = signal > FULL * facts.turnoffs.get(place[1], {}).get(place[2], math.inf)
     if signal <= facts.limits.light_min or noise > NOISE_OF_NO_LIGHT * signal:
         yield Finding(Kind.NO_LIGHT, *place, signal, facts.limits.light_min, spoils=True)
         return
     if signal > high:
-        yield Finding(Kind.SATURATED if smooth else Kind.TOO_BRIGHT, *place, signal, high, spoils=True)
+        yield Finding(Kind.SATURATED if smooth or full else Kind.TOO_BRIGHT, *place, signal, high, spoils=True)
     elif signal < low:
         yield Finding(Kind.TOO_DARK, *place, signal, low)
     if smooth:
