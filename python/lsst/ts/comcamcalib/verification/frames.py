@@ -27,18 +27,18 @@ Levels = Mapping[tuple[int, int], tuple[Mapping[str, float], Mapping[str, float]
 
 
 class Kind(enum.Enum):
-    """What can be wrong with a frame; the value is the words for it."""
+    """What can be wrong with a frame."""
 
-    NO_LIGHT = "no light"
-    TOO_DARK = "too dark"
-    SATURATED = "saturated"
-    TOO_BRIGHT = "too bright"
-    TOO_SMOOTH = "too little noise"
-    LAMP = "the lamp differs"
-    DRIFT = "lamp drifting"
-    DETECTOR_FLUX = "the lamp is alike, but a detector differs"
-    OUTLIER = "stand out"
-    QUIET = "dead"
+    NO_LIGHT = enum.auto()
+    TOO_DARK = enum.auto()
+    SATURATED = enum.auto()
+    TOO_BRIGHT = enum.auto()
+    TOO_SMOOTH = enum.auto()
+    LAMP = enum.auto()
+    DRIFT = enum.auto()
+    DETECTOR_FLUX = enum.auto()
+    OUTLIER = enum.auto()
+    QUIET = enum.auto()
 
 
 TEST_OF = {
@@ -54,6 +54,30 @@ TEST_OF = {
     Kind.QUIET: "NOISE_LOW",
 }
 """Name of the test that counts each kind, beside cp_verify's own tests."""
+
+
+LAMP_OFF = "Light: lamp off, no light in {named}. Look at lamp, shutter and filter."
+"""What is said if no detector has any light."""
+
+SENTENCES = {
+    Kind.NO_LIGHT: "Light: no light in {named}.",
+    Kind.TOO_DARK: "Light: too dark, {named} have {value:.0f} electron where at least {limit:.0f} are needed. Look at "
+    "the lamp and the filter, or expose longer.",
+    Kind.SATURATED: "Light: saturated, {named} have {value:.0f} electron where at most {limit:.0f} are allowed. "
+    "Expose shorter, or dim the lamp.",
+    Kind.TOO_BRIGHT: "Light: too bright, {named} have {value:.0f} electron where at most {limit:.0f} are allowed. "
+    "Expose shorter, or dim the lamp.",
+    Kind.TOO_SMOOTH: "Light: too little noise, {named} have {value:.3g} electron of noise where the light alone makes "
+    "at least {limit:.3g}. Saturated pixels look like that.",
+    Kind.LAMP: "Light: the lamp differs, {named} got up to {worst:+.1%} compared with the others.",
+    Kind.DRIFT: "Light: lamp drifting by {worst:+.1%} during the flats, most of all in {named}.",
+    Kind.DETECTOR_FLUX: "Light: the lamp is alike, but a detector differs, {named} saw up to {worst:+.1%} compared "
+    "with the other detectors and exposures.",
+    Kind.OUTLIER: "Exposures stand out: {named} differ from the others by up to {worst:+.1f} electron.",
+    Kind.QUIET: "Dead amplifiers: {named} have {value:.3g} electron of noise where their electronics make at least "
+    "{limit:.3g}.",
+}
+"""What is said of each kind: which exposures and detectors, the median value and limit, the worst value."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,8 +227,13 @@ def _sentence(
     named = f"{len(where)} of {len(exposures)} exposures ({listed(where)}; {of})"
     if len(where) == len(exposures) > 1:
         named = f"all {len(exposures)} exposures ({of})"
-    worst = max(counted, key=lambda one: abs(one.value))
-    return _words(kind, named, counted, worst, everywhere=len(hit) == len(detectors) and bool(whole))
+    off = kind is Kind.NO_LIGHT and len(hit) == len(detectors) and bool(whole)
+    return (LAMP_OFF if off else SENTENCES[kind]).format(
+        named=named,
+        value=statistics.median(one.value for one in counted),
+        limit=statistics.median(one.limit for one in counted),
+        worst=max((one.value for one in counted), key=abs),
+    )
 
 
 def _whole(findings: Collection[Finding], threshold: int) -> set[tuple[int, int]]:
@@ -214,45 +243,3 @@ def _whole(findings: Collection[Finding], threshold: int) -> set[tuple[int, int]
         key = one.exposure, one.detector
         amplifiers[key] = amplifiers.get(key, 0) + (1 if one.amplifier else threshold + 1)
     return {key for key, count in amplifiers.items() if count > threshold}
-
-
-def _words(kind: Kind, named: str, counted: Collection[Finding], worst: Finding, everywhere: bool) -> str:
-    value = statistics.median(one.value for one in counted)
-    limit = statistics.median(one.limit for one in counted)
-    match kind:
-        case Kind.NO_LIGHT if everywhere:
-            sentence = f"Light: lamp off, no light in {named}. Look at lamp, shutter and filter"
-        case Kind.NO_LIGHT:
-            sentence = f"Light: no light in {named}"
-        case Kind.TOO_DARK:
-            sentence = (
-                f"Light: too dark, {named} have {value:.0f} electron where at least {limit:.0f} are needed. Look at the "
-                "lamp and the filter, or expose longer"
-            )
-        case Kind.SATURATED | Kind.TOO_BRIGHT:
-            sentence = (
-                f"Light: {kind.value}, {named} have {value:.0f} electron where at most {limit:.0f} are allowed. Expose "
-                "shorter, or dim the lamp"
-            )
-        case Kind.TOO_SMOOTH:
-            sentence = (
-                f"Light: {kind.value}, {named} have {value:.3g} electron of noise where the light alone makes at least "
-                f"{limit:.3g}. Saturated pixels look like that"
-            )
-        case Kind.LAMP:
-            sentence = f"Light: {kind.value}, {named} got up to {worst.value:+.1%} compared with the others"
-        case Kind.DRIFT:
-            sentence = f"Light: {kind.value} by {worst.value:+.1%} during the flats, most of all in {named}"
-        case Kind.DETECTOR_FLUX:
-            sentence = (
-                f"Light: {kind.value}, {named} saw up to {worst.value:+.1%} compared with the other detectors and "
-                "exposures"
-            )
-        case Kind.OUTLIER:
-            sentence = f"Exposures stand out: {named} differ from the others by up to {worst.value:+.1f} electron"
-        case Kind.QUIET:
-            sentence = (
-                f"Dead amplifiers: {named} have {value:.3g} electron of noise where their electronics make at least "
-                f"{limit:.3g}"
-            )
-    return f"{sentence}."
