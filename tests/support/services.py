@@ -22,6 +22,7 @@ from lsst.ts.comcamcalib.services.butler import (
     DatasetFound,
     DefectsArea,
     ExposureFound,
+    KnownAmplifiers,
 )
 from lsst.ts.comcamcalib.services.camera import FrameRequest, TakenFrame
 from lsst.ts.comcamcalib.services.components import Unwell
@@ -31,7 +32,7 @@ from lsst.ts.comcamcalib.stages.context import Services
 
 from support.clock import patience_s
 from support.jobs import FakeJobs
-from support.world import Exposure, World
+from support.world import AMPLIFIERS, FULL_WELL, Exposure, World
 
 __all__ = ["FakeCamera", "FakeComponents", "FakeOods", "FakeRepository", "FakeUws", "Gate", "Observatory"]
 
@@ -373,6 +374,19 @@ class FakeRepository:
         self, collection_run: str, dataset_type: str = "cpPtcPartial"
     ) -> dict[tuple[int, int], AmplifierValues]:
         return await self._do("gain_values", lambda: self.world.amplifiers(collection_run, dataset_type))
+
+    async def certified_ptc(
+        self, collections: Sequence[str], exposure_id: int, detectors: Collection[int]
+    ) -> dict[int, KnownAmplifiers]:
+        known = KnownAmplifiers(
+            gain=dict.fromkeys(AMPLIFIERS, self.world.gain),
+            noise=dict.fromkeys(AMPLIFIERS, 6.5),
+            turnoff=dict.fromkeys(AMPLIFIERS, FULL_WELL),
+        )
+        return await self._do("certified_ptc", lambda: dict.fromkeys(detectors, known))
+
+    async def raw_levels(self, exposure_id: int, detector: int) -> dict[str, float]:
+        return await self._do("raw_levels", lambda: self.world.raw_levels(exposure_id))
 
 
 @dataclasses.dataclass

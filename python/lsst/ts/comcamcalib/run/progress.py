@@ -12,10 +12,10 @@ import dataclasses
 
 from lsst.ts import utils
 
-from ..enums import RunState, StageKind, StageState
+from ..enums import RunState, StageKind, StageState, Verdict
 from ..plan.estimate import critical_path, stage_durations
 from ..plan.plan import RunPlan
-from ..plan.record import Alarms, ImageIngested, ImageTaken, JobState, RunStatus, StageStatus
+from ..plan.record import Alarms, ImageIngested, ImageTaken, JobState, RunStatus, StageStatus, VerificationResult
 from .log import RunLog
 from .states import STAGE_ENDED
 
@@ -139,14 +139,17 @@ def alarms_of(log: RunLog | None, backend_problem: str = "") -> Alarms:
     status: RunStatus = log.status
     failed = log.stages_in(StageState.FAILED)
     verification = [stage for stage in failed if stage.stage_kind is StageKind.VERIFY]
+    # A verdict may stand before any job was run for it: the first flats showed that all are in vain.
+    early = [result for result in log.of(VerificationResult) if result.verdict is Verdict.FAILED and not result.job_id]
     certification = [stage for stage in failed if stage.stage_kind is StageKind.CERTIFY]
     reasons = [status.reason] if status.state is RunState.FAILED else []
     reasons += [f"{stage.stage_name}: {stage.reason}" for stage in (*verification, *certification)]
+    reasons += [f"{result.calib_type.name}: {result.reason}" for result in early]
     reasons += [*(str(one) for one in log.unwell), log.journal_problem, backend_problem]
     return Alarms(
         run_id=status.run_id,
         run_failed=status.state is RunState.FAILED,
-        verification_failed=bool(verification),
+        verification_failed=bool(verification or early),
         certification_failed=bool(certification),
         backend_unreachable=bool(backend_problem),
         operator_decision_needed=bool(verification) and status.state in (RunState.RUNNING, RunState.FAILED),

@@ -108,6 +108,8 @@ class RunContext:
         """Stage name and job id of every job, failed ones too, in the order of submission."""
         # Collections that are known to exist; the repository is asked for each of them only once.
         self._collections_seen: set[str] = set()
+        self.bad_frames: dict[CalibType, str] = {}
+        """Why nothing that is made of the frames of a type can be good; a type is there only if that was found out."""
         self.camera_lock = asyncio.Lock()
         """One frame at a time, whoever wants it."""
         self.no_more_exposures = ""

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from ..enums import CalibType
 from ..errors import ServiceError, StageError
@@ -16,6 +17,7 @@ from ..plan.plan import Frame, StagePlan
 from ..plan.record import ImageIngested, ImageTaken
 from .acquire import expose
 from .context import RunContext
+from .light_watch import watch_light
 
 __all__ = ["ingest"]
 
@@ -44,9 +46,43 @@ async def ingest(stage: StagePlan, context: RunContext) -> str:
     Raises
     ------
     StageError
-        If frames are lost that can't be taken again, or the frames were not all taken.
+        If frames are lost that can't be taken again, or the frames were not all taken; with ``on_failure: stop`` also
+        as soon as it is certain by the first flats that nothing good can come of them.
     """
-    return await _Ingest(stage, context).run()
+    account = _Ingest(stage, context)
+    if stage.calib_type is not CalibType.FLAT or not context.plan.options.do_verify:
+        return await account.run()
+    accounting = asyncio.create_task(account.run(), name=f"{stage.name} accounts for files")
+    watching = asyncio.create_task(watch_light(stage, account.arrivals, context), name=f"{stage.name} looks at light")
+    try:
+        await asyncio.wait([accounting, watching], return_when=asyncio.FIRST_COMPLETED)
+        if not (accounting.done() and accounting.exception()):
+            in_vain = await _outlook(watching, account.arrivals, stage, context)
+            if in_vain and context.plan.options.on_failure == "stop":
+                raise StageError(in_vain)
+        return await accounting
+    finally:
+        accounting.cancel()
+        watching.cancel()
+        await asyncio.gather(accounting, watching, return_exceptions=True)
+
+
+async def _outlook(
+    watching: asyncio.Task[str], arrivals: asyncio.Queue[ImageTaken | None], stage: StagePlan, context: RunContext
+) -> str:
+    """Return what the look at the light came to; it is waited for when all files are there, but not for long."""
+    limit = context.config.limits.butler_query
+    arrivals.put_nowait(None)
+    if not watching.done():
+        context.record.waiting(stage.name, "a look at the light of the first flats", limit)
+        await asyncio.wait([watching], timeout=limit)
+    if not watching.done():
+        logging.getLogger(__name__).warning(
+            "Run %s: the light of the flats could not be looked at within %g s; their verification will judge it",
+            *(context.run_id, limit),
+        )
+        return ""
+    return watching.result()
 
 
 class _Ingest:
@@ -60,6 +96,8 @@ class _Ingest:
         self.frames = context.frames[stage.calib_type]
         self.ledger = context.ledger
         self.settled: set[int] = set()
+        # Frames of which all files are in the repository, for who wants to look at them at once.
+        self.arrivals: asyncio.Queue[ImageTaken | None] = asyncio.Queue()
         self.retakes = 0
         # Lost images that are still to be taken again.
         self.again: list[ImageTaken] = []
@@ -129,6 +167,7 @@ class _Ingest:
         for image in self._pending():
             if not self.ledger.missing(image.exposure_id):
                 self.settled.add(image.exposure_id)
+                self.arrivals.put_nowait(image)
                 await self._tell(image)
 
     def _next_look(self, image: ImageTaken) -> float:
