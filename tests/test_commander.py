@@ -9,15 +9,16 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from lsst.ts.comcamcalib.commander import ComCamCalibCommander
+from lsst.ts.comcamcalib.commander import ComCamCalibCommander, split_named, typed_fields
 from lsst.ts.comcamcalib.csc import ComCamCalibCsc
 
-pytestmark = [pytest.mark.observatory, pytest.mark.asyncio(loop_scope="session")]
+ACCEPT = {"runId": str, "calibType": int, "reason": str}
 
 LIMIT_S = 60.0
 
@@ -40,20 +41,27 @@ async def printed(commander: ComCamCalibCommander, *words: str) -> str:
             await asyncio.sleep(0.01)  # the queue tells nobody when something comes
 
 
+@pytest.mark.observatory
+@pytest.mark.asyncio(loop_scope="session")
 async def test_a_run_is_started_from_a_file_and_its_progress_printed(
     commander: ComCamCalibCommander, tmp_path: Path
 ) -> None:
     options = tmp_path / "options.yaml"
     options.write_text("script_mode: BIAS\nn_bias: 2\ncalib_collection: LSSTComCam/calib/u/commander\n")
-    await commander.run_command(f"startCalibrationRun {options}")
+    await commander.run_command(f'startCalibrationRun {options} reason="a b" program=SITCOM-826 note="it\'s #1"')
     accepted = await printed(commander, "startCalibrationRun was accepted", "runId")
     run_id = accepted.split('"')[3]
+    configuration = await printed(commander, "runConfiguration", run_id)
+    assert '"reason": "a b"' in configuration and '"program": "SITCOM-826"' in configuration
+    assert '"note": "it\'s #1"' in configuration.replace("\\'", "'")
     await printed(commander, run_id, "BIAS.CERTIFY is SUCCEEDED")
     await printed(commander, f"run {run_id} is COMPLETED")
     await commander.run_command("status")
     assert run_id in await printed(commander, '"runState": 4')
 
 
+@pytest.mark.observatory
+@pytest.mark.asyncio(loop_scope="session")
 async def test_refusals_and_typing_errors_are_sentences(commander: ComCamCalibCommander, tmp_path: Path) -> None:
     options = tmp_path / "options.yaml"
     options.write_text("n_biass: 2\n")
@@ -61,12 +69,63 @@ async def test_refusals_and_typing_errors_are_sentences(commander: ComCamCalibCo
         await commander.run_command(f"startCalibrationRun {options}")
     with pytest.raises(ValueError, match="one file is wanted, not 2 words"):
         await commander.run_command("startCalibrationRun one two")
+    with pytest.raises(ValueError, match=r"ends within a quotation .* nothing was sent"):
+        await commander.run_command("startCalibrationRun reason=it's")
+    with pytest.raises(ValueError, match="n_bias is no field of this command but a run option"):
+        await commander.run_command("startCalibrationRun n_bias=3")
+    with pytest.raises(ValueError, match="decertify needs reason"):
+        await commander.run_command("decertify 20261122-001 FLAT")
     with pytest.raises(FileNotFoundError):
         await commander.run_command(f"startCalibrationRun {tmp_path / 'none.yaml'}")
 
 
+@pytest.mark.observatory
+@pytest.mark.asyncio(loop_scope="session")
 async def test_help_names_every_command_with_its_words(commander: ComCamCalibCommander) -> None:
     text = "\n".join(commander.get_commands_help())
     assert "startCalibrationRun [file]" in text
     for command in ("status", "abort", "resumeCalibrationRun", "acceptVerification", "decertify", "enable"):
         assert command in text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'run FLAT "two words"',
+        "run 3 'two words'",
+        'run calibType=flat reason="two words"',
+        'reason="two words" runId=run calibType=3',
+        "reason='two words' run FLAT",
+        'run FLAT two" "words',
+    ],
+)
+def test_fields_are_typed_in_order_or_by_name_with_blanks_in_quotes(line: str) -> None:
+    words = shlex.split(line)
+    expected = {"runId": "run", "calibType": 3, "reason": "two words"}
+    assert typed_fields("acceptVerification", words, ACCEPT, 3) == expected
+
+
+def test_an_equals_sign_in_a_text_is_no_name() -> None:
+    words = shlex.split('run FLAT "gain=1.4 is right"')
+    assert typed_fields("acceptVerification", words, ACCEPT, 3)["reason"] == "gain=1.4 is right"
+    assert split_named(["a=b=c", "reason=a=b"], ACCEPT) == (["a=b=c"], {"reason": "a=b"})
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        (
+            "run FLAT two words",
+            "acceptVerification has 1 word too many; its fields are runId, calibType, reason; put",
+        ),
+        ("run FLAT", "acceptVerification needs reason"),
+        ("", "acceptVerification needs runId and calibType and reason"),
+        ('run FLAT ""', "acceptVerification needs reason"),
+        ("run SKY why", "calibType: 'SKY' is no whole number, nor one of BIAS, DARK"),
+        ("run reason=a reason=b FLAT", "reason is given twice"),
+        ("run FLAT n_bias=3", "n_bias is no field of this command but a run option"),
+    ],
+)
+def test_what_can_not_be_sent_is_answered_with_a_sentence(line: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        typed_fields("acceptVerification", shlex.split(line), ACCEPT, 3)

@@ -76,7 +76,8 @@ async def test_commands_are_typed_and_topics_printed(kafka: EmbeddedBroker, inde
         text = await expect(commander, "setLogLevel level subsystem")
         assert "double\n" in text
         assert "wait ack duration" in text
-        await commander._run_command_and_output("  # only a comment")
+        await commander._run_command_and_output("# there are no comments")
+        await expect(commander, "Unrecognized command: #")
         await commander._run_command_and_output("disable")
         await commander._run_command_and_output("standby")
         await commander._run_command_and_output("start")  # its argument is optional

@@ -19,6 +19,7 @@ from lsst.ts.comcamcalib.config import CscConfig
 from lsst.ts.comcamcalib.enums import CalibType
 from lsst.ts.comcamcalib.errors import BadInputError
 from lsst.ts.comcamcalib.options import OPTION_DESCRIPTIONS, RunOptions, flat_pairs, parse_options
+from lsst.ts.comcamcalib.plan.build import build_plan
 
 # The configuration does not change, so that it may be shared by all examples.
 many = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -52,6 +53,22 @@ words = st.sampled_from(
         "0001-01-01",
         "9999-12-31T23:59:59.999999",
         "/repo/LSSTComCam",
+        "2026-11-22T12:00:00Z",
+        "2026-11-22T12:00:00-03:00",
+        "R22_S00, R22_S11",
+        "0-8",
+        "all",
+        "r_03, i_06",
+        "-c isr:doDark=False --timeout 30",
+        "-c isr:a='b c'",
+        "-i u/me | cat",
+        "u/../me",
+        "u//me",
+        "it's",
+        "é",
+        "x" * 69,
+        "a &",
+        "1e-300",
         "a,b",
         "~",
         "stop",
@@ -83,6 +100,17 @@ def check(text: str, config: CscConfig) -> RunOptions | None:
             assert math.isfinite(frame.exposure_time_s)
             assert (frame.exposure_time_s > 0) != (calib_type is CalibType.BIAS)
     assert all(sentence.isprintable() for sentence in options.notices)
+    for text in (options.reason, options.program, options.test_case):
+        assert text.isascii() and text.isprintable() and len(text) <= 68 and text == text.strip()
+    for calib_type in CalibType:
+        words = options.config_options(calib_type).split()
+        assert not any(word.startswith(("-i", "-o", "-b", "-p", "-d", "--input", "--output")) for word in words)
+        for name in (*options.input_collections(calib_type), options.calib_collection):
+            assert name.isascii() and all(part not in ("", ".", "..") for part in name.split("/"))
+    assert options.detectors and set(options.detectors) <= set(range(9))
+    plan = build_plan("20261122-001", options, config)
+    for sequence in plan.sequences.values():
+        assert sequence.group_id.isascii() and len(sequence.group_id) <= 64, "a header's text, and Butler's group"
     again = parse_options(json.dumps(options.effective(), allow_nan=False), config, now_day_obs=20261122)
     assert again.effective() == options.effective()
     return options

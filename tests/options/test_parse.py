@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import pathlib
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from lsst.ts.comcamcalib.config import CscConfig
@@ -78,8 +80,7 @@ def test_the_printed_examples_own_dates_are_taken_with_a_warning(parse: Parse) -
 
 def test_without_any_text_every_option_has_its_documented_default(parse: Parse) -> None:
     options = parse("# nothing but a comment\n")
-    assert options.certify_calib_begin_date == "2026-11-22T12:00:00"
-    assert options.certify_calib_end_date == "2026-11-23T12:00:00"
+    assert options.certify_calib_begin_date is options.certify_calib_end_date is None, "they follow the frames"
     assert options.generate_calibrations and options.do_verify
     assert not (options.certify_unverified or options.do_defects or options.do_ptc or options.do_gain_from_flat_pairs)
     assert options.calib_collection == "LSSTComCam/calib/daily"
@@ -226,14 +227,15 @@ def test_gains_have_the_collections_and_command_line_of_the_ptc(parse: Parse) ->
             "exp_times_dark: 4 exposure times, but n_dark 3 needs 3 or, with the discarded ones, 5, or one for all; at "
             "most 1000 frames are taken.",
         ),
-        ("detectors: (0,9)", "detectors: (0,9) has 9, but LSSTComCam has the detectors 0 to 8."),
-        ("detectors: (0..9)", "detectors: (0..9) has 9, but LSSTComCam has the detectors 0 to 8."),
-        ("detectors: (5..2)", "detectors: (5..2) has 5..2, which ends before it begins."),
-        ("detectors: -1", "detectors: -1 has -1, but LSSTComCam has the detectors 0 to 8."),
         (
-            "detectors: R22_S00",
-            "detectors: R22_S00 has R22_S00, which is not the id of a detector; write (0,1,2), (0..2), [0, 1, 2] or [] "
-            "for all.",
+            "detectors: (0,9)",
+            "detectors: (0,9) has 9, but LSSTComCam has the detectors 0 to 8 (R22_S00 to R22_S22).",
+        ),
+        ("detectors: (5..2)", "detectors: (5..2) has 5..2, which ends before it begins."),
+        (
+            "detectors: R22_S0",
+            "detectors: R22_S0 has R22_S0, which is no detector of LSSTComCam; write ids or names as (0,1,2), 0..2, "
+            "0-2, [0, 1, 2] or R22_S00, or all.",
         ),
         ("repo: /repo/main", "repo: /repo/main is not /repo/LSSTComCam, the only repository that the OCPS works with."),
         ("script_mode: FLAT", "script_mode: FLAT is not one of BIAS, BIAS_DARK, BIAS_DARK_FLAT, DARK."),
@@ -253,9 +255,9 @@ def test_gains_have_the_collections_and_command_line_of_the_ptc(parse: Parse) ->
             "2026-11-22 or 2026-11-22T12:00:00.",
         ),
         (
-            "certify_calib_end_date: 2026-11-23T12:00:00Z",
-            "certify_calib_end_date: 2026-11-23T12:00:00Z is not an ISO 8601 date or time (TAI, without a time zone) "
-            "such as 2026-11-22 or 2026-11-22T12:00:00.",
+            "certify_calib_end_date: 2026-11-23T12:00:00-03:00",
+            "certify_calib_end_date: 2026-11-23T12:00:00-03:00 has a time zone, but all times of a run are TAI; write "
+            "the TAI time without a time zone.",
         ),
         (
             "certify_calib_begin_date: 1950-01-01",
@@ -264,8 +266,18 @@ def test_gains_have_the_collections_and_command_line_of_the_ptc(parse: Parse) ->
         ),
         (
             "certify_calib_end_date: 2026-11-22",
-            "certify_calib_end_date 2026-11-22T00:00:00: not after certify_calib_begin_date 2026-11-22T12:00:00 (the "
-            "default); the validity has to end after it begins.",
+            "certify_calib_end_date 2026-11-22T00:00:00: before the frames of day_obs 20261122, with which the "
+            "validity begins if certify_calib_begin_date is not given; give that, too.",
+        ),
+        (
+            "certify_calib_begin_date: 2026-11-24T12:00:00",
+            "certify_calib_begin_date 2026-11-24T12:00:00: after the frames of day_obs 20261122, with which the "
+            "validity ends if certify_calib_end_date is not given; give that, too.",
+        ),
+        (
+            "{certify_calib_begin_date: 2026-11-23, certify_calib_end_date: 2026-11-22}",
+            "certify_calib_end_date 2026-11-22T00:00:00: not after certify_calib_begin_date 2026-11-23T00:00:00; the "
+            "validity has to end after it begins.",
         ),
         (
             "{script_mode: BIAS, do_defects: yes}",
@@ -287,6 +299,31 @@ def test_gains_have_the_collections_and_command_line_of_the_ptc(parse: Parse) ->
         ('note: "a\\nb"', "note: a\\nb has the character \\n, but control characters are not allowed."),
         ('note: "\\ud800"', "note: \\ud800 has the character \\ud800, but control characters are not allowed."),
         ("filter: ''", "filter: '' is not the name or number of a filter."),
+        ("filter: []", "filter: [] is not the name or number of a filter."),
+        *(
+            (
+                f"filter: {text}",
+                f"filter: {shown} names several filters, but a run takes its flats in one; start a run for each.",
+            )
+            for text, shown in [
+                ("[r_03, i_06]", "[r_03, i_06]"),
+                ("r_03,i_06", "r_03,i_06"),
+                ("'r_03:i_06'", "r_03:i_06"),
+                ("(r_03, i_06)", "(r_03, i_06)"),
+                ("[[r_03], i_06]", "[[r_03], i_06]"),
+                ("'[1,2]'", "[1,2]"),
+            ]
+        ),
+        ("exp_times_dark: 1e-300", "exp_times_dark: 1e-300 is too small; give at least 0.001 seconds."),
+        (
+            "exp_times_dark: [5, 0.0009]",
+            "exp_times_dark: [5, 0.0009] has 0.0009, which is too small; give at least 0.001 seconds.",
+        ),
+        ("exp_times_dark: 1e300", "exp_times_dark: 1e300 is not a number of seconds above 0 up to 3600."),
+        ("exp_times_dark: -5", "exp_times_dark: -5 is not a number of seconds above 0 up to 3600."),
+        ("exp_times_dark: true", "exp_times_dark: true is not a number of seconds above 0 up to 3600."),
+        ("exp_times_flat: 1e-300", "exp_times_flat: 1e-300 is not a number of seconds from 0.1 to 3600."),
+        ("oods_timeout: 1e-300", "oods_timeout: 1e-300 is too small; give at least 0.001 seconds."),
         ("calib_collection: ''", "calib_collection: '' is not the name of a collection."),
         (
             "calib_collection: a,b",
@@ -311,7 +348,7 @@ def test_one_mistake_is_one_sentence(text: str, sentence: str, mistakes: Mistake
     assert mistakes(text) == [sentence]
 
 
-@pytest.mark.parametrize("bad", ['"', "\\", ";", "`", "$", "\t", "\x07", "\u2028", "'"])
+@pytest.mark.parametrize("bad", ['"', "\\", ";", "`", "$", "|", "&&", ">", "<", "#", "\t", "\x07", "\u2028", "'"])
 @pytest.mark.parametrize("name", ["config_options_bias", "input_collections_dark", "calib_collection", "detectors"])
 def test_what_would_break_out_of_the_ocps_fields_is_refused(name: str, bad: str, mistakes: Mistakes) -> None:
     found = mistakes(json.dumps({name: f"LSSTComCam{bad}calib"}))
@@ -369,11 +406,52 @@ def test_lengths_are_compared_even_if_the_mode_is_wrong(mistakes: Mistakes) -> N
     assert [sentence.split(":")[0] for sentence in found] == ["script_mode", "exp_times_flat"]
 
 
-def test_a_text_of_nothing_but_mistakes_is_answered_within_bounds(mistakes: Mistakes) -> None:
-    found = mistakes("\n".join(f"x{number}: 1" for number in range(7000)))
-    assert len(found) == 51
-    assert found[-1] == "config: 6950 more names are no options." or "more mistakes" in found[-1]
-    assert sum(map(len, found)) < 10_000
+@pytest.mark.parametrize(("names", "rest"), [(50, None), (51, "1 more mistake is"), (5500, "5450 more mistakes are")])
+def test_a_text_of_nothing_but_mistakes_is_answered_within_bounds(
+    names: int, rest: str | None, mistakes: Mistakes
+) -> None:
+    found = mistakes("\n".join(f"x{number}: 1" for number in range(names)))
+    assert [sentence.split(":")[0] for sentence in found[:50]] == [f"x{number}" for number in range(50)]
+    assert found[50:] == ([] if rest is None else [f"config: {rest} not listed."])
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("number_verification_tests_threshold", "_bias?_dark?_flat?"),
+        ("number_verification_test_threshold", "_bias?_dark?_flat?"),
+        ("number_verification_tests_threshold_ptc", "_bias?_dark?_flat?"),
+        ("number_verification_tests_threshold_defects", "_bias?_dark?_flat?"),
+        ("number_verification_tests_threshold_biass", "_bias?"),
+        ("number_verification_tests_treshold_drak", "_dark?"),
+        ("number_verification_tests_threshold_Flats", "_flat?"),
+    ],
+)
+def test_a_misspelt_threshold_is_answered_with_all_that_it_may_mean(name: str, meant: str, mistakes: Mistakes) -> None:
+    *first, last = [f"number_verification_tests_threshold{suffix}" for suffix in meant.split("?")[:-1]]
+    proposal = f"{', '.join(first)} or {last}" if first else last
+    assert mistakes(f"{name}: 3") == [f"{name}: no such option; did you mean {proposal}?"]
+
+
+@pytest.mark.parametrize("frame_type", ["dark", "flat"])
+def test_more_exposure_times_than_a_run_takes_are_refused_with_the_limit(frame_type: str, mistakes: Mistakes) -> None:
+    name = f"exp_times_{frame_type}"
+    assert mistakes(f"{name}: {[1] * 1001}") == [
+        f"{name}: 1001 exposure times, but a run takes at most 1000 {frame_type}s; give fewer."
+    ]
+    (sentence,) = mistakes(f"{name}: {[1] * 3000}")
+    assert sentence.endswith(
+        "is a list of 3000 exposure times, but at most 1000 frames of a type are used, and at most 2000 taken with the "
+        "discarded ones."
+    )
+    (as_text,) = mistakes(f"{name}: ({','.join(['1'] * 3000)})")
+    assert "is a list of 3000 exposure times" in as_text
+
+
+def test_as_many_exposure_times_as_a_run_takes_are_accepted(parse: Parse) -> None:
+    assert parse(f"exp_times_dark: {[1, 2] * 500}").n_dark == 1000
+    options = parse(f"{{n_dark: 1000, n_discard_dark: 1000, exp_times_dark: {[1, 2] * 1000}}}")
+    assert len(options.frames(CalibType.DARK)) == 2000
 
 
 # Flats in pairs
@@ -396,7 +474,7 @@ def test_discarded_flats_are_no_partners(mistakes: Mistakes, parse: Parse) -> No
 
 def test_flats_that_make_fewer_pairs_than_one_may_think_are_taken_with_a_notice(parse: Parse) -> None:
     (notice,) = parse("{do_ptc: true, n_flat: 20, exp_times_flat: 5}").notices
-    assert notice.startswith("exp_times_flat: the 20 used flats make 1 pairs only")
+    assert notice.startswith("exp_times_flat: the 20 used flats make only 1 pair: ")
 
 
 def test_pairs_are_asked_for_only_where_something_is_made_of_them(parse: Parse) -> None:
@@ -430,6 +508,31 @@ def test_the_commands_fields_are_checked_like_options(mistakes: Mistakes, parse:
     assert parse("reason: fine", command_reason="one, two").reason == "fine"
 
 
+# What is understood although it is written otherwise
+
+
+def test_a_time_in_utc_is_taken_as_tai_with_a_notice(parse: Parse) -> None:
+    options = parse("{certify_calib_begin_date: 2026-11-22T12:00:00Z, certify_calib_end_date: 2026-11-23 12:00+00:00}")
+    assert options.certify_calib_begin_date == "2026-11-22T12:00:00"
+    assert options.certify_calib_end_date == "2026-11-23T12:00:00"
+    assert options.notices == (
+        "certify_calib_begin_date: 2026-11-22T12:00:00Z is taken as TAI, which is 37 s ahead of UTC, because all "
+        "times of a run are TAI; write it without a time zone.",
+        "certify_calib_end_date: 2026-11-23 12:00+00:00 is taken as TAI, which is 37 s ahead of UTC, because all "
+        "times of a run are TAI; write it without a time zone.",
+    )
+
+
+@pytest.mark.parametrize("text", ["detectors: 0-8", "detectors: all", "detectors: R22", "detectors: [R22_S00, 1-8]"])
+def test_detectors_are_understood_in_every_clear_spelling(text: str, parse: Parse) -> None:
+    assert parse(text).detectors == tuple(range(9))
+
+
+def test_a_list_of_one_filter_is_that_filter(parse: Parse) -> None:
+    assert parse("filter: [r_03]").filter == "r_03"
+    assert parse("filter: 3").filter == "3"
+
+
 # What is told afterwards
 
 
@@ -445,9 +548,36 @@ def test_a_validity_that_covers_a_part_of_the_day_is_taken_with_a_notice(parse: 
     assert parse("{certify_calib_begin_date: 2026-11-01, certify_calib_end_date: 2027-01-01}").notices == ()
 
 
+def test_a_validity_without_an_end_is_written_open(parse: Parse) -> None:
+    for word in ("open", "Open", " OPEN "):
+        options = parse(f"certify_calib_end_date: '{word}'")
+        assert (options.certify_calib_begin_date, options.certify_calib_end_date) == (None, "open")
+        assert options.notices == ()
+    (notice,) = parse("{certify_calib_begin_date: 2026-11-23, certify_calib_end_date: open}").notices
+    assert "from 2026-11-23T00:00:00 to no end covers only a part of day_obs 20261122" in notice
+
+
+def test_a_begin_that_butler_stores_as_none_is_told(parse: Parse) -> None:
+    (notice,) = parse("certify_calib_begin_date: 1970-01-01").notices
+    assert "is the earliest time that Butler knows, so the validity is stored, and published, as one without" in notice
+
+
+def test_null_dates_follow_the_frames_whatever_the_configuration_says(config_values: dict[str, Any]) -> None:
+    defaults = config_values["run_defaults"] | {"certify_calib_end_date": "2030-01-01"}
+    config = CscConfig.from_namespace(config_values | {"run_defaults": defaults})
+    read = functools.partial(parse_options, config=config, now_day_obs=20261122)
+    assert read("").certify_calib_end_date == "2030-01-01T00:00:00"
+    assert read("certify_calib_end_date: null").certify_calib_end_date is None
+
+
 def test_the_effective_options_are_options_again(parse: Parse, repository_root: pathlib.Path) -> None:
     example = (repository_root / "config" / "examples" / "procedure.yaml").read_text()
-    for text in ("", example, "{script_mode: DARK, n_discard_dark: 2, filter: r_03, exp_times_dark: [1, 2, 3]}"):
+    for text in (
+        "",
+        example,
+        "certify_calib_end_date: open",
+        "{script_mode: DARK, n_discard_dark: 2, filter: r_03, exp_times_dark: [1, 2, 3]}",
+    ):
         options = parse(text)
         again = parse(json.dumps(options.effective()))
         assert again == options

@@ -8,22 +8,52 @@
 
 from __future__ import annotations
 
+import datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lsst.ts.comcamcalib.services.image_name import exposure_id_of
 
 
-def test_the_ocs_s_images_keep_their_year_and_those_of_ccs_get_a_thousand_more() -> None:
-    assert exposure_id_of("CC_O_20261122_000012") == 2026112200012
-    assert exposure_id_of("CC_C_20261122_000012") == 3026112200012
-    assert exposure_id_of("CC_O_20261122_099999") == 2026112299999
+@pytest.mark.parametrize(
+    ("obs_id", "exposure_id"),
+    [
+        # Today every controller but H counts together with the OCS.
+        ("CC_O_20261122_000012", 2026112200012),
+        ("CC_C_20261122_000012", 2026112200012),
+        ("CC_P_20261122_000012", 2026112200012),
+        ("CC_Q_20261122_000012", 2026112200012),
+        ("CC_S_20261122_000012", 2026112200012),
+        ("CC_H_20261122_000012", 4026112200012),
+        ("CC_O_20261122_099999", 2026112299999),
+        # The last day with an offset, and the day after it.
+        ("CC_C_20231004_000001", 3023100400001),
+        ("CC_C_20231005_000001", 2023100500001),
+        ("CC_P_20250417_000001", 5025041700001),
+        ("CC_P_20250418_000001", 2025041800001),
+        ("CC_Q_20250417_000001", 6025041700001),
+        ("CC_Q_20250418_000001", 2025041800001),
+        ("CC_S_20250417_000001", 7025041700001),
+        ("CC_S_20250418_000001", 2025041800001),
+        ("CC_S_20231004_000001", 7023100400001),
+        ("CC_C_20250417_000001", 2025041700001),
+        ("CC_O_20200101_000001", 2020010100001),
+        ("CC_H_20200101_000001", 4020010100001),
+    ],
+)
+def test_an_image_has_the_id_that_obs_lsst_gives_it(obs_id: str, exposure_id: int) -> None:
+    assert exposure_id_of(obs_id) == exposure_id
 
 
 @pytest.mark.parametrize(
     ("obs_id", "sentence"),
     [
-        ("CC_S_20261122_000012", "under controller S; exposure ids are known for O and C only"),
+        (
+            "CC_X_20261122_000012",
+            "under controller X; exposure ids are known for the controllers O, C, H, P, Q and S only",
+        ),
+        ("CC_o_20261122_000012", "no image name of LSSTComCam"),
         ("CC_O_20261122_100000", "sequence number above 99999"),
         ("MC_O_20261122_000012", "no image name of LSSTComCam"),
         ("CC_O_20261122_00012", "no image name"),
@@ -38,13 +68,20 @@ def test_what_has_no_exposure_id_is_told_in_a_sentence(obs_id: str, sentence: st
         exposure_id_of(obs_id)
 
 
-@given(st.integers(1970, 2999), st.integers(1, 12), st.integers(1, 28), st.integers(0, 99999), st.sampled_from("OC"))
-def test_every_image_has_an_id_of_its_own_in_the_order_of_time(
-    year: int, month: int, day: int, sequence: int, controller: str
+@given(
+    day=st.dates(datetime.date(1970, 1, 1), datetime.date(2999, 12, 31)),
+    sequence=st.integers(0, 99999),
+    controller=st.sampled_from("OCHPQS"),
+)
+def test_an_id_has_the_image_s_day_and_sequence_and_a_year_that_is_at_most_ahead(
+    day: datetime.date, sequence: int, controller: str
 ) -> None:
-    exposure_id = exposure_id_of(f"CC_{controller}_{year}{month:02d}{day:02d}_{sequence:06d}")
+    exposure_id = exposure_id_of(f"CC_{controller}_{day:%Y%m%d}_{sequence:06d}")
     assert exposure_id % 100000 == sequence
-    assert exposure_id // 100000 == (year + (1000 if controller == "C" else 0)) * 10000 + month * 100 + day
+    assert exposure_id // 100000 % 10000 == day.month * 100 + day.day
+    ahead = exposure_id // 10**9 - day.year
+    unified = {"C": datetime.date(2023, 10, 5), "H": datetime.date.max}.get(controller, datetime.date(2025, 4, 18))
+    assert ahead == (0 if controller == "O" or day >= unified else 1000 * "OCHPQS".index(controller))
 
 
 @given(st.text(max_size=30))

@@ -42,7 +42,7 @@ def notice(**fields: object) -> IngestNotice | None:
 def test_an_ingested_file_is_told_by_image_name_and_place() -> None:
     assert notice() == IngestNotice(2026112200012, 4, True, "file ingested")
     assert notice(sensor="S22") == IngestNotice(2026112200012, 8, True, "file ingested")
-    assert notice(obsid="CC_C_20261122_000012") == IngestNotice(3026112200012, 4, True, "file ingested")
+    assert notice(obsid="CC_C_20261122_000012") == IngestNotice(2026112200012, 4, True, "file ingested")
 
 
 def test_a_failed_file_is_told_by_digits_and_detector_number() -> None:
@@ -69,9 +69,9 @@ def test_other_cameras_are_none_of_our_business(camera: str) -> None:
 def test_what_is_strange_stays_unknown_and_is_told() -> None:
     guider = notice(raft="R00", sensor="SG0")
     assert guider == IngestNotice(2026112200012, None, True, "file ingested")
-    strange = notice(obsid="CC_S_20261122_000012")
+    strange = notice(obsid="CC_X_20261122_000012")
     assert strange is not None and strange.exposure_id is None
-    assert "under controller S" in strange.description
+    assert "under controller X" in strange.description
     other = notice(obsid="MC_O_20261122_000012")
     assert other is not None and other.exposure_id is None
     assert notice(raft="R??", sensor="S09", statusCode=1) == IngestNotice(2026112200012, None, False, "file ingested")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,11 +18,10 @@ from lsst.ts.comcamcalib.simulation.containers import Box, Defect, Defects, Expo
 from lsst.ts.comcamcalib.simulation.exposures import ExposureRecord
 from lsst.ts.comcamcalib.simulation.layout import INSTRUMENT, PIPELINE_ENVIRONMENT
 from lsst.ts.comcamcalib.simulation.recorder import STEPS
-from lsst.ts.comcamcalib.simulation.recording import RECORDED, Recording, decode, fit_merged, record, unpack
+from lsst.ts.comcamcalib.simulation.recording import RECORDED, Recording, decode, fit, record, unpack
+from lsst.ts.comcamcalib.simulation.replay_verify import VERIFICATIONS
 from lsst.ts.comcamcalib.simulation.repo import copy_repo, register_exposure
 from lsst.ts.comcamcalib.simulation.worker import pipeline_name
-
-ALL = range(9)
 
 
 def add_exposure(butler: Butler, seq_num: int) -> int:
@@ -86,7 +84,7 @@ def test_recorded_job_is_read_back_as_it_was(repo: Path, tmp_path: Path) -> None
     of_detector = decode(contents["verifyBiasDetStats"].content, new.__getitem__)
     assert of_detector["AMP"]["C10"]["MEAN"] == pytest.approx(0.123457, abs=1e-9)
     assert np.isnan(of_detector["AMP"]["C10"]["NOISE"])
-    assert fit_merged(contents["verifyBiasStats"].content, 2, new, ALL) == {
+    assert fit(contents["verifyBiasStats"].content, 2, new) == {
         5000: {"SUCCESS": True},
         6000: {"SUCCESS": True},
         "SUCCESS": True,
@@ -108,57 +106,20 @@ def test_text_that_looks_like_an_exposure_is_refused(repo: Path, tmp_path: Path)
             record(butler, "u/ocps/j", "cpBias", tmp_path)
 
 
-def failed(*failures: str) -> dict[str, Any]:
-    return {"SUCCESS": False, "FAILURES": list(failures)}
-
-
-RUN_LEVEL = {
-    "@E0": {"SUCCESS": True},
-    "@E1": failed("R22_S11 C10 NOISE", "R22_S02 C17 MEAN"),
-    "@E2": failed("R22_S11 C10 NOISE"),
-    "SUCCESS": False,
-}
-
-
-def test_more_exposures_than_recorded_take_them_in_turn() -> None:
-    fitted = fit_merged(RUN_LEVEL, 3, [10, 20, 30, 40, 50], ALL)
-    assert [fitted[exposure]["SUCCESS"] for exposure in (10, 20, 30, 40, 50)] == [True, False, False, True, False]
-    assert fitted[50] == failed("R22_S11 C10 NOISE", "R22_S02 C17 MEAN")
-    assert fitted["SUCCESS"] is False
-
-
-def test_fewer_exposures_than_recorded_are_judged_alone() -> None:
-    assert fit_merged(RUN_LEVEL, 3, [10], ALL) == {10: {"SUCCESS": True}, "SUCCESS": True}
-
-
-def test_failures_of_detectors_that_are_not_there_do_not_count() -> None:
-    fitted = fit_merged(RUN_LEVEL, 3, [10, 20, 30], [0, 1, 2])
-    assert fitted == {
-        10: {"SUCCESS": True},
-        20: failed("R22_S02 C17 MEAN"),
-        30: {"SUCCESS": True},
-        "SUCCESS": False,
+def test_exposures_other_than_recorded_take_those_in_turn() -> None:
+    content = {"@E0": {"level": 1}, "@E1": {"level": 2}, "unit": "electron"}
+    assert fit(content, 2, [10, 20, 30]) == {
+        10: {"level": 1},
+        20: {"level": 2},
+        30: {"level": 1},
+        "unit": "electron",
     }
-
-
-def test_exposure_level_keeps_its_detectors_and_its_own_test() -> None:
-    content = {
-        "R22_S00": {"SUCCESS": True},
-        "R22_S11": failed("C10 NOISE"),
-        "EXP": {"SCATTER": 3.0},
-        "VERIFY": {"EXP": {"SCATTER": True}},
-        "SUCCESS": False,
-    }
-    assert fit_merged(content, 0, [1], [0])["SUCCESS"] is True
-    assert set(fit_merged(content, 0, [1], [0])) == {"R22_S00", "EXP", "VERIFY", "SUCCESS"}
-    assert fit_merged(content, 0, [1], ALL)["SUCCESS"] is False
-    content["VERIFY"] = {"EXP": {"SCATTER": False}}
-    assert fit_merged(content, 0, [1], [0])["SUCCESS"] is False
+    assert fit(content, 2, [10]) == {10: {"level": 1}, "unit": "electron"}
 
 
 def test_pairs_and_number_keys_survive() -> None:
     content = {"inputExpIdPairs": {"C10": [["@E0", "@E1"], ["@E2", "@E3"]]}, "expScale": {"@E0": {"@I4": {"C10": 1.5}}}}
-    fitted = fit_merged(content, 4, [10, 20, 30, 40], ALL)
+    fitted = fit(content, 4, [10, 20, 30, 40])
     assert fitted == {"inputExpIdPairs": {"C10": [[10, 20], [30, 40]]}, "expScale": {10: {4: {"C10": 1.5}}}}
 
 
@@ -180,12 +141,12 @@ def test_shipped_recording_is_whole(pipeline: str) -> None:
     assert all(detectors in ({"all"}, set(range(9))) for detectors in of_type.values())
 
 
-def test_every_pipeline_has_a_shipped_recording_and_they_are_small() -> None:
+def test_every_pipeline_but_the_verifications_has_a_shipped_recording_and_they_are_small() -> None:
     steps = {pipeline_name(step.url) for step in STEPS}
     files = [
         path.stem for root in PIPELINE_ENVIRONMENT.values() for path in Path(root).glob("pipelines/LSSTComCam/*.yaml")
     ]
-    assert {name for name in steps if "#" not in name} == set(files)
+    assert {name for name in steps if "#" not in name} == set(files) - set(VERIFICATIONS)
     paths = list(RECORDED.iterdir())
     assert {path.name for path in paths} == {f"{name.replace('#', '.')}.json" for name in steps}
     assert sum(path.stat().st_size for path in paths) < 2_000_000

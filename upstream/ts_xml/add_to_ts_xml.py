@@ -15,35 +15,13 @@ import argparse
 import sys
 from pathlib import Path
 
-COMPONENT = "ComCamCalib"
-PACKAGE = Path(__file__).parents[2] / "python" / "lsst" / "ts" / "comcamcalib"
+from lsst.ts.comcamcalib.sal_interfaces.parts import COMPONENT, enums_module, subsystem_entry, xml_files
+
 NEWS = Path(__file__).parent / "news.rst"
-
-ENUMS_HEADER = '''\
-# This file is part of ts_xml.
-#
-# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
-# See the COPYRIGHT file at the top-level directory of this distribution.
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-"""Enumerations of ComCamCalib."""
-
-from __future__ import annotations
-
-import enum
-
-'''
 
 
 class UnexpectedLayoutError(Exception):
     """A file of the checkout is not as this program knows it."""
-
-
-def enums_module() -> str:
-    """Return the text of the enums module: the enumerations that the interface declares, under ts_xml's header."""
-    source = (PACKAGE / "enums.py").read_text()
-    own, _, _ = source[source.index("__all__") :].partition("\n\n\nclass ErrorCode")  # is no part of the interface
-    return ENUMS_HEADER + own.replace('"ErrorCode", ', "") + "\n"
 
 
 def insert_before(path: Path, following: str, added: str) -> str:
@@ -94,18 +72,16 @@ def add_component(checkout: Path, ticket: str) -> list[Path]:
     for path in (subsystems, testutils, enums, towncrier):
         if not path.is_file():
             raise UnexpectedLayoutError(f"{checkout} is not a checkout of ts_xml: {path} is missing")
-    entry = (PACKAGE / "sal_interfaces" / COMPONENT / "SALSubsystem.xml").read_text().strip()
     # DIMM and Electrometer come after it in the order of these lists.
     wanted = {
-        subsystems: insert_before(subsystems, "</SALSubsystemSet>", f"  {entry}\n"),
+        subsystems: insert_before(subsystems, "</SALSubsystemSet>", f"  {subsystem_entry()}\n"),
         testutils: insert_before(testutils, '    "DIMM",\n', f'    "{COMPONENT}",\n'),
         enums: insert_before(enums, "    Electrometer,\n", f"    {COMPONENT},\n"),
         towncrier: insert_before(towncrier, news_type("DIMM"), news_type(COMPONENT) + "showcontent = true\n\n"),
         xml / "enums" / f"{COMPONENT}.py": enums_module(),
         checkout / "doc" / "news" / "interface_changes" / f"{ticket}.{COMPONENT.lower()}.rst": NEWS.read_text(),
     }
-    for source in sorted((PACKAGE / "sal_interfaces" / COMPONENT).glob(f"{COMPONENT}_*.xml")):
-        wanted[interfaces / COMPONENT / source.name] = source.read_text()
+    wanted |= {interfaces / COMPONENT / name: content.decode() for name, content in xml_files().items()}
     changed = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
     for path in changed:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Is there a Kafka broker, and does it answer? salobj would wait for it without end."""
+"""Check that a Kafka broker is there and answers, because salobj itself waits for it without a limit."""
 
 from __future__ import annotations
 
@@ -18,18 +18,20 @@ from confluent_kafka.admin import AdminClient
 
 __all__ = ["check_answer", "check_connection"]
 
-# Longest waits (seconds) for a connection, and for an answer over it.
+# Longest waits (seconds): for a connection, and for an answer over that connection.
 CONNECTION_LIMIT_S = 5.0
 ANSWER_LIMIT_S = 10.0
 
 
 async def check_connection() -> None:
-    """See that something listens where salobj is told that Kafka is; that nothing does is known at once.
+    """Check that a program listens at one of the addresses in LSST_KAFKA_BROKER_ADDR.
+
+    Without that variable nothing is checked: salobj then uses its own default address.
 
     Raises
     ------
     RuntimeError
-        If nothing does. Where salobj is not told an address, its own is left to it.
+        If no address takes a connection.
     """
     problems = []
     for address in filter(None, map(str.strip, os.environ.get("LSST_KAFKA_BROKER_ADDR", "").split(","))):
@@ -47,7 +49,7 @@ async def check_connection() -> None:
 
 
 async def check_answer(configuration: Mapping[str, Any]) -> None:
-    """See that a broker answers a client that logs in as salobj does.
+    """Check that a broker answers a client that logs in as salobj does.
 
     Parameters
     ----------
@@ -57,13 +59,13 @@ async def check_answer(configuration: Mapping[str, Any]) -> None:
     Raises
     ------
     RuntimeError
-        If it does not.
+        If it does not answer in time, or refuses the login.
     """
     await asyncio.to_thread(_ask, configuration)
 
 
 def _ask(configuration: Mapping[str, Any]) -> None:
-    # Of librdkafka's own lines nobody becomes wiser than of the sentence below.
+    # librdkafka would print its own log lines to the terminal; the sentence below says the same.
     client = AdminClient({**configuration, "log_level": 0})
     try:
         client.list_topics(timeout=ANSWER_LIMIT_S)

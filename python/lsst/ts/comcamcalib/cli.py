@@ -56,7 +56,7 @@ def drive(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine; a refusal or a missing connection ends the program with its sentence instead of a traceback."""
+    """Run a coroutine; a refusal or missing connection ends the program with a sentence, not a traceback."""
     from .client import RefusedError
 
     try:
@@ -108,7 +108,7 @@ async def _start(text: str, reason: str, program: str, note: str, watch: bool) -
 
 @app.command()
 def watch() -> None:
-    """Watch the open run until it has ended, or tell how the latest one did; exit status 0 only if it was COMPLETED."""
+    """Watch the open run until it has ended, or show how the latest one ended; exit status 0 only if COMPLETED."""
     if not drive(_watch()):
         raise typer.Exit(1)
 
@@ -131,8 +131,8 @@ def status(
     run_id: Annotated[str, typer.Argument(help="Run; the open or latest one if left out.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print what is known of a run."""
-    with contextlib.redirect_stdout(sys.stderr):  # salobj prints warnings, which are no part of the answer
+    """Print the state of a run and of its stages."""
+    with contextlib.redirect_stdout(sys.stderr):  # salobj prints warnings to stdout; keep the JSON clean
         summary = drive(_status(run_id))
     if as_json:
         console.print_json(json.dumps(summary))
@@ -159,7 +159,7 @@ async def _status(run_id: str) -> dict[str, Any]:
 
 @app.command()
 def abort() -> None:
-    """Stop the open run: no further exposure, its jobs aborted, nothing certified from now on."""
+    """Stop the open run: no further exposure, its jobs aborted, nothing more certified."""
     drive(_abort())
     console.print("The run is being aborted; `comcamcalib watch` shows how it ends.")
 
@@ -187,8 +187,10 @@ async def _enable(override: str) -> None:
 
 @app.command()
 def observatory(
-    speed: Annotated[float, typer.Option(min=0.1, help="How much faster than real exposures and readout are.")] = 10.0,
-    scenario: Annotated[list[str] | None, typer.Option(help="Something that goes wrong; may be given again.")] = None,
+    speed: Annotated[
+        float, typer.Option(min=0.1, help="Factor by which exposures and readout are faster than real ones.")
+    ] = 10.0,
+    scenario: Annotated[list[str] | None, typer.Option(help="Fault to simulate; may be repeated.")] = None,
     repo: Annotated[Path, typer.Option(help="Butler repository; made if there is none.")] = Path("demo-data/repo"),
     replay: Annotated[
         bool, typer.Option(help="Put recorded products into the repository instead of running pipelines.")
@@ -228,7 +230,7 @@ def observatory(
 
 @app.command()
 def scenarios() -> None:
-    """List the scenarios of the simulated observatory."""
+    """List the scenarios (faults) of the simulated observatory."""
     from .simulation.scenarios import SCENARIOS
 
     for name, faults in SCENARIOS.items():
@@ -247,10 +249,12 @@ def demo(
     options: Annotated[
         Path | None, typer.Option(help="Run options; the written procedure's example if left out.")
     ] = None,
-    speed: Annotated[float, typer.Option(min=0.1, help="How much faster than real exposures and readout are.")] = 10.0,
-    scenario: Annotated[list[str] | None, typer.Option(help="Something that goes wrong; may be given again.")] = None,
+    speed: Annotated[
+        float, typer.Option(min=0.1, help="Factor by which exposures and readout are faster than real ones.")
+    ] = 10.0,
+    scenario: Annotated[list[str] | None, typer.Option(help="Fault to simulate; may be repeated.")] = None,
 ) -> None:
-    """Make calibrations with a simulated observatory, and show what came of it.
+    """Make calibrations with a simulated observatory, and show the result.
 
     The exit status is 0 only if everything was certified and can be read.
     """
@@ -262,27 +266,33 @@ def demo(
 
 @interface_app.command("install")
 def interface_install() -> None:
-    """Add the component's interface to the installed lsst.ts.xml; harmless if it is there."""
+    """Add the component to the installed lsst.ts.xml: harmless if it is there."""
     from .sal_interfaces.install import install_interface
 
     try:
         if install_interface():
-            console.print("The interface of ComCamCalib was added to lsst.ts.xml.")
+            console.print(
+                "The interface of ComCamCalib was added to lsst.ts.xml. "
+                "Programs that run already, such as LOVE's commander, see it after a restart."
+            )
     except (RuntimeError, OSError) as error:
         raise fail(f"The interface could not be added: {error}") from error
 
 
 @interface_app.command("remove")
 def interface_remove() -> None:
-    """Take the component's interface out of the installed lsst.ts.xml again."""
+    """Take the component out of the installed lsst.ts.xml again, byte for byte."""
     from .sal_interfaces.install import remove_interface
 
-    console.print("Removed." if remove_interface() else "There was nothing to remove.")
+    try:
+        console.print("Removed." if remove_interface() else "There was nothing to remove.")
+    except (RuntimeError, OSError) as error:
+        raise fail(f"The interface could not be removed: {error}") from error
 
 
 @interface_app.command("check")
 def interface_check() -> None:
-    """Say how the installed interface differs from this package's; exit status 1 if it does."""
+    """Say how the installed lsst.ts.xml differs from one with this package's component; exit status 1 if it does."""
     from .sal_interfaces.install import check_interface
 
     differences = check_interface()

@@ -30,19 +30,19 @@ from .enums import RunState
 
 __all__ = ["CalibrationClient", "RefusedError"]
 
-# The CSC answers every command within 10 s; a little more for the way.
+# The CSC answers every command within 10 s; the rest is for Kafka.
 COMMAND_LIMIT_S = 15.0
 
 # Longest wait for the remote's topics, and for the CSC's first sign of life (seconds).
 CONNECT_LIMIT_S = 30.0
 
-# Longest wait for the end of a remote that did not start (seconds).
+# Longest wait for a remote to close that did not start (seconds).
 CLOSE_LIMIT_S = 5.0
 
-# The CSC's heart beats every second; after so long without (seconds), it is gone.
+# The CSC sends a heartbeat every second. After this time without one (seconds) it counts as stopped.
 SILENCE_LIMIT_S = 15.0
 
-# An interrupted run goes on only when somebody does something about it.
+# INTERRUPTED is among them because such a run does not continue by itself.
 ENDED = frozenset({RunState.COMPLETED, RunState.FAILED, RunState.ABORTED, RunState.INTERRUPTED})
 
 EVENTS = (
@@ -86,12 +86,12 @@ class CalibrationClient:
         include = [*EVENTS, "progress", "summaryState", "errorCode", "heartbeat", "runConfiguration"]
         self.remote = salobj.Remote(self._domain, "ComCamCalib", include=include, start=False)
         kafka = self.remote.salinfo.get_broker_client_configuration()
-        # If it fails, the remote is left as it is: it reads nothing yet, and to close it salobj would wait for Kafka.
+        # If this fails, the remote is not closed: it reads nothing yet, and closing it would wait for Kafka.
         await check_answer(kafka)
         try:
             await self._start(kafka["bootstrap.servers"])
         except BaseException:
-            # What kept it from starting may keep it from closing.
+            # The cause that kept it from starting may also keep it from closing.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_LIMIT_S):
                     await self.__aexit__()
@@ -104,7 +104,7 @@ class CalibrationClient:
         return self
 
     async def _start(self, address: str) -> None:
-        """Start the remote, whose own wait for Kafka and the registry has no end."""
+        """Start the remote, with a limit: its own wait for Kafka and the registry has none."""
         start = asyncio.create_task(self.remote.start(), name="start of the client's remote")
         try:
             await asyncio.wait([start], timeout=CONNECT_LIMIT_S)
@@ -123,7 +123,7 @@ class CalibrationClient:
             await self._domain.close()
 
     def listen(self, listener: Callable[[str, Any], None]) -> None:
-        """Call back with (topic name, message) for everything that the CSC tells from now on."""
+        """Call back with (topic name, message) for everything that the CSC publishes from now on."""
         self._listeners.append(listener)
 
     async def enable(self, override: str = "") -> None:
@@ -160,7 +160,7 @@ class CalibrationClient:
         Returns
         -------
         run_id
-            Identifier of the run, which is in progress.
+            Identifier of the run, which has begun.
 
         Raises
         ------
@@ -177,18 +177,18 @@ class CalibrationClient:
         await self._command(self.remote.cmd_abort)
 
     async def status(self, run_id: str = "") -> dict[str, Any]:
-        """Return a summary of a run, the open or latest one for ""; everything known of it is published again."""
+        """Return a summary of a run (the open or latest one for ""), and have all its events published again."""
         ack = await self._command(self.remote.cmd_status, runId=run_id)
         summary: dict[str, Any] = json.loads(ack.result)
         return summary
 
     async def follow(self, run_id: str) -> AsyncIterator[Any]:
-        """Yield each runState of a run until it has ended, well or not, or was interrupted.
+        """Yield each runState of a run until it is COMPLETED, FAILED, ABORTED or INTERRUPTED.
 
         Raises
         ------
         RuntimeError
-            If the CSC gives no sign of life any more.
+            If the CSC sends no heartbeat any more.
         """
         while True:
             message = await self._next_state(run_id)
@@ -214,7 +214,7 @@ class CalibrationClient:
 
     async def _command(self, command: Any, **fields: Any) -> Any:
         try:
-            # A message of its own, because a Remote's commands share their data.
+            # A new message each time, because concurrent commands of a Remote would share its data.
             return await command.start(data=command.DataType(**fields), timeout=COMMAND_LIMIT_S)
         except salobj.AckTimeoutError as error:
             name = command.attr_name.removeprefix("cmd_")

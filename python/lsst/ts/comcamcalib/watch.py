@@ -41,7 +41,7 @@ STYLES = {
 
 
 class Watcher:
-    """Prints what the CSC tells, and keeps a table of the stages below it while there is a terminal.
+    """Prints what the CSC publishes; on a terminal, it keeps a table of the stages below that.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class Watcher:
 
     def _on_news(self, name: str, message: Any) -> None:
         if not self._run_id:
-            # What comes in before it is known which run is meant.
+            # Keep messages that arrive before the run's identifier is known.
             self._early.append((name, message))
         else:
             self._show(name, message)
@@ -92,7 +92,7 @@ class Watcher:
             self._progress = message
             return
         line = _line(name, message)
-        # What `status` has published again is not news.
+        # The command `status` publishes events again; print each only once.
         key = (name, line)
         if line is None or key in self._shown:
             return

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BadInputError
-from .checks import Choice, check_together, day_obs_range, frame_times, notices
+from .checks import Choice, check_together, frame_times, notices
 from .model import RunOptions
 from .shown import shown
 from .table import FRAME_TYPES, IGNORED, Option, option_table
 from .text import UNREADABLE, read_text
-from .values import NotAllowedError
+from .values import NotAllowedError, has_time_zone
 
 if TYPE_CHECKING:  # the configuration has run options in it, and is read with their help
     from ..config import CscConfig
@@ -28,6 +28,12 @@ __all__ = ["check_run_defaults", "parse_options"]
 
 MAX_SENTENCES = 50
 """Most mistakes that are named one by one; a text with more of them is no configuration."""
+
+LIKE_ENOUGH = 0.75
+"""From which likeness on a name is taken for a misspelt one (ratio of difflib, 0 to 1)."""
+
+AS_LIKELY = 0.03
+"""Difference of likeness that means nothing (ratio of difflib): one character of a long name more or less."""
 
 
 def parse_options(
@@ -64,12 +70,13 @@ def parse_options(
 
     Notes
     -----
-    Null is the same as leaving an option out, but for ``filter`` (none is set) and ``n_x`` (as many as the list has).
+    Null is the same as leaving an option out, except for ``filter`` (no filter is set), ``n_x`` (as many frames as the
+    list has times) and the dates of the validity (they follow the frames).
 
-    Defaults of frames: an operator's list of exposure times without ``n_x`` asks for as many frames as it has, whatever
-    the default of ``n_x`` is. The other way round, with ``n_x`` and no exposure times, a default of one exposure time
-    for all stands; a default list stands only if it has the right length, and is otherwise a mistake that is named:
-    nobody but the operator can know which of its times are meant.
+    Defaults of frames: if the operator gives a list of exposure times without ``n_x``, the run takes as many frames as
+    the list has times, whatever the default of ``n_x`` is. If the operator gives ``n_x`` without exposure times, a
+    default of one exposure time applies to all frames; a default list applies only if its length fits, and otherwise is
+    a mistake, because only the operator knows which of its times are meant.
     """
     table = option_table(config)
     written, mistakes = read_text(text)
@@ -77,18 +84,16 @@ def parse_options(
     asked = {name: value for name, value in fields.items() if value and written.get(name) is None} | written
     given, doubtful = _read(asked, table, mistakes)
     defaults, _ = _read(config.run_defaults, table, [])
-    begin, end = (moment.isoformat() for moment in day_obs_range(now_day_obs))
-    dates = {"certify_calib_begin_date": begin, "certify_calib_end_date": end}
-    values = _merged(given, {name: option.default for name, option in table.items()} | dates | defaults)
+    values = _merged(given, {name: option.default for name, option in table.items()} | defaults)
     choice = Choice({name: values[name] for name in values if name not in doubtful}, frozenset(given))
-    mistakes += check_together(choice)
+    mistakes += check_together(choice, now_day_obs)
     if mistakes:
         raise BadInputError(_not_endless(mistakes))
-    return _complete(choice, now_day_obs)
+    return _complete(choice, now_day_obs, list(_time_zones(config.run_defaults | asked)))
 
 
 def check_run_defaults(config: CscConfig) -> list[str]:
-    """Check the run options that the CSC's configuration has, as far as they are there.
+    """Check the run options in the CSC's configuration.
 
     Returns
     -------
@@ -98,7 +103,7 @@ def check_run_defaults(config: CscConfig) -> list[str]:
     table = option_table(config)
     mistakes: list[str] = []
     given, doubtful = _read(config.run_defaults, table, mistakes)
-    # What an operator has to give, and what depends on the day, can't be judged here.
+    # Options that the operator has to give, and those that depend on the day, can't be checked here.
     doubtful |= {name for name, option in table.items() if option.default is None} - set(given)
     values = _merged(given, {name: option.default for name, option in table.items()})
     choice = Choice({name: values[name] for name in values if name not in doubtful}, frozenset(given))
@@ -122,19 +127,18 @@ def _read(
     Returns
     -------
     given
-        What the values mean, by option.
+        The converted values, by option.
     doubtful
-        Options that were asked for, or probably meant, but whose value is not known.
+        Options that were given, or probably meant by a misspelt name, but whose value is not known.
     """
     given: dict[str, Any] = {}
     doubtful: set[str] = set()
     unknown = [name for name in asked if name not in table]
-    for name in unknown[:MAX_SENTENCES]:
-        likely = _likely_name(name, table)
-        doubtful |= {likely} - {""}
-        mistakes.append(f"{shown(name)}: no such option" + (f"; did you mean {likely}?" if likely else "."))
-    if more := len(unknown[MAX_SENTENCES:]):
-        mistakes.append(f"config: {more} more names are no options.")
+    for index, name in enumerate(unknown):
+        # The search takes about a millisecond for each name; only the first 50 sentences are shown.
+        likely = _likely_names(name, table) if index < MAX_SENTENCES else []
+        doubtful.update(likely)
+        mistakes.append(f"{shown(name)}: no such option" + (f"; did you mean {_any_of(likely)}?" if likely else "."))
     for name, value in asked.items():
         if name in unknown or (value is None and not table[name].null_is_a_value):
             continue
@@ -149,10 +153,20 @@ def _read(
     return given, doubtful - set(given)
 
 
-def _likely_name(name: str, table: Iterable[str]) -> str:
-    """Return the option that a misspelt name probably means, "" if there is none."""
+def _likely_names(name: str, table: Iterable[str]) -> list[str]:
+    """Return the options that a misspelt name may mean, several only if it is about as much like each of them."""
     cleaned = re.sub(r"[^a-z0-9_]", "", name[:100].lower().replace("-", "_").replace(" ", "_"))
-    return next(iter(difflib.get_close_matches(cleaned, table, n=1, cutoff=0.75)), "")
+    likeness = {option: difflib.SequenceMatcher(None, option, cleaned).ratio() for option in table}
+    best = max(likeness.values())
+    if best < LIKE_ENOUGH:
+        return []
+    return [option for option, ratio in likeness.items() if ratio > best - AS_LIKELY]
+
+
+def _any_of(names: list[str]) -> str:
+    """Return names as a choice: ``a, b or c``."""
+    *first, last = names
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def _merged(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,25 +183,36 @@ def _merged(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, 
     return values
 
 
-def _complete(choice: Choice, day_obs: int) -> RunOptions:
-    """Make the options of a choice without mistakes."""
+def _time_zones(asked: Mapping[str, Any]) -> Iterator[str]:
+    """Say how a date is understood that was written with a ``Z``, which means UTC."""
+    for name in ("certify_calib_begin_date", "certify_calib_end_date"):
+        if has_time_zone(asked.get(name)):
+            yield (
+                f"{name}: {shown(asked[name])} is taken as TAI, which is 37 s ahead of UTC, because all times of a run "
+                "are TAI; write it without a time zone."
+            )
+
+
+def _complete(choice: Choice, day_obs: int, said: list[str]) -> RunOptions:
+    """Make the options of a choice without mistakes; ``said`` are notices that there are already."""
     values = dict(choice.values)
     for frame_type in FRAME_TYPES:
         if choice.uses(frame_type):
             found = frame_times(choice, frame_type)
-            assert not isinstance(found, str), found  # the checks have seen to that
+            assert not isinstance(found, str), found  # check_together has refused it before
             values[f"n_{frame_type}"] = found[0]
             if frame_type != "bias":
                 values[f"exp_times_{frame_type}"] = found[1]
     del values[IGNORED]
-    said = list(notices(choice, day_obs))
+    said += notices(choice, day_obs)
     if IGNORED in choice.given:
         said.append(f"{IGNORED}: ignored; there is no such limit any more.")
     return RunOptions(**values, notices=tuple(said))
 
 
 def _not_endless(mistakes: list[str]) -> list[str]:
-    """Return the mistakes, or the first of very many of them."""
+    """Return the mistakes, or the first of very many of them and how many others there are."""
     if more := len(mistakes[MAX_SENTENCES:]):
-        return [*mistakes[:MAX_SENTENCES], f"config: there are {more} more mistakes."]
+        others = "1 more mistake is" if more == 1 else f"{more} more mistakes are"
+        return [*mistakes[:MAX_SENTENCES], f"config: {others} not listed."]
     return mistakes

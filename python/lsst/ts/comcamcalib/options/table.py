@@ -9,31 +9,42 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from . import values
+from .detectors import detectors
+from .headers import MAX_HEADER, MAX_PROGRAM, header_text
 from .model import ScriptMode
+from .pipetask import pipetask_options
 
 if TYPE_CHECKING:  # the configuration has run options in it, and is read with their help
     from ..config import CscConfig
 
-__all__ = ["FRAME_TYPES", "IGNORED", "MAX_FRAMES", "OPTION_DESCRIPTIONS", "Option", "option_table"]
+__all__ = ["FRAME_TYPES", "IGNORED", "MAX_FRAMES", "NO_END", "OPTION_DESCRIPTIONS", "Option", "option_table"]
 
 FRAME_TYPES = ("bias", "dark", "flat")
 PRODUCT_TYPES = (*FRAME_TYPES, "defects", "ptc")
 
+NO_END = "open"
+"""What an operator writes for a validity without an end."""
+
 IGNORED = "background_task_timeout"
-"""An option of today's script that has no meaning any more."""
+"""An option of make_comcam_calibrations that has no effect here."""
 
 MAX_FRAMES = 1000
-"""Most frames of a type: more than any calibration needs, and few enough to be taken in a night."""
+"""Most frames of a type that a run uses: more than a calibration needs, few enough for one night."""
 
 MAX_EXPOSURE_S = 3600
 """Longest exposure and wait (seconds)."""
 
 AMPLIFIERS = 16
 """Amplifiers of a detector."""
+
+
+NO_FILTER = "is not the name or number of a filter"
+SEVERAL_FILTERS = "names several filters, but a run takes its flats in one; start a run for each"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,12 +54,12 @@ class Option:
     Parameters
     ----------
     read
-        Makes the value of what was written, or raises `lsst.ts.comcamcalib.options.values.NotAllowedError`.
+        Converts what was written into the value, or raises `lsst.ts.comcamcalib.options.values.NotAllowedError`.
     default
         Value where neither operator nor configuration gives one; None where there is none, or where it depends on
         others.
     null_is_a_value
-        Whether null is something that one can ask for. For other options it is the same as leaving them out.
+        Whether null is a value of the option. For other options it is the same as leaving them out.
     """
 
     read: Callable[[Any], Any]
@@ -66,29 +77,27 @@ def option_table(config: CscConfig) -> dict[str, Option]:
     """
 
     def read_repo(value: Any) -> str:
-        # The OCPS has its own repository in its configuration, and uses that, whatever it is asked for.
+        # The OCPS uses the repository of its own configuration; no command can change that.
         if not isinstance(value, str) or value.strip(" ").rstrip("/") != config.repo.rstrip("/"):
             raise values.NotAllowedError(f"is not {config.repo}, the only repository that the OCPS works with")
         return config.repo
 
-    darks = values.exposure_times(0, MAX_EXPOSURE_S, above=True)
-    flats = values.exposure_times(config.camera_minimum_exposure_s, MAX_EXPOSURE_S, above=False)
+    darks = values.exposure_times(0, MAX_EXPOSURE_S, MAX_FRAMES, above=True)
+    flats = values.exposure_times(config.camera_minimum_exposure_s, MAX_EXPOSURE_S, MAX_FRAMES)
     table = {
         "script_mode": Option(values.one_of(list(ScriptMode)), str(ScriptMode.BIAS_DARK_FLAT)),
         **{f"n_{name}": Option(values.whole(0, MAX_FRAMES), 1, null_is_a_value=True) for name in FRAME_TYPES},
         "exp_times_dark": Option(darks, None),
         "exp_times_flat": Option(flats, None),
         **{f"n_discard_{name}": Option(values.whole(0, MAX_FRAMES), 0) for name in FRAME_TYPES},
-        "detectors": Option(
-            values.detectors(config.instrument, len(config.detectors)), tuple(range(len(config.detectors)))
-        ),
+        "detectors": Option(detectors(config.instrument, config.detectors), tuple(range(len(config.detectors)))),
         "generate_calibrations": Option(values.boolean, True),
         "do_verify": Option(values.boolean, True),
         "certify_unverified": Option(values.boolean, False),
         "do_defects": Option(values.boolean, False),
         "do_ptc": Option(values.boolean, False),
         "do_gain_from_flat_pairs": Option(values.boolean, False),
-        **{f"config_options_{name}": Option(values.command_line_text, "") for name in PRODUCT_TYPES},
+        **{f"config_options_{name}": Option(pipetask_options, "") for name in PRODUCT_TYPES},
     }
     inputs = (f"{config.instrument}/calib",)
     for prefix in ("input_collections", "input_collections_verify"):
@@ -98,31 +107,46 @@ def option_table(config: CscConfig) -> dict[str, Option]:
         "calib_collection": Option(values.collection, f"{config.instrument}/calib/daily"),
         "repo": Option(read_repo, config.repo),
         "n_processes": Option(values.whole(1, 128), 8),
-        "certify_calib_begin_date": Option(values.date, None),
-        "certify_calib_end_date": Option(values.date, None),
+        # Null, also where the configuration has a date: they follow the frames.
+        "certify_calib_begin_date": Option(values.date, None, null_is_a_value=True),
+        "certify_calib_end_date": Option(_read_end, None, null_is_a_value=True),
         "max_counter_archiver_check": Option(values.whole(0, 100_000), 1000),
         "oods_timeout": Option(values.number(0, MAX_EXPOSURE_S, "seconds", above=True), 120.0),
         "max_retakes": Option(values.whole(0, 100), 2),
         "on_failure": Option(values.one_of(["continue", "stop"]), "continue"),
-        # A threshold of all amplifiers would let a detector pass of which nothing works.
+        # With a threshold of all amplifiers, a dead detector would pass.
         **{
             f"number_verification_tests_threshold_{name}": Option(values.whole(0, AMPLIFIERS - 1), 8)
             for name in FRAME_TYPES
         },
         "filter": Option(_read_filter, None, null_is_a_value=True),
         "wait_between_exposures": Option(values.number(0, MAX_EXPOSURE_S, "seconds"), 0.0),
-        "reason": Option(values.header_text, ""),
-        "program": Option(values.header_text, ""),
-        "test_case": Option(values.header_text, ""),
+        "reason": Option(header_text(MAX_HEADER), ""),
+        "program": Option(header_text(MAX_PROGRAM), ""),
+        "test_case": Option(header_text(MAX_HEADER), ""),
         "note": Option(values.plain_text, ""),
         IGNORED: Option(lambda value: value, None),
     }
 
 
+def _read_end(value: Any) -> str:
+    """Read the end of a validity: a date, or the word for none."""
+    if isinstance(value, str) and value.strip(" ").lower() == NO_END:
+        return NO_END
+    return values.date(value)
+
+
 def _read_filter(value: Any) -> str:
-    name = values.plain_text(value).strip(" ")
-    if not name or "," in name or ":" in name:
-        raise values.NotAllowedError("is not the name or number of a filter")
+    items = value if isinstance(value, list | tuple) else [value]
+    if len(items) > 1:
+        raise values.NotAllowedError(SEVERAL_FILTERS)
+    name = values.plain_text(items[0]).strip(" ") if items else ""
+    if name[:1] in ("(", "[") or "," in name or ":" in name:
+        # The camera itself separates filters by commas or colons.
+        several = len([word for word in re.split(r"[\[\](),: ]+", name) if word]) > 1
+        raise values.NotAllowedError(SEVERAL_FILTERS if several else NO_FILTER)
+    if not name:
+        raise values.NotAllowedError(NO_FILTER)
     return name
 
 
@@ -134,10 +158,10 @@ OPTION_DESCRIPTIONS = {
         f"n_{name}": f"Number of {name} frames to take and use; null: as many as the list of exposure times has."
         for name in FRAME_TYPES
     },
-    "exp_times_dark": "Exposure times of the darks, one for all or a list (seconds); above 0.",
+    "exp_times_dark": "Exposure times of the darks, one for all or a list (seconds); at least 0.001.",
     "exp_times_flat": "Exposure times of the flats, one for all or a list (seconds); at least the camera's minimum.",
     **{f"n_discard_{name}": f"Number of {name} frames that are taken first and not used." for name in FRAME_TYPES},
-    "detectors": "Ids of the detectors, as (0,1,2), (0..8) or [0, 1, 2]; [] means all.",
+    "detectors": "Ids or names of the detectors, as (0,1,2), 0..8, 0-8, [0, 1, 2] or R22_S00; all or [] means all.",
     "generate_calibrations": "Whether to make calibrations (true or false); false: verify the input collections only.",
     "do_verify": "Whether to verify each product (true or false).",
     "certify_unverified": "Whether to certify products that no verification has seen (true or false).",
@@ -145,7 +169,7 @@ OPTION_DESCRIPTIONS = {
     "do_ptc": "Whether to make photon transfer curves (true or false); needs BIAS_DARK_FLAT and flats in pairs.",
     "do_gain_from_flat_pairs": "Whether to estimate gains (true or false); needs BIAS_DARK_FLAT and flats in pairs.",
     **{
-        f"config_options_{name}": f"More options of the {name} pipetask (text of a command line)."
+        f"config_options_{name}": f"More options of the {name} pipetask (text such as -c label:field=value)."
         for name in PRODUCT_TYPES
     },
     **{
@@ -159,8 +183,8 @@ OPTION_DESCRIPTIONS = {
     "calib_collection": "CALIBRATION collection to certify into.",
     "repo": "Butler repository; only the configured one is possible.",
     "n_processes": "Number of processes of each pipetask.",
-    "certify_calib_begin_date": "Begin of the validity (ISO 8601 TAI); without it noon of the day_obs.",
-    "certify_calib_end_date": "End of the validity (ISO 8601 TAI); without it the noon after that of the day_obs.",
+    "certify_calib_begin_date": "Begin of the validity (ISO 8601 TAI); null: noon TAI before the first frame.",
+    "certify_calib_end_date": "End of the validity (ISO 8601 TAI), or open; null: noon TAI after the last frame.",
     "max_counter_archiver_check": "How often to look in Butler for a file that no event announced (number).",
     "oods_timeout": "Time without a newly ingested file before looking in Butler (seconds).",
     "max_retakes": "Number of frames of each type that may be taken again because they were lost.",
@@ -171,10 +195,10 @@ OPTION_DESCRIPTIONS = {
     },
     "filter": "Name or number of the filter that is set before the flats; null: none is set.",
     "wait_between_exposures": "Pause between two exposures (seconds).",
-    "reason": "Image header REASON (text without , and :).",
-    "program": "Image header PROGRAM (text without , and :).",
-    "test_case": "Test case, for the image headers (text without , and :).",
-    "note": "The observer's note (text).",
+    "reason": "Image header REASON (at most 68 printable ASCII characters without , and :).",
+    "program": "Image header PROGRAM (at most 64 printable ASCII characters without , and :).",
+    "test_case": "Image header TESTTYPE (at most 68 printable ASCII characters without , and :).",
+    "note": "The observer's note, for the observing log and no image header (text).",
     IGNORED: "Ignored; there is no such limit any more (seconds).",
 }
 """What each option means, by name."""

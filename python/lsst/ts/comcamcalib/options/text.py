@@ -6,9 +6,9 @@
 
 """Read the text of run options: YAML 1.1 or JSON, strictly, as names and values.
 
-The text is read as events, without any of PyYAML's constructors: every value stays the text that was written, and the
-option that it is for decides what it means. So ``(0,1,2)`` and ``2021-07-15`` arrive unchanged, ``1:30`` does not
-become 90 nor ``010`` eight, and nothing in a text can make an object.
+PyYAML only parses the text; none of its constructors is used. Every value stays the text that was written, and the
+option decides what it means. So ``(0,1,2)`` and ``2021-07-15`` stay as they are, ``1:30`` does not become 90, ``010``
+does not become 8, and no text can create a Python object.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
 
 class _Unreadable:
-    """Stands for a value about which a mistake has been noted already."""
+    """Marks a value for which a mistake is already listed."""
 
 
 UNREADABLE = _Unreadable()
@@ -43,7 +43,7 @@ UNREADABLE = _Unreadable()
 
 @dataclasses.dataclass
 class _Node:
-    """A list or mapping while it is read; a mapping's items are its keys and values in turn."""
+    """A list or mapping while it is read; the items of a mapping are key, value, key, value and so on."""
 
     is_mapping: bool
     line: int
@@ -56,7 +56,7 @@ def read_text(text: str) -> tuple[dict[str, Any], list[str]]:
     Parameters
     ----------
     text
-        A mapping in YAML or JSON; nothing but blanks and comments is an empty mapping.
+        A mapping in YAML or JSON; blanks and comments alone count as an empty mapping.
 
     Returns
     -------
@@ -89,9 +89,9 @@ def read_text(text: str) -> tuple[dict[str, Any], list[str]]:
 
 
 def _read_json(text: str) -> list[tuple[str, Any]] | None:
-    """Read a JSON object; None if it is something else, which may still be YAML.
+    """Read a JSON object; return None if the text is not one, because it may still be YAML.
 
-    YAML contains most of JSON, but not tabs between the values.
+    JSON is tried first because YAML does not allow tabs between values.
     """
     if not text.lstrip().startswith("{"):
         return None
@@ -103,14 +103,14 @@ def _read_json(text: str) -> list[tuple[str, Any]] | None:
 
 
 def _object(value: Any) -> Any:
-    """Make dicts of the objects in a value; none is an option's value, so that their entries do not matter."""
+    """Turn objects within a value into dicts. No option takes an object, so repeated keys in it need no check."""
     if isinstance(value, _Pairs):
         return dict(value)
     return [_object(one) for one in value] if isinstance(value, list) else value
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """A JSON object with all of its entries, also those given twice."""
+    """A JSON object as a list of all its entries, so that repeated names are not lost."""
 
 
 def _read_yaml(text: str, mistakes: list[str]) -> list[tuple[str, Any]]:
@@ -124,7 +124,7 @@ def _read_yaml(text: str, mistakes: list[str]) -> list[tuple[str, Any]]:
             [f"config: can't be read as YAML: {shown(error.problem or error.context)}{where}."]
         ) from None
     except (yaml.YAMLError, ValueError, OverflowError) as error:
-        # ValueError and OverflowError: PyYAML on escapes like "\UFFFFFFFF" and on endless version numbers.
+        # PyYAML raises ValueError for escapes such as "\UFFFFFFFF", OverflowError for very long version numbers.
         raise BadInputError([f"config: can't be read as YAML: {shown(str(error))}."]) from None
     if not isinstance(top, _Node):
         kind = "nothing" if top is None else "a single value"
@@ -143,7 +143,7 @@ def _read_yaml(text: str, mistakes: list[str]) -> list[tuple[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
-    """Make lists and dicts of nodes; a mapping inside is no option's value, so that its entries do not matter."""
+    """Turn nodes into lists and dicts. No option takes a mapping, so the entries of one are dropped."""
     if not isinstance(value, _Node):
         return value
     items = [_plain(item) for item in value.items]
@@ -153,7 +153,7 @@ def _plain(value: Any) -> Any:
 
 
 def _build(events: Iterator[yaml.Event], mistakes: list[str]) -> Any:
-    """Put a document together from its events, without recursion.
+    """Build a document from its events, without recursion.
 
     Raises
     ------
@@ -174,7 +174,7 @@ def _build(events: Iterator[yaml.Event], mistakes: list[str]) -> Any:
             value = _begin(event, mistakes)
             open_nodes[-1].items.append(value)
             if isinstance(event, yaml.CollectionStartEvent):
-                # What stands inside a refused list or mapping is read, and forgotten.
+                # The content of a refused list or mapping is read and dropped.
                 open_nodes.append(value if isinstance(value, _Node) else _Node(is_mapping=False, line=0))
             if len(open_nodes) > MAX_DEPTH + 1:
                 raise BadInputError(
@@ -186,7 +186,7 @@ def _build(events: Iterator[yaml.Event], mistakes: list[str]) -> Any:
 
 
 def _begin(event: yaml.NodeEvent, mistakes: list[str]) -> Any:
-    """Return what an event stands for: a value, or a node that is still empty."""
+    """Return the value of an event, or an empty node for a list or mapping that begins."""
     if isinstance(event, yaml.AliasEvent):
         mistakes.append(
             f"config: the alias *{shown(event.anchor)} in line {_line(event)} is not allowed; write the value."
@@ -215,11 +215,11 @@ def _whole_characters(text: str) -> str:
     try:
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
     except UnicodeDecodeError:
-        return text  # half a character alone: whatever option it is for refuses it
+        return text  # half a character alone: the option refuses it
 
 
 def _is_empty(event: yaml.NodeEvent) -> bool:
-    """Whether a document has nothing in it, as after ``---`` with comments only."""
+    """Whether a document is empty, such as comments after ``---``."""
     return isinstance(event, yaml.ScalarEvent) and event.style is None and event.value == "" and event.anchor is None
 
 

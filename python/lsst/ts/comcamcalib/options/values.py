@@ -28,38 +28,64 @@ __all__ = [
     "boolean",
     "collection",
     "collections",
-    "command_line_text",
     "date",
-    "detectors",
     "exposure_times",
-    "header_text",
+    "finite",
+    "has_time_zone",
+    "items_of",
     "number",
+    "ocps_text",
     "one_of",
     "plain_text",
     "whole",
 ]
 
 NUMBER = re.compile(r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
-"""Decimal numbers; not YAML 1.1's octal, sexagesimal or underscored ones, which nobody means."""
+"""Decimal numbers only; YAML 1.1's octal, sexagesimal and underscored numbers are refused as probable mistakes."""
 
-DATE = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[T ]([0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?))?")
+DATE = re.compile(
+    r"(?P<moment>[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?)?)"
+    r"(?: ?(?P<zone>[Zz]|TAI|UTC|[-+][0-9]{2}(?::?[0-9]{2})?))?"
+)
+NO_OFFSET = frozenset({"Z", "z", "UTC", "+00", "+0000", "+00:00", "-00", "-0000", "-00:00"})
+"""Time zones that programs add by default, also to times that are TAI already."""
+
+TRUTH_VALUES = frozenset({"true", "yes", "on", "false", "no", "off"})
+"""The words that YAML 1.1 has for true and false."""
 
 COLLECTION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./@+-]*")
 MAX_COLLECTION_NAME = 64
-"""Longest name that Butler's registry has room for (characters): its COLLECTION_NAME_MAX_LENGTH."""
+"""Longest name of a collection in Butler's registry (characters): its COLLECTION_NAME_MAX_LENGTH."""
 
 MAX_TEXT = 1000
-"""Longest text that goes into headers and command lines (characters)."""
+"""Longest text of an option (characters)."""
+
+FORBIDDEN_IN_OCPS = '"\\;`$|&<>#'
+"""Characters that would end or change the YAML template or the command line that a text is pasted into."""
 
 MAX_LIST = 2000
-"""Longest list (entries), more than any option needs; longer ones are not looked into."""
+"""Longest list that is read (entries): the most frames of a type, used and discarded."""
+
+SMALLEST_STEP = 0.001
+"""Least distance from a limit that does not belong to the range: cameras count exposure times in milliseconds."""
+
+NOTHING = frozenset({"none", "null", "nil", "nan"})
+"""What other languages and programs write where YAML has null."""
 
 FIRST_YEAR, LAST_YEAR = 1970, 2099
-"""Butler cuts validity ranges silently at the beginning of 1970 and of 2100."""
+"""Butler silently cuts validity ranges at the beginning of 1970 and of 2100."""
 
 
 class NotAllowedError(ValueError):
     """A value is not allowed; the message continues the sentence that begins with the value."""
+
+
+class TooManyError(NotAllowedError):
+    """A list is too long."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(f"has {count} entries; at most {MAX_LIST} are read")
+        self.count = count
 
 
 def _text(value: Any) -> str:
@@ -76,15 +102,13 @@ def boolean(value: Any) -> bool:
     if isinstance(value, bool):
         return value
     word = value.lower() if isinstance(value, str) else ""
-    if word in ("true", "yes", "on"):
-        return True
-    if word in ("false", "no", "off"):
-        return False
+    if word in TRUTH_VALUES:
+        return word in ("true", "yes", "on")
     raise NotAllowedError("is neither true nor false")
 
 
-def _finite(value: Any) -> float | None:
-    """Return a finite number, or None if it is not one."""
+def finite(value: Any) -> float | None:
+    """Return the finite number that a value is or spells, or None if it is not one."""
     if isinstance(value, bool):
         return None
     if isinstance(value, str):
@@ -110,14 +134,16 @@ def number(low: float, high: float, unit: str, *, above: bool = False) -> Callab
     unit
         What is counted, for the sentence.
     above
-        Whether the low end does not belong to the range.
+        Whether the low end does not belong to the range, nor what is nearer to it than `SMALLEST_STEP`.
     """
     allowed = f"a number of {unit} {'above' if above else 'from'} {low:g} {'up ' if above else ''}to {high:g}"
 
     def read(value: Any) -> float:
-        result = _finite(value)
+        result = finite(value)
         if result is None or not low <= result <= high or (above and result == low):
             raise NotAllowedError(f"is not {allowed}")
+        if above and result < low + SMALLEST_STEP:
+            raise NotAllowedError(f"is too small; give at least {low + SMALLEST_STEP:g} {unit}")
         return result
 
     return read
@@ -127,7 +153,7 @@ def whole(low: int, high: int) -> Callable[[Any], int]:
     """Return a reader of whole numbers from ``low`` to ``high``; ``6.0`` and ``1e2`` are whole numbers too."""
 
     def read(value: Any) -> int:
-        result = _finite(value)
+        result = finite(value)
         if result is None or not result.is_integer() or not low <= result <= high:
             raise NotAllowedError(f"is not a whole number from {low} to {high}")
         return int(result)
@@ -148,7 +174,7 @@ def one_of(words: Sequence[str]) -> Callable[[Any], str]:
     return read
 
 
-def _items(value: Any) -> list[Any]:
+def items_of(value: Any) -> list[Any]:
     """Return the entries of a list, in any of its spellings: ``[1, 2]``, ``(1,2)`` or ``1,2``."""
     if isinstance(value, list | tuple):
         items = list(value)
@@ -160,19 +186,34 @@ def _items(value: Any) -> list[Any]:
         if not items[-1]:  # the empty list, and Python's "(0,)"
             items.pop()
     if len(items) > MAX_LIST:
-        raise NotAllowedError(f"has {len(items)} entries; at most {MAX_LIST} are read")
+        raise TooManyError(len(items))
     return items
 
 
-def exposure_times(low: float, high: float, *, above: bool) -> Callable[[Any], float | tuple[float, ...]]:
-    """Return a reader of one exposure time or a list of them (seconds); the arguments are those of `number`."""
+def exposure_times(
+    low: float, high: float, max_frames: int, *, above: bool = False
+) -> Callable[[Any], float | tuple[float, ...]]:
+    """Return a reader of one exposure time or a list of them.
+
+    Parameters
+    ----------
+    low, high, above
+        The range of an exposure time (seconds), as for `number`.
+    max_frames
+        Most frames of a type that are used, for the sentence.
+    """
     read_one = number(low, high, "seconds", above=above)
 
     def read(value: Any) -> float | tuple[float, ...]:
-        if _finite(value) is not None:
+        if finite(value) is not None:
             return read_one(value)
         try:
-            items = _items(value)
+            items = items_of(value)
+        except TooManyError as error:
+            raise NotAllowedError(
+                f"is a list of {error.count} exposure times, but at most {max_frames} frames of a type are used, and "
+                f"at most {MAX_LIST} taken with the discarded ones"
+            ) from None
         except NotAllowedError:
             items = []
         if not items:
@@ -189,43 +230,6 @@ def exposure_times(low: float, high: float, *, above: bool) -> Callable[[Any], f
     return read
 
 
-def detectors(instrument: str, count: int) -> Callable[[Any], tuple[int, ...]]:
-    """Return a reader of detector ids; none at all means all of them.
-
-    Parameters
-    ----------
-    instrument
-        The instrument's name, for the sentence.
-    count
-        How many detectors it has; their ids count from 0.
-    """
-    allowed = f"{instrument} has the detectors 0 to {count - 1}"
-    spellings = "write (0,1,2), (0..2), [0, 1, 2] or [] for all"
-
-    def read_id(value: Any) -> int:
-        result = _finite(value)
-        if result is None or not result.is_integer():
-            raise NotAllowedError(f"has {shown(value)}, which is not the id of a detector; {spellings}")
-        if not 0 <= result < count:
-            raise NotAllowedError(f"has {shown(value)}, but {allowed}")
-        return int(result)
-
-    def read(value: Any) -> tuple[int, ...]:
-        try:
-            items = _items(value)
-        except NotAllowedError as error:
-            raise NotAllowedError(f"{error}; {spellings}") from None
-        ids: set[int] = set()
-        for item in items:
-            first, dots, last = item.partition("..") if isinstance(item, str) else (item, "", "")
-            if dots and read_id(first) > read_id(last):
-                raise NotAllowedError(f"has {shown(item)}, which ends before it begins")
-            ids.update(range(read_id(first), read_id(last if dots else first) + 1))
-        return tuple(sorted(ids)) or tuple(range(count))
-
-    return read
-
-
 def plain_text(value: Any) -> str:
     """Read a text on one line."""
     text = _text(value)
@@ -237,19 +241,10 @@ def plain_text(value: Any) -> str:
     return text
 
 
-def header_text(value: Any) -> str:
-    """Read a text for image headers: the camera's keyValueMap has no escape for ``,`` and ``:``."""
-    text = plain_text(value)
-    for character in ",:":
-        if character in text:
-            raise NotAllowedError(f"has a '{character}', which the camera can't take in image headers")
-    return text
-
-
-def command_line_text(value: Any) -> str:
+def ocps_text(value: Any) -> str:
     """Read a text that ends in the OCPS's fields, and so in a YAML template and a command line without any escaping."""
     text = plain_text(value)
-    for character in '"\\;`$':
+    for character in FORBIDDEN_IN_OCPS:
         if character in text:
             raise NotAllowedError(f"has the character {character}, which is not allowed in what goes to the OCPS")
     if text.count("'") % 2:
@@ -259,19 +254,35 @@ def command_line_text(value: Any) -> str:
 
 def collection(value: Any) -> str:
     """Read the name of a Butler collection."""
-    name = command_line_text(value).strip(" ")
+    if isinstance(value, bool):
+        raise NotAllowedError("is a truth value, not the name of a collection")
+    name = ocps_text(value).strip(" ")
     if not name:
         raise NotAllowedError("is not the name of a collection")
+    if name.lower() in TRUTH_VALUES:
+        raise NotAllowedError("is a truth value, not the name of a collection")
+    if name.lower() in NOTHING:
+        raise NotAllowedError(
+            "is a word for nothing, not the name of a collection; leave the option out for the default"
+        )
+    if finite(name) is not None:
+        raise NotAllowedError("is a number, not the name of a collection")
     if len(name) > MAX_COLLECTION_NAME:
         raise NotAllowedError(f"is too long for a collection: {len(name)} characters, at most {MAX_COLLECTION_NAME}")
+    if name.startswith("/") or name.endswith("/") or "//" in name:
+        raise NotAllowedError("is not the name of a collection: it may not begin or end with / nor have two together")
     if not COLLECTION.fullmatch(name):
         raise NotAllowedError("is not the name of a collection: only letters, digits and _ . / @ + - are allowed")
+    if not {".", ".."}.isdisjoint(name.split("/")):
+        raise NotAllowedError("is not the name of a collection: it is no path, so . and .. can't be parts of it")
     return name
 
 
 def collections(value: Any) -> tuple[str, ...]:
     """Read names of collections separated by commas; none is allowed."""
-    items = _items(value)
+    if isinstance(value, bool):
+        raise NotAllowedError("is a truth value, not the name of a collection")
+    items = items_of(value)
     try:
         return tuple(dict.fromkeys(collection(item) for item in items))
     except NotAllowedError as error:
@@ -288,20 +299,35 @@ def _is_collection(value: Any) -> bool:
         return False
 
 
-def date(value: Any) -> str:
-    """Read a date, or a date and time (TAI); return ISO 8601 to the second or, if need be, microsecond."""
-    allowed = "is not an ISO 8601 date or time (TAI, without a time zone) such as 2026-11-22 or 2026-11-22T12:00:00"
+def has_time_zone(value: Any) -> bool:
+    """Whether a date that `date` reads was written with another time zone than TAI."""
     if isinstance(value, datetime.datetime):
-        if value.tzinfo is not None:
-            raise NotAllowedError(allowed)
-        moment = value
+        return value.tzinfo is not None
+    match = DATE.fullmatch(value) if isinstance(value, str) else None
+    return match is not None and match["zone"] not in (None, "TAI")
+
+
+def date(value: Any) -> str:
+    """Read a date, or a date and time (TAI); return ISO 8601 to the second or, if need be, microsecond.
+
+    A time with ``Z`` or ``UTC`` is taken as it stands, as TAI: see `has_time_zone`.
+    """
+    allowed = "is not an ISO 8601 date or time (TAI, without a time zone) such as 2026-11-22 or 2026-11-22T12:00:00"
+    zoned = "has a time zone, but all times of a run are TAI; write the TAI time without a time zone"
+    if isinstance(value, datetime.datetime):
+        if value.utcoffset():
+            raise NotAllowedError(zoned)
+        moment = value.replace(tzinfo=None)
     elif isinstance(value, datetime.date):
         moment = datetime.datetime.combine(value, datetime.time())
     else:
-        if not isinstance(value, str) or not DATE.fullmatch(value):
+        match = DATE.fullmatch(value) if isinstance(value, str) else None
+        if match is None:
             raise NotAllowedError(allowed)
+        if match["zone"] not in (None, "TAI") and match["zone"] not in NO_OFFSET:
+            raise NotAllowedError(zoned)
         try:
-            moment = datetime.datetime.fromisoformat(value)
+            moment = datetime.datetime.fromisoformat(match["moment"])
         except ValueError:
             raise NotAllowedError(allowed) from None
     if not FIRST_YEAR <= moment.year <= LAST_YEAR:

@@ -4,10 +4,11 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Add the component's interface to the installed lsst.ts.xml, or take it out again.
+"""Add the component to the installed lsst.ts.xml, or take it out again.
 
-Until the interface is part of ts_xml itself, salobj does not know the component ComCamCalib. What `install` adds is
-marked, so that `remove` can restore the former state byte for byte.
+Until ts_xml itself has the component, salobj does not know ComCamCalib, and programs that go through all components,
+such as LOVE's commander, do not list it. `install` adds all that ts_xml's own change would (upstream/ts_xml); the lines
+that it adds to ts_xml's files are marked, so that `remove` can restore the former state byte for byte.
 """
 
 from __future__ import annotations
@@ -15,30 +16,70 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from importlib import resources
+from collections.abc import Iterator
 from pathlib import Path
+
+from .insertion import Insertion, LayoutError, after_list, at_end, before_last
+from .parts import COMPONENT, enums_module, subsystem_entry, xml_files
 
 __all__ = ["COMPONENT", "check_interface", "install_interface", "interface_problem", "remove_interface"]
 
-COMPONENT = "ComCamCalib"
+_BEGIN = f"  <!-- {COMPONENT} begin: added by ts_comcamcalib -->\n"
+_END = f"  <!-- {COMPONENT} end -->\n"
+_SUBSYSTEMS = Insertion(
+    file="data/sal_interfaces/SALSubsystems.xml",
+    begin=_BEGIN,
+    lines=f"  {subsystem_entry()}\n",
+    end=_END,
+    place=before_last("</SALSubsystemSet>"),
+)
+_PYTHON_BEGIN = f"# {COMPONENT} begin: added by ts_comcamcalib\n"
+_PYTHON_END = f"# {COMPONENT} end\n"
+_LIST = Insertion(
+    file="testutils.py",
+    begin=_PYTHON_BEGIN,
+    lines=f'subsystems.append("{COMPONENT}")\n',
+    end=_PYTHON_END,
+    place=after_list("subsystems"),
+)
+_ENUMS = Insertion(
+    file="enums/__init__.py",
+    begin=_PYTHON_BEGIN,
+    lines=f"from . import {COMPONENT}  # noqa: E402\n",
+    end=_PYTHON_END,
+    place=at_end,
+)
 
-_BEGIN = "  <!-- ComCamCalib begin: added by ts_comcamcalib -->\n"
-_END = "  <!-- ComCamCalib end -->\n"
-_CLOSING = "</SALSubsystemSet>"
 
+class _Place:
+    """Where lsst.ts.xml keeps what the component needs.
 
-def _own_files() -> dict[str, bytes]:
-    """Return the interface's XML files by name."""
-    folder = resources.files(__package__) / COMPONENT
-    return {
-        item.name: item.read_bytes() for item in sorted(folder.iterdir(), key=str) if item.name.startswith(COMPONENT)
-    }
+    Parameters
+    ----------
+    directory
+        Its ``sal_interfaces`` directory. One that is not in a package's ``data`` is a copy of the XML alone, without
+        the Python modules.
+    """
 
+    def __init__(self, directory: Path | None) -> None:
+        self.interfaces = directory or _interfaces_dir()
+        self.package = self.interfaces.parents[1] if self.interfaces.parent.name == "data" else None
+        self.folder = self.interfaces / COMPONENT
+        self.insertions = {self.interfaces / "SALSubsystems.xml": _SUBSYSTEMS}
+        self.files = {self.folder / name: content for name, content in xml_files().items()}
+        if self.package is not None:
+            self.insertions |= {self.package / one.file: one for one in (_LIST, _ENUMS)}
+            self.files[self.package / "enums" / f"{COMPONENT}.py"] = enums_module().encode()
 
-def _own_entry() -> str:
-    """Return the component's entry for SALSubsystems.xml, with its marks."""
-    entry = (resources.files(__package__) / COMPONENT / "SALSubsystem.xml").read_text()
-    return f"{_BEGIN}  {entry.strip()}\n{_END}"
+    @property
+    def is_upstream(self) -> bool:
+        """Whether ts_xml has the component by itself, without our marks."""
+        text = _read(self.interfaces / "SALSubsystems.xml")
+        return not _SUBSYSTEMS.has_mark(text) and f"<Name>{COMPONENT}</Name>" in text
+
+    def on_the_wire(self, path: Path) -> bool:
+        """Whether a file decides what topics there are and how they look."""
+        return path.is_relative_to(self.interfaces)
 
 
 def _interfaces_dir() -> Path:
@@ -47,14 +88,13 @@ def _interfaces_dir() -> Path:
     return Path(get_sal_interfaces_dir())
 
 
-def _is_upstream(directory: Path) -> bool:
-    """Whether ts_xml has the component by itself, without our marks."""
-    text = (directory / "SALSubsystems.xml").read_text()
-    return _BEGIN not in text and f"<Name>{COMPONENT}</Name>" in text
+def _read(path: Path) -> str:
+    """Return a file's text with its line ends as they are."""
+    return path.read_bytes().decode()
 
 
 def check_interface(directory: Path | None = None) -> list[str]:
-    """Say what differs between the installed interface and this package's own.
+    """Say what differs between the installed lsst.ts.xml and one that has this package's component.
 
     Parameters
     ----------
@@ -64,36 +104,44 @@ def check_interface(directory: Path | None = None) -> list[str]:
     Returns
     -------
     differences
-        One sentence each; empty if the installed interface is the package's own.
+        One sentence each; empty if everything is there.
     """
-    directory = directory or _interfaces_dir()
-    subsystems = (directory / "SALSubsystems.xml").read_text()
-    differences = []
-    if not _is_upstream(directory) and _own_entry() not in subsystems:
-        how = "has another entry for" if _BEGIN in subsystems else "does not name"
-        differences.append(f"{directory / 'SALSubsystems.xml'} {how} {COMPONENT}")
-    for name, content in _own_files().items():
-        path = directory / COMPONENT / name
+    return [sentence for _, sentence in _differences(_Place(directory))]
+
+
+def _differences(place: _Place) -> Iterator[tuple[Path, str]]:
+    """Yield each file that is not as it should be, and the sentence about it."""
+    for path, insertion in place.insertions.items():
+        if not path.is_file():
+            yield path, f"{path} is missing"
+        elif not _names_component(insertion, _read(path), place.is_upstream):
+            how = "has another entry for" if insertion.has_mark(_read(path)) else "does not name"
+            yield path, f"{path} {how} {COMPONENT}"
+    for path, content in place.files.items():
         if not path.exists():
-            differences.append(f"{path} is missing")
-        elif path.read_bytes() != content:
-            differences.append(f"{path} differs from this package's {name}")
-    return differences
+            yield path, f"{path} is missing"
+        elif path.read_bytes() != content and (place.on_the_wire(path) or not place.is_upstream):
+            yield path, f"{path} differs from this package's {path.name}"
+
+
+def _names_component(insertion: Insertion, text: str, upstream: bool) -> bool:
+    return COMPONENT in text if upstream else insertion.is_in(text)
 
 
 def interface_problem(directory: Path | None = None) -> str:
     """Say why the CSC can't run with the installed interface, and what to do; "" if it can.
 
-    An interface that is part of ts_xml itself may differ, for ts_xml decides what goes over the wire.
+    An interface that is part of ts_xml itself may differ, for ts_xml decides what goes over the wire. The list of
+    components and the enumerations matter to other programs, not to the CSC.
 
     Parameters
     ----------
     directory
         The ``sal_interfaces`` directory; None for that of the installed lsst.ts.xml.
     """
-    directory = directory or _interfaces_dir()
-    differences = check_interface(directory)
-    if not differences or _is_upstream(directory):
+    place = _Place(directory)
+    differences = [sentence for path, sentence in _differences(place) if place.on_the_wire(path)]
+    if not differences or place.is_upstream:
         return ""
     return (
         f"The installed lsst.ts.xml does not have this package's interface of {COMPONENT}: {'; '.join(differences)}. "
@@ -102,7 +150,7 @@ def interface_problem(directory: Path | None = None) -> str:
 
 
 def install_interface(directory: Path | None = None) -> bool:
-    """Add the component's interface to an installed lsst.ts.xml; doing it twice does no harm.
+    """Add the component to an installed lsst.ts.xml; doing it twice does no harm.
 
     Parameters
     ----------
@@ -117,29 +165,36 @@ def install_interface(directory: Path | None = None) -> bool:
     Raises
     ------
     PermissionError
-        If the directory can't be written.
+        If a directory can't be written; nothing has been changed then.
     RuntimeError
-        If lsst.ts.xml has a component of this name that this package did not put there, and it differs; or if its list
-        of components is damaged.
+        If lsst.ts.xml has a component of this name that this package did not put there, and it differs; or if a file
+        that has to be changed is missing, damaged, or of an unknown layout. Nothing has been changed then either.
     """
-    directory = directory or _interfaces_dir()
-    if not check_interface(directory):
+    place = _Place(directory)
+    differences = check_interface(directory)
+    if not differences:
         return False
-    if _is_upstream(directory):
+    if place.is_upstream:
         raise RuntimeError(
             f"The installed lsst.ts.xml has its own {COMPONENT}, and it differs from this package's: "
-            + "; ".join(check_interface(directory))
+            + "; ".join(differences)
         )
-    remove_interface(directory)
-    path = directory / "SALSubsystems.xml"
-    head, closing, tail = path.read_bytes().decode().rpartition(_CLOSING)
-    if not closing:
-        raise RuntimeError(f"{path} has no {_CLOSING}, so nothing can be added; install lsst.ts.xml anew")
-    target = directory / COMPONENT
-    target.mkdir(exist_ok=True)
-    for name, content in _own_files().items():
-        _replace(target / name, content)
-    _replace(path, f"{head}{_own_entry()}{closing}{tail}".encode())
+    _check_writable(place)
+    changed = {}
+    for path, insertion in place.insertions.items():
+        try:
+            changed[path] = insertion.added(insertion.removed(_read(path)))
+        except LayoutError as error:
+            raise RuntimeError(f"{path} {error}") from None
+        except FileNotFoundError:
+            raise RuntimeError(f"{path} is missing; install lsst.ts.xml anew") from None
+    if place.folder.exists():
+        shutil.rmtree(place.folder)
+    place.folder.mkdir()
+    for path, content in place.files.items():
+        _replace(path, content)
+    for path, text in changed.items():
+        _replace(path, text.encode())
     return True
 
 
@@ -155,23 +210,50 @@ def remove_interface(directory: Path | None = None) -> bool:
     -------
     changed
         False if there was nothing of it.
+
+    Raises
+    ------
+    PermissionError
+        If a directory can't be written; nothing has been changed then.
+    RuntimeError
+        If a file has the begin of what was added without its end.
     """
-    directory = directory or _interfaces_dir()
-    if _is_upstream(directory):
+    place = _Place(directory)
+    if place.is_upstream:
         return False
-    path = directory / "SALSubsystems.xml"
-    text = path.read_bytes().decode()
-    begin = text.find(_BEGIN)
-    changed = begin >= 0
-    if changed:
-        end = text.find(_END, begin)
-        if end < 0:
-            raise RuntimeError(f"{path} has {_BEGIN.strip()} without its end; install lsst.ts.xml anew")
-        _replace(path, (text[:begin] + text[end + len(_END) :]).encode())
-    if (directory / COMPONENT).exists():
-        shutil.rmtree(directory / COMPONENT)
-        changed = True
-    return changed
+    restored = {}
+    for path, insertion in place.insertions.items():
+        text = _read(path) if path.is_file() else ""
+        try:
+            without = insertion.removed(text)
+        except LayoutError as error:
+            raise RuntimeError(f"{path} {error}") from None
+        if without != text:
+            restored[path] = without
+    own = [path for path in place.files if path.exists()]
+    if not restored and not own and not place.folder.exists():
+        return False
+    _check_writable(place)
+    # The lists first: a component that is named but has no files would be an error for all who read them.
+    for path, text in restored.items():
+        _replace(path, text.encode())
+    if place.folder.exists():
+        shutil.rmtree(place.folder)
+    for path in own:
+        path.unlink(missing_ok=True)
+        for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
+            compiled.unlink(missing_ok=True)
+    return True
+
+
+def _check_writable(place: _Place) -> None:
+    """Make sure that nothing is begun that can't be finished."""
+    for directory in {path.parent for path in place.insertions}:
+        if not os.access(directory, os.W_OK | os.X_OK):
+            raise PermissionError(
+                f"{directory} can't be written by this user; nothing was changed. Run the command as the user who "
+                "installed lsst.ts.xml."
+            )
 
 
 def _replace(path: Path, content: bytes) -> None:

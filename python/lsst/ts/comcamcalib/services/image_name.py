@@ -14,8 +14,15 @@ __all__ = ["exposure_id_of"]
 
 IMAGE_NAME = re.compile(r"CC_(?P<controller>[A-Z])_(?P<year>\d{4})(?P<month_day>\d{4})_(?P<sequence>\d{6})", re.ASCII)
 
-YEAR_OFFSET = {"O": 0, "C": 1000}
-"""What is added to the year for each controller, as obs_lsst does; it knows no rule for others."""
+YEAR_OFFSET = {"O": 0, "C": 1000, "H": 2000, "P": 3000, "Q": 4000, "S": 5000}
+"""What the id's year is ahead of the image's for each controller: the rule of obs_lsst, which has no other letters."""
+
+LAST_DAY_WITH_OFFSET = {"C": 20231004, "P": 20250417, "Q": 20250417, "S": 20250417}
+"""The last day_obs on which a controller had its offset (this day included).
+
+From the next day on these controllers share one counter with the OCS, so that their image names need no offset to
+give different ids. The OCS (O) never had one, and H keeps its own counter and its offset.
+"""
 
 MAX_SEQUENCE = 99999
 """An exposure id has five digits for the sequence number."""
@@ -37,12 +44,17 @@ def exposure_id_of(obs_id: str) -> int:
     match = IMAGE_NAME.fullmatch(obs_id)
     if match is None:
         raise ValueError(f"{obs_id[:100]!r} is no image name of LSSTComCam (such as CC_O_20261122_000012).")
-    if match["controller"] not in YEAR_OFFSET:
+    controller = match["controller"]
+    if controller not in YEAR_OFFSET:
+        *first, last = YEAR_OFFSET
         raise ValueError(
-            f"Image {obs_id} was taken under controller {match['controller']}; exposure ids are known for "
-            f"{' and '.join(YEAR_OFFSET)} only."
+            f"Image {obs_id} was taken under controller {controller}; exposure ids are known for the controllers "
+            f"{', '.join(first)} and {last} only."
         )
     if int(match["sequence"]) > MAX_SEQUENCE:
         raise ValueError(f"Image {obs_id} has a sequence number above {MAX_SEQUENCE}: there is no exposure id for it.")
-    year = int(match["year"]) + YEAR_OFFSET[match["controller"]]
-    return int(f"{year}{match['month_day']}{int(match['sequence']):05d}")
+    year, month_day = int(match["year"]), match["month_day"]
+    last_day = LAST_DAY_WITH_OFFSET.get(controller)
+    if last_day is None or int(f"{year}{month_day}") <= last_day:
+        year += YEAR_OFFSET[controller]
+    return int(f"{year}{month_day}{int(match['sequence']):05d}")

@@ -159,6 +159,11 @@ class Observatory:
         return cast(CameraCsc, self._components.get("CCCamera"))
 
     @property
+    def oods(self) -> OodsCsc:
+        """The OODS."""
+        return cast(OodsCsc, self._components.get("CCOODS"))
+
+    @property
     def ocps(self) -> OcpsCsc:
         """The OCPS."""
         return cast(OcpsCsc, self._components.get("OCPS"))

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Make the recordings of `recording`: take the procedure's exposures, run every pipeline for real, record the products.
+"""Make the recordings of `recording`: take the procedure's exposures, run the pipelines for real, record the products.
 
 ``python -m lsst.ts.comcamcalib.simulation.recorder [DIRECTORY]``; takes some minutes. To be done anew whenever a
 pipeline puts out other dataset types.
@@ -54,14 +54,10 @@ class _Step:
 
 
 _CP_PIPE = "${CP_PIPE_DIR}/pipelines/LSSTComCam"
-_CP_VERIFY = "${CP_VERIFY_DIR}/pipelines/LSSTComCam"
 STEPS = (
     _Step(f"{_CP_PIPE}/cpBias.yaml", "BIAS"),
-    _Step(f"{_CP_VERIFY}/verifyBias.yaml", "BIAS", ("cpBias",)),
     _Step(f"{_CP_PIPE}/cpDark.yaml", "DARK", ("cpBias",)),
-    _Step(f"{_CP_VERIFY}/verifyDark.yaml", "DARK", ("cpDark", "cpBias")),
     _Step(f"{_CP_PIPE}/cpFlat.yaml", "FLAT", ("cpDark", "cpBias")),
-    _Step(f"{_CP_VERIFY}/verifyFlat.yaml", "FLAT", ("cpFlat", "cpDark", "cpBias")),
     _Step(f"{_CP_PIPE}/cpBiasBootstrap.yaml", "BIAS"),
     _Step(f"{_CP_PIPE}/cpDarkBootstrap.yaml", "DARK", ("cpBiasBootstrap",)),
     _Step(f"{_CP_PIPE}/cpFlatBootstrap.yaml", "FLAT", ("cpDarkBootstrap", "cpBiasBootstrap")),

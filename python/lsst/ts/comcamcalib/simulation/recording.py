@@ -26,7 +26,6 @@ import numpy.typing as npt
 from lsst.daf.butler import Butler, DatasetRef
 
 from .containers import Exposure
-from .layout import DETECTOR_NAMES
 
 __all__ = ["RECORDED", "RecordedDataset", "Recording", "record"]
 
@@ -226,37 +225,21 @@ def decode_key(key: str, exposure_at: Callable[[Position], int]) -> int | str:
     return exposure_at(int(key[2:])) if key.startswith("@E") else key
 
 
-def fit_merged(content: Any, recorded: int, exposures: Sequence[int], detectors: Sequence[int]) -> Any:
-    """Return content that is about several exposures, for these exposures and detectors.
+def fit(content: Any, recorded: int, exposures: Sequence[int]) -> Any:
+    """Return content that is about several exposures, for these exposures.
 
     A dictionary by exposure has an entry for each of the exposures, from the recorded ones in turn; elsewhere the
-    recorded positions are taken modulo the number of exposures. What is about other detectors is left out, and what
-    is said of success is true of the rest.
+    recorded positions are taken modulo the number of exposures.
     """
     if not isinstance(content, dict):
         return decode(content, lambda position: exposures[position % len(exposures)])
-    fitted = {}
-    for key, item in content.items():
-        if not key.startswith("@E"):
-            fitted[decode_key(key, lambda position: position)] = fit_merged(item, recorded, exposures, detectors)
+    fitted = {
+        decode_key(key, lambda position: position): fit(item, recorded, exposures)
+        for key, item in content.items()
+        if not key.startswith("@E")
+    }
     for position, exposure in enumerate(exposures):
         key = f"@E{position % recorded}" if recorded else ""
         if key in content:
-            fitted[exposure] = fit_merged(content[key], recorded, exposures, detectors)
-    return _leave_out_detectors(fitted, detectors)
-
-
-def _leave_out_detectors(merged: dict[Any, Any], detectors: Sequence[int]) -> dict[Any, Any]:
-    """Remove from merged statistics what is about other detectors, and judge again what is left."""
-    others = {name for number, name in enumerate(DETECTOR_NAMES) if number not in detectors}
-    result = {key: item for key, item in merged.items() if key not in others}
-    if "FAILURES" in result and any(failure.split()[0] in others for failure in result["FAILURES"]):
-        result["FAILURES"] = [failure for failure in result["FAILURES"] if failure.split()[0] not in others]
-        if not result["FAILURES"]:
-            del result["FAILURES"]
-            result["SUCCESS"] = True
-    parts = [item["SUCCESS"] for item in result.values() if isinstance(item, dict) and "SUCCESS" in item]
-    if "SUCCESS" in result and parts:
-        own_tests = result.get("VERIFY", {}).get("EXP", {}).values()
-        result["SUCCESS"] = all(parts) and all(own_tests)
-    return result
+            fitted[exposure] = fit(content[key], recorded, exposures)
+    return fitted

@@ -19,7 +19,8 @@ from typing import Any, TextIO
 from lsst.daf.butler import Butler, CollectionType, DatasetType
 
 from .containers import Exposure
-from .recording import RecordedDataset, Recording, decode, fit_merged, unpack
+from .recording import RecordedDataset, Recording, decode, fit, unpack
+from .replay_verify import VERIFICATIONS, verify_frames
 from .worker import Job, pipeline_name
 from .worker_faults import DEFAULT_ERROR, EFFECTS
 
@@ -109,7 +110,7 @@ class JobReplay:
         self._query = job.environment.get("DATA_QUERY", "")
         self._output = f"u/ocps/{job.job_id}"
         self._pipeline = pipeline_name(job.environment["PIPELINE_URL"])
-        self._recording = Recording.load(self._pipeline, recordings)
+        self._recording = None if self._pipeline in VERIFICATIONS else Recording.load(self._pipeline, recordings)
         self._inputs = _flatten(butler, _input_collections(job.environment.get("RUN_OPTIONS", "")))
         self._instrument = ""
 
@@ -145,7 +146,8 @@ class JobReplay:
         RuntimeError
             If it selects nothing.
         """
-        if self._recording.exposures:
+        needs_raws = self._recording is None or self._recording.exposures > 0
+        if needs_raws:
             raws = self._butler.query_datasets(
                 "raw", self._inputs, where=self._query, limit=None, explain=False, with_dimension_records=True
             )
@@ -160,7 +162,7 @@ class JobReplay:
             )
         self._instrument = str(data_ids[0]["instrument"])
         detectors = sorted({int(data_id["detector"]) for data_id in data_ids})
-        if not self._recording.exposures:
+        if not needs_raws:
             return _Scope([], detectors, {}, frozenset())
         filter_of = {int(data_id["exposure"]): str(data_id.exposure.physical_filter) for data_id in data_ids}
         pairs = frozenset((int(data_id["exposure"]), int(data_id["detector"])) for data_id in data_ids)
@@ -210,6 +212,9 @@ class JobReplay:
         with_merged
             Whether there are products of all detectors together: they need each of them.
         """
+        if self._recording is None:
+            yield from self._verification(scope, with_merged)
+            return
         types: dict[str, DatasetType] = {}
         for recorded in self._recording.datasets:
             name = recorded.dataset_type
@@ -220,44 +225,51 @@ class JobReplay:
             ):
                 continue
             if "exposure" in dimensions:
-                single = self._single_exposures(recorded, scope)
+                single = self._single_exposures(recorded, scope, self._recording.exposures)
             else:
-                single = self._of_all_exposures(recorded, scope)
+                single = self._of_all_exposures(recorded, scope, self._recording.exposures)
             for data_id, content in single:
                 yield dataset_type, {"instrument": self._instrument, **data_id}, _make(dataset_type, content)
 
-    def _single_exposures(self, recorded: RecordedDataset, scope: _Scope) -> Iterator[tuple[dict[str, Any], Any]]:
+    def _verification(self, scope: _Scope, with_merged: bool) -> Iterator[tuple[DatasetType, dict[str, Any], Any]]:
+        """Yield what is measured on the frames themselves."""
+        pairs = {
+            (exposure, detector): scope.filter_of[exposure]
+            for exposure, detector in scope.pairs
+            if detector in scope.detectors
+        }
+        for name, data_id, content in verify_frames(
+            self._pipeline, self._butler, self._inputs, pairs, self._instrument, with_merged
+        ):
+            yield self._butler.get_dataset_type(name), {"instrument": self._instrument, **data_id}, content
+
+    def _single_exposures(
+        self, recorded: RecordedDataset, scope: _Scope, number_recorded: int
+    ) -> Iterator[tuple[dict[str, Any], Any]]:
         """Yield a dataset for each exposure that gets this recorded one."""
         count = len(scope.exposures)
-        for number in range(int(recorded.data_id["exposure"]), count, self._recording.exposures):
+        for number in range(int(recorded.data_id["exposure"]), count, number_recorded):
             exposure = scope.exposures[number]
             detector = recorded.data_id.get("detector")
             if detector is not None and (exposure, detector) not in scope.pairs:
                 continue
             shift = number - int(recorded.data_id["exposure"])
-            if detector is None:
-                seen = [number for number in scope.detectors if (exposure, number) in scope.pairs]
-                content = fit_merged(recorded.content, 0, scope.exposures, seen)
-            else:
-                shifted = [scope.exposures[(position + shift) % count] for position in range(self._recording.exposures)]
-                content = decode(recorded.content, shifted.__getitem__)
+            shifted = [scope.exposures[(position + shift) % count] for position in range(number_recorded)]
             data_id = {**recorded.data_id, "exposure": exposure}
             if "physical_filter" in data_id:
                 data_id["physical_filter"] = scope.filter_of[exposure]
-            yield data_id, content
+            yield data_id, decode(recorded.content, shifted.__getitem__)
 
-    def _of_all_exposures(self, recorded: RecordedDataset, scope: _Scope) -> Iterator[tuple[dict[str, Any], Any]]:
+    def _of_all_exposures(
+        self, recorded: RecordedDataset, scope: _Scope, number_recorded: int
+    ) -> Iterator[tuple[dict[str, Any], Any]]:
         """Yield a dataset for each physical filter, if it has one, with the exposures in that filter."""
         if "physical_filter" not in recorded.data_id or not scope.exposures:
-            exposures = scope.exposures or [0]
-            yield dict(recorded.data_id), self._fit(recorded, exposures, scope)
+            yield dict(recorded.data_id), fit(recorded.content, number_recorded, scope.exposures or [0])
             return
         for name in scope.physical_filters:
             exposures = [exposure for exposure in scope.exposures if scope.filter_of[exposure] == name]
-            yield {**recorded.data_id, "physical_filter": name}, self._fit(recorded, exposures, scope)
-
-    def _fit(self, recorded: RecordedDataset, exposures: Sequence[int], scope: _Scope) -> Any:
-        return fit_merged(recorded.content, self._recording.exposures, exposures, scope.detectors)
+            yield {**recorded.data_id, "physical_filter": name}, fit(recorded.content, number_recorded, exposures)
 
 
 def _make(dataset_type: DatasetType, content: Any) -> Any:

@@ -243,7 +243,7 @@ class CscCommander:
         Exception
             Whatever goes wrong.
         """
-        words = shlex.split(cmd, comments=True)
+        words = shlex.split(cmd)
         if not words:
             return
         name, args = words[0], words[1:]

@@ -8,16 +8,8 @@
 
 from __future__ import annotations
 
-from .sal_interfaces import get_sal_interfaces_dir, read_subsystems
+from .sal_interfaces import get_sal_interfaces_dir
+from .testutils import subsystems
 
 __all__ = ["get_sal_interfaces_dir", "subsystems"]
 __version__ = "28.0.1+standin"
-
-subsystems: list[str]
-"""Names of all components, sorted; read from SALSubsystems.xml at each access, because one can be added to it."""
-
-
-def __getattr__(name: str) -> list[str]:
-    if name == "subsystems":
-        return sorted(read_subsystems())
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -72,7 +72,7 @@ class CpVerifyStatsTask(pipe_base.PipelineTask):
             "DET": self._measure_detector(amplifiers),
         }
         self._measure_whole(inputExp, layout, statistics)
-        statistics["VERIFY"], statistics["SUCCESS"] = self._verify(inputExp.metadata, statistics)
+        statistics["VERIFY"], statistics["SUCCESS"] = self.judge(inputExp.metadata, statistics)
         return pipe_base.Struct(outputStats=statistics)
 
     def _measure(self, amplifier: npt.NDArray[Any]) -> dict[str, Any]:
@@ -88,7 +88,8 @@ class CpVerifyStatsTask(pipe_base.PipelineTask):
     def _measure_whole(self, exposure: Any, layout: DetectorLayout, statistics: dict[str, Any]) -> None:
         """Add what is not measured on one amplifier alone."""
 
-    def _verify(self, metadata: dict[str, Any], statistics: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    def judge(self, metadata: dict[str, Any], statistics: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+        """Return the results of the tests of these statistics, and whether all that count were passed."""
         raise NotImplementedError
 
 
@@ -122,7 +123,8 @@ class CpVerifyBiasTask(CpVerifyStatsTask):
             if self._has_corner:
                 values["AMP_CORNER"] = _corner_mean(array[layout.image_section(name)], name)
 
-    def _verify(self, metadata: dict[str, Any], statistics: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    def judge(self, metadata: dict[str, Any], statistics: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+        """Test mean and noise of each amplifier."""
         read_noise = values_by_amplifier(metadata, READ_NOISE_KEY)
         gain = values_by_amplifier(metadata, GAIN_KEY)
         tests = {}
@@ -161,7 +163,8 @@ class CpVerifyFlatTask(CpVerifyStatsTask):
         means = np.array([values["MEAN"] for values in amplifiers.values()])
         return {"MEAN": means.mean().item(), "SCATTER": means.std(ddof=1).item()}
 
-    def _verify(self, metadata: dict[str, Any], statistics: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    def judge(self, metadata: dict[str, Any], statistics: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+        """Test the noise of each amplifier, and whether the amplifiers have the same signal."""
         tests = {}
         for name, values in statistics["AMP"].items():
             is_good = values["MEAN"] >= 0 and values["NOISE"] <= math.sqrt(values["MEAN"])
