@@ -22,8 +22,11 @@ from typing import Any
 import pytest
 import yaml
 from lsst.ts import salobj
+from lsst.ts.comcamcalib import csc as csc_module
 from lsst.ts.comcamcalib.csc import ComCamCalibCsc
 from lsst.ts.comcamcalib.enums import ErrorCode, RunState
+from lsst.ts.comcamcalib.run.journal import WRITE_LIMIT_S
+from lsst.ts.comcamcalib.run.run import INTERRUPT_LIMIT_S
 from lsst.ts.comcamcalib.simulation.observatory import Observatory
 from support.observatory import running_csc
 from support.operator import Operator
@@ -134,10 +137,9 @@ async def test_mistake_in_the_configuration_is_refused_with_a_sentence(
 ) -> None:
     values, named = CONFIG_MISTAKES[mistake]
     name = write_override(observatory, "mistake.yaml", values)
-    with pytest.raises(salobj.AckError) as caught:
-        await operator.command("start", configurationOverride=name)
-    assert named in caught.value.ackcmd.result
-    assert "Traceback" not in caught.value.ackcmd.result
+    sentences = "\n".join(await operator.refused("start", configurationOverride=name))
+    assert named in sentences
+    assert "Traceback" not in sentences
     assert csc.summary_state is salobj.State.STANDBY
     await operator.bring(start=salobj.State.DISABLED)
 
@@ -153,13 +155,21 @@ def make_garbage(path: Path) -> None:
     path.write_bytes(b"This is not a database. " * 100)
 
 
+def make_damaged(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE runs (run_id TEXT PRIMARY KEY, state INTEGER NOT NULL, entries TEXT NOT NULL)")
+    connection.execute("INSERT INTO runs VALUES ('20261122-001', 99, '[]')")
+    connection.commit()
+    connection.close()
+
+
 def make_newer(path: Path) -> None:
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
 
 
-@pytest.mark.parametrize("spoil", [make_folder, make_garbage, make_newer])
+@pytest.mark.parametrize("spoil", [make_folder, make_garbage, make_newer, make_damaged])
 async def test_unusable_journal_is_a_fault_with_a_sentence(
     observatory: Observatory,
     csc: ComCamCalibCsc,
@@ -170,12 +180,12 @@ async def test_unusable_journal_is_a_fault_with_a_sentence(
     path = tmp_path / "journal.sqlite3"
     spoil(path)
     name = write_override(observatory, "journal.yaml", {"journal_path": str(path)})
-    # The CSC goes to FAULT after the command: it was done, the journal comes with the new state.
-    await operator.command("start", configurationOverride=name)
+    (sentence,) = await operator.refused("start", configurationOverride=name)
+    assert sentence.startswith("The CSC went to FAULT: ") and str(path) in sentence
     await operator.hear("summaryState", summaryState=salobj.State.FAULT)
     error_code = await operator.hear("errorCode", errorCode=ErrorCode.JOURNAL_UNUSABLE)
     assert str(path) in error_code.errorReport
-    for command in ("startCalibrationRun", "abort", "status"):
+    for command in ("startCalibrationRun", "abort", "status", "enable"):
         (sentence,) = await operator.refused(command)
         assert "FAULT" in sentence.upper()
     await operator.bring(standby=salobj.State.STANDBY, start=salobj.State.DISABLED, enable=salobj.State.ENABLED)
@@ -186,7 +196,7 @@ async def test_journal_that_can_not_be_made_is_a_fault(
 ) -> None:
     (tmp_path / "file").write_text("")
     name = write_override(observatory, "journal.yaml", {"journal_path": str(tmp_path / "file" / "journal.sqlite3")})
-    await operator.command("start", configurationOverride=name)
+    await operator.refused("start", configurationOverride=name)
     await operator.hear("errorCode", errorCode=ErrorCode.JOURNAL_UNUSABLE)
     await operator.hear("summaryState", summaryState=salobj.State.FAULT)
 
@@ -222,6 +232,44 @@ async def test_every_command_in_a_wrong_state_is_rejected_with_a_sentence(
             assert expected.get(name, f"{name} is not available yet") in sentence
     assert not operator.samples("runState")
     assert csc.summary_state is salobj.State.ENABLED
+
+
+# Leaving ENABLED
+
+
+async def test_disable_is_answered_though_a_connection_does_not_close(
+    csc: ComCamCalibCsc,
+    operator: Operator,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("lsst.ts.comcamcalib.csc.LEAVE_LIMIT_S", 0.2)
+    monkeypatch.setattr("lsst.ts.comcamcalib.csc.CLOSE_LIMIT_S", 0.2)
+    await operator.bring(start=salobj.State.DISABLED, enable=salobj.State.ENABLED)
+    assert csc._connection is not None
+    butler, released = csc._connection._butler, asyncio.Event()
+    close = butler.close
+
+    async def slow() -> None:
+        await released.wait()
+        await close()
+
+    monkeypatch.setattr(butler, "close", slow)
+    await operator.bring(disable=salobj.State.DISABLED)
+    assert "ButlerService is not closed after 0.2 s; it is left to close by itself" in caplog.text
+    (old,) = csc._closing
+    # The next connection does not mind the old one.
+    await operator.bring(enable=salobj.State.ENABLED)
+    assert not old.closed
+    released.set()
+    async with asyncio.timeout(LIMIT_S):
+        while not old.closed:  # noqa: ASYNC110  nobody waits for it any more
+            await asyncio.sleep(0.01)
+    await operator.bring(disable=salobj.State.DISABLED, standby=salobj.State.STANDBY)
+
+
+async def test_all_that_leaving_enabled_waits_for_is_less_than_the_promised_ten_seconds() -> None:
+    assert max(csc_module.LEAVE_LIMIT_S, INTERRUPT_LIMIT_S + WRITE_LIMIT_S + csc_module.CLOSE_LIMIT_S) < 10
 
 
 # A journal that fails in the middle of a run

@@ -94,7 +94,7 @@ def test_the_guide_has_each_run_option_with_its_default(config: CscConfig) -> No
     assert not any("``" in documented[name] for name in in_words)
 
 
-@pytest.mark.parametrize("section", ["run_defaults", "plausible", "limits"])
+@pytest.mark.parametrize("section", ["run_defaults", "plausible", "frames", "limits"])
 def test_the_guide_shows_the_shipped_configuration(section: str, config_values: dict[str, Any]) -> None:
     assert config_values[section] in yaml_blocks(page("user_guide"))
 

@@ -12,6 +12,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -23,6 +24,7 @@ import pytest_asyncio
 from lsst.ts import salobj
 from lsst.ts.comcamcalib.csc import ComCamCalibCsc
 from lsst.ts.comcamcalib.enums import RunState, StageState
+from lsst.ts.comcamcalib.simulation.camera_events import CommandState
 from lsst.ts.comcamcalib.simulation.faults import Fault
 from lsst.ts.comcamcalib.simulation.observatory import Observatory
 from lsst.ts.comcamcalib.simulation.world import Image
@@ -180,17 +182,34 @@ async def test_leaving_enabled_interrupts_the_run_and_its_jobs_run_on(site: Site
     job_id = (await run.hear("jobState", phase="executing")).jobId
     await site.operator.bring(disable=salobj.State.DISABLED)
     state = await run.hear("runState", state=RunState.INTERRUPTED)
-    assert "DISABLED" in state.reason and "Resume" in state.reason and "abort" in state.reason
+    assert "DISABLED" in state.reason and "Close the run with abort" in state.reason
     assert run.stages["BIAS.GENERATE"] is StageState.PENDING
     assert [one["phase"] for one in await uws_jobs(site.observatory)] == ["executing"]
     snapshot = json.loads((await site.operator.command("status")).result)
     assert snapshot["runState"] == RunState.INTERRUPTED
     await site.operator.bring(enable=salobj.State.ENABLED)
     (sentence,) = await site.operator.refused("startCalibrationRun", config="script_mode: BIAS")
-    assert run.run_id in sentence and "resume" in sentence and "abort" in sentence
+    assert run.run_id in sentence and "Close it with abort" in sentence
     await abort(site, run)
     assert await uws_jobs(site.observatory) == []
     assert run.samples("jobState", jobId=job_id)
+    await site.complete(**BIAS)
+
+
+async def test_run_is_not_accepted_while_the_camera_still_exposes_for_the_one_before(site: Site) -> None:
+    run = await site.start(script_mode="DARK", n_dark=1, exp_times_dark=600)
+    await run.doing("DARK frame 1 of 1")
+    integrating = CommandState.BUSY
+    await site.operator.wait_for(
+        "exposure", lambda: site.observatory.camera.evt_ccsCommandState.data.substate == integrating
+    )
+    await site.operator.bring(disable=salobj.State.DISABLED, enable=salobj.State.ENABLED)
+    state = await abort(site, run)
+    # Nobody recorded the exposure, but the camera knows of it; and it is still at it.
+    (name,) = re.findall(r"the camera began (CC_O_\d+_\d+) for the run, which is not in its record", state.reason)
+    (sentence,) = await site.operator.refused("startCalibrationRun", config="script_mode: BIAS")
+    assert f"CCCamera is taking an image: {name} of 600 s" in sentence
+    await asyncio.wait_for(site.observatory.camera.idle.wait(), 20.0)
     await site.complete(**BIAS)
 
 

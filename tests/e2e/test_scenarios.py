@@ -53,6 +53,17 @@ async def test_lost_image_that_may_not_be_taken_again_fails_the_run(site: Site) 
     assert await run.certified() == []
 
 
+async def test_detector_that_never_delivers_is_recognised_and_costs_no_retakes(site: Site) -> None:
+    site.observatory.world.faults.set([Fault("oods", "lose", match={"detector": 4}, times=None)])
+    run = await site.start(script_mode="BIAS", n_bias=3, **PATIENCE)
+    state = await run.ended(RunState.FAILED)
+    assert "nothing of R22_S11 has arrived of the last" in state.reason
+    assert "detectors: [0, 1, 2, 3, 5, 6, 7, 8]" in state.reason
+    assert len(run.samples("imageTaken")) <= 4
+    # What is proposed is a run that works.
+    await site.complete(script_mode="BIAS", n_bias=3, detectors=[0, 1, 2, 3, 5, 6, 7, 8], **PATIENCE)
+
+
 async def test_image_that_no_event_announced_is_found_in_butler(site: Site) -> None:
     site.observatory.world.faults.set([Fault("oods", "silent", match={"detector": 2}, times=None)])
     run = await site.complete(script_mode="BIAS", n_bias=2, **PATIENCE)

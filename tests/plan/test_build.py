@@ -131,6 +131,17 @@ def test_camera_takes_one_type_after_the_other_and_ingest_goes_alongside() -> No
         assert stages[f"{name}.INGEST"].alongside == f"{name}.ACQUIRE"
 
 
+def test_what_speaks_against_frames_is_heard_before_a_product_of_theirs_is_called_good() -> None:
+    stages = {
+        stage.name: stage for stage in make_plan(do_defects=True, do_ptc=True, do_gain_from_flat_pairs=True).stages
+    }
+    assert stages["FLAT.VERIFY"].after == ("PTC.GENERATE", "GAIN.GENERATE")
+    assert stages["DEFECTS.VERIFY"].after == ("BIAS.VERIFY", "DARK.VERIFY", "FLAT.VERIFY")
+    assert stages["PTC.VERIFY"].after == stages["GAIN.VERIFY"].after == ("FLAT.VERIFY",)
+    assert stages["BIAS.VERIFY"].after == stages["DARK.VERIFY"].after == ()
+    assert {stage.name: stage for stage in make_plan().stages}["FLAT.VERIFY"].after == ()
+
+
 def test_frames_are_numbered_and_grouped_by_run_and_type() -> None:
     sequence = make_plan(n_discard_dark=1, max_retakes=5, wait_between_exposures=3).sequences[CalibType.DARK]
     assert sequence.group_id == f"{RUN_ID}-DARK"

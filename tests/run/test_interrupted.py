@@ -11,13 +11,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from lsst.ts.comcamcalib.enums import RunState, StageState
-from lsst.ts.comcamcalib.plan.record import Alarms, ImageTaken, JobState
+from lsst.ts.comcamcalib.enums import CertificationState, RunState, StageState
+from lsst.ts.comcamcalib.plan.record import Alarms, Certification, ImageTaken, JobState
+from lsst.ts.comcamcalib.services.butler import CertifyOutcome
+from lsst.ts.comcamcalib.services.job_status import JobStatus, OnChange
 from support.house import House
 from support.plans import make_config
-from support.services import Gate
+from support.services import FakeRepository, Gate
 
 BIAS = {"script_mode": "BIAS"}
 
@@ -38,7 +41,7 @@ async def test_leaving_enabled_interrupts_and_lets_the_jobs_run_on(house: House)
     await house.runner.disconnect("The CSC went to DISABLED")
     status = house.status
     assert status.state is RunState.INTERRUPTED
-    assert status.reason == "The CSC went to DISABLED. Resume the run, or close it with abort"
+    assert status.reason == "The CSC went to DISABLED. Close the run with abort"
     assert jobs.aborted == []
     assert house.states["BIAS.ACQUIRE"] is StageState.SUCCEEDED
     assert house.states["BIAS.GENERATE"] is house.states["BIAS.VERIFY"] is StageState.PENDING
@@ -66,15 +69,12 @@ async def test_interruption_during_an_abort_lets_the_abort_end(house: House) -> 
     assert house.status.state is RunState.ABORTED
 
 
-async def test_abort_that_does_not_end_in_time_becomes_an_interruption(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("lsst.ts.comcamcalib.run.run.ABORT_LIMIT_S", 0.05)
+async def test_abort_that_does_not_end_in_time_becomes_an_interruption(house: House) -> None:
     gate = house.observatory.camera.gates["BIAS", 2] = Gate()
     await house.start(**BIAS)
     await gate.until_reached()
     await house.runner.abort("op")
-    await asyncio.wait_for(house.runner.disconnect("The CSC was closed"), 5)
+    await asyncio.wait_for(house.runner.disconnect("The CSC was closed", limit_s=0.1), 5)
     assert house.status.state is RunState.INTERRUPTED
     assert StageState.RUNNING not in house.states.values()
 
@@ -118,10 +118,7 @@ async def test_job_whose_id_came_too_late_for_the_run_is_found_by_its_mark_and_a
 
 async def die_and_come_back(house: House) -> House:
     """End the process at once, and start another on the same journal."""
-    assert house.runner._run is not None
-    house.runner._run._task.cancel()
-    await asyncio.gather(house.runner._run._task, return_exceptions=True)
-    await house.journal.close()
+    await house.die()
     return await House(house.config, house.path, house.observatory).open()
 
 
@@ -161,9 +158,7 @@ async def test_closing_an_interrupted_run_names_the_job_that_does_not_stop(store
     await after.close()
 
 
-async def test_closing_that_is_interrupted_can_be_asked_for_again(
-    stored_house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_closing_that_is_interrupted_can_be_asked_for_again(stored_house: House) -> None:
     """Otherwise the run would be ABORTING for ever, and no other could start."""
     jobs = stored_house.observatory.jobs
     jobs.hold("cpBias")
@@ -172,18 +167,224 @@ async def test_closing_that_is_interrupted_can_be_asked_for_again(
     after = await die_and_come_back(stored_house)
     abort, gate = jobs.abort, Gate()
 
-    async def slow(job_id: str) -> None:
+    async def slow(job_id: str, on_change: OnChange) -> JobStatus:
         await gate.pass_through()
-        await abort(job_id)
+        return await abort(job_id, on_change)
 
     jobs.abort = slow  # type: ignore[method-assign]
-    after.runner.config = make_config(limits={"job_abort": 0.05})
     await after.runner.abort("op")
     await gate.until_reached()
-    await after.runner.disconnect("The CSC went to DISABLED")
+    await after.runner.disconnect("The CSC went to DISABLED", limit_s=0.1)
     assert after.status.state is RunState.INTERRUPTED
     gate.open()
     after.runner.connect(after.observatory.services)
     await after.runner.abort("op")
     await after.until(lambda: after.status.state is RunState.ABORTED)
+    await after.close()
+
+
+# Done, but not written down
+
+
+async def killed_after_commit(house: House) -> House:
+    """Let Butler certify the biases, and end the process before anybody could take note of it; come back."""
+    certify, gate = house.observatory.repository.certify, Gate()
+
+    async def then_die(*args: Any) -> CertifyOutcome:
+        outcome = await certify(*args)
+        await gate.pass_through()
+        return outcome
+
+    house.observatory.repository.certify = then_die  # type: ignore[method-assign]
+    await house.start(**BIAS)
+    await gate.until_reached()
+    await house.die()
+    house.observatory.repository.certify = certify  # type: ignore[method-assign]
+    return await House(house.config, house.path, house.observatory).open()
+
+
+async def close(house: House) -> str:
+    """Close the interrupted run; return the reason of its end."""
+    await house.runner.abort("op")
+    await house.until(lambda: house.status.state is RunState.ABORTED)
+    return house.status.reason
+
+
+async def test_what_was_certified_just_before_the_process_died_is_found_and_published(stored_house: House) -> None:
+    after = await killed_after_commit(stored_house)
+    assert after.certified == set()
+    assert after.reasons["BIAS.CERTIFY"] == (
+        "Interrupted: the service ended, perhaps after it had certified; abort looks, and says which it was"
+    )
+    reason = await close(after)
+    assert reason == (
+        "Aborted by op after it had been interrupted. Found: bias of u/ocps/job-01/run was certified: 3 datasets of "
+        "type bias are in LSSTComCam/calib/daily"
+    )
+    (told,) = after.of(Certification)
+    assert (told.state, told.dataset_type, told.dataset_count) == (CertificationState.CERTIFIED, "bias", 3)
+    assert (told.collection, told.output_collection) == ("LSSTComCam/calib/daily", "u/ocps/job-01/run")
+    assert told.validity_begin and told.validity_end
+    assert after.states["BIAS.CERTIFY"] is StageState.SUCCEEDED
+    await after.close()
+    # And it stays known.
+    last = await House(after.config, after.path, after.observatory).open()
+    await last.runner.publish_status("")
+    assert [one.dataset_count for one in last.of(Certification)] == [3]
+    await last.close()
+
+
+async def test_certification_that_did_not_come_to_be_is_not_claimed(stored_house: House) -> None:
+    gate = stored_house.observatory.repository.gates["certify"] = Gate()
+    await stored_house.start(**BIAS)
+    await gate.until_reached()
+    await stored_house.die()
+    # The database dropped what the dead process had begun.
+    stored_house.observatory.repository.gates.clear()
+    stored_house.observatory.repository = FakeRepository(stored_house.observatory.world)
+    after = await House(stored_house.config, stored_house.path, stored_house.observatory).open()
+    assert await close(after) == "Aborted by op after it had been interrupted"
+    assert after.of(Certification) == []
+    assert after.states["BIAS.CERTIFY"] is StageState.ABORTED
+    gate.open()
+    await after.close()
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_repository_that_can_not_be_asked_leaves_it_open_what_is_certified_but_not_the_run(
+    stored_house: House, monkeypatch: pytest.MonkeyPatch, hangs: bool
+) -> None:
+    monkeypatch.setattr("lsst.ts.comcamcalib.run.closing.LOOK_LIMIT_S", 0.1)
+    after = await killed_after_commit(stored_house)
+    repository, gate = after.observatory.repository, Gate()
+    if hangs:
+        repository.gates["certified_ranges"] = gate
+    else:
+        repository.errors["certified_ranges"] = "the database is down"
+    cause = "there was no answer within 0.1 s" if hangs else "the database is down"
+    assert await close(after) == (
+        "Aborted by op after it had been interrupted. Not known: whether bias of u/ocps/job-01/run was certified in "
+        f"LSSTComCam/calib/daily ({cause}). Look there before you use the collection"
+    )
+    assert after.of(Certification) == []
+    gate.open()
+    await after.close()
+
+
+async def test_certification_of_which_a_part_is_found_names_what_is_missing(stored_house: House) -> None:
+    after = await killed_after_commit(stored_house)
+    lost = after.observatory.world.certificates.pop().dataset.dataset_id
+    assert f"2 datasets of type bias are in LSSTComCam/calib/daily, but not all: {lost} are not" in await close(after)
+    assert [one.dataset_count for one in after.of(Certification)] == [2]
+    assert after.states["BIAS.CERTIFY"] is StageState.ABORTED
+    await after.close()
+
+
+async def test_certification_that_butler_ends_only_after_the_interruption_is_published_all_the_same(
+    house: House,
+) -> None:
+    """Leaving ENABLED does not wait for Butler for long; what comes of it is looked for by abort."""
+    repository = house.observatory.repository
+    gate = repository.gates["certify"] = Gate()
+    await house.start(**BIAS)
+    await gate.until_reached()
+    await asyncio.wait_for(house.runner.disconnect("The CSC went to DISABLED", limit_s=0.1), 5)
+    assert house.status.state is RunState.INTERRUPTED
+    assert house.of(Certification) == []
+    gate.open()
+    house.runner.connect(house.observatory.services)
+    await close(house)
+    assert [one.dataset_count for one in house.of(Certification)] == [3]
+
+
+async def test_job_that_has_completed_meanwhile_keeps_its_end_and_is_not_aborted(stored_house: House) -> None:
+    jobs = stored_house.observatory.jobs
+    jobs.hold("cpBias")
+    await stored_house.start(**BIAS)
+    await jobs.until_executing("cpBias")
+    after = await die_and_come_back(stored_house)
+    job = after.observatory.world.job("cpBias")
+    job.phase, job.ended = "completed", True
+    assert await close(after) == "Aborted by op after it had been interrupted"
+    assert jobs.aborted == []
+    last = after.of(JobState)[-1]
+    assert (last.phase, last.exit_code) == ("completed", 0)
+    await after.close()
+
+
+async def test_job_that_has_expired_at_the_uws_is_not_called_aborted(stored_house: House) -> None:
+    jobs = stored_house.observatory.jobs
+    jobs.hold("cpBias")
+    await stored_house.start(**BIAS)
+    await jobs.until_executing("cpBias")
+    after = await die_and_come_back(stored_house)
+    del after.observatory.world.jobs["job-01"]
+    assert (await close(after)).endswith(
+        "Not known: how job job-01 of BIAS.GENERATE ended, which the UWS does not know any more"
+    )
+    assert jobs.aborted == []
+    last = after.of(JobState)[-1]
+    assert (last.phase, last.exit_code) == ("unknown", 1)
+    assert last.message == "How job-01 ended is not known."
+    await after.close()
+
+
+async def test_uws_that_can_not_be_asked_leaves_nothing_unsaid(stored_house: House) -> None:
+    jobs = stored_house.observatory.jobs
+    jobs.hold("cpBias")
+    jobs.unstoppable.add("cpBias")
+    run_id = await stored_house.start(**BIAS)
+    await jobs.until_executing("cpBias")
+    after = await die_and_come_back(stored_house)
+    after.observatory.uws.error = "Connection refused"
+    reason = await close(after)
+    assert "Not stopped: job job-01 (job job-01 can't be stopped)" in reason
+    assert (
+        "Not known: whether jobs that were being submitted exist: the UWS can't be asked (Connection refused)" in reason
+    )
+    assert f"OUTPUT_GLOB has {run_id}_ in it" in reason
+    assert after.of(JobState) == [], "no end is recorded that nobody has seen"
+    await after.close()
+
+
+async def killed_in_mid_exposure(house: House) -> House:
+    """End the process while the second bias is being taken; come back."""
+    gate = house.observatory.camera.gates["BIAS", 2] = Gate()
+    await house.start(**BIAS)
+    await gate.until_reached()
+    return await die_and_come_back(house)
+
+
+async def test_frame_that_the_camera_took_though_nobody_recorded_it_is_named(stored_house: House) -> None:
+    after = await killed_in_mid_exposure(stored_house)
+    run_id = after.status.run_id
+    after.observatory.camera.begun["CC_O_20261122_000002"] = f"{run_id}-BIAS"
+    assert await close(after) == (
+        "Aborted by op after it had been interrupted. Found: the camera began CC_O_20261122_000002 for the run, which "
+        "is not in its record; its files may be in the repository, and nothing uses them"
+    )
+    await after.close()
+
+
+@pytest.mark.parametrize(
+    ("begun", "words"),
+    [
+        ({}, "whether the camera took one more frame for the run: it has told of no image"),
+        ({"CC_O_20261122_000009": "other"}, "its last image is CC_O_20261122_000009, of another group"),
+        ({"CC_O_20261122_000009": None}, "its last image is CC_O_20261122_000009, of another group"),
+    ],
+)
+async def test_camera_that_remembers_others_images_only_proves_nothing(
+    stored_house: House, begun: dict[str, str | None], words: str
+) -> None:
+    after = await killed_in_mid_exposure(stored_house)
+    after.observatory.camera.begun = begun
+    assert words in (await close(after)).split("Not known: ")[1]
+    await after.close()
+
+
+async def test_frame_that_is_the_last_and_recorded_proves_that_none_is_missing(stored_house: House) -> None:
+    after = await killed_in_mid_exposure(stored_house)
+    assert list(after.observatory.camera.begun) == ["CC_O_20261122_000001"]
+    assert await close(after) == "Aborted by op after it had been interrupted"
     await after.close()

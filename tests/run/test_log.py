@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import math
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,9 +19,10 @@ from typing import get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lsst.ts.comcamcalib.enums import RunState, StageKind, StageState
+from lsst.ts.comcamcalib.enums import CalibType, RunState, StageKind, StageState
 from lsst.ts.comcamcalib.plan.record import (
     Alarms,
+    CertificationIntent,
     DetectorVerification,
     Entry,
     GainEstimate,
@@ -31,7 +33,7 @@ from lsst.ts.comcamcalib.plan.record import (
     VerificationResult,
 )
 from lsst.ts.comcamcalib.run.journal import Journal, JournalError, StoredRun
-from lsst.ts.comcamcalib.run.log import RunLog, _from_json
+from lsst.ts.comcamcalib.run.log import RunLog, _from_json, move_run
 from lsst.ts.comcamcalib.run.states import STAGE_MOVES
 from support.entries import one_of_each, run_status
 from support.plans import RUN_ID
@@ -70,10 +72,11 @@ def world() -> World:
 
 
 @pytest.fixture
-async def log(journal: Journal, world: World) -> RunLog:
+async def log(journal: Journal, world: World) -> AsyncIterator[RunLog]:
     log = RunLog(journal, world.hear)
     await log.write(run_status())
-    return log
+    yield log
+    await log.close()
 
 
 def stage(name: str, state: StageState, **fields: object) -> StageStatus:
@@ -113,8 +116,6 @@ async def test_every_kind_of_entry_comes_back_as_it_was_after_a_restart(
 
 @given(st.floats(), st.text(), st.integers(0, 2**60))
 def test_any_number_and_any_text_comes_back(number: float, text: str, exposure_id: int) -> None:
-    import json
-
     image = next(entry for entry in one_of_each() if isinstance(entry, ImageTaken))
     image = dataclasses.replace(image, exposure_id=exposure_id, obs_id=text, exposure_time=number)
     assert same(_from_json(ImageTaken, json.loads(json.dumps(dataclasses.asdict(image)))), image)
@@ -164,21 +165,104 @@ async def test_newest_entry_of_each_thing_is_kept(log: RunLog) -> None:
     assert len(log.of(DetectorVerification)) == len(log.of(GainEstimate)) == 2
 
 
-async def test_disk_that_is_full_in_mid_run_does_not_stop_the_run_and_is_told(
-    journal: Journal, log: RunLog, world: World, caplog: pytest.LogCaptureFixture
-) -> None:
+def fill(journal: Journal) -> None:
+    """Make the disk full, as SQLite sees it."""
     assert journal._connection is not None
     pages = journal._connection.execute("PRAGMA page_count").fetchone()[0]
     journal._connection.execute(f"PRAGMA max_page_count = {pages}")
+
+
+def make_room(journal: Journal) -> None:
+    assert journal._connection is not None
+    journal._connection.execute("PRAGMA max_page_count = 1000000")
+
+
+async def until_well(log: RunLog) -> None:
+    async with asyncio.timeout(20):
+        while log.journal_problem:  # noqa: ASYNC110  whoever asks is told by a property
+            await asyncio.sleep(0.01)
+
+
+async def test_disk_that_is_full_for_a_while_does_not_stop_the_run_and_misses_nothing(
+    journal: Journal,
+    log: RunLog,
+    world: World,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lsst.ts.comcamcalib.run.log.RETRY_INTERVAL_S", 0.02)
+    fill(journal)
     entry = run_status(reason="x" * 100_000)
     await log.write(entry)
     assert world.heard[-1] is entry
     assert "database or disk is full" in log.journal_problem
-    assert "The run goes on; after a restart nothing will be known of it" in caplog.text
-    # Somebody has made room.
-    journal._connection.execute("PRAGMA max_page_count = 1000000")
-    await log.write(entry)
-    assert log.journal_problem == ""
+    assert "The run goes on, and the journal is tried again" in caplog.text
+    # What happens while it is full, the end of the run too, is published at once and written later.
+    await log.write(stage("BIAS.VERIFY", StageState.SUCCEEDED))
+    await move_run(log, RunState.COMPLETED, "All stages succeeded")
+    assert world.heard[-1].state is RunState.COMPLETED  # type: ignore[union-attr]
+    make_room(journal)
+    await until_well(log)
+    stored = await journal.read(RUN_ID)
+    assert stored is not None and stored.state is RunState.COMPLETED
+    again = RunLog.from_stored(stored, journal, world.hear)
+    assert again.stage("BIAS.VERIFY").state is StageState.SUCCEEDED
+    assert again.status.reason == "All stages succeeded"
+    assert caplog.text.count("database or disk is full") == 1, "it is said once, not at each attempt"
+    assert "The journal can be written again" in caplog.text
+
+
+async def test_journal_that_fails_holds_nobody_up(
+    journal: Journal, log: RunLog, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the first write waits for it; the run and its end must not."""
+    tried: list[str] = []
+
+    async def write(run: StoredRun) -> None:
+        tried.append(run.run_id)
+        raise JournalError("Could not write it: database is locked")
+
+    monkeypatch.setattr(journal, "write", write)
+    for number in range(20):
+        await log.write(stage(f"{number}.INGEST", StageState.RUNNING))
+    assert len(tried) == 1
+    assert len(world.heard) == 21
+
+
+async def test_what_the_journal_did_not_take_is_tried_a_last_time_and_named_when_it_fails(
+    journal: Journal, log: RunLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(journal)
+    await log.write(run_status(RunState.COMPLETED, reason="x" * 100_000))
+    await log.close()
+    assert f"Run {RUN_ID} is COMPLETED, but the journal does not know it" in caplog.text
+    make_room(journal)
+    await log.close()
+    stored = await journal.read(RUN_ID)
+    assert stored is not None and stored.state is RunState.COMPLETED
+
+
+async def test_intent_is_on_the_disk_before_the_act_and_nobody_hears_of_it(
+    journal: Journal, log: RunLog, world: World
+) -> None:
+    intent = CertificationIntent(
+        run_id=RUN_ID,
+        calib_type=CalibType.BIAS,
+        dataset_type="bias",
+        collection="LSSTComCam/calib/daily",
+        output_collection="u/ocps/job-01/run",
+        validity_begin="2026-11-22T12:00:00",
+        validity_end="",
+        dataset_ids=("one", "two"),
+    )
+    heard = len(world.heard)
+    await log.intend(intent)
+    stored = await journal.read(RUN_ID)
+    assert stored is not None
+    again = RunLog.from_stored(stored, journal, world.hear)
+    assert again.of(CertificationIntent) == [intent]
+    await again.publish_all()
+    assert [type(entry) for entry in world.heard[heard:]] == [RunStatus]
 
 
 async def test_journal_that_is_gone_does_not_stop_the_run(journal: Journal, log: RunLog, world: World) -> None:
@@ -257,9 +341,44 @@ async def test_snapshot_is_what_status_answers(log: RunLog) -> None:
     }
 
 
+def stored_status(**fields: object) -> str:
+    """Return the entries of a run of which nothing but its state is known, with some fields spoilt."""
+    return json.dumps([{"entry": "RunStatus", **dataclasses.asdict(run_status()), **fields}])
+
+
+async def test_entries_that_are_spoilt_below_are_good_before(journal: Journal, world: World) -> None:
+    stored = StoredRun(RUN_ID, RunState.RUNNING, stored_status())
+    assert RunLog.from_stored(stored, journal, world.hear).status == run_status()
+
+
 @pytest.mark.parametrize(
     "entries",
-    ["{", "[1]", '[{"entry": "Nonsense"}]', '[{"entry": "RunConfiguration", "run_id": "x"}]', '[{"entry": 3}]'],
+    [
+        "",
+        "{",
+        "null",
+        "[1]",
+        '{"entry": "RunStatus"}',
+        '[{"entry": "Nonsense"}]',
+        '[{"entry": "RunConfiguration", "run_id": "x"}]',
+        '[{"entry": 3}]',
+        "[" * 100_000,
+        # No word of the run's own state, or two.
+        "[ ]",
+        f'[{{"entry": "RunConfiguration", "run_id": "{RUN_ID}", "config": ""}}]',
+        stored_status()[:-1] + ", " + stored_status()[1:],
+        # Of another run, in another state than the row says, in none that there is, or with values of other types.
+        stored_status(run_id="20261122-002"),
+        stored_status(state=4),
+        stored_status(state=99),
+        stored_status(state=None),
+        stored_status(state="2"),
+        stored_status(state=True),
+        stored_status(reason=None),
+        stored_status(images_expected="2"),
+        stored_status(images_expected=2.5),
+        stored_status(timestamp_accepted="now"),
+    ],
 )
 async def test_entries_that_make_no_sense_are_told_in_a_sentence(journal: Journal, world: World, entries: str) -> None:
     with pytest.raises(JournalError, match=rf"has of run {RUN_ID} can't be understood"):

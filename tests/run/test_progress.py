@@ -35,6 +35,23 @@ async def test_failed_verification_asks_for_an_operators_decision(house: House) 
     assert "BIAS.VERIFY: BIAS is FAILED" in house.alarms.reason
 
 
+@pytest.mark.parametrize("spoil", ["verification", "certification", "generation"])
+async def test_the_last_alarm_says_each_sentence_once(house: House, spoil: str) -> None:
+    if spoil == "verification":
+        house.observatory.world.bad_amplifiers["BIAS", 0] = 12
+    elif spoil == "certification":
+        house.observatory.repository.errors["certify"] = "conflict"
+    else:
+        house.observatory.jobs.failing["cpBias"] = "RuntimeError: boom"
+    house.runner.backend(False, "The UWS did not answer for 60 s.")
+    await house.start(**BIAS)
+    status = await house.ended()
+    await house.runner.update_alarms()
+    assert house.alarms.reason == f"{status.reason} The UWS did not answer for 60 s."
+    (failed,) = [reason for name, reason in house.reasons.items() if name in status.reason and ": " in reason]
+    assert house.alarms.reason.count(failed) == 1
+
+
 async def test_alarms_of_a_run_clear_when_the_next_one_is_accepted(house: House) -> None:
     house.observatory.repository.errors["certify"] = "conflict"
     await house.start(**BIAS)

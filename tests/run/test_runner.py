@@ -9,13 +9,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sqlite3
 from pathlib import Path
 
 import pytest
 from lsst.ts.comcamcalib.enums import RunState, StageState
 from lsst.ts.comcamcalib.errors import BadInputError
-from lsst.ts.comcamcalib.plan.record import Alarms, RunConfiguration, RunStatus
-from lsst.ts.comcamcalib.run.journal import JournalError, StoredRun
+from lsst.ts.comcamcalib.plan.record import (
+    Alarms,
+    ImageIngested,
+    ImageTaken,
+    JobState,
+    RunConfiguration,
+    RunStatus,
+    StageStatus,
+)
+from lsst.ts.comcamcalib.run.journal import JournalError
 from lsst.ts.comcamcalib.run.runner import StartRequest, current_day_obs
 from support.house import House
 from support.plans import make_config
@@ -81,6 +91,31 @@ async def test_check_that_hangs_is_named_after_the_limit(house: House) -> None:
     assert "CCOODS is in FAULT." in text
     assert "The UWS did not answer within 0.05 s; try again" in text
     assert "Butler" not in text
+
+
+async def test_uws_and_repository_that_hang_together_cost_the_limit_once_and_are_both_named(house: House) -> None:
+    house.runner.config = make_config(limits={"preflight": 0.05})
+    house.observatory.uws.gate = Gate()
+    gate = house.observatory.repository.gates["missing_collections"] = Gate()
+    text = await refusal(house, **BIAS)
+    assert [line.split(" did not answer within 0.05 s")[0] for line in text.splitlines()] == [
+        "The UWS",
+        "The Butler repository",
+    ]
+    gate.open()
+
+
+def test_checks_leave_room_for_the_answer_within_loves_ten_seconds() -> None:
+    assert make_config().limits.preflight == 7
+    with pytest.raises(BadInputError, match=r"preflight is 8\.5 s, more than 8 s"):
+        make_config(limits={"preflight": 8.5})
+
+
+async def test_camera_that_is_at_work_refuses_the_run_and_says_until_when(house: House) -> None:
+    busy = "CCCamera is taking an image: CC_O_20261122_000007 of 600 s, until 12:10:30 TAI at the latest. Wait."
+    house.observatory.camera.busy = busy
+    assert await refusal(house, **BIAS) == busy
+    assert house.observatory.camera.requests == []
 
 
 async def test_butler_that_can_not_be_used_refuses_the_run(house: House) -> None:
@@ -156,7 +191,43 @@ async def test_second_start_is_refused_and_the_ways_out_are_named(house: House, 
         house.runner.connect(house.observatory.services)
     text = await refusal(house, **BIAS)
     assert f"Run {run_id} is open ({'INTERRUPTED' if interrupted else 'RUNNING'})" in text
-    assert "resume" in text and "abort" in text
+    assert "abort" in text
+    assert "resume" not in text, "resume is refused, so nobody may be sent there"
+
+
+async def test_abort_while_the_start_is_being_checked_calls_it_off_at_once(house: House) -> None:
+    gate = house.observatory.uws.gate = Gate()
+    starting = asyncio.create_task(house.start(**BIAS))
+    await gate.until_reached()
+    await house.runner.abort("op2@console")
+    # The check that hangs is not waited for.
+    with pytest.raises(BadInputError, match="Aborted by op2@console while it was being checked; no run was begun"):
+        await asyncio.wait_for(starting, 5)
+    assert house.told == []
+    assert house.observatory.camera.requests == []
+    assert house.runner.open_log is None
+    # And nothing of it stands in the way of the next one.
+    house.observatory.uws.gate = None
+    await house.start(**BIAS)
+    assert (await house.ended()).state is RunState.COMPLETED
+
+
+async def test_abort_while_the_run_gets_its_number_calls_it_off(house: House) -> None:
+    new_run, gate = house.journal.new_run, Gate()
+
+    async def slow(day_obs: int) -> str:
+        await gate.pass_through()
+        return await new_run(day_obs)
+
+    house.journal.new_run = slow  # type: ignore[method-assign]
+    starting = asyncio.create_task(house.start(**BIAS))
+    await gate.until_reached()
+    await house.runner.abort("op")
+    gate.open()
+    with pytest.raises(BadInputError, match="Aborted by op while it was being checked"):
+        await starting
+    assert await house.journal.open_runs() == []
+    assert house.told == []
 
 
 async def test_two_starts_at_the_same_time_make_one_run(house: House) -> None:
@@ -227,17 +298,39 @@ async def test_status_tells_everything_again(house: House) -> None:
     assert again >= {key for key in newest if key[0] is not Alarms}
 
 
-async def test_status_of_an_older_run_comes_from_the_journal(house: House) -> None:
+async def two_runs(house: House) -> tuple[str, str]:
+    """Let a run fail and another one wait for its job; return their ids."""
     house.observatory.jobs.failing["cpBias"] = "x"
     first = await house.start(**BIAS)
     await house.ended()
     house.observatory.jobs.failing.clear()
-    await house.start(**BIAS)
-    await house.ended()
-    alarms = len(house.of(Alarms))
-    assert (await house.runner.publish_status(first))["runState"] == RunState.FAILED
-    assert house.of(RunStatus)[-1].run_id == first
-    assert len(house.of(Alarms)) == alarms, "alarms are the latest run's"
+    house.observatory.jobs.hold("cpBias")
+    second = await house.start(**BIAS)
+    await house.observatory.jobs.until_executing("cpBias")
+    return first, second
+
+
+async def test_status_of_an_older_run_comes_from_the_journal(house: House) -> None:
+    first, _ = await two_runs(house)
+    house.told.clear()
+    snapshot = await house.runner.publish_status(first)
+    assert (snapshot["runId"], snapshot["runState"]) == (first, RunState.FAILED)
+    assert house.of(RunStatus)[0].run_id == first
+
+
+async def test_status_of_an_older_run_leaves_the_open_one_as_the_last_word_on_each_topic(house: House) -> None:
+    """Whoever joins late gets only the last sample of each topic, and must not take the old run for the open one."""
+    first, second = await two_runs(house)
+    alarms = house.alarms
+    house.told.clear()
+    await house.runner.publish_status(first)
+    last = {type(entry): entry for entry in house.told}
+    assert {RunStatus, RunConfiguration, StageStatus, ImageTaken, ImageIngested, JobState, Alarms} <= last.keys()
+    assert {getattr(entry, "run_id", second) for entry in last.values()} == {second}
+    assert last[Alarms] == alarms
+    assert {entry.run_id for entry in house.of(RunStatus)} == {first, second}
+    # What of the open run changes meanwhile comes after all of it, too.
+    assert house.runner.progress().run_id == second
 
 
 async def test_status_of_no_run_is_refused(house: House) -> None:
@@ -261,13 +354,121 @@ async def test_run_that_got_its_number_and_nothing_else_is_closed_at_the_next_st
     await after.close()
 
 
-async def test_damaged_journal_is_told_in_a_sentence(tmp_path: Path) -> None:
+async def spoilt_house(tmp_path: Path, statement: str) -> House:
+    """Complete two runs, end the process, and change the journal by a statement; the first run is 001."""
     house = await House(make_config(), tmp_path / "journal.sqlite").open()
-    run_id = await house.journal.new_run(20261122)
-    await house.journal.write(StoredRun(run_id, RunState.RUNNING, "[{}]"))
+    for _ in range(2):
+        await house.start(**BIAS)
+        await house.ended()
     await house.close()
-    with pytest.raises(JournalError, match=f"has of run {run_id} can't be understood"):
-        await House(house.config, house.path).open()
+    with sqlite3.connect(house.path) as connection:
+        connection.execute(statement)
+    return House(house.config, house.path, house.observatory)
+
+
+LATEST = "run_id LIKE '%-002'"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("state = 99", "the state 99, which does not exist"),
+        ("state = 'RUNNING'", "the state 'RUNNING', which does not exist"),
+        ("state = 2, entries = '[{}]'", "can't be understood"),
+        ("state = 2, entries = '[ ]'", "can't be understood"),
+        ("state = 4, entries = '{'", "can't be understood"),
+        ("state = 2", "can't be understood"),
+        ("state = 2, entries = x'5b5d'", "no text in its entries"),
+    ],
+)
+async def test_damaged_journal_is_told_in_a_sentence(tmp_path: Path, change: str, words: str) -> None:
+    house = await spoilt_house(tmp_path, f"UPDATE runs SET {change} WHERE {LATEST}")
+    with pytest.raises(JournalError, match=words) as caught:
+        await house.open()
+    assert f"{current_day_obs()}-002" in str(caught.value) and "ove the file away" in str(caught.value)
+    await house.journal.close()
+
+
+async def test_old_run_of_an_unknown_state_may_be_an_open_one(tmp_path: Path) -> None:
+    house = await spoilt_house(tmp_path, f"UPDATE runs SET state = 99 WHERE NOT {LATEST}")
+    with pytest.raises(JournalError, match=r"has run .*-001 with the state 99"):
+        await house.open()
+    await house.journal.close()
+
+
+async def test_old_run_that_ended_and_is_damaged_is_refused_and_stops_nobody(tmp_path: Path) -> None:
+    house = await spoilt_house(tmp_path, f"UPDATE runs SET entries = '[{{}}]' WHERE NOT {LATEST}")
+    await house.open()
+    with pytest.raises(BadInputError, match=r"has of run .*-001 can't be understood"):
+        await house.runner.publish_status(f"{current_day_obs()}-001")
+    await house.start(**BIAS)
+    assert (await house.ended()).state is RunState.COMPLETED
+    await house.close()
+
+
+async def test_run_whose_end_is_not_in_the_journal_can_be_closed_though_others_came_after_it(tmp_path: Path) -> None:
+    """What came of a disk that was full for a while: an open run that is not the latest."""
+    house = await spoilt_house(tmp_path, "SELECT 1")
+    with sqlite3.connect(house.path) as connection:
+        (entries,) = connection.execute(f"SELECT entries FROM runs WHERE NOT {LATEST}").fetchone()
+        changed = json.loads(entries)
+        changed[0]["state"] = int(RunState.RUNNING)
+        connection.execute(f"UPDATE runs SET state = 2, entries = ? WHERE NOT {LATEST}", (json.dumps(changed),))
+    await house.open()
+    first = f"{current_day_obs()}-001"
+    assert (house.status.run_id, house.status.state) == (first, RunState.INTERRUPTED)
+    assert f"Run {first} is open (INTERRUPTED)" in await refusal(house, **BIAS)
+    assert (await house.runner.publish_status(""))["runId"] == first
+    assert house.runner.progress().run_id == first
+    await house.runner.abort("op")
+    await house.until(lambda: house.status.state is RunState.ABORTED)
+    assert house.status.run_id == first
+    await house.start(**BIAS)
+    assert (await house.ended()).state is RunState.COMPLETED
+    await house.close()
+
+
+async def test_disk_that_was_full_at_the_end_of_a_run_and_is_free_again_leaves_no_open_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lsst.ts.comcamcalib.run.log.RETRY_INTERVAL_S", 0.02)
+    house = await House(make_config(), tmp_path / "journal.sqlite").open()
+    gate = house.observatory.camera.gates["BIAS", 1] = Gate()
+    run_id = await house.start(**BIAS)
+    await gate.until_reached()
+    fill(house)
+    gate.open()
+    assert (await house.ended()).state is RunState.COMPLETED
+    assert house.runner._latest is not None and house.runner._latest.journal_problem
+    # No other run is begun while this one's end is not written: the journal would have two open ones.
+    with pytest.raises(JournalError, match="database or disk is full"):
+        await house.start(**BIAS)
+    make_room(house)
+    async with asyncio.timeout(20):
+        while house.runner._latest.journal_problem:  # noqa: ASYNC110  whoever asks is told by a property
+            await asyncio.sleep(0.01)
+    await house.runner.update_alarms()
+    assert not house.alarms.journal_degraded
+    await house.die()
+    after = await House(house.config, house.path, house.observatory).open()
+    assert after.runner.open_log is None
+    assert after.of(RunStatus) == [], "nothing is announced as INTERRUPTED"
+    snapshot = await after.runner.publish_status("")
+    assert (snapshot["runId"], snapshot["runState"]) == (run_id, RunState.COMPLETED)
+    await after.close()
+
+
+def fill(house: House) -> None:
+    """Make the disk full, as SQLite sees it."""
+    connection = house.journal._connection
+    assert connection is not None
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+
+
+def make_room(house: House) -> None:
+    assert house.journal._connection is not None
+    house.journal._connection.execute("PRAGMA max_page_count = 1000000")
 
 
 async def test_a_collection_for_other_things_and_a_filter_that_is_not_there_are_refused_at_once(house: House) -> None:

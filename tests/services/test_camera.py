@@ -75,7 +75,7 @@ class DrivenCamera(salobj.Controller):  # type: ignore[misc]
     async def move_filter(self, data: Any) -> None:
         await self.evt_endSetFilter.set_write(filterName=data.name, force_output=True)
 
-    async def begin(self, group_id: str, controller: str = "O") -> str:
+    async def begin(self, group_id: str, controller: str = "O", exposure_time_s: float = 0.0) -> str:
         """Begin the next image; return its name."""
         self.sequence += 1
         name = f"CC_{controller}_20261122_{self.sequence:06d}"
@@ -84,6 +84,7 @@ class DrivenCamera(salobj.Controller):  # type: ignore[misc]
             additionalKeys="imageType:groupId:testType",
             additionalValues=f"BIAS:{group_id}:BIAS",
             timestampAcquisitionStart=1.8e9 + self.sequence,
+            exposureTime=exposure_time_s,
             force_output=True,
         )
         return name
@@ -263,6 +264,33 @@ async def test_after_a_fault_in_mid_exposure_the_next_frame_is_taken(
     try:
         assert (await asyncio.wait_for(camera.take(BIAS), LIMIT_S)).exposure_id
     finally:
+        await camera.close()
+
+
+async def test_camera_that_exposes_since_before_the_connection_is_not_idle(
+    driven: DrivenCamera, domain: salobj.Domain, limits: Limits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operator disables and enables the CSC in the middle of a long dark, and starts another run."""
+    await driven.reset()
+    await driven.evt_ccsCommandState.set_write(substate=2, force_output=True)
+    name = await driven.begin("20261122-001-DARK", exposure_time_s=600.0)
+    camera = ComCamCamera(domain, limits)
+    await camera.start()
+    monkeypatch.setattr("lsst.ts.comcamcalib.services.camera.SETTLE_S", 0.1)
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            while name not in (sentence := await camera.obstacle()):
+                pass
+        assert sentence.startswith(f"CCCamera is taking an image: {name} of 600 s, until ")
+        assert camera.images_begun()[name] == "20261122-001-DARK"
+        # The image ends while somebody asks: the camera gets the moment that it needs to become idle.
+        monkeypatch.setattr("lsst.ts.comcamcalib.services.camera.SETTLE_S", LIMIT_S)
+        asking = asyncio.create_task(camera.obstacle())
+        await driven.end(name)
+        await driven.evt_ccsCommandState.set_write(substate=1, force_output=True)
+        assert await asking == ""
+    finally:
+        await driven.evt_ccsCommandState.set_write(substate=1, force_output=True)
         await camera.close()
 
 

@@ -94,6 +94,11 @@ async def test_only_a_component_that_is_enabled_and_whose_heart_beats_is_good(
     clock.now += 21
     (silent, _) = watch.problems()
     assert silent == "CCCamera gives no sign of life: its last heartbeat came 21 s ago. Look at it, restart it."
+    # What is wrong stays the same while it lasts; its age does not.
+    before = watch.unwell()
+    clock.now += 1
+    assert watch.unwell() == before
+    assert str(before[0]) == "CCCamera gives no sign of life: look at it, restart it."
     assert watch.state_of("CCCamera") is ENABLED
     with pytest.raises(KeyError):
         watch.state_of("MTMount")

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 from lsst.ts.comcamcalib.simulation.containers import Box, Defects, Exposure, PhotonTransferCurve
 from lsst.ts.comcamcalib.simulation.fits_files import read_fits, read_header, write_fits
+from lsst.ts.comcamcalib.simulation.focal_plane import FocalPlane
 
 
 @given(st_numpy.arrays(bool, st.tuples(st.integers(1, 8), st.integers(1, 8))))
@@ -77,3 +78,16 @@ def test_products_say_what_they_are_in_one_line() -> None:
     mask = np.zeros((5, 5), dtype=bool)
     mask[1, 1:3] = True
     assert repr(Defects.from_mask(mask)) == "Defects(1 regions, 2 pixels)"
+
+
+def test_raw_knows_where_its_amplifiers_are() -> None:
+    plane = FocalPlane(amplifier_shape=(16, 8), overscan_columns=4)
+    raw = Exposure.from_array(*plane.expose("FLAT", 1.0, 2026112200001, "r_03", 4))
+    amplifiers = raw.getDetector()
+    assert [one.getName() for one in amplifiers][:2] == ["C10", "C11"]
+    for one in amplifiers:
+        data, overscan = one.getRawDataBBox(), one.getRawHorizontalOverscanBBox()
+        assert (data.getWidth(), data.getHeight(), overscan.getWidth(), overscan.getHeight()) == (8, 16, 4, 16)
+        assert overscan.getMinX() == data.getMaxX() + 1 and overscan.getMinY() == data.getMinY()
+    with pytest.raises(KeyError):
+        Exposure.from_array(np.zeros((4, 4)), {}).getDetector()

@@ -58,6 +58,20 @@ async def test_exactly_the_runs_datasets_are_certified_and_told(bench) -> None:
     assert [wait.limit_s for wait in bench.record.waits[-3:]] == [60, 300, 60]
 
 
+async def test_what_is_about_to_be_certified_is_written_down_before_butler_begins(bench) -> None:
+    gate = bench.observatory.repository.gates["certify"] = Gate()
+    task = bench.start(certify(bench.stage("BIAS.CERTIFY"), bench.context))
+    await gate.until_reached()
+    (intent,) = bench.record.intents
+    product = bench.context.products[bench.stage("BIAS.CERTIFY").calib_type]
+    assert intent.dataset_ids == tuple(product.ids) and len(product.ids) == 3
+    assert (intent.collection, intent.output_collection) == ("LSSTComCam/calib/daily", "u/ocps/job-01/run")
+    gate.open()
+    await bench.done(task)
+    (told,) = bench.record.of(Certification)
+    assert (told.validity_begin, told.validity_end) == (intent.validity_begin, intent.validity_end)
+
+
 async def test_what_makes_room_is_told(bench) -> None:
     await certify(bench.stage("BIAS.CERTIFY"), bench.context)
     old = sorted(one.dataset_id for one in bench.observatory.world.certified("bias"))

@@ -196,17 +196,118 @@ async def test_failure_that_names_no_file_is_told_with_the_loss(make_bench) -> N
 
 async def test_too_many_lost_frames_fail_the_stage_and_say_what_to_do(make_bench) -> None:
     bench = make_bench(n_bias=1, max_retakes=2, **QUICK)
-    bench.observatory.camera.arrive = lambda exposure: None
+    bench.observatory.camera.arrive = losing(bench, {"BIAS 1": [0], "BIAS 2": [1], "BIAS 3": [4]})
     taken, error = await take_and_ingest(bench, "BIAS")
     assert taken == "1 frames were taken"
     assert isinstance(error, StageError)
     assert str(error) == (
-        "CC_O_20261122_000003 is lost (R22_S00, R22_S01, R22_S11 did not arrive in the repository: no event told of "
-        "them within 120 s, and Butler does not have them), and 2 frames were taken again already (max_retakes 2). "
-        "Look at the OODS, then start another run"
+        "CC_O_20261122_000003 is lost (R22_S11 did not arrive in the repository: no event told of them within 120 s, "
+        "and Butler does not have them), and 2 frames were taken again already (max_retakes 2). Look at the OODS, then "
+        "start another run"
     )
     assert bench.observatory.camera.taken("BIAS") == 3
     assert bench.context.exposure_ids(CalibType.BIAS) == ()
+
+
+# Losses that are no chance
+
+
+def never_from(bench, detectors: Collection[int], since: int = 1) -> Callable[[Exposure], None]:
+    """Let all files arrive but those of some detectors, from the frame of this number on."""
+
+    def arrive(exposure: Exposure) -> None:
+        number = exposure.exposure_id - FIRST_EXPOSURE + 1
+        gone = detectors if number >= since else ()
+        bench.observatory.oods.ingest(exposure.exposure_id, [one for one in range(9) if one not in gone])
+
+    return arrive
+
+
+async def test_detector_that_never_delivers_costs_no_retake_and_the_line_for_the_next_run_is_proposed(
+    make_bench,
+) -> None:
+    bench = make_bench(n_bias=3, n_dark=3, detectors=[0, 1, 4, 7], **QUICK)
+    bench.observatory.camera.arrive = never_from(bench, [4])
+    error = (await take_and_ingest(bench, "BIAS"))[1]
+    assert isinstance(error, StageError)
+    assert str(error).endswith(
+        "It is not chance: nothing of R22_S11 has arrived of the last 3 BIAS frames, so no frame is taken again. Find "
+        "out why (its readout board, the file transfer, the OODS), or start another run without it: detectors: "
+        "[0, 1, 7]"
+    )
+    assert bench.observatory.camera.taken("BIAS") == 3
+    # The next type need not find it out for itself.
+    error = (await take_and_ingest(bench, "DARK"))[1]
+    assert str(error).endswith("detectors: [0, 1, 7]")
+    assert bench.observatory.camera.taken("DARK") == 3
+
+
+async def test_detector_that_dies_in_the_middle_of_a_sequence_is_recognised_too(make_bench) -> None:
+    bench = make_bench(n_bias=5, **QUICK)
+    bench.observatory.camera.arrive = never_from(bench, [1], since=4)
+    error = (await take_and_ingest(bench, "BIAS"))[1]
+    assert "nothing of R22_S01 has arrived of the last 2 BIAS frames" in str(error)
+    assert "detectors: [0, 4]" in str(error)
+    assert bench.observatory.camera.taken("BIAS") == 5
+
+
+async def test_single_frame_is_taken_again_once_before_a_detector_counts_as_dead(make_bench) -> None:
+    bench = make_bench(n_bias=1, max_retakes=5, **QUICK)
+    bench.observatory.camera.arrive = never_from(bench, [0])
+    error = (await take_and_ingest(bench, "BIAS"))[1]
+    assert "detectors: [1, 4]" in str(error)
+    assert bench.observatory.camera.taken("BIAS") == 2
+
+
+async def test_dead_detector_is_found_among_losses_at_random(make_bench) -> None:
+    bench = make_bench(n_bias=2, **QUICK)
+    bench.observatory.camera.arrive = losing(bench, {"BIAS 1": [4, 0], "BIAS 2": [4]})
+    error = (await take_and_ingest(bench, "BIAS"))[1]
+    assert "nothing of R22_S11 has arrived of the last 2 BIAS frames" in str(error)
+    assert "detectors: [0, 1]" in str(error)
+    assert bench.observatory.camera.taken("BIAS") == 2
+
+
+async def test_same_detector_lost_now_and_then_is_chance(make_bench) -> None:
+    bench = make_bench(n_bias=3, **QUICK)
+    bench.observatory.camera.arrive = losing(bench, {"BIAS 1": [4], "BIAS 3": [4]})
+    reason = (await take_and_ingest(bench, "BIAS"))[1]
+    assert reason == "All files of 3 frames are in the repository, 2 of them taken again"
+
+
+async def test_when_nothing_arrives_at_all_no_detectors_are_proposed(make_bench) -> None:
+    bench = make_bench(n_bias=2, **QUICK)
+    bench.observatory.camera.arrive = lambda exposure: None
+    error = (await take_and_ingest(bench, "BIAS"))[1]
+    assert "No file of the last 2 BIAS frames has arrived of any detector that is used" in str(error)
+    assert "Look at CCOODS" in str(error)
+    assert "detectors: [" not in str(error)
+    assert bench.observatory.camera.taken("BIAS") == 2
+
+
+async def test_nothing_is_taken_again_while_the_oods_is_not_well_and_the_failure_says_so(make_bench) -> None:
+    bench = make_bench(n_bias=1, **QUICK)
+    bench.observatory.camera.arrive = lambda exposure: None
+    bench.observatory.components.ill = {"CCOODS": "is in FAULT", "OCPS:2": "is in STANDBY"}
+    error = (await take_and_ingest(bench, "BIAS"))[1]
+    assert str(error).endswith(
+        "No frame is taken again before this is mended: CCOODS is in FAULT: enable it. Then start another run"
+    )
+    assert bench.observatory.camera.taken("BIAS") == 1
+
+
+async def test_oods_that_recovers_in_time_costs_nothing(make_bench) -> None:
+    bench = make_bench(n_bias=1, **QUICK)
+    bench.observatory.camera.arrive = lambda exposure: None
+    bench.observatory.components.ill = {"CCOODS": "is in FAULT"}
+
+    def recover() -> None:
+        bench.observatory.components.ill.clear()
+        bench.observatory.oods.ingest(FIRST_EXPOSURE, range(9))
+
+    asyncio.get_running_loop().call_later(100, recover)
+    reason = (await take_and_ingest(bench, "BIAS"))[1]
+    assert reason == "All files of 1 frames are in the repository"
 
 
 async def test_each_type_has_retakes_of_its_own(make_bench) -> None:

@@ -9,6 +9,8 @@
 from __future__ import annotations
 
 import json
+import re
+import threading
 
 import pytest
 from lsst.ts.comcamcalib.enums import CalibType, Verdict
@@ -16,6 +18,7 @@ from lsst.ts.comcamcalib.errors import StageError
 from lsst.ts.comcamcalib.plan.record import DetectorVerification, VerificationResult
 from lsst.ts.comcamcalib.stages.generate import generate
 from lsst.ts.comcamcalib.stages.verify import verify
+from lsst.ts.comcamcalib.verification import judge_statistics
 
 
 @pytest.fixture
@@ -195,3 +198,50 @@ async def test_product_that_can_not_be_read_is_unknown(made, name: str, option: 
         StageError, match=rf"^{name} is UNKNOWN: the product in .* could not be read: the file is broken"
     ):
         await verify(bench.stage(f"{name}.VERIFY"), bench.context)
+
+
+async def test_judging_does_not_hold_up_the_event_loop(made, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
+
+    def judge(*arguments):
+        threads.append(threading.current_thread())
+        return judge_statistics(*arguments)
+
+    monkeypatch.setattr("lsst.ts.comcamcalib.stages.verify.judge_statistics", judge)
+    bench = await made("BIAS")
+    await verify(bench.stage("BIAS.VERIFY"), bench.context)
+    assert threads and threading.main_thread() not in threads
+
+
+async def test_frames_are_judged_by_the_ptc_of_the_verification_or_by_absolute_limits(
+    made, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = await made("BIAS")
+    bench.observatory.world.read_noise = 4.5
+    with pytest.raises(StageError, match=r"^BIAS is FAILED: Dead amplifiers: all 2 exposures \(3 of 3 detectors\)"):
+        await verify(bench.stage("BIAS.VERIFY"), bench.context)
+    bench.observatory.repository.errors["certified_ptc"] = "the database is down"
+    assert (await verify(bench.stage("BIAS.VERIFY"), bench.context)).startswith("PASSED: ")
+    assert "the BIAS frames are judged without a ptc, by the absolute limits alone" in caplog.text
+    bench.observatory.world.read_noise = 2.0
+    with pytest.raises(StageError, match="Dead amplifiers"):
+        await verify(bench.stage("BIAS.VERIFY"), bench.context)
+
+
+async def test_frames_that_stand_out_are_named_in_event_and_log(made, caplog: pytest.LogCaptureFixture) -> None:
+    bench = await made("BIAS", n_bias=6)
+    exposure = bench.context.exposure_ids(CalibType.BIAS)[3]
+    bench.observatory.world.leaks = {exposure: 2000.0}
+    named = rf"Exposures stand out: 1 of 6 exposures \({exposure}; 3 of 3 detectors\) differ .* up to \+2000"
+    with pytest.raises(StageError, match=named):
+        await verify(bench.stage("BIAS.VERIFY"), bench.context)
+    (result,) = bench.record.of(VerificationResult)
+    assert re.search(named, result.reason) and re.search(named, caplog.text)
+    assert json.loads(result.failures_by_test) == {"OUTLIER": 48}
+
+
+async def test_frames_of_an_external_verification_are_judged_too(made) -> None:
+    bench = await made(generate_calibrations=False)
+    bench.observatory.world.lamp = 0.02
+    with pytest.raises(StageError, match="FLAT is FAILED: Light: too dark, all 4 exposures"):
+        await verify(bench.stage("FLAT.VERIFY"), bench.context)

@@ -28,6 +28,7 @@ from support.world import World
 __all__ = ["House"]
 
 EntryType = TypeVar("EntryType")
+DEATH_TURNS = 20
 ENDED = (RunState.COMPLETED, RunState.FAILED, RunState.ABORTED, RunState.INTERRUPTED)
 
 
@@ -40,6 +41,7 @@ class House:
         self.observatory = observatory or Observatory.of(World(config))
         self.told: list[Entry] = []
         self.on_told: Callable[[Entry], None] = lambda entry: None
+        self.dead = False
         self._changed = asyncio.Condition()
 
     async def open(self) -> House:
@@ -53,11 +55,25 @@ class House:
 
     async def close(self) -> None:
         """Leave ENABLED and close the journal."""
+        if self.dead:
+            return
         await self.runner.disconnect("The test is over")
+        await self.runner.close()
         await self.journal.close()
+
+    async def die(self) -> None:
+        """End the process at once: nothing more is written or published, whatever was going on."""
+        self.dead = True
+        await self.journal.close()
+        for _ in range(DEATH_TURNS):
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+            await asyncio.sleep(0)
 
     async def tell(self, entry: Entry) -> None:
         """Hear an entry."""
+        if self.dead:
+            return
         self.told.append(entry)
         self.on_told(entry)
         async with self._changed:

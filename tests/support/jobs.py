@@ -101,6 +101,10 @@ class FakeJobs:
         return JobStatus(job.job_id, "completed", 0, "", submitted_s, TAI + 60)
 
     async def abort(self, job_id: str, on_change: OnChange = ignore) -> JobStatus:
+        if job_id not in self.world.jobs:
+            status = JobStatus(job_id, "unknown", 1, f"How {job_id} ended is not known.", TAI, TAI + 60)
+            await on_change(status)
+            return status
         job = self.world.jobs[job_id]
         if job.label in self.unstoppable:
             raise ServiceError(f"job {job_id} can't be stopped")

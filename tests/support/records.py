@@ -13,7 +13,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import TypeVar
 
-from lsst.ts.comcamcalib.plan.record import Entry
+from lsst.ts.comcamcalib.plan.record import Entry, Intent
 
 from support.clock import patience_s
 
@@ -36,6 +36,7 @@ class FakeRecord:
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
+        self.intents: list[Intent] = []
         self.waits: list[Waiting] = []
         self._changed = asyncio.Condition()
 
@@ -43,6 +44,9 @@ class FakeRecord:
         self.entries.append(entry)
         async with self._changed:
             self._changed.notify_all()
+
+    async def intend(self, intent: Intent) -> None:
+        self.intents.append(intent)
 
     def waiting(self, who: str, for_what: str, limit_s: float | None = None) -> None:
         self.waits.append(Waiting(who, for_what, limit_s))

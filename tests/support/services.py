@@ -22,15 +22,17 @@ from lsst.ts.comcamcalib.services.butler import (
     DatasetFound,
     DefectsArea,
     ExposureFound,
+    KnownAmplifiers,
 )
 from lsst.ts.comcamcalib.services.camera import FrameRequest, TakenFrame
+from lsst.ts.comcamcalib.services.components import Unwell
 from lsst.ts.comcamcalib.services.oods import IngestNotice
 from lsst.ts.comcamcalib.services.uws import Phase, UwsJob
 from lsst.ts.comcamcalib.stages.context import Services
 
 from support.clock import patience_s
 from support.jobs import FakeJobs
-from support.world import Exposure, World
+from support.world import AMPLIFIERS, FULL_WELL, Exposure, World
 
 __all__ = ["FakeCamera", "FakeComponents", "FakeOods", "FakeRepository", "FakeUws", "Gate", "Observatory"]
 
@@ -95,6 +97,10 @@ class FakeCamera:
         self.errors: dict[tuple[str, int], str] = {}
         """Error by (type, number of the request of this type from 1)."""
         self.filter_error = ""
+        self.busy = ""
+        """Why no frame can be taken now."""
+        self.begun: dict[str, str | None] = {}
+        """Group ids of the images that began, by name."""
         self.has_filters = ["g_01", "r_03", "i_06"]
         self.gates: dict[tuple[str, int], Gate] = {}
         self.arrive: Callable[[Exposure], None] = self.all_files_arrive
@@ -106,6 +112,12 @@ class FakeCamera:
 
     async def close(self) -> None:
         """Nothing to do."""
+
+    async def obstacle(self) -> str:
+        return self.busy
+
+    def images_begun(self) -> Mapping[str, str | None]:
+        return self.begun
 
     async def find_filter(self, wanted: str) -> str:
         if wanted not in self.has_filters:
@@ -132,6 +144,7 @@ class FakeCamera:
         finally:
             self.exposing -= 1
         exposure = self.world.expose(request.image_type, request.exposure_time_s, request.group_id)
+        self.begun[exposure.obs_id] = request.group_id
         self.arrive(exposure)
         return TakenFrame(exposure.exposure_id, exposure.obs_id, TAI)
 
@@ -149,9 +162,14 @@ class FakeComponents:
 
     def __init__(self) -> None:
         self.sentences: list[str] = []
+        self.ill: dict[str, str] = {}
+        """What is wrong, by component."""
+
+    def unwell(self) -> list[Unwell]:
+        return [Unwell(name, what, "enable it") for name, what in self.ill.items()]
 
     def problems(self) -> list[str]:
-        return list(self.sentences)
+        return [*self.sentences, *(str(one) for one in self.unwell())]
 
     def state_of(self, name: str) -> None:
         """Nothing was told."""
@@ -182,7 +200,9 @@ class FakeUws:
         return UwsJob(job_id, "", Phase.of(job.phase), job.phase, TAI, TAI, end, job.request.output_dataset_types, ())
 
     async def jobs(self) -> list[UwsJob]:
-        return [await self.job(job_id) for job_id in self.world.jobs]
+        if self.error:
+            raise UnreachableError(self.error)
+        return [await self.job(job_id) for job_id, job in self.world.jobs.items() if job.phase != "aborted"]
 
     async def log_text(self, job_id: str) -> str:
         return f"log of {job_id}"
@@ -354,6 +374,19 @@ class FakeRepository:
         self, collection_run: str, dataset_type: str = "cpPtcPartial"
     ) -> dict[tuple[int, int], AmplifierValues]:
         return await self._do("gain_values", lambda: self.world.amplifiers(collection_run, dataset_type))
+
+    async def certified_ptc(
+        self, collections: Sequence[str], exposure_id: int, detectors: Collection[int]
+    ) -> dict[int, KnownAmplifiers]:
+        known = KnownAmplifiers(
+            gain=dict.fromkeys(AMPLIFIERS, self.world.gain),
+            noise=dict.fromkeys(AMPLIFIERS, 6.5),
+            turnoff=dict.fromkeys(AMPLIFIERS, FULL_WELL),
+        )
+        return await self._do("certified_ptc", lambda: dict.fromkeys(detectors, known))
+
+    async def raw_levels(self, exposure_id: int, detector: int) -> dict[str, float]:
+        return await self._do("raw_levels", lambda: self.world.raw_levels(exposure_id))
 
 
 @dataclasses.dataclass

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import math
 import re
 import uuid
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,8 @@ __all__ = ["AMPLIFIERS", "Exposure", "FakeJob", "World"]
 AMPLIFIERS = tuple(f"C{row}{column}" for row in (1, 0) for column in range(8))
 FIRST_EXPOSURE = 2026112200001
 VISITED = "r_03"
+ELECTRONS_PER_SECOND = 15_000.0
+FULL_WELL = 96_000.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +131,14 @@ class World:
         self.missing_filters: set[str] = set()
         """Physical filters for which no datasets are made."""
         self.gain = 1.7
-        self.defect_pixels = 100
+        self.defect_pixels = 30
+        self.lamp = 1.0
+        """Brightness of the flat lamp, relative to its usual one; 0 is off."""
+        self.lamp_of: dict[int, float] = {}
+        """The same for single exposures, by id."""
+        self.leaks: dict[int, float] = {}
+        """Electrons that should not be in a bias or dark, by exposure id."""
+        self.read_noise = 6.5
 
     def expose(self, kind: str, exposure_time_s: float, group_id: str) -> Exposure:
         """Take an exposure; its files are not in the repository yet."""
@@ -254,7 +264,7 @@ class World:
                 if (job.label, detector) in self.missing:
                     continue
                 bad = self.bad_amplifiers.get((product, detector), 0)
-                details[exposure, detector] = _detector_statistics(product, bad)
+                details[exposure, detector] = self._detector_statistics(product, bad, exposure, len(exposures))
                 success = success and not bad
                 # The run's statistics of flats show that amplifiers failed, but not which.
                 if product != "FLAT":
@@ -262,6 +272,36 @@ class World:
             run_level[exposure] = {"SUCCESS": success, **({} if success else {"FAILURES": failures})}
         run_level["SUCCESS"] = all(entry["SUCCESS"] for entry in run_level.values())  # type: ignore[index]
         return run_level, details
+
+    def light(self, exposure_id: int) -> float:
+        """Return the electrons that a flat has in each pixel."""
+        exposure = self.exposures[exposure_id]
+        lamp = self.lamp_of.get(exposure_id, self.lamp)
+        return min(ELECTRONS_PER_SECOND * exposure.exposure_time_s * lamp, FULL_WELL)
+
+    def _detector_statistics(self, product: str, bad: int, exposure_id: int, exposures: int) -> Mapping[object, object]:
+        tests = ("NOISE",) if product == "FLAT" else ("MEAN", "NOISE", "CR_NOISE")
+        verify = {
+            name: {**{test: test != "NOISE" or index >= bad for test in tests}, "SUCCESS": index >= bad}
+            for index, name in enumerate(AMPLIFIERS)
+        }
+        whole = {"DET": {"SCATTER": True, "SUCCESS": True}} if product == "FLAT" else {}
+        mean, noise = 0.1 + self.leaks.get(exposure_id, 0.0), self.read_noise
+        if product == "FLAT":
+            mean = self.light(exposure_id)
+            noise = 6.0 if mean >= FULL_WELL else math.sqrt(mean)
+        # What is made of these very frames has its part of their noise.
+        if any(job.label == self.config.recipes[product].jobs[-1].label for job in self.jobs.values()):
+            noise *= math.sqrt(1 - 1 / exposures)
+        return {
+            "AMP": {name: {"MEAN": mean, "NOISE": noise} for name in AMPLIFIERS},
+            "VERIFY": {"AMP": verify, **whole},
+            "SUCCESS": bad == 0,
+        }
+
+    def raw_levels(self, exposure_id: int) -> dict[str, float]:
+        """Return the levels (adu) of a raw."""
+        return dict.fromkeys(AMPLIFIERS, self.light(exposure_id) / self.gain)
 
     def defects(self, run_collection: str, dataset_type: str) -> dict[int, DefectsArea]:
         """Return the area of the defects by detector."""
@@ -273,17 +313,3 @@ class World:
         values = AmplifierValues(dict.fromkeys(AMPLIFIERS, self.gain), dict.fromkeys(AMPLIFIERS, 6.5))
         found = self.datasets.get((run_collection, dataset_type), [])
         return {(one.exposure or 0, one.detector): values for one in found if one.detector is not None}
-
-
-def _detector_statistics(product: str, bad: int) -> Mapping[object, object]:
-    tests = ("NOISE",) if product == "FLAT" else ("MEAN", "NOISE", "CR_NOISE")
-    verify = {
-        name: {**{test: test != "NOISE" or index >= bad for test in tests}, "SUCCESS": index >= bad}
-        for index, name in enumerate(AMPLIFIERS)
-    }
-    whole = {"DET": {"SCATTER": True, "SUCCESS": True}} if product == "FLAT" else {}
-    return {
-        "AMP": {name: {"MEAN": 0.1, "NOISE": 6.5} for name in AMPLIFIERS},
-        "VERIFY": {"AMP": verify, **whole},
-        "SUCCESS": bad == 0,
-    }

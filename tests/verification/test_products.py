@@ -14,10 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lsst.ts.comcamcalib.config import Plausible
 from lsst.ts.comcamcalib.enums import Verdict
+from lsst.ts.comcamcalib.simulation.focal_plane import FocalPlane
 from lsst.ts.comcamcalib.verification import DetectorArea, judge_defects, judge_gain, judge_ptc
+from support.plans import make_config
 
 NAMES = {0: "R22_S00", 4: "R22_S11"}
 AMPLIFIERS = [f"C1{number}" for number in range(8)] + [f"C0{number}" for number in range(8)]
+
 PLAUSIBLE = Plausible(gain_min=0.5, gain_max=4.0, noise_min=1.0, noise_max=50.0, defect_fraction_max=0.05)
 PAIRS = (2026112200001, 2026112200003)
 
@@ -143,3 +146,32 @@ def test_implausible_gains_have_failed() -> None:
     assert judgement.verdict is Verdict.FAILED
     assert judgement.detectors[0].amplifiers_failed == 16
     assert judgement.tests_failed == 64
+
+
+def test_shipped_limits_know_comcams_sensors_and_what_is_broken() -> None:
+    """obs_lsst's policy and SITCOMTN-148: gains 1.17 to 1.45, noises to 11.2; below 4 is dead, above 18 too noisy."""
+    shipped = make_config().plausible
+    for gain, noise, verdict in (
+        (1.17, 7.9, Verdict.PASSED),
+        (1.45, 11.2, Verdict.PASSED),
+        (1.67, 6.2, Verdict.PASSED),
+        (1.0, 7.9, Verdict.FAILED),
+        (2.1, 7.9, Verdict.FAILED),
+        (1.38, 3.9, Verdict.FAILED),
+        (1.38, 18.1, Verdict.FAILED),
+        (3.8e5, 7.9, Verdict.FAILED),
+    ):
+        assert judge_ptc({0: "R22_S00"}, {0: amplifiers(gain, noise)}, shipped).verdict is verdict, (gain, noise)
+    for pixels, verdict in ((80_000, Verdict.PASSED), (82_000, Verdict.FAILED)):
+        areas = {0: DetectorArea(pixels, 4000 * 4072)}
+        assert judge_defects({0: "R22_S00"}, areas, shipped).verdict is verdict
+
+
+def test_the_simulated_focal_plane_is_plausible() -> None:
+    shipped, plane = make_config().plausible, FocalPlane()
+    for detector in range(9):
+        truth = plane.truth(detector)
+        assert all(shipped.gain_min < gain < shipped.gain_max for gain in truth.gain.values())
+        assert all(shipped.noise_min < noise < shipped.noise_max for noise in truth.read_noise.values())
+        bad = len(truth.hot_pixels) + len(truth.low_pixels)
+        assert bad < shipped.defect_fraction_max * truth.dark_rate.size

@@ -25,13 +25,16 @@ from .enums import CalibType
 from .errors import BadInputError
 from .options import OPTION_DESCRIPTIONS, check_run_defaults
 
-__all__ = ["CscConfig", "Estimates", "JobRecipe", "Limits", "Plausible", "Recipe", "VerificationRecipe"]
+__all__ = ["CscConfig", "Estimates", "FrameLimits", "JobRecipe", "Limits", "Plausible", "Recipe", "VerificationRecipe"]
 
 CALIB_NAMES = [calib_type.name for calib_type in CalibType]
 CalibName = Literal["BIAS", "DARK", "FLAT", "DEFECTS", "PTC", "GAIN"]
 FrameName = Literal["BIAS", "DARK", "FLAT"]
 Name = Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9_]+$")]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+LONGEST_PREFLIGHT_S = 8.0
+"""LOVE gives up a command after 10 s, and the journal needs a moment for the new run, too."""
 
 
 OCPS_INSTRUMENTS = {1: "LATISS", 2: "LSSTComCam", 3: "LSSTCam", 101: "rapid analysis"}
@@ -47,7 +50,7 @@ class _Closed(pydantic.BaseModel):
 class Limits(_Closed):
     """How long each wait may take; all in seconds."""
 
-    preflight: Seconds = Field(description="All checks before a run is accepted, side by side (seconds).")
+    preflight: Seconds = Field(description="All checks before a run is accepted, side by side (seconds); at most 8.")
     exposure_overhead: Seconds = Field(
         description="takeImages of one frame, from the command to its last acknowledgement, without the exposure time "
         "itself (seconds)."
@@ -115,6 +118,66 @@ class Plausible(_Closed):
     def _in_order(self) -> Self:
         if not (self.gain_min < self.gain_max and self.noise_min < self.noise_max):
             raise ValueError("gain_min must be less than gain_max, and noise_min less than noise_max")
+        return self
+
+
+Fraction = Annotated[float, Field(gt=0, le=1)]
+
+
+class FrameLimits(_Closed):
+    """What single frames must be like, so that something good can be made of them."""
+
+    level_min: float = Field(gt=0, allow_inf_nan=False, description="Least level of a flat (electron).")
+    level_max: float = Field(gt=0, allow_inf_nan=False, description="Largest level of a flat (electron).")
+    light_min: float = Field(
+        ge=0,
+        allow_inf_nan=False,
+        description="Level up to which a flat has no light at all: the lamp is off (electron).",
+    )
+    turnoff_fraction_min: float = Field(
+        ge=0, lt=1, description="Least level of a flat as a part of the turn-off, where a ptc knows it (fraction)."
+    )
+    turnoff_fraction_max: Fraction = Field(
+        description="Largest level of a flat as a part of the turn-off, where a ptc knows it (fraction)."
+    )
+    flat_noise_fraction_min: Fraction = Field(
+        description="Least noise of a flat, as a part of the square root of its level (fraction)."
+    )
+    dark_noise_fraction_min: Fraction = Field(
+        description="Least noise of a bias or dark, as a part of the read noise that the ptc knows (fraction)."
+    )
+    flux_tolerance: Fraction = Field(
+        description="By how much the light per second of one flat may differ from that of the others (fraction)."
+    )
+    flux_change_max: Fraction = Field(
+        description="Change of the light per second above which a single flat makes the product FAILED (fraction)."
+    )
+    shutter_uncertainty_s: float = Field(
+        ge=0, allow_inf_nan=False, description="How well an exposure time is known (seconds)."
+    )
+    outlier_min: float = Field(
+        gt=0,
+        allow_inf_nan=False,
+        description="Least difference of a bias or dark from the others that makes it stand out (electron).",
+    )
+    outlier_in_product_max: float = Field(
+        gt=0,
+        allow_inf_nan=False,
+        description="By how much one frame may move the plain mean of all before the product is FAILED (electron).",
+    )
+    nominal_gain: float = Field(
+        gt=0, allow_inf_nan=False, description="Gain for a first look at raws where no ptc is at hand (electron/adu)."
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not (
+            self.light_min < self.level_min < self.level_max and self.turnoff_fraction_min < self.turnoff_fraction_max
+        ):
+            raise ValueError(
+                "light_min must be less than level_min, level_min less than level_max, and turnoff_fraction_min less "
+                "than turnoff_fraction_max"
+            )
         return self
 
 
@@ -210,6 +273,7 @@ class CscConfig(_Closed):
     limits: Limits = Field(description="How long each wait may take (seconds).")
     estimates: Estimates = Field(description="What things usually take, for planning (seconds).")
     plausible: Plausible = Field(description="Ranges of plausible values for DEFECTS, PTC and GAIN.")
+    frames: FrameLimits = Field(description="What single frames must be like.")
     recipes: dict[Annotated[str, Field(json_schema_extra={"enum": CALIB_NAMES})], Recipe] = Field(
         description="How each product is made and verified."
     )
@@ -240,6 +304,13 @@ class CscConfig(_Closed):
                 "own files"
             )
         return repo
+
+    @pydantic.field_validator("limits")
+    @classmethod
+    def _answers_in_time(cls, limits: Limits) -> Limits:
+        if limits.preflight > LONGEST_PREFLIGHT_S:
+            raise ValueError(f"preflight is {limits.preflight:g} s, more than {LONGEST_PREFLIGHT_S:g} s")
+        return limits
 
     @pydantic.field_validator("log_path_pattern")
     @classmethod

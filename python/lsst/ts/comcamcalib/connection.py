@@ -56,6 +56,8 @@ class Connection:
         self._butler = ButlerService(config.repo, config.instrument, config.raw_collection, limits)
         # Loads Butler and opens the repository, so that the first question to it is answered fast.
         self._warming_up: asyncio.Task[None] = utils.make_done_future()
+        # Close the parts, each to its end.
+        self._closing: list[asyncio.Task[None]] = []
         self.services = Services(
             camera=self._camera,
             components=self._components,
@@ -71,14 +73,34 @@ class Connection:
         await asyncio.gather(*(part.start() for part in parts))
         self._warming_up = asyncio.create_task(self._warm_up(), name="load Butler")
 
-    async def close(self) -> None:
-        """Disconnect; what can't be closed is logged, the rest is closed all the same."""
+    async def close(self, limit_s: float) -> None:
+        """Disconnect, side by side; what can't be closed is logged, the rest is closed all the same.
+
+        Parameters
+        ----------
+        limit_s
+            Longest wait (seconds). What is not closed by then goes on closing, and ends by its own limit.
+        """
         self._warming_up.cancel()
         parts = (self._jobs, self._ocps, self._uws, self._camera, self._oods, self._components, self._butler)
-        results = await asyncio.gather(*(part.close() for part in parts), self._warming_up, return_exceptions=True)
-        for part, result in zip(parts, results, strict=False):
-            if isinstance(result, BaseException):
-                self._log.warning("%s could not be closed properly: %r", type(part).__name__, result)
+        self._closing = [asyncio.create_task(part.close(), name=type(part).__name__) for part in parts]
+        for task in self._closing:
+            task.add_done_callback(self._look_at_end)
+        await asyncio.wait([*self._closing, self._warming_up], timeout=limit_s)
+        for task in self._closing:
+            if not task.done():
+                self._log.warning(
+                    "%s is not closed after %.1f s; it is left to close by itself", task.get_name(), limit_s
+                )
+
+    @property
+    def closed(self) -> bool:
+        """Whether all that was to be closed is closed."""
+        return bool(self._closing) and all(task.done() for task in self._closing)
+
+    def _look_at_end(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log.warning("%s could not be closed properly: %r", task.get_name(), error)
 
     async def _warm_up(self) -> None:
         try:

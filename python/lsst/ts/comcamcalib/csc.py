@@ -40,6 +40,12 @@ __all__ = ["ComCamCalibCsc", "run_comcamcalib"]
 PROGRESS_INTERVAL_S = 1.0
 IDLE_PROGRESS_INTERVAL_S = 10.0
 
+# Leaving ENABLED, and the end of the process, have to be over within 10 s: first the run is interrupted (see
+# INTERRUPT_LIMIT_S of the runs, and the journal's own limit), then the connections have what is left of this (seconds),
+# but at least the other time. A connection that takes longer goes on closing by itself.
+LEAVE_LIMIT_S = 8.5
+CLOSE_LIMIT_S = 1.0
+
 # A fault costs the run that is open; a broker may be away for a while.
 MAX_TELEMETRY_FAILURES = 30
 
@@ -100,6 +106,8 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         self._journal: Journal | None = None
         self._runner: Runner | None = None
         self._connection: Connection | None = None
+        # Connections that still close, though nobody waits for them.
+        self._closing: list[Connection] = []
         # Publishes the telemetry until the CSC closes.
         self._progress_task: asyncio.Task[None] = utils.make_done_future()
         super().__init__(
@@ -156,6 +164,33 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         await self._close_journal()
         logging.getLogger(__package__).removeHandler(self._package_log)
 
+    async def do_start(self, data: salobj.BaseMsgType) -> None:
+        """Take over the configuration and open the journal; a refusal is published."""
+        async with self._refusing("start", data):
+            await super().do_start(data)
+            self._assert_no_fault()
+
+    async def do_enable(self, data: salobj.BaseMsgType) -> None:
+        """Connect to the observatory; a refusal is published."""
+        async with self._refusing("enable", data):
+            await super().do_enable(data)
+            self._assert_no_fault()
+
+    async def do_disable(self, data: salobj.BaseMsgType) -> None:
+        """Interrupt what is open and disconnect; a refusal is published."""
+        async with self._refusing("disable", data):
+            await super().do_disable(data)
+
+    async def do_standby(self, data: salobj.BaseMsgType) -> None:
+        """Close the journal; a refusal is published."""
+        async with self._refusing("standby", data):
+            await super().do_standby(data)
+
+    def _assert_no_fault(self) -> None:
+        """Raise ExpectedError if a change of state has led to FAULT: to answer that it was done would be untrue."""
+        if self.summary_state is salobj.State.FAULT:
+            raise salobj.ExpectedError(f"The CSC went to FAULT: {self.evt_errorCode.data.errorReport}")
+
     async def do_startCalibrationRun(self, data: salobj.BaseMsgType) -> salobj.type_hints.AckCmdDataType:
         """Check everything, then start a calibration run."""
         async with self._refusing("startCalibrationRun", data):
@@ -199,7 +234,7 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
 
     @contextlib.asynccontextmanager
     async def _refusing(self, command: str, data: salobj.BaseMsgType) -> AsyncIterator[None]:
-        """Turn a refusal into the acknowledgement, the event and the log message that tell of it."""
+        """Turn a refusal into its acknowledgement, its event and its log message."""
         try:
             yield
         except (BadInputError, JournalError, salobj.ExpectedError) as error:
@@ -231,14 +266,21 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         try:
             await journal.open()
             await runner.start()
-        except JournalError as error:
+        except Exception as error:
             await journal.close()
-            await self.fault(ErrorCode.JOURNAL_UNUSABLE, str(error))
+            sentence = str(error)
+            if not isinstance(error, JournalError):
+                self.log.exception("Bug: the journal could not be read")
+                sentence = f"Unforeseen {type(error).__name__} with the journal {journal.path}: {error}"
+            await self.fault(ErrorCode.JOURNAL_UNUSABLE, sentence)
             return
         self._journal, self._runner = journal, runner
 
     async def _close_journal(self) -> None:
-        journal, self._journal, self._runner = self._journal, None, None
+        runner, self._runner = self._runner, None
+        journal, self._journal = self._journal, None
+        if runner is not None:
+            await runner.close()
         if journal is not None:
             await journal.close()
 
@@ -251,11 +293,14 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         runner.connect(self._connection.services)
 
     async def _disconnect(self, reason: str) -> None:
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + LEAVE_LIMIT_S
         connection, self._connection = self._connection, None
         if self._runner is not None:
             await self._runner.disconnect(reason)
         if connection is not None:
-            await connection.close()
+            self._closing = [one for one in (*self._closing, connection) if not one.closed]
+            await connection.close(max(deadline - clock(), CLOSE_LIMIT_S))
 
     async def _on_backend(self, reachable: bool, reason: str) -> None:
         if self._runner is not None:

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ..config import CscConfig, JobRecipe
 from ..enums import CalibType, StageKind
@@ -64,7 +64,7 @@ class _Builder:
 
     def build(self) -> RunPlan:
         sequences = {calib_type: self._sequence(calib_type) for calib_type in self.taken}
-        stages = tuple(self._stages())
+        stages = tuple(_in_order(self._stages()))
         return RunPlan(
             run_id=self.run_id,
             options=self.options,
@@ -169,8 +169,9 @@ class _Builder:
         recipe = self.config.recipes[calib_type.name]
         made = calib_type in self.generated
         needs = (f"{calib_type.name}.{'GENERATE' if made else 'INGEST'}",)
+        after = tuple(self._heard_before(calib_type))
         if recipe.verification is None:
-            return StagePlan(name, StageKind.VERIFY, calib_type, needs=needs)
+            return StagePlan(name, StageKind.VERIFY, calib_type, needs=needs, after=after)
         uses = self._uses(calib_type)
         # Verification without generation judges the input collections, and nothing else.
         collections = self.options.input_collections_verify(calib_type)
@@ -191,4 +192,29 @@ class _Builder:
             config_options="",
             n_processes=self.options.n_processes,
         )
-        return StagePlan(name, StageKind.VERIFY, calib_type, needs=needs, jobs=(job,))
+        return StagePlan(name, StageKind.VERIFY, calib_type, needs=needs, after=after, jobs=(job,))
+
+    def _heard_before(self, calib_type: CalibType) -> Iterator[str]:
+        """Name the stages that may find something against the frames of a product, before it is called good.
+
+        Frames are judged by the verification of their own type. Gains that were measured with flats say something about
+        the flats, and are made before these are judged.
+        """
+        if calib_type is CalibType.FLAT:
+            yield from (
+                f"{other.name}.GENERATE" for other in (CalibType.PTC, CalibType.GAIN) if other in self.generated
+            )
+        elif calib_type not in FRAME_TYPES:
+            frames = [CalibType[name] for name in self.config.recipes[calib_type.name].frames]
+            yield from (f"{other.name}.VERIFY" for other in frames if other in self.taken)
+
+
+def _in_order(stages: Iterable[StagePlan]) -> Iterator[StagePlan]:
+    """Sort stages so that each follows all that it waits for, and otherwise as they are."""
+    left = list(stages)
+    names: set[str] = set()
+    while left:
+        following = next(one for one in left if names.issuperset(one.waits_for))
+        left.remove(following)
+        names.add(following.name)
+        yield following

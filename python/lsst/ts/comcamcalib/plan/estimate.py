@@ -69,6 +69,5 @@ def critical_path(stages: Iterable[StagePlan], durations: Mapping[str, float]) -
     """
     ends: dict[str, float] = {}
     for stage in stages:
-        waits_for = (*stage.needs, *stage.after, *((stage.alongside,) if stage.alongside else ()))
-        ends[stage.name] = max((ends[name] for name in waits_for), default=0.0) + durations[stage.name]
+        ends[stage.name] = max((ends[name] for name in stage.waits_for), default=0.0) + durations[stage.name]
     return max(ends.values(), default=0.0)

@@ -81,6 +81,11 @@ class StagePlan:
     """Stage that must have started, because its news are this stage's input."""
     jobs: tuple[JobPlan, ...] = ()
 
+    @property
+    def waits_for(self) -> tuple[str, ...]:
+        """All stages that it waits for in one way or another."""
+        return (*self.needs, *self.after, *((self.alongside,) if self.alongside else ()))
+
 
 @dataclasses.dataclass(frozen=True)
 class RunPlan:

@@ -20,11 +20,13 @@ from ..enums import CalibType, CertificationState, RunState, StageKind, StageSta
 __all__ = [
     "Alarms",
     "Certification",
+    "CertificationIntent",
     "DetectorVerification",
     "Entry",
     "GainEstimate",
     "ImageIngested",
     "ImageTaken",
+    "Intent",
     "JobState",
     "Record",
     "RunConfiguration",
@@ -222,11 +224,36 @@ Entry = (
 )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CertificationIntent:
+    """Datasets that are about to be certified; validity as in `Certification`.
+
+    Written down before Butler begins, so that what was done can be found by its UUIDs when the process ends before it
+    could write down the outcome.
+    """
+
+    run_id: str
+    calib_type: CalibType
+    dataset_type: str
+    collection: str
+    output_collection: str
+    validity_begin: str
+    validity_end: str
+    dataset_ids: tuple[str, ...]
+
+
+Intent = CertificationIntent
+"""What is kept in the journal only, and never published."""
+
+
 class Record(Protocol):
-    """Where a run writes down what happens; whoever keeps it also tells it to the world."""
+    """Where a run writes down what happens; whoever keeps it also publishes it."""
 
     async def write(self, entry: Entry) -> None:
         """Write down an entry, then publish it."""
+
+    async def intend(self, intent: Intent) -> None:
+        """Write down what is about to be done outside."""
 
     def waiting(self, who: str, for_what: str, limit_s: float | None = None) -> None:
         """Say what a stage is doing or waiting for, and how long at the most (seconds; None: no limit of its own)."""

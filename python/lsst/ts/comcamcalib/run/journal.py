@@ -30,8 +30,9 @@ __all__ = ["Journal", "JournalError", "StoredRun"]
 
 SCHEMA_VERSION = 1
 
-# One write is a few milliseconds; a disk that takes longer than this is as good as broken.
-WRITE_LIMIT_S = 5.0
+# One write takes a few milliseconds. A disk that takes longer than this counts as broken for the moment; the record of
+# the run tries again later. Leaving ENABLED may have to wait for one such write, and has 10 s for everything.
+WRITE_LIMIT_S = 3.0
 
 Result = TypeVar("Result")
 
@@ -111,7 +112,13 @@ class Journal:
         return await self._do("read", functools.partial(self._read, run_id))
 
     async def open_runs(self) -> list[StoredRun]:
-        """Return the runs that have not ended, oldest first."""
+        """Return the runs that have not ended, oldest first.
+
+        Raises
+        ------
+        JournalError
+            If the state of any run is not known: that run may be an open one.
+        """
         return await self._do("read the open runs of", self._open_runs)
 
     async def _do(self, what: str, function: Callable[[], Result]) -> Result:
@@ -192,13 +199,20 @@ class Journal:
         # rowid is the order of acceptance.
         where, values = ("run_id = ?", (run_id,)) if run_id else ("entries != '[]' ORDER BY rowid DESC LIMIT 1", ())
         rows = self._opened().execute(f"SELECT run_id, state, entries FROM runs WHERE {where}", values).fetchall()
-        return _stored(*rows[0]) if rows else None
+        return self._stored(*rows[0]) if rows else None
 
     def _open_runs(self) -> list[StoredRun]:
-        states = ", ".join(str(int(state)) for state in OPEN_RUN_STATES)
-        query = f"SELECT run_id, state, entries FROM runs WHERE state IN ({states}) ORDER BY rowid"
-        return [_stored(*row) for row in self._opened().execute(query).fetchall()]
+        ended = ", ".join(str(int(state)) for state in RunState if state not in OPEN_RUN_STATES)
+        query = f"SELECT run_id, state, entries FROM runs WHERE state NOT IN ({ended}) ORDER BY rowid"
+        return [self._stored(*row) for row in self._opened().execute(query).fetchall()]
 
-
-def _stored(run_id: str, state: int, entries: str) -> StoredRun:
-    return StoredRun(run_id, RunState(state), entries)
+    def _stored(self, run_id: object, state: object, entries: object) -> StoredRun:
+        """Make a run of a row; SQLite keeps what it is given, whatever the column's type."""
+        known = isinstance(state, int) and state in {int(one) for one in RunState}
+        if not known or not isinstance(state, int) or not isinstance(run_id, str) or not isinstance(entries, str):
+            wrong = "no text in its entries" if known else f"the state {state!r}, which does not exist"
+            raise JournalError(
+                f"The journal {self.path} has run {run_id} with {wrong}: it is damaged. Move the file away and keep it "
+                "for the developers; a new one is made"
+            )
+        return StoredRun(run_id, RunState(state), entries)

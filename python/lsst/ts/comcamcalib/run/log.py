@@ -6,45 +6,54 @@
 
 """The record of one run: what happened so far, kept in the journal and told to the world.
 
-The newest entry of each thing (stage, image, job, …) is kept in memory, so that `status` can tell everything again; the
-same goes to the journal before it is published.
+The newest entry of each thing (stage, image, job, …) is kept in memory, so that `status` can publish everything again;
+the same goes to the journal before it is published. While the journal can't be written, the run goes on, and the newest
+record is tried again until it is on the disk.
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
+import enum
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeVar, get_args, get_type_hints
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from lsst.ts import utils
 
-from ..enums import StageState
+from ..enums import RunState, StageState
 from ..plan.record import (
     Alarms,
     Certification,
+    CertificationIntent,
     DetectorVerification,
     Entry,
     GainEstimate,
     ImageIngested,
     ImageTaken,
+    Intent,
     JobState,
     RunConfiguration,
     RunStatus,
     StageStatus,
     VerificationResult,
 )
+from ..services.components import Unwell
 from .journal import Journal, JournalError, StoredRun
+from .states import OPEN_RUN_STATES, RUN_MOVES, check_move
 
-__all__ = ["Publish", "RunLog", "Wait"]
+__all__ = ["Publish", "RunLog", "Wait", "move_run"]
 
 Publish = Callable[[Entry], Awaitable[None]]
 """Tells the world about an entry."""
 
+# Time between two attempts to write a record that the journal did not take (seconds).
+RETRY_INTERVAL_S = 1.0
+
 # What makes an entry the newest of its thing; together with the type.
-_KEYS: dict[type[Entry], tuple[str, ...]] = {
+_KEYS: dict[type[Entry | Intent], tuple[str, ...]] = {
     RunStatus: (),
     RunConfiguration: (),
     StageStatus: ("stage_name",),
@@ -55,6 +64,7 @@ _KEYS: dict[type[Entry], tuple[str, ...]] = {
     DetectorVerification: ("calib_type", "physical_filter", "detector"),
     GainEstimate: ("exposure_id", "detector"),
     Certification: ("calib_type", "state"),
+    CertificationIntent: ("output_collection", "dataset_type", "validity_end"),
     Alarms: (),
 }
 
@@ -82,16 +92,22 @@ class RunLog:
         Entries so far, for a run of an earlier process.
     """
 
-    def __init__(self, journal: Journal, publish: Publish, entries: Iterable[Entry] = ()) -> None:
+    def __init__(self, journal: Journal, publish: Publish, entries: Iterable[Entry | Intent] = ()) -> None:
         self._journal = journal
         self._publish = publish
         self._log = logging.getLogger(__name__)
-        self._entries: dict[tuple[object, ...], Entry] = {}
+        self._entries: dict[tuple[object, ...], Entry | Intent] = {}
         # Each is written out once: a long run has thousands of entries, and each new one is stored with all others.
         self._texts: dict[tuple[object, ...], str] = {}
+        self._changes = 0
         self.journal_problem = ""
-        """Why the journal could not be written the last time; empty if it could."""
+        """Why the newest record is not in the journal; empty if it is."""
+        # Writes the record that the journal did not take, until it takes it or the record is closed.
+        self._retrying: asyncio.Task[None] = utils.make_done_future()
+        self._closed = False
         self._waits: dict[str, Wait] = {}
+        self.unwell: tuple[Unwell, ...] = ()
+        """Other components that the run needs and that are not well now."""
         for entry in entries:
             self._keep(entry)
 
@@ -104,10 +120,13 @@ class RunLog:
         JournalError
             If what the journal has can't be understood.
         """
-        types = {entry_type.__name__: entry_type for entry_type in get_args(Entry)}
+        types = {entry_type.__name__: entry_type for entry_type in (*get_args(Entry), CertificationIntent)}
         try:
             entries = [_from_json(types[item["entry"]], item) for item in json.loads(stored.entries)]
-        except (ValueError, LookupError, TypeError) as error:
+            (status,) = (entry for entry in entries if isinstance(entry, RunStatus))
+            if (status.run_id, status.state) != (stored.run_id, stored.state):
+                raise ValueError(f"its record is that of run {status.run_id}, {status.state.name}")
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise JournalError(
                 f"What the journal {journal.path} has of run {stored.run_id} can't be understood ({error!r}); move the "
                 "file away, a new one is made"
@@ -117,11 +136,41 @@ class RunLog:
     async def write(self, entry: Entry) -> None:
         """Write down an entry, then publish it.
 
-        A journal that fails does not stop the run: what the run does can be seen in its events. It is told as an alarm.
+        A journal that fails does not stop the run: what the run does can be seen in its events, and an alarm says so.
         When this is cancelled, the entry is written down and published all the same: it has happened.
         """
         self._keep(entry)
-        task = asyncio.create_task(self._write(entry), name=f"record of run {self.status.run_id}")
+        await self._to_its_end(self._write(entry))
+
+    async def intend(self, intent: Intent) -> None:
+        """Write down what is about to be done outside; see `write` for a journal that fails."""
+        self._keep(intent)
+        await self._to_its_end(self._store())
+
+    async def flush(self) -> None:
+        """Try at once to write what the journal did not take; `journal_problem` says whether it did now."""
+        if self.journal_problem:
+            await self._try_to_store()
+
+    async def close(self) -> None:
+        """Try a last time to write what the journal did not take, then stop trying."""
+        self._closed = True
+        self._retrying.cancel()
+        await asyncio.gather(self._retrying, return_exceptions=True)
+        await self.flush()
+        if self.journal_problem:
+            status = self.status
+            self._log.error(
+                "Run %s is %s, but the journal does not know it: after a restart the run may be shown as it was "
+                "earlier. If it is shown as INTERRUPTED then, close it with abort. %s",
+                status.run_id,
+                status.state.name,
+                self.journal_problem,
+            )
+
+    async def _to_its_end(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something that must not be cut short when whoever wants it is cancelled."""
+        task = asyncio.create_task(work, name=f"record of run {self.status.run_id}")
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -129,18 +178,47 @@ class RunLog:
             raise
 
     async def _write(self, entry: Entry) -> None:
-        status = self.status
-        try:
-            await self._journal.write(StoredRun(status.run_id, status.state, self._to_json()))
-            self.journal_problem = ""
-        except JournalError as error:
-            self._log.error("%s. The run goes on; after a restart nothing will be known of it.", error)
-            self.journal_problem = str(error)
+        await self._store()
         try:
             await self._publish(entry)
         except Exception:
-            # The run must reach a defined end. That nothing can be told ends the CSC by its telemetry, in FAULT.
-            self._log.exception("Run %s: %s could not be published", status.run_id, type(entry).__name__)
+            # The run must reach a defined end. If nothing can be published for long, the telemetry goes to FAULT.
+            self._log.exception("Run %s: %s could not be published", self.status.run_id, type(entry).__name__)
+
+    async def _store(self) -> None:
+        """Write the record to the journal; while the journal fails, the retries do it, and nobody waits for them."""
+        if self.journal_problem:
+            return
+        await self._try_to_store()
+        if self.journal_problem and self._retrying.done() and not self._closed:
+            self._retrying = asyncio.create_task(self._retry(), name=f"retries for the journal, {self.status.run_id}")
+
+    async def _retry(self) -> None:
+        while self.journal_problem:
+            await asyncio.sleep(RETRY_INTERVAL_S)
+            await self._try_to_store()
+
+    async def _try_to_store(self) -> None:
+        status = self.status
+        stored = None
+        try:
+            # After a failure, what came in meanwhile was left to this: it has to be written before all is well again.
+            while stored is None or (self.journal_problem and stored != self._changes):
+                stored = self._changes
+                await self._journal.write(StoredRun(status.run_id, self.status.state, self._to_json()))
+        except JournalError as error:
+            if str(error) != self.journal_problem:
+                self._log.error(
+                    "%s. The run goes on, and the journal is tried again every %g s; if the CSC is restarted before "
+                    "it can be written, it will not know what the run did from now on.",
+                    error,
+                    RETRY_INTERVAL_S,
+                )
+            self.journal_problem = str(error)
+            return
+        if self.journal_problem:
+            self._log.warning("The journal can be written again: it has run %s as it is now.", status.run_id)
+        self.journal_problem = ""
 
     def waiting(self, who: str, for_what: str, limit_s: float | None = None) -> None:
         """Say what a stage is doing or waiting for, and how long at the most (seconds; None: no limit of its own)."""
@@ -156,7 +234,9 @@ class RunLog:
         """Publish the newest entry of each thing again, one after the other."""
         for key in list(self._entries):
             # What is the newest may have changed while the others were published.
-            await self._publish(self._entries[key])
+            entry = self._entries[key]
+            if not isinstance(entry, CertificationIntent):
+                await self._publish(entry)
 
     @property
     def status(self) -> RunStatus:
@@ -195,7 +275,8 @@ class RunLog:
             "imagesExpected": status.images_expected,
         }
 
-    def _keep(self, entry: Entry) -> None:
+    def _keep(self, entry: Entry | Intent) -> None:
+        self._changes += 1
         key = (type(entry).__name__, *(getattr(entry, name) for name in _KEYS[type(entry)]))
         self._entries[key] = entry
         self._texts[key] = json.dumps({"entry": type(entry).__name__, **dataclasses.asdict(entry)})
@@ -204,11 +285,47 @@ class RunLog:
         return f"[{', '.join(self._texts.values())}]"
 
 
-def _from_json(entry_type: type[Entry], item: dict[str, object]) -> Entry:
-    """Make an entry again from what `RunLog` stored: numbers become enumerations, lists tuples."""
+async def move_run(log: RunLog, state: RunState, reason: str) -> None:
+    """Put a run into a state, and publish that; the only place that does."""
+    old = log.status
+    check_move(RUN_MOVES, f"run {old.run_id}", old.state, state)
+    now = utils.current_tai()
+    ended = state not in OPEN_RUN_STATES
+    await log.write(
+        dataclasses.replace(
+            old,
+            state=state,
+            reason=reason,
+            timestamp_started=now if state is RunState.RUNNING else old.timestamp_started,
+            timestamp_ended=now if ended else 0.0,
+        )
+    )
+    level = logging.WARNING if state in (RunState.FAILED, RunState.ABORTED, RunState.INTERRUPTED) else logging.INFO
+    logging.getLogger(__name__).log(level, "Run %s is %s. %s", old.run_id, state.name, reason)
+
+
+def _from_json(entry_type: type[Entry | Intent], item: dict[str, object]) -> Entry | Intent:
+    """Make an entry again from what `RunLog` stored: numbers become enumerations, lists tuples.
+
+    Raises
+    ------
+    ValueError, KeyError
+        If a field is missing or has a value of another type: what is only half understood is not used.
+    """
     hints = get_type_hints(entry_type)
-    values: dict[str, object] = {}
-    for field in dataclasses.fields(entry_type):
-        value, hint = item[field.name], hints[field.name]
-        values[field.name] = tuple(value) if isinstance(value, list) else hint(value)
+    values = {
+        field.name: _field_from_json(hints[field.name], item[field.name]) for field in dataclasses.fields(entry_type)
+    }
     return entry_type(**values)  # type: ignore[arg-type]
+
+
+def _field_from_json(hint: Any, value: object) -> object:
+    if get_origin(hint) is tuple and isinstance(value, list):
+        return tuple(_field_from_json(get_args(hint)[0], one) for one in value)
+    if hint is float and type(value) is int:
+        return float(value)
+    if isinstance(hint, type) and issubclass(hint, enum.Enum) and type(value) in (int, str):
+        return hint(value)
+    if type(value) is not hint:
+        raise ValueError(f"{value!r} is no {getattr(hint, '__name__', hint)}")
+    return value

@@ -40,7 +40,7 @@ async def preflight(plan: RunPlan, services: Services) -> list[str]:
     checks: Mapping[str, Coroutine[Any, Any, list[str]]] = {
         "the UWS": _check_uws(services),
         "the Butler repository": _check_collections(plan, services),
-        "the camera": _check_filter(plan, services),
+        "the camera": _check_camera(plan, services),
     }
     tasks = {name: asyncio.create_task(check, name=f"check of {name}") for name, check in checks.items()}
     try:
@@ -67,6 +67,11 @@ async def _check_uws(services: Services) -> list[str]:
     except ServiceError as error:
         return [f"The UWS, which runs the jobs, can't be used: {error}"]
     return []
+
+
+async def _check_camera(plan: RunPlan, services: Services) -> list[str]:
+    obstacle = await services.camera.obstacle()
+    return [obstacle] * bool(obstacle) + await _check_filter(plan, services)
 
 
 async def _check_filter(plan: RunPlan, services: Services) -> list[str]:

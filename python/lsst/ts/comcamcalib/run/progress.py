@@ -12,10 +12,10 @@ import dataclasses
 
 from lsst.ts import utils
 
-from ..enums import RunState, StageKind, StageState
+from ..enums import RunState, StageKind, StageState, Verdict
 from ..plan.estimate import critical_path, stage_durations
 from ..plan.plan import RunPlan
-from ..plan.record import Alarms, ImageIngested, ImageTaken, JobState, RunStatus, StageStatus
+from ..plan.record import Alarms, ImageIngested, ImageTaken, JobState, RunStatus, StageStatus, VerificationResult
 from .log import RunLog
 from .states import STAGE_ENDED
 
@@ -81,7 +81,7 @@ def progress_of(log: RunLog, plan: RunPlan | None) -> Progress:
 
 
 def _activity(log: RunLog) -> str:
-    """Say what each running stage is waiting for and until when, in one line."""
+    """Say what each running stage is waiting for and until when, and which component is not well, in one line."""
     status = log.status
     if status.state is not RunState.RUNNING:
         return status.reason
@@ -91,6 +91,7 @@ def _activity(log: RunLog) -> str:
         if wait.until:
             until = f" (until {utils.astropy_time_from_tai_unix(wait.until).isot[11:19]} TAI at the latest)"
         parts.append(f"{who}: {wait.for_what}{until}")
+    parts += [str(one) for one in log.unwell]
     return "; ".join(parts)
 
 
@@ -138,18 +139,29 @@ def alarms_of(log: RunLog | None, backend_problem: str = "") -> Alarms:
     status: RunStatus = log.status
     failed = log.stages_in(StageState.FAILED)
     verification = [stage for stage in failed if stage.stage_kind is StageKind.VERIFY]
+    # A verdict may stand before any job was run for it: the first flats showed that all are in vain.
+    early = [result for result in log.of(VerificationResult) if result.verdict is Verdict.FAILED and not result.job_id]
     certification = [stage for stage in failed if stage.stage_kind is StageKind.CERTIFY]
-    reasons = [f"{stage.stage_name}: {stage.reason}" for stage in (*verification, *certification)]
-    reasons += [text for text in (log.journal_problem, backend_problem) if text]
-    if status.state is RunState.FAILED:
-        reasons.insert(0, status.reason)
+    reasons = [status.reason] if status.state is RunState.FAILED else []
+    reasons += [f"{stage.stage_name}: {stage.reason}" for stage in (*verification, *certification)]
+    reasons += [f"{result.calib_type.name}: {result.reason}" for result in early]
+    reasons += [*(str(one) for one in log.unwell), log.journal_problem, backend_problem]
     return Alarms(
         run_id=status.run_id,
         run_failed=status.state is RunState.FAILED,
-        verification_failed=bool(verification),
+        verification_failed=bool(verification or early),
         certification_failed=bool(certification),
         backend_unreachable=bool(backend_problem),
         operator_decision_needed=bool(verification) and status.state in (RunState.RUNNING, RunState.FAILED),
         journal_degraded=bool(log.journal_problem),
-        reason=" ".join(dict.fromkeys(reasons)),
+        reason=_each_once(reasons),
     )
+
+
+def _each_once(sentences: list[str]) -> str:
+    """Join sentences, without those that an earlier one contains: that of the run has those of its stages."""
+    kept: list[str] = []
+    for sentence in sentences:
+        if sentence and not any(sentence in other for other in kept):
+            kept.append(sentence)
+    return " ".join(kept)

@@ -22,25 +22,16 @@ from ..options import parse_options
 from ..plan.build import build_plan
 from ..plan.record import Alarms, Entry
 from ..stages.context import Services
-from .journal import Journal, StoredRun
+from .closing import close_interrupted, interrupted_by_restart
+from .journal import Journal, JournalError, StoredRun
 from .log import Publish, RunLog
 from .preflight import preflight
 from .progress import Progress, alarms_of, progress_of
-from .run import Run, close_interrupted, interrupted_by_restart
+from .run import INTERRUPT_LIMIT_S, Run
+from .start import Start, StartRequest
 from .states import OPEN_RUN_STATES
 
 __all__ = ["Runner", "StartRequest"]
-
-
-@dataclasses.dataclass(frozen=True)
-class StartRequest:
-    """What an operator asks for with startCalibrationRun."""
-
-    config: str
-    reason: str
-    program: str
-    note: str
-    requested_by: str
 
 
 class Runner:
@@ -53,7 +44,7 @@ class Runner:
     journal
         The open journal.
     publish
-        Tells the world about an entry.
+        Publishes an entry.
     """
 
     def __init__(self, config: CscConfig, journal: Journal, publish: Publish) -> None:
@@ -63,12 +54,14 @@ class Runner:
         self._services: Services | None = None
         # The run of this process that is open, or was last.
         self._run: Run | None = None
-        # Whether a run is being checked and accepted.
-        self._starting = False
+        # The start that is being checked.
+        self._starting: Start | None = None
         # Why the services behind the OCPS count as unreachable; empty if they answer.
         self._backend_problem = ""
         # The record of the latest run, of whatever process; None if there never was one.
         self._latest: RunLog | None = None
+        # Records of the runs that earlier processes have left open, oldest first.
+        self._left: list[RunLog] = []
         self._alarms = Alarms()
         # Whether this process has had a run: alarms of an earlier process do not stand any more.
         self._own = False
@@ -88,31 +81,56 @@ class Runner:
                 # Given its number, but the process ended before anything else was written.
                 await self._journal.write(dataclasses.replace(stored, state=RunState.ABORTED))
             else:
-                await interrupted_by_restart(self._log_of(stored))
+                log = self._log_of(stored)
+                await interrupted_by_restart(log)
+                self._left.append(log)
         latest = await self._journal.read("")
-        self._latest = self._log_of(latest) if latest is not None else None
+        if latest is not None:
+            same = [log for log in self._left if log.status.run_id == latest.run_id]
+            self._latest = same[0] if same else self._log_of(latest)
+
+    async def close(self) -> None:
+        """Write down what the journal has not taken yet, if it takes it now; the journal is about to be closed."""
+        for log in {id(log): log for log in (*self._left, self._latest) if log is not None}.values():
+            await log.close()
 
     def connect(self, services: Services) -> None:
         """Use these ways to the outside from now on."""
         self._services = services
 
-    async def disconnect(self, reason: str) -> None:
-        """Interrupt the open run, for the ways to the outside are about to be closed."""
+    async def disconnect(self, reason: str, limit_s: float = INTERRUPT_LIMIT_S) -> None:
+        """Interrupt the open run, for the ways to the outside are about to be closed.
+
+        Parameters
+        ----------
+        reason
+            Why, in a sentence without its full stop.
+        limit_s
+            Longest wait for what is in progress (seconds).
+        """
         self._services = None
-        if self._run is not None:
-            await self._run.interrupt(reason)
+        if self._starting is not None:
+            self._starting.call_off("The CSC left ENABLED while the checks were going on.")
         if not self._closing.done():
-            await asyncio.wait([self._closing], timeout=self.config.limits.job_abort)
+            await asyncio.wait([self._closing], timeout=limit_s)
             self._closing.cancel()
             await asyncio.gather(self._closing, return_exceptions=True)
+        elif self._run is not None:
+            await self._run.interrupt(reason, limit_s)
+        if self._latest is not None:
+            await self._latest.flush()
         self._backend_problem = ""
 
     @property
     def open_log(self) -> RunLog | None:
-        """Record of the open run; None if there is none."""
-        if self._latest is not None and self._latest.status.state in OPEN_RUN_STATES:
-            return self._latest
-        return None
+        """Record of the open run; None if there is none. Of several, after a damage, the latest, then the oldest."""
+        logs = [log for log in (self._latest, *self._left) if log is not None]
+        return next((log for log in logs if log.status.state in OPEN_RUN_STATES), None)
+
+    @property
+    def _shown(self) -> RunLog | None:
+        """Record of the run that telemetry and status are about: the open one, otherwise the latest."""
+        return self.open_log or self._latest
 
     async def start_run(self, request: StartRequest) -> str:
         """Check everything, then start a run.
@@ -137,21 +155,21 @@ class Runner:
         open_log = self.open_log
         if open_log is not None:
             status = open_log.status
+            way_out = "Wait for its end, or stop it with abort."
+            if status.state is RunState.INTERRUPTED:
+                way_out = "Close it with abort, then start again."
             raise BadInputError(
-                [
-                    f"Run {status.run_id} is open ({status.state.name}); there can be only one. Wait for its end, "
-                    "resume it if it was interrupted, or close it with abort."
-                ]
+                [f"Run {status.run_id} is open ({status.state.name}); there can be only one. {way_out}"]
             )
-        if self._starting:
+        if self._starting is not None:
             raise BadInputError(["Another run is being checked right now; there can be only one."])
-        self._starting = True
+        self._starting = start = Start()
         try:
-            return await self._start_run(request, self._connected())
+            return await self._start_run(request, self._connected(), start)
         finally:
-            self._starting = False
+            self._starting = None
 
-    async def _start_run(self, request: StartRequest, services: Services) -> str:
+    async def _start_run(self, request: StartRequest, services: Services, start: Start) -> str:
         day_obs = current_day_obs()
         options = parse_options(
             request.config,
@@ -161,14 +179,18 @@ class Runner:
             command_note=request.note,
             now_day_obs=day_obs,
         )
-        problems = await preflight(build_plan("", options, self.config), services)
-        problems += self._gone(services)
+        problems = await start.unless_called_off(preflight(build_plan("", options, self.config), services))
         if problems:
             raise BadInputError(problems)
+        if self._latest is not None:
+            # What the journal has not taken yet of the run before must not be overtaken by this one.
+            await self._latest.flush()
+            if self._latest.journal_problem:
+                raise JournalError(self._latest.journal_problem)
         run_id = await self._journal.new_run(day_obs)
-        if gone := self._gone(services):
+        if start.called_off:
             await self._journal.write(StoredRun(run_id, RunState.ABORTED, "[]"))
-            raise BadInputError(gone)
+            start.check()
         log = RunLog(self._journal, self._publish)
         run = Run(build_plan(run_id, options, self.config, utils.current_tai()), services, log)
         self._run, self._latest, self._own = run, log, True
@@ -178,7 +200,7 @@ class Runner:
         return run_id
 
     async def abort(self, requested_by: str) -> None:
-        """Stop the open run; it ends ABORTED in the background.
+        """Stop the open run, which ends ABORTED in the background; or a start that is being checked, which is refused.
 
         Raises
         ------
@@ -186,15 +208,20 @@ class Runner:
             If there is no open run, or it is being aborted already.
         """
         log = self.open_log
+        if log is None and self._starting is not None:
+            self._starting.call_off(f"Aborted by {requested_by} while it was being checked; no run was begun.")
+            return
         if log is None:
             raise BadInputError(["There is no open run that could be aborted."])
         if log.status.state is RunState.ABORTING:
             raise BadInputError([f"Run {log.status.run_id} is being aborted already."])
-        if self._run is not None and self._run.log is log and self._run.state is not RunState.INTERRUPTED:
-            await self._run.abort(requested_by)
+        own = self._run if self._run is not None and self._run.log is log else None
+        if own is not None and own.state is not RunState.INTERRUPTED:
+            await own.abort(requested_by)
         else:
             begun = asyncio.Event()
-            closing = close_interrupted(log, self._connected(), requested_by, begun)
+            rest = own.wait_ended if own is not None else None
+            closing = close_interrupted(log, self._connected(), requested_by, begun, rest)
             self._closing = asyncio.create_task(closing, name=f"abort {log.status.run_id}")
             await begun.wait()
 
@@ -204,7 +231,7 @@ class Runner:
         Parameters
         ----------
         run_id
-            The run; "" for the open one, or else the latest.
+            The run; "" for the open one, otherwise the latest.
 
         Returns
         -------
@@ -216,24 +243,37 @@ class Runner:
         BadInputError
             If there is no such run.
         """
-        log = self._latest
-        if run_id and (log is None or log.status.run_id != run_id):
-            stored = await self._journal.read(run_id)
-            log = self._log_of(stored) if stored and stored.entries != "[]" else None
+        shown = self._shown
+        log = shown if not run_id else await self._find(run_id)
         if log is None:
             raise BadInputError([f"There is no run {run_id}." if run_id else "There has been no run yet."])
         await log.publish_all()
-        if log is self._latest:
-            await self._tell(self._alarms)
+        if shown is not None and shown is not log:
+            # Whoever joins late gets the last sample of each topic: that has to be of the run that matters now.
+            await shown.publish_all()
+        await self._tell(self._alarms)
         return log.snapshot()
 
+    async def _find(self, run_id: str) -> RunLog | None:
+        """Return the record of a run, None if there is no such run."""
+        for log in (self._latest, *self._left):
+            if log is not None and log.status.run_id == run_id:
+                return log
+        stored = await self._journal.read(run_id)
+        if stored is None or stored.entries == "[]":
+            return None
+        try:
+            return self._log_of(stored)
+        except JournalError as error:
+            # A run that ended long ago, asked for by its name: that it is damaged does not stop the others.
+            raise BadInputError([str(error)]) from error
+
     def progress(self) -> Progress:
-        """Return the progress of the latest run."""
-        if self._latest is None:
+        """Return the progress of the open run, otherwise of the latest."""
+        log, run = self._shown, self._run
+        if log is None:
             return Progress()
-        run = self._run
-        plan = run.plan if run is not None and run.log is self._latest else None
-        return progress_of(self._latest, plan)
+        return progress_of(log, run.plan if run is not None and run.log is log else None)
 
     @property
     def active(self) -> bool:
@@ -251,9 +291,6 @@ class Runner:
     def backend(self, reachable: bool, reason: str) -> None:
         """Take note of whether the services behind the OCPS answer."""
         self._backend_problem = "" if reachable else reason
-
-    def _gone(self, services: Services) -> list[str]:
-        return [] if self._services is services else ["The CSC left ENABLED while the checks were going on."]
 
     def _connected(self) -> Services:
         if self._services is None:

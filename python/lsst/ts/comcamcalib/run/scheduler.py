@@ -118,8 +118,12 @@ class Scheduler:
         reason
             Why, in a sentence.
         """
-        for task in list(self._tasks):
-            if not task.cancelled():
+        for task, name in list(self._tasks.items()):
+            if not task.done():
+                self._log.warning(
+                    "Run %s, %s has not stopped yet; it is left to end by itself", self.context.run_id, name
+                )
+            elif not task.cancelled():
                 await self._conclude(task)
         for name, status in self._status.items():
             if status.state not in STAGE_ENDED and status.state is not unfinished:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from ..config import Limits
-from . import butler_certify, butler_lookup, butler_queries, butler_statistics
+from . import butler_certify, butler_lookup, butler_queries, butler_statistics, raw_level
 from .butler_data import (
     AmplifierValues,
     CertifiedDataset,
@@ -27,6 +27,7 @@ from .butler_data import (
     Statistics,
 )
 from .butler_threads import FILES, ButlerThreads
+from .raw_level import KnownAmplifiers
 from .repository import Repository
 from .side_by_side import all_of
 
@@ -42,6 +43,7 @@ __all__ = [
     "DatasetFound",
     "DefectsArea",
     "ExposureFound",
+    "KnownAmplifiers",
     "ReplacedDataset",
     "Repository",
     "Statistics",
@@ -250,7 +252,29 @@ class ButlerService:
         refs = await self._ask(what, butler_queries.product_refs, dataset_type, collection_run)
         return await self._threads.look(what, self._limit_s(refs), butler_queries.amplifier_values, refs)
 
-    def _limit_s(self, datasets: Sequence[object]) -> float:
+    async def certified_ptc(
+        self, collections: Sequence[str], exposure_id: int, detectors: Collection[int]
+    ) -> dict[int, KnownAmplifiers]:
+        """Return what the ptc that is valid for an exposure knows; see `Repository.certified_ptc`."""
+        what = f"look up the ptc of exposure {exposure_id} in {', '.join(collections)}"
+        return await self._threads.look(
+            what,
+            self._limit_s(detectors),
+            raw_level.certified_ptc,
+            self._instrument,
+            collections,
+            exposure_id,
+            detectors,
+        )
+
+    async def raw_levels(self, exposure_id: int, detector: int) -> dict[str, float]:
+        """Return the level (adu) of each amplifier of a raw; see `Repository.raw_levels`."""
+        what = f"read the raw of detector {detector} of exposure {exposure_id}"
+        return await self._ask(
+            what, raw_level.raw_levels, self._instrument, self._raw_collection, exposure_id, detector
+        )
+
+    def _limit_s(self, datasets: Collection[object]) -> float:
         """Return how long it may take to read some datasets (seconds)."""
         return self._limits.butler_query + self._limits.butler_dataset * len(datasets)
 

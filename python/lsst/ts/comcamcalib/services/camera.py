@@ -9,8 +9,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import Protocol, TypeVar
 
 from lsst.ts import salobj
@@ -18,16 +19,17 @@ from lsst.ts.observatory.control.maintel.comcam import ComCam
 
 from ..config import Limits
 from ..errors import ServiceError
+from .camera_activity import CameraActivity
 from .comcam import ComCamWithLimit
 from .components import state_from
-from .exposure import Exposure, FrameRequest, TakenFrame, cause_of, group_of
+from .exposure import Exposure, FrameRequest, TakenFrame, cause_of
 
 __all__ = ["Camera", "ComCamCamera", "FrameRequest", "TakenFrame"]
 
 T = TypeVar("T")
 
-MAX_BEGUN = 100
-"""How many of the last images are remembered."""
+SETTLE_S = 2.0
+"""After an image's endReadout the camera is still busy for some tenths of a second; it gets this time (seconds)."""
 
 
 class Camera(Protocol):
@@ -38,6 +40,15 @@ class Camera(Protocol):
 
     async def close(self) -> None:
         """Stop listening to the camera."""
+
+    async def obstacle(self) -> str:
+        """Return why no frame can be taken now, in a sentence; "" if the camera is idle or has not said.
+
+        A camera that is about to become idle gets a moment for that.
+        """
+
+    def images_begun(self) -> Mapping[str, str | None]:
+        """Return the group ids of the last images that began, whoever's they are, by name, oldest first."""
 
     async def find_filter(self, wanted: str) -> str:
         """Return the name of a filter that the camera has.
@@ -99,16 +110,22 @@ class ComCamCamera:
         self._state: salobj.State | None = None
         self._exposure: Exposure | None = None
         self._groups: set[str] = set()  # of all frames that were asked for here
-        self._begun: dict[str, str | None] = {}  # group ids of the last images that began, by name
+        self._activity = CameraActivity(limits.readout)
+        self._news = asyncio.Event()  # set when there is something new about the activity
 
     async def start(self) -> None:
         """Start the remotes and wait until they have read the last samples of the camera's events."""
         self._events = salobj.Remote(
-            self._domain, "CCCamera", readonly=True, include=["startIntegration", "endReadout", "summaryState"]
+            self._domain,
+            "CCCamera",
+            readonly=True,
+            include=["startIntegration", "endReadout", "summaryState", "ccsCommandState", "raftsDetailedState"],
         )
         self._events.evt_summaryState.callback = self._on_summary_state
         self._events.evt_startIntegration.callback = self._on_start_integration
         self._events.evt_endReadout.callback = self._on_end_readout
+        self._events.evt_ccsCommandState.callback = self._on_command_state
+        self._events.evt_raftsDetailedState.callback = self._on_rafts_state
         self._comcam = ComCamWithLimit(self._domain, self._limits.readout, self._log)
         await asyncio.gather(self._comcam.start_task, self._events.start_task)
 
@@ -122,6 +139,21 @@ class ComCamCamera:
             await comcam.close()
         if events is not None:
             await events.close()
+
+    async def obstacle(self) -> str:
+        """Return why no frame can be taken now; see `Camera.obstacle`."""
+        if not self._activity.known:
+            self._log.warning("CCCamera has not said whether it is idle; the first frame will show it.")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_S):
+                while self._activity.obstacle():
+                    self._news.clear()
+                    await self._news.wait()
+        return self._activity.obstacle()
+
+    def images_begun(self) -> Mapping[str, str | None]:
+        """Return the group ids of the last images that began; see `Camera.images_begun`."""
+        return self._activity.images_begun
 
     async def find_filter(self, wanted: str) -> str:
         """Return the name of a filter that the camera has; see `Camera.find_filter`."""
@@ -158,7 +190,8 @@ class ComCamCamera:
             raise ServiceError(f"{request.describe()} can't be taken: {self._exposure.request.describe()} still is.")
         self._exposure = exposure = Exposure(request)
         self._groups.add(request.group_id)
-        # What ComCam has not read of former images, it would take for this one.
+        # ComCam takes the next startIntegration in its queue for that of the image that it commands. One of an earlier
+        # image must not be left there.
         comcam.camera.evt_startIntegration.flush()
         try:
             return await self._take(comcam, exposure)
@@ -192,13 +225,14 @@ class ComCamCamera:
         ServiceError
             If it tells of an image that is none of ours.
         """
-        name = next((name for name in self._begun if [_comcam_id(name)] == ids), None)
+        begun = self._activity.images_begun
+        name = next((name for name in begun if [_comcam_id(name)] == ids), None)
         if name == frame.obs_id:
             return
-        if name is None or self._begun[name] not in self._groups:
+        if name is None or begun[name] not in self._groups:
             raise ServiceError(
                 f"Image {frame.obs_id} is exposure {frame.exposure_id}, but takeImages told {ids}: somebody else takes "
-                "images at the same time. Make sure that nobody does, then resume."
+                "images at the same time. Make sure that nobody does, then start another run."
             )
         self._log.warning("ComCam told of %s, an earlier image, instead of %s", name, frame.obs_id)
 
@@ -234,16 +268,27 @@ class ComCamCamera:
 
     async def _on_start_integration(self, data: salobj.BaseMsgType) -> None:
         """Recognise the frame by its group id."""
-        self._begun[data.imageName] = group_of(data)
-        while len(self._begun) > MAX_BEGUN:
-            del self._begun[next(iter(self._begun))]
+        self._activity.on_start(data)
+        self._news.set()
         if self._exposure is not None:
             self._exposure.on_start(data)
 
     async def _on_end_readout(self, data: salobj.BaseMsgType) -> None:
         """See that the frame is complete."""
+        self._activity.on_end(data)
+        self._news.set()
         if self._exposure is not None:
             self._exposure.on_end(data)
+
+    async def _on_command_state(self, data: salobj.BaseMsgType) -> None:
+        """Remember whether the camera does a command."""
+        self._activity.on_command_state(data)
+        self._news.set()
+
+    async def _on_rafts_state(self, data: salobj.BaseMsgType) -> None:
+        """Remember what the rafts do."""
+        self._activity.on_rafts_state(data)
+        self._news.set()
 
 
 async def _take_one(comcam: ComCam, request: FrameRequest) -> list[int]:

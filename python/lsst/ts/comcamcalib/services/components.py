@@ -19,11 +19,36 @@ from lsst.ts import salobj, utils
 
 from ..config import Limits
 
-__all__ = ["ComponentWatch", "Components", "state_from"]
+__all__ = ["ComponentWatch", "Components", "Unwell", "state_from"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Unwell:
+    """A component that is not ENABLED, or gives no sign of life.
+
+    Parameters
+    ----------
+    component
+        Its name, an indexed one as ``OCPS:2``.
+    what
+        What is wrong with it; stays the same as long as that does.
+    remedy
+        What to do about it.
+    """
+
+    component: str
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.component} {self.what}: {self.remedy}."
 
 
 class Components(Protocol):
     """What the layers above ask about other components."""
+
+    def unwell(self) -> list[Unwell]:
+        """Return the components that are not ENABLED or give no sign of life; empty: all are well."""
 
     def problems(self) -> list[str]:
         """Return a sentence for each component that is not ENABLED or gives no sign of life; empty: all are well."""
@@ -74,8 +99,12 @@ class ComponentWatch:
 
     def problems(self) -> list[str]:
         """Return a sentence for each component that is not well; see `Components.problems`."""
-        sentences = (self._problem(name, watched) for name, watched in self._watched.items())
-        return [sentence for sentence in sentences if sentence]
+        return [self._with_age(one) for one in self.unwell()]
+
+    def unwell(self) -> list[Unwell]:
+        """Return the components that are not well; see `Components.unwell`."""
+        found = (self._look_at(name, watched) for name, watched in self._watched.items())
+        return [one for one in found if one is not None]
 
     def state_of(self, name: str) -> salobj.State | None:
         """Return the last summary state that a component has told, None if it told none.
@@ -87,21 +116,26 @@ class ComponentWatch:
         """
         return self._watched[name].state
 
-    def _problem(self, name: str, watched: _Watched) -> str:
-        """Return what is wrong with a component, "" if nothing is."""
-        now = time.monotonic()
+    def _look_at(self, name: str, watched: _Watched) -> Unwell | None:
+        """Return what is wrong with a component, None if nothing is."""
         if watched.heartbeat is None:
-            return f"{name} gives no sign of life (no heartbeat): start it."
-        if now - watched.heartbeat > self._heartbeat_limit_s:
-            age_s = now - watched.heartbeat
-            return f"{name} gives no sign of life: its last heartbeat came {age_s:.0f} s ago. Look at it, restart it."
+            return Unwell(name, "gives no sign of life (no heartbeat)", "start it")
+        if time.monotonic() - watched.heartbeat > self._heartbeat_limit_s:
+            return Unwell(name, "gives no sign of life", "look at it, restart it")
         if watched.state is None:
-            return f"{name} is alive but has told no summary state: look at it."
+            return Unwell(name, "is alive but has told no summary state", "look at it")
         if watched.state is salobj.State.FAULT:
-            return f"{name} is in FAULT: look at its errorCode, send it to STANDBY, enable it."
+            return Unwell(name, "is in FAULT", "look at its errorCode, send it to STANDBY, enable it")
         if watched.state is not salobj.State.ENABLED:
-            return f"{name} is in {watched.state.name}: enable it."
-        return ""
+            return Unwell(name, f"is in {watched.state.name}", "enable it")
+        return None
+
+    def _with_age(self, one: Unwell) -> str:
+        """Return a sentence, with the age of the last heartbeat where that is the trouble."""
+        heartbeat = self._watched[one.component].heartbeat
+        if heartbeat is None or (age_s := time.monotonic() - heartbeat) <= self._heartbeat_limit_s:
+            return str(one)
+        return f"{one.component} {one.what}: its last heartbeat came {age_s:.0f} s ago. Look at it, restart it."
 
 
 @dataclasses.dataclass

@@ -20,6 +20,7 @@ from .butler_data import (
     ExposureFound,
     Statistics,
 )
+from .raw_level import KnownAmplifiers
 
 __all__ = ["Repository"]
 
@@ -147,3 +148,11 @@ class Repository(Protocol):
         self, collection_run: str, dataset_type: str = "cpPtcPartial"
     ) -> dict[tuple[int, int], AmplifierValues]:
         """Return gains and noises by (exposure id, detector) from the flat pairs."""
+
+    async def certified_ptc(
+        self, collections: Sequence[str], exposure_id: int, detectors: Collection[int]
+    ) -> dict[int, KnownAmplifiers]:
+        """Return what the ptc that is valid for an exposure knows, by detector; what has none is left out."""
+
+    async def raw_levels(self, exposure_id: int, detector: int) -> dict[str, float]:
+        """Return the level (adu) above its overscan of each amplifier of a raw, by name."""

@@ -20,7 +20,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Box", "Defect", "Defects", "Exposure", "Image", "PhotonTransferCurve"]
+from .layout import AMPLIFIER_NAMES, DetectorLayout, Section
+
+__all__ = ["Amplifier", "Box", "Defect", "Defects", "Exposure", "Image", "PhotonTransferCurve"]
 
 
 @dataclasses.dataclass(eq=False)
@@ -65,6 +67,45 @@ class Exposure:
         """Return the header keywords."""
         return self.metadata
 
+    def getDetector(self) -> tuple[Amplifier, ...]:
+        """Return the amplifiers, over which the real type's detector iterates too.
+
+        Raises
+        ------
+        KeyError
+            The image is not a raw one.
+        """
+        layout = DetectorLayout.from_header(self.metadata)
+        return tuple(Amplifier(name, layout) for name in AMPLIFIER_NAMES)
+
+
+@dataclasses.dataclass(frozen=True)
+class Amplifier:
+    """Where an amplifier is in a raw image.
+
+    Attributes
+    ----------
+    name
+        Its name, as C10.
+    layout
+        Layout of its detector.
+    """
+
+    name: str
+    layout: DetectorLayout
+
+    def getName(self) -> str:
+        """Return the name."""
+        return self.name
+
+    def getRawDataBBox(self) -> Box:
+        """Return the imaging part."""
+        return Box.of_section(self.layout.raw_section(self.name))
+
+    def getRawHorizontalOverscanBBox(self) -> Box:
+        """Return the serial overscan."""
+        return Box.of_section(self.layout.overscan_section(self.name))
+
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Box:
@@ -82,6 +123,12 @@ class Box:
     y0: int
     width: int
     height: int
+
+    @classmethod
+    def of_section(cls, section: Section) -> Box:
+        """Return the box of a section of an image."""
+        rows, columns = section
+        return cls(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
 
     def getMinX(self) -> int:
         """Return the first column."""

@@ -27,7 +27,8 @@ RawImage = npt.NDArray[np.uint16]
 
 IMAGE_TYPES = ("BIAS", "DARK", "FLAT")
 
-# Spread of the detectors' properties. Gain, read noise and full well are of the size of an ITL 3800C's.
+# Spread of the detectors' properties. Gain, read noise and full well are of the size of an ITL 3800C's. The gain is
+# LSSTCam's (1.67): with ComCam's (1.38) a full well would not fit into the 16 bits of the simulated raws.
 _GAIN_RANGE = (1.65, 1.85)  # electron/adu
 _READ_NOISE_RANGE = (6.0, 8.0)  # electron
 _FULL_WELL_RANGE = (92_000.0, 100_000.0)  # electron

@@ -62,7 +62,10 @@ async def _set_filter(filter_name: str, stage: StagePlan, context: RunContext) -
         try:
             await context.services.camera.set_filter(filter_name)
         except ServiceError as error:
-            raise StageError(f"The filter for the flats could not be put in place: {error}") from error
+            unwell = context.unwell("CCCamera")
+            raise StageError(
+                f"The filter for the flats could not be put in place: {str(error).removesuffix('.')}{unwell}"
+            ) from error
 
 
 async def expose(frame: Frame, context: RunContext) -> ImageTaken:
@@ -121,7 +124,8 @@ async def _take(frame: Frame, context: RunContext) -> ImageTaken:
     try:
         taken: TakenFrame = await context.services.camera.take(request)
     except ServiceError as error:
-        raise StageError(f"{name} was not taken: {error}") from error
+        unwell = context.unwell("CCCamera", "CCHeaderService")
+        raise StageError(f"{name} was not taken: {str(error).removesuffix('.')}{unwell}") from error
     image = ImageTaken(
         run_id=context.run_id,
         image_type=frame.calib_type,

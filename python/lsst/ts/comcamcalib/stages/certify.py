@@ -16,7 +16,7 @@ import logging
 from ..enums import CalibType, CertificationState, StageKind
 from ..errors import ServiceError, StageError, UnreachableError
 from ..plan.plan import StagePlan
-from ..plan.record import Certification
+from ..plan.record import Certification, CertificationIntent
 from ..plan.validity import Validity, days_of, validity_of
 from ..services.butler import CertifyOutcome, ExposureFound
 from .context import Product, RunContext
@@ -184,6 +184,19 @@ async def _begin(task: _Task, context: RunContext) -> _Attempt:
     product, collection = task.product, context.plan.options.calib_collection
     limit_s = context.config.limits.butler_certify
     context.record.waiting(task.who, f"Butler to certify in {collection}", limit_s)
+    # If the process ends while Butler is at it, whoever closes the run knows what to look for.
+    await context.record.intend(
+        CertificationIntent(
+            run_id=context.run_id,
+            calib_type=task.stage.calib_type,
+            dataset_type=product.dataset_type,
+            collection=collection,
+            output_collection=product.run_collection,
+            validity_begin=task.validity.begin_iso_tai,
+            validity_end=task.validity.end_iso_tai,
+            dataset_ids=tuple(product.ids),
+        )
+    )
     try:
         outcome = await context.services.repository.certify(
             product.run_collection,

@@ -97,6 +97,8 @@ class RunContext:
         self.record = record
         self.ledger = IngestLedger(plan.options.detectors)
         self.frames: Mapping[CalibType, Frames] = {calib_type: Frames() for calib_type in plan.sequences}
+        self.never_delivered: set[int] = set()
+        """Detectors of which no file arrives any more, as a stage has seen: to take frames again would not help."""
         self.products: dict[CalibType, Product] = {}
         self.certified: dict[CalibType, Validity] = {}
         """For when each product is certified, of those that are."""
@@ -106,6 +108,8 @@ class RunContext:
         """Stage name and job id of every job, failed ones too, in the order of submission."""
         # Collections that are known to exist; the repository is asked for each of them only once.
         self._collections_seen: set[str] = set()
+        self.bad_frames: dict[CalibType, str] = {}
+        """Why nothing that is made of the frames of a type can be good; a type is there only if that was found out."""
         self.camera_lock = asyncio.Lock()
         """One frame at a time, whoever wants it."""
         self.no_more_exposures = ""
@@ -126,6 +130,11 @@ class RunContext:
     def exposure_ids(self, calib_type: CalibType) -> tuple[int, ...]:
         """Return the exposures of a type that count, in the order in which they were taken."""
         return tuple(image.exposure_id for image in self.frames[calib_type].used)
+
+    def unwell(self, *components: str) -> str:
+        """Return a sentence about each of some components that is not well now, to be added to another; often ""."""
+        unwell = self.services.components.unwell()
+        return "".join(f". {str(one).removesuffix('.')}" for one in unwell if one.component in components)
 
     async def existing(self, collections: Sequence[str]) -> list[str]:
         """Return those of some collections that exist, in the same order.

@@ -53,9 +53,18 @@ async def generate(stage: StagePlan, context: RunContext) -> str:
     """
     datasets: list[DatasetFound] = []
     job_id = ""
-    for job in stage.jobs:
-        job_id = await run_job(job, stage, context)
-        datasets = await _check_datasets(job, job_id, context)
+    try:
+        for job in stage.jobs:
+            job_id = await run_job(job, stage, context)
+            datasets = await _check_datasets(job, job_id, context)
+    except StageError as error:
+        frames = [CalibType[name] for name in context.plan.recipe(stage.calib_type).frames]
+        known = [
+            f"The {one.name} frames are bad: {context.bad_frames[one]}" for one in frames if one in context.bad_frames
+        ]
+        if not known:
+            raise
+        raise StageError(" ".join([*known, str(error)])) from error
     product = Product(stage.jobs[-1].dataset_type, job_id, tuple(datasets))
     context.products[stage.calib_type] = product
     if stage.calib_type is CalibType.GAIN:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from ..enums import CalibType
 from ..errors import ServiceError, StageError
@@ -16,11 +17,15 @@ from ..plan.plan import Frame, StagePlan
 from ..plan.record import ImageIngested, ImageTaken
 from .acquire import expose
 from .context import RunContext
+from .light_watch import watch_light
 
 __all__ = ["ingest"]
 
 # A database that does not answer for this many looks in a row is more than busy.
 MAX_BLIND_LOOKS = 10
+
+# So many frames in a row that lack the same detectors are no losses at random any more.
+LOSSES_THAT_ARE_NO_CHANCE = 2
 
 
 async def ingest(stage: StagePlan, context: RunContext) -> str:
@@ -41,9 +46,43 @@ async def ingest(stage: StagePlan, context: RunContext) -> str:
     Raises
     ------
     StageError
-        If frames are lost that can't be taken again, or the frames were not all taken.
+        If frames are lost that can't be taken again, or the frames were not all taken; with ``on_failure: stop`` also
+        as soon as it is certain by the first flats that nothing good can come of them.
     """
-    return await _Ingest(stage, context).run()
+    account = _Ingest(stage, context)
+    if stage.calib_type is not CalibType.FLAT or not context.plan.options.do_verify:
+        return await account.run()
+    accounting = asyncio.create_task(account.run(), name=f"{stage.name} accounts for files")
+    watching = asyncio.create_task(watch_light(stage, account.arrivals, context), name=f"{stage.name} looks at light")
+    try:
+        await asyncio.wait([accounting, watching], return_when=asyncio.FIRST_COMPLETED)
+        if not (accounting.done() and accounting.exception()):
+            in_vain = await _outlook(watching, account.arrivals, stage, context)
+            if in_vain and context.plan.options.on_failure == "stop":
+                raise StageError(in_vain)
+        return await accounting
+    finally:
+        accounting.cancel()
+        watching.cancel()
+        await asyncio.gather(accounting, watching, return_exceptions=True)
+
+
+async def _outlook(
+    watching: asyncio.Task[str], arrivals: asyncio.Queue[ImageTaken | None], stage: StagePlan, context: RunContext
+) -> str:
+    """Return what the look at the light came to; it is waited for when all files are there, but not for long."""
+    limit = context.config.limits.butler_query
+    arrivals.put_nowait(None)
+    if not watching.done():
+        context.record.waiting(stage.name, "a look at the light of the first flats", limit)
+        await asyncio.wait([watching], timeout=limit)
+    if not watching.done():
+        logging.getLogger(__name__).warning(
+            "Run %s: the light of the flats could not be looked at within %g s; their verification will judge it",
+            *(context.run_id, limit),
+        )
+        return ""
+    return watching.result()
 
 
 class _Ingest:
@@ -57,6 +96,8 @@ class _Ingest:
         self.frames = context.frames[stage.calib_type]
         self.ledger = context.ledger
         self.settled: set[int] = set()
+        # Frames of which all files are in the repository, for who wants to look at them at once.
+        self.arrivals: asyncio.Queue[ImageTaken | None] = asyncio.Queue()
         self.retakes = 0
         # Lost images that are still to be taken again.
         self.again: list[ImageTaken] = []
@@ -126,6 +167,7 @@ class _Ingest:
         for image in self._pending():
             if not self.ledger.missing(image.exposure_id):
                 self.settled.add(image.exposure_id)
+                self.arrivals.put_nowait(image)
                 await self._tell(image)
 
     def _next_look(self, image: ImageTaken) -> float:
@@ -194,14 +236,60 @@ class _Ingest:
         self.settled.add(image.exposure_id)
         self.frames.lost.add(image.exposure_id)
         await self._tell(image)
+        lost = f"{image.obs_id} is lost ({self._missing(image)} did not arrive in the repository: {self._cause(image)})"
+        if vain := self._why_in_vain(image):
+            raise StageError(f"{lost}. {vain}")
         if self.retakes >= self.sequence.max_retakes:
             raise StageError(
-                f"{image.obs_id} is lost ({self._missing(image)} did not arrive in the repository: "
-                f"{self._cause(image)}), and {self.retakes} frames were taken again already (max_retakes "
+                f"{lost}, and {self.retakes} frames were taken again already (max_retakes "
                 f"{self.sequence.max_retakes}). Look at the OODS, then start another run"
             )
         self.retakes += 1
         self.again.append(image)
+
+    def _why_in_vain(self, image: ImageTaken) -> str:
+        """Say why it would be in vain to take a lost frame again; "" if it may help.
+
+        To take a frame again helps against a loss at random. It does not help if the same detectors are missing again
+        and again, or if nothing brings files into the repository.
+        """
+        if unwell := self.context.unwell("CCOODS", "CCHeaderService").removeprefix(". "):
+            return f"No frame is taken again before this is mended: {unwell}. Then start another run"
+        missing = self.ledger.missing(image.exposure_id)
+        in_a_row = {detector: self._losses_in_a_row(detector) for detector in sorted(missing)}
+        always = [
+            detector
+            for detector, count in in_a_row.items()
+            if count >= LOSSES_THAT_ARE_NO_CHANCE or detector in self.context.never_delivered
+        ]
+        if not always:
+            return ""
+        self.context.never_delivered |= set(always)
+        names = ", ".join(self.context.plan.detector_names[detector] for detector in always)
+        frames = f"the last {max(in_a_row.values())} {self.stage.calib_type.name} frames"
+        rest = [detector for detector in self.options.detectors if detector not in always]
+        if not rest:
+            return (
+                f"No file of {frames} has arrived of any detector that is used, so no frame is taken again. Look at "
+                "CCOODS and at the camera's file transfer, then start another run"
+            )
+        return (
+            f"It is not chance: nothing of {names} has arrived of {frames}, so no frame is taken again. Find out why "
+            f"(its readout board, the file transfer, the OODS), or start another run without it: detectors: {rest}"
+        )
+
+    def _losses_in_a_row(self, detector: int) -> int:
+        """Return for how many frames, the last ones of the type, a detector's file is missing and will not come.
+
+        A frame counts that is lost, or of which nothing has come for so long that Butler was asked and did not have the
+        file either. One whose files may be on their way is neither for nor against.
+        """
+        count = 0
+        for image in reversed([one for one in self.frames.taken if not one.discarded]):
+            if detector not in self.ledger.missing(image.exposure_id):
+                break
+            count += image.exposure_id in self.settled or self.looks.get(image.exposure_id, 0) > 0
+        return count
 
     async def _take_again(self) -> None:
         """Take again what was lost; flats in pairs only when no other flat can come between the two."""

@@ -8,7 +8,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import json
+import logging
+from typing import Any
 
 from ..config import VerificationRecipe
 from ..enums import CalibType, Verdict
@@ -25,6 +29,7 @@ from ..verification import (
     judge_statistics,
 )
 from .context import Product, RunContext, job_collection
+from .frames import blame_frames, frame_facts, share_fate
 from .generate import run_job
 
 __all__ = ["GOOD_VERDICTS", "verify"]
@@ -56,7 +61,8 @@ async def verify(stage: StagePlan, context: RunContext) -> str:
     judgements: list[tuple[str, Judgement]]
     if recipe is None:
         job_id = context.products[stage.calib_type].job_id
-        judgements = [("", await _judge_product(context.products[stage.calib_type], stage.calib_type, context))]
+        by_itself = await _judge_product(context.products[stage.calib_type], stage.calib_type, context)
+        judgements = [("", share_fate(stage.calib_type, by_itself, context))]
     else:
         try:
             job_id = await run_job(stage.jobs[0], stage, context)
@@ -64,8 +70,18 @@ async def verify(stage: StagePlan, context: RunContext) -> str:
             job_id = next((job for name, job in reversed(context.submitted_jobs) if name == stage.name), "")
             await _tell("", Judgement.unknown(str(error)), job_id, stage.calib_type, context)
             raise StageError(f"{stage.calib_type.name} is UNKNOWN: {error}") from error
-        judgements = await _judge_statistics(recipe, job_id, stage.calib_type, context)
+        judgements = await _judge_statistics(recipe, job_id, stage, context)
+        if stage.calib_type is CalibType.FLAT:
+            judgements = await _heed_gains(judgements, context)
     for physical_filter, judgement in judgements:
+        if judgement.verdict is not Verdict.PASSED:
+            logging.getLogger(__name__).warning(
+                "Run %s, %s%s is %s: %s",
+                *(context.run_id, stage.name, f" in {physical_filter}" if physical_filter else ""),
+                *(judgement.verdict.name, judgement.reason),
+            )
+        if judgement.bad_frames:
+            blame_frames(stage.calib_type, f"{stage.name} found: {judgement.bad_frames}", context)
         await _tell(physical_filter, judgement, job_id, stage.calib_type, context)
     worst = [judgement for _, judgement in judgements if judgement.verdict not in GOOD_VERDICTS]
     if worst:
@@ -74,10 +90,10 @@ async def verify(stage: StagePlan, context: RunContext) -> str:
 
 
 async def _judge_statistics(
-    recipe: VerificationRecipe, job_id: str, calib_type: CalibType, context: RunContext
+    recipe: VerificationRecipe, job_id: str, stage: StagePlan, context: RunContext
 ) -> list[tuple[str, Judgement]]:
-    """Judge the statistics of a verification job, by physical filter for flats."""
-    repository = context.services.repository
+    """Judge the statistics of a verification job, by physical filter for flats. A thread does it: it takes seconds."""
+    repository, calib_type = context.services.repository, stage.calib_type
     exposures = context.exposure_ids(calib_type)
     run_collection = f"{job_collection(job_id)}/run"
     try:
@@ -88,6 +104,7 @@ async def _judge_statistics(
                 kind: tuple(exposure for exposure in exposures if filters.get(exposure, "") == kind)
                 for kind in sorted({filters.get(exposure, "") for exposure in exposures})
             }
+        facts = await frame_facts(calib_type, stage.jobs[0].collections, context)
         judgements = []
         for physical_filter, some in by_filter.items():
             expected = ExpectedStatistics(
@@ -99,13 +116,47 @@ async def _judge_statistics(
                 threshold=context.plan.options.number_verification_tests_threshold(calib_type),
                 signal_statistic=recipe.signal_statistic,
                 noise_statistic=recipe.noise_statistic,
+                frames=facts,
             )
             statistics = await repository.statistics(
                 run_collection, recipe.run_statistics, recipe.detector_statistics, physical_filter or None
             )
-            judgements.append((physical_filter, judge_statistics(expected, *statistics)))
+            judgements.append((physical_filter, await asyncio.to_thread(judge_statistics, expected, *statistics)))
     except ServiceError as error:
         judgements = [("", Judgement.unknown(f"the statistics of job {job_id} could not be read: {error}"))]
+    return judgements
+
+
+async def _heed_gains(judgements: list[tuple[str, Judgement]], context: RunContext) -> list[tuple[str, Judgement]]:
+    """Let implausible gains and noises that were measured with the same flats speak against them.
+
+    More amplifiers of a detector than the flats' threshold allows make the flats FAILED; fewer are named.
+    """
+    threshold = context.plan.options.number_verification_tests_threshold(CalibType.FLAT)
+    for calib_type in (CalibType.PTC, CalibType.GAIN):
+        if calib_type not in context.products:
+            continue
+        gains = await _judge_product(context.products[calib_type], calib_type, context)
+        if gains.verdict is not Verdict.FAILED:
+            continue
+        reason = f"{calib_type.name}, which was made of the same flats, speaks against them: {gains.reason}"
+        if any(one.amplifiers_failed > threshold for one in gains.detectors):
+            changes: dict[str, Any] = {"verdict": Verdict.FAILED, "bad_frames": reason}
+            judgements = [
+                (kind, dataclasses.replace(one, **changes, reason=f"{reason} {one.reason}")) for kind, one in judgements
+            ]
+        else:
+            judgements = [
+                (
+                    kind,
+                    dataclasses.replace(
+                        one,
+                        verdict=Verdict.PASSED_WITH_FAILURES if one.verdict is Verdict.PASSED else one.verdict,
+                        reason=f"{one.reason} {reason}",
+                    ),
+                )
+                for kind, one in judgements
+            ]
     return judgements
 
 
@@ -116,13 +167,14 @@ async def _judge_product(product: Product, calib_type: CalibType, context: RunCo
         if calib_type is CalibType.DEFECTS:
             areas = await repository.defects_area(product.run_collection, product.dataset_type)
             plain = {detector: DetectorArea(one.pixels, one.detector_pixels) for detector, one in areas.items()}
-            return judge_defects(names, plain, plausible)
+            return await asyncio.to_thread(judge_defects, names, plain, plausible)
         if calib_type is CalibType.PTC:
             ptc = await repository.ptc_values(product.run_collection, product.dataset_type)
-            return judge_ptc(names, {detector: (one.gain, one.noise) for detector, one in ptc.items()}, plausible)
+            curves = {detector: (one.gain, one.noise) for detector, one in ptc.items()}
+            return await asyncio.to_thread(judge_ptc, names, curves, plausible)
         gains = await repository.gain_values(product.run_collection, product.dataset_type)
         values = {key: (one.gain, one.noise) for key, one in gains.items()}
-        return judge_gain(names, values, context.flat_pairs, plausible)
+        return await asyncio.to_thread(judge_gain, names, values, context.flat_pairs, plausible)
     except ServiceError as error:
         return Judgement.unknown(f"the product in {product.run_collection} could not be read: {error}")
 

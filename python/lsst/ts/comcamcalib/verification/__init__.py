@@ -6,6 +6,8 @@
 
 """From verification statistics to a verdict; pure."""
 
+from .first_look import certainly_in_vain, is_suspicious
+from .frames import FrameFacts
 from .judgement import DetectorJudgement, Judgement
 from .products import DetectorArea, judge_defects, judge_gain, judge_ptc
 from .statistics import ExpectedStatistics
@@ -15,7 +17,10 @@ __all__ = [
     "DetectorArea",
     "DetectorJudgement",
     "ExpectedStatistics",
+    "FrameFacts",
     "Judgement",
+    "certainly_in_vain",
+    "is_suspicious",
     "judge_defects",
     "judge_gain",
     "judge_ptc",

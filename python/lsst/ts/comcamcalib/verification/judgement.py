@@ -76,6 +76,8 @@ class Judgement:
         How often each test failed; tests that never did are not there.
     detectors
         The same for each detector.
+    bad_frames
+        Why nothing that is made of the same frames can be good; "" if nothing speaks against the frames.
     """
 
     verdict: Verdict
@@ -90,6 +92,7 @@ class Judgement:
     tests_failed_threshold: int = 0
     failures_by_test: dict[str, int] = dataclasses.field(default_factory=dict)
     detectors: tuple[DetectorJudgement, ...] = ()
+    bad_frames: str = ""
 
     @classmethod
     def unknown(cls, reason: str) -> Self:

@@ -21,9 +21,10 @@ import dataclasses
 import math
 import sys
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from ..enums import CalibType
+from .frames import FrameFacts
 
 __all__ = [
     "AMPLIFIERS",
@@ -32,6 +33,7 @@ __all__ = [
     "ExpectedStatistics",
     "ExposureResult",
     "UnreadableError",
+    "has_no_signal",
     "read_detector",
     "read_run",
 ]
@@ -73,6 +75,8 @@ class ExpectedStatistics:
         How many amplifiers of a detector may fail the same test in an exposure.
     signal_statistic, noise_statistic
         Names of an amplifier's statistics (electron).
+    frames
+        What is known of the frames apart from the statistics; None: only cp_verify's own tests are counted.
     """
 
     calib_type: CalibType
@@ -83,6 +87,7 @@ class ExpectedStatistics:
     threshold: int
     signal_statistic: str = _SIGNAL_AND_NOISE[0]
     noise_statistic: str = _SIGNAL_AND_NOISE[1]
+    frames: FrameFacts | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,14 +103,14 @@ class DetectorStatistics:
     success
         cp_verify's own opinion.
     signals, noises
-        Of the amplifiers (electron).
+        By amplifier (electron).
     """
 
     failures: frozenset[tuple[str, str]]
     others: frozenset[tuple[str, str]]
     success: bool
-    signals: tuple[float, ...]
-    noises: tuple[float, ...]
+    signals: Mapping[str, float]
+    noises: Mapping[str, float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -230,8 +235,8 @@ def read_detector(statistics: Mapping[Any, Any], expected: ExpectedStatistics) -
         failures=failures,
         others=failed - failures,
         success=bool(statistics["SUCCESS"]),
-        signals=tuple(_finite(values, expected.signal_statistic)),
-        noises=tuple(_finite(values, expected.noise_statistic)),
+        signals=dict(_finite(values, expected.signal_statistic)),
+        noises=dict(_finite(values, expected.noise_statistic)),
     )
 
 
@@ -257,9 +262,26 @@ def _check_present(test: str, tests: Mapping[str, Mapping[Any, Any]]) -> None:
         raise UnreadableError(f"test {test} is missing {of}")
 
 
-def _finite(values: Mapping[Any, Any], statistic: str) -> Iterator[float]:
+def _finite(values: Mapping[Any, Any], statistic: str) -> Iterator[tuple[str, float]]:
     for name, one in values.items():
         value = _mapping(one, f"AMP {name}").get(statistic)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < math.inf:
+        if not _is_finite(value):
             raise UnreadableError(f"{statistic} of {name} is missing or not a finite number")
-        yield float(min(max(value, -sys.float_info.max), sys.float_info.max))  # whole numbers have no limit
+        yield str(name), float(min(max(value, -sys.float_info.max), sys.float_info.max))  # whole numbers have no limit
+
+
+def _is_finite(value: Any) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
+
+
+def has_no_signal(statistics: Any, expected: ExpectedStatistics) -> bool:
+    """Whether cp_verify has looked at all amplifiers of a detector, and could not measure the signal of any.
+
+    That is what it writes of a flat without light: the product that it divides by is not a number, then.
+    """
+    values = statistics.get("AMP") if isinstance(statistics, Mapping) else None
+    if not isinstance(values, Mapping) or len(values) != AMPLIFIERS:
+        return False
+    return not any(
+        isinstance(one, Mapping) and _is_finite(one.get(expected.signal_statistic)) for one in values.values()
+    )

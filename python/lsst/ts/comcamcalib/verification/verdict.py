@@ -9,18 +9,23 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import statistics
 from collections.abc import Mapping
 from typing import Any
 
 from ..enums import CalibType, Verdict
+from .darkness import judge_darkness
+from .frames import Finding, describe, spoiling
 from .judgement import DetectorJudgement, Judgement, listed, one_line
+from .light import judge_light
 from .statistics import (
     FAILS_ALWAYS,
     DetectorStatistics,
     ExpectedStatistics,
     ExposureResult,
     UnreadableError,
+    has_no_signal,
     read_detector,
     read_run,
 )
@@ -39,9 +44,13 @@ def judge_statistics(
     """Give a verdict on the statistics of a verification.
 
     A detector fails if, in the majority of the exposures, more of its amplifiers than the threshold allows fail the
-    same test, or a test of the whole detector fails. The product is UNKNOWN if the statistics of the run and of the
-    detectors contradict each other; else FAILED if a detector fails by what is there; else UNKNOWN if anything is
-    missing or makes no sense; else PASSED_WITH_FAILURES if there are failures below the threshold; else PASSED.
+    same test, or a test of the whole detector fails. To cp_verify's tests come our own of the frames (LEVEL, NOISE_LOW,
+    FLUX, OUTLIER), which are counted in the same way.
+
+    The product is FAILED if a single frame of it is so bad that it spoils the product; otherwise UNKNOWN if the
+    statistics of the run and of the detectors contradict each other; otherwise FAILED if a detector fails by what is
+    there; otherwise UNKNOWN if anything is missing or makes no sense; otherwise PASSED_WITH_FAILURES if there are
+    failures below the threshold; otherwise PASSED.
 
     Parameters
     ----------
@@ -59,14 +68,19 @@ def judge_statistics(
         The verdict, with a sentence, and the numbers by the written procedure's rule next to it.
     """
     found: dict[tuple[int, int], DetectorStatistics] = {}
+    dark: set[tuple[int, int]] = set()
     missing: list[str] = [] if expected.exposures and expected.detectors else ["there is nothing to verify"]
     for exposure in expected.exposures:
         for detector, name in expected.detectors.items():
             if (exposure, detector) not in detector_statistics:
                 missing.append(f"{name} in exposure {exposure} (no statistics)")
                 continue
+            of_detector = detector_statistics[exposure, detector]
+            if expected.frames and expected.calib_type is CalibType.FLAT and has_no_signal(of_detector, expected):
+                dark.add((exposure, detector))
+                continue
             try:
-                found[exposure, detector] = read_detector(detector_statistics[exposure, detector], expected)
+                found[exposure, detector] = read_detector(of_detector, expected)
             except UnreadableError as error:
                 missing.append(f"{name} in exposure {exposure} ({error})")
     run: Mapping[int, ExposureResult] = {}
@@ -76,7 +90,38 @@ def judge_statistics(
         contradictions = _contradictions(expected, run, found)
     except UnreadableError as error:
         contradictions = [f"the statistics of the run can't be used: {error}"]
-    return _judge(expected, run, found, missing, contradictions)
+    return _judge(expected, run, found, _Frames(expected, found, dark), missing, contradictions)
+
+
+class _Frames:
+    """What our own tests found in the frames.
+
+    Parameters
+    ----------
+    expected
+        What there should be statistics of.
+    found
+        What was read.
+    dark
+        The (exposure, detector) of which cp_verify could not measure any signal.
+    """
+
+    def __init__(self, expected: ExpectedStatistics, found: Found, dark: set[tuple[int, int]]) -> None:
+        self.findings: list[Finding] = []
+        if expected.frames:
+            judge = judge_light if expected.calib_type is CalibType.FLAT else judge_darkness
+            levels = {key: (one.signals, one.noises) for key, one in found.items()} | {key: ({}, {}) for key in dark}
+            self.findings = judge(levels, list(expected.detectors), expected.exposures, expected.frames)
+        self.sentences = describe(self.findings, expected.detectors, expected.exposures, expected.threshold)
+        self.spoiling = spoiling(self.findings, expected.threshold)
+        nothing = DetectorStatistics(frozenset(), frozenset(), False, {}, {})
+        own: dict[tuple[int, int], set[tuple[str, str]]] = {}
+        for one in self.findings:
+            own.setdefault((one.exposure, one.detector), set()).add((one.amplifier, one.test))
+        self.counted: dict[tuple[int, int], DetectorStatistics] = {
+            key: dataclasses.replace(one, failures=one.failures | own.get(key, set()))
+            for key, one in {**dict.fromkeys(dark, nothing), **found}.items()
+        }
 
 
 def _missing_exposures(expected: ExpectedStatistics, run: Mapping[int, ExposureResult]) -> list[str]:
@@ -120,17 +165,22 @@ def _judge(
     expected: ExpectedStatistics,
     run: Mapping[int, ExposureResult],
     found: Found,
+    frames: _Frames,
     missing: list[str],
     contradictions: list[str],
 ) -> Judgement:
     """Put the verdict together."""
+    by_detector: dict[int, dict[int, DetectorStatistics]] = {detector: {} for detector in expected.detectors}
+    for (exposure, detector), one in frames.counted.items():
+        by_detector[detector][exposure] = one
     detectors = tuple(
-        _judge_detector(expected, detector, name, {key[0]: one for key, one in found.items() if key[1] == detector})
+        _judge_detector(expected, detector, name, by_detector[detector])
         for detector, name in expected.detectors.items()
     )
     bad = [one for one in detectors if 2 * one.exposures_failed > len(expected.exposures)]
     by_test = _total(*(one.failures_by_test for one in detectors))
-    verdict, reason = _verdict(expected, bad, by_test, missing, contradictions)
+    verdict, reason = _verdict(expected, bad, by_test, frames, missing, contradictions)
+    reason += _standing_out(expected, found)
     per_exposure = expected.threshold * (len(expected.detectors) // 2 + 1)
     counts = [collections.Counter(test for _, _, test in one.failures) for one in run.values()]
     return Judgement(
@@ -152,6 +202,7 @@ def _judge(
         tests_failed_threshold=per_exposure,
         failures_by_test=by_test,
         detectors=detectors,
+        bad_frames=one_line(" ".join(frames.sentences.values()) or reason) if verdict is Verdict.FAILED else "",
     )
 
 
@@ -159,13 +210,31 @@ def _verdict(
     expected: ExpectedStatistics,
     bad: list[DetectorJudgement],
     by_test: Mapping[str, int],
+    frames: _Frames,
     missing: list[str],
     contradictions: list[str],
 ) -> tuple[Verdict, str]:
-    """Return the verdict and the sentence that goes with it."""
+    """Return the verdict and the sentences that go with it: first those about the frames."""
+    about_frames = "".join(f"{sentence} " for sentence in frames.sentences.values())
     not_known = "; ".join(
         [*contradictions[:3], *([f"missing: {listed(missing)}"] if missing else [])],
     )
+    if frames.spoiling:
+        also = f" The statistics are not complete, or do not fit together: {not_known}." if not_known else ""
+        return Verdict.FAILED, f"{about_frames}No good {expected.calib_type.name} can be made of these frames.{also}"
+    verdict, sentence = _verdict_of_tests(expected, bad, by_test, not_known, bool(missing), bool(contradictions))
+    return verdict, about_frames + sentence
+
+
+def _verdict_of_tests(
+    expected: ExpectedStatistics,
+    bad: list[DetectorJudgement],
+    by_test: Mapping[str, int],
+    not_known: str,
+    missing: bool,
+    contradictions: bool,
+) -> tuple[Verdict, str]:
+    """Return the verdict that the counted tests give, and its sentence."""
     if contradictions:
         return Verdict.UNKNOWN, f"The statistics do not fit together: {not_known}."
     if bad:
@@ -203,8 +272,32 @@ def _judge_detector(
         exposures_failed=_most_failed(expected.threshold, per_exposure, whole),
         amplifiers_failed=len({amplifier for one in exposures.values() for amplifier, _ in one.failures} - {""}),
         failures_by_test=failures_by_test,
-        signal=_median([value for one in exposures.values() for value in one.signals]),
-        noise=_median([value for one in exposures.values() for value in one.noises]),
+        signal=_median([value for one in exposures.values() for value in one.signals.values()]),
+        noise=_median([value for one in exposures.values() for value in one.noises.values()]),
+    )
+
+
+def _standing_out(expected: ExpectedStatistics, found: Found) -> str:
+    """Name the exposures, if they are the minority, in which a test of cp_verify failed for a detector as a whole."""
+    detectors: dict[int, set[int]] = {}
+    tests: dict[int, set[str]] = {}
+    for (exposure, detector), one in found.items():
+        amplifiers = collections.Counter(test for amplifier, test in one.failures if amplifier)
+        failed = {test for test, count in amplifiers.items() if count > expected.threshold}
+        failed |= {test for amplifier, test in one.failures if not amplifier}
+        if failed:
+            detectors.setdefault(exposure, set()).add(detector)
+            tests.setdefault(exposure, set()).update(failed)
+    named = [exposure for exposure in expected.exposures if exposure in detectors]
+    if not named or 2 * len(named) > len(expected.exposures):
+        return ""
+    return (
+        " Exposures that failed as a whole: "
+        + listed(
+            f"{one} ({', '.join(sorted(tests[one]))} on {len(detectors[one])} of {len(expected.detectors)} detectors)"
+            for one in named
+        )
+        + "."
     )
 
 

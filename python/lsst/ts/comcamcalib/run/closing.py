@@ -1,0 +1,339 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs that were interrupted: what a restart says of them, and how abort closes them.
+
+The process may have ended between doing something outside and writing it down. So closing looks outside first: at the
+repository for what is certified, at the UWS for jobs, at the camera for a frame. What can't be looked at is named as
+not known.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from lsst.ts import utils
+
+from ..enums import CertificationState, RunState, StageKind, StageState
+from ..errors import ServiceError, UnknownJobError
+from ..plan.record import Certification, CertificationIntent, ImageTaken, JobState, StageStatus
+from ..services.butler import Repository
+from ..services.camera import Camera
+from ..services.job_status import ABORTED_EXIT_CODE, Jobs, JobStatus
+from ..services.uws import Phase, Uws
+from ..stages.context import Services
+from .log import RunLog, move_run
+
+__all__ = ["Rest", "close_interrupted", "interrupted_by_restart", "record_end"]
+
+# Longest time for each look outside, and for stopping each job (seconds); they go side by side.
+LOOK_LIMIT_S = 9.0
+
+T = TypeVar("T")
+
+Rest = Callable[[], Awaitable[None]]
+"""Waits until nothing of a run goes on in this process any more; cancelling the wait cancels nothing of the run."""
+
+
+@dataclasses.dataclass
+class Findings:
+    """What closing a run has found; a sentence or part of one each."""
+
+    done: list[str] = dataclasses.field(default_factory=list)
+    not_stopped: list[str] = dataclasses.field(default_factory=list)
+    unknown: list[str] = dataclasses.field(default_factory=list)
+
+    def __str__(self) -> str:
+        parts = [("Found: ", self.done), ("Not stopped: ", self.not_stopped), ("Not known: ", self.unknown)]
+        return "".join(f". {title}{'; '.join(lines)}" for title, lines in parts if lines)
+
+
+async def interrupted_by_restart(log: RunLog) -> None:
+    """Say that a run was open when an earlier process ended; its stages that were in progress have not ended."""
+    if log.status.state is RunState.INTERRUPTED:
+        return
+    for stage in log.stages_in(StageState.RUNNING):
+        reason = "Interrupted: the service ended"
+        if stage.stage_kind is StageKind.CERTIFY:
+            reason += ", perhaps after it had certified; abort looks, and says which it was"
+        await log.write(dataclasses.replace(stage, state=StageState.PENDING, reason=reason))
+    await move_run(log, RunState.INTERRUPTED, "The service ended while the run was open. Close the run with abort")
+
+
+async def close_interrupted(
+    log: RunLog, services: Services, requested_by: str, begun: asyncio.Event, rest: Rest | None = None
+) -> None:
+    """Close an interrupted run: look what it has left, stop what still goes on, and say what is not known.
+
+    Parameters
+    ----------
+    log
+        Its record; the run is INTERRUPTED. If this is cancelled, it is so again.
+    services
+        The ways to its jobs, products and frames.
+    requested_by
+        Who wants it.
+    begun
+        Set as soon as the run is ABORTING.
+    rest
+        What of the run had not ended when this process interrupted it; None for a run of an earlier process.
+    """
+    reason = f"Aborted by {requested_by} after it had been interrupted"
+    try:
+        await move_run(log, RunState.ABORTING, reason)
+    finally:
+        begun.set()
+    try:
+        findings = await _look_and_stop(log, services, rest)
+        for stage in log.stages_in(StageState.PENDING, StageState.RUNNING):
+            now = utils.current_tai()
+            await log.write(dataclasses.replace(stage, state=StageState.ABORTED, reason=reason, timestamp_ended=now))
+        await move_run(log, RunState.ABORTED, f"{reason}{findings}")
+    except asyncio.CancelledError:
+        if log.status.state is RunState.ABORTING:
+            again = f"{reason}, but that was not finished. Close it with abort once more"
+            await move_run(log, RunState.INTERRUPTED, again)
+        raise
+
+
+async def _look_and_stop(log: RunLog, services: Services, rest: Rest | None) -> Findings:
+    findings = Findings()
+    try:
+        await asyncio.gather(
+            _stop_jobs(log, services.jobs, services.uws, findings),
+            _look_for_certifications(log, services.repository, findings, rest),
+        )
+        _look_for_frame(log, services.camera, findings)
+    except Exception as error:
+        logging.getLogger(__name__).exception("Bug: what run %s has left could not be looked at", log.status.run_id)
+        findings.unknown.append(f"all that the run has left, because of an unforeseen {type(error).__name__}: {error}")
+    return findings
+
+
+async def _within(look: Awaitable[T]) -> T:
+    """Await a look outside, but not for ever.
+
+    Raises
+    ------
+    ServiceError
+        If it failed or did not end within its limit.
+    """
+    try:
+        async with asyncio.timeout(LOOK_LIMIT_S):
+            return await look
+    except TimeoutError as error:
+        raise ServiceError(f"there was no answer within {LOOK_LIMIT_S:g} s") from error
+
+
+# Jobs
+
+
+async def _stop_jobs(log: RunLog, jobs: Jobs, uws: Uws, findings: Findings) -> None:
+    """Stop the jobs that a run has left; one that has ended keeps its logs and its end."""
+    recorded = [job for job in log.of(JobState) if not job.timestamp_ended]
+    await asyncio.gather(
+        *(_stop_job(log, job, jobs, findings) for job in recorded), _stop_unrecorded(log, jobs, uws, findings)
+    )
+
+
+async def _stop_job(log: RunLog, job: JobState, jobs: Jobs, findings: Findings) -> None:
+    async def record(status: JobStatus) -> None:
+        """Record how it ended; that may come later than the end of the run."""
+        await log.write(
+            dataclasses.replace(
+                job,
+                phase=str(status.phase),
+                exit_code=status.exit_code,
+                message=status.message,
+                timestamp_ended=status.timestamp_ended_s,
+            )
+        )
+
+    try:
+        status = await _within(jobs.abort(job.job_id, record))
+    except ServiceError as error:
+        findings.not_stopped.append(f"job {job.job_id} ({error})")
+        return
+    if Phase.of(status.phase) is Phase.UNKNOWN:
+        findings.unknown.append(f"how job {job.job_id} of {job.stage_name} ended, which the UWS does not know any more")
+
+
+async def record_end(log: RunLog, job: JobState, uws: Uws) -> None:
+    """Record how a job has ended that was followed until its abort, and that nobody follows any more.
+
+    Parameters
+    ----------
+    log
+        The record of its run.
+    job
+        What was known of the job.
+    uws
+        Who knows how it ended.
+    """
+    phase, ended = str(Phase.ABORTED), utils.current_tai()
+    try:
+        seen = await _within(uws.job(job.job_id))
+    except UnknownJobError:
+        pass  # It ran until it was aborted, and the UWS deletes what is aborted.
+    except ServiceError as error:
+        logging.getLogger(__name__).warning("How job %s has ended is not known: %s", job.job_id, error)
+        return
+    else:
+        if not seen.phase.ended:
+            return
+        phase, ended = seen.phase_word, seen.timestamp_ended_s or ended
+    exit_code = {Phase.COMPLETED: 0, Phase.ABORTED: ABORTED_EXIT_CODE}.get(Phase.of(phase), 1)
+    await log.write(dataclasses.replace(job, phase=phase, exit_code=exit_code, timestamp_ended=ended))
+
+
+async def _stop_unrecorded(log: RunLog, jobs: Jobs, uws: Uws, findings: Findings) -> None:
+    """Stop jobs of a run whose id came too late for its record, or never.
+
+    The mark among their output globs begins with the run's id (see `lsst.ts.comcamcalib.plan.plan.JobPlan`).
+    """
+    known = {job.job_id for job in log.of(JobState)}
+    try:
+        found = await _within(uws.jobs())
+    except ServiceError as error:
+        findings.unknown.append(
+            f"whether jobs that were being submitted exist: the UWS can't be asked ({error}). Look there for jobs "
+            f"whose OUTPUT_GLOB has {log.status.run_id}_ in it, and delete them"
+        )
+        return
+    for job in found:
+        if f"{log.status.run_id}_" not in job.output_glob or job.job_id in known:
+            continue
+        if job.phase.ended:
+            findings.done.append(f"job {job.job_id}, which is not in the run's record, is {job.phase_word} at the UWS")
+            continue
+        try:
+            await _within(jobs.abort(job.job_id))
+        except ServiceError as error:
+            findings.not_stopped.append(f"job {job.job_id}, which is not in the run's record ({error})")
+        else:
+            findings.done.append(f"job {job.job_id}, which was not in the run's record, was aborted")
+
+
+# Certifications
+
+
+async def _look_for_certifications(log: RunLog, repository: Repository, findings: Findings, rest: Rest | None) -> None:
+    """Look which certifications that were begun were done, though nobody could write that down; publish these."""
+    going_on = ""
+    if rest is not None:
+        try:
+            await _within(rest())
+        except ServiceError:
+            going_on = "not yet, but Butler may still be at it"
+    recorded = log.of(Certification)
+    for intent in log.of(CertificationIntent):
+        same = [one for one in recorded if _product(one) == _product(intent)]
+        validity = intent.validity_begin, intent.validity_end
+        if validity not in [(one.validity_begin, one.validity_end) for one in same]:
+            await _look_for_certification(log, intent, repository, findings, going_on, again=bool(same))
+
+
+def _product(one: Certification | CertificationIntent) -> tuple[str, str]:
+    return one.output_collection, one.dataset_type
+
+
+async def _look_for_certification(
+    log: RunLog,
+    intent: CertificationIntent,
+    repository: Repository,
+    findings: Findings,
+    going_on: str,
+    again: bool,
+) -> None:
+    """Look whether an intended certification was done.
+
+    Parameters
+    ----------
+    log, intent, repository, findings
+        The run's record, what was intended, where to look, and where to say what was found.
+    going_on
+        What to say if it is not there, because it may still be done; "" if not.
+    again
+        Whether the same datasets had been certified before, for another range: then only the intended range counts.
+    """
+    what = f"{intent.dataset_type} of {intent.output_collection}"
+    problem, ranges = going_on, []
+    try:
+        ranges = await _within(repository.certified_ranges(intent.dataset_type, intent.collection, intent.dataset_ids))
+    except ServiceError as error:
+        problem = str(error)
+    wanted = intent.validity_begin, intent.validity_end
+    found = {one.dataset_id: (one.begin_iso_tai, one.end_iso_tai) for one in ranges}
+    found |= {one.dataset_id: wanted for one in ranges if (one.begin_iso_tai, one.end_iso_tai) == wanted}
+    if again:
+        found = {dataset_id: validity for dataset_id, validity in found.items() if validity == wanted}
+    if not found and problem:
+        findings.unknown.append(
+            f"whether {what} was certified in {intent.collection} ({problem}). Look there before you use the collection"
+        )
+    if not found:
+        return
+    missing = [dataset_id for dataset_id in intent.dataset_ids if dataset_id not in found]
+    begin, end = next(iter(found.values())) if len(set(found.values())) == 1 else wanted
+    sentence = f"{len(found)} datasets of type {intent.dataset_type} are in {intent.collection}"
+    but = f", but not all: {', '.join(missing)} are not" if missing else ""
+    await log.write(
+        Certification(
+            run_id=intent.run_id,
+            calib_type=intent.calib_type,
+            state=CertificationState.CERTIFIED,
+            dataset_type=intent.dataset_type,
+            collection=intent.collection,
+            output_collection=intent.output_collection,
+            validity_begin=begin,
+            validity_end=end,
+            dataset_count=len(found),
+            reason=f"found when the interrupted run was closed{but}; what this replaces is not known here",
+        )
+    )
+    findings.done.append(f"{what} was certified: {sentence}{but}")
+    for stage in log.stages_in(StageState.PENDING, StageState.RUNNING):
+        if stage.calib_type is intent.calib_type and stage.stage_kind is StageKind.CERTIFY and not missing:
+            now = utils.current_tai()
+            reason = f"{sentence}; found when the interrupted run was closed"
+            await log.write(dataclasses.replace(stage, state=StageState.SUCCEEDED, reason=reason, timestamp_ended=now))
+
+
+# Frames
+
+
+def _look_for_frame(log: RunLog, camera: Camera, findings: Findings) -> None:
+    """Say whether the camera took a frame that the run did not live to record; there can be one, the last."""
+    if not any(_was_taking_frames(stage) for stage in log.of(StageStatus)):
+        return
+    recorded = {image.obs_id for image in log.of(ImageTaken)}
+    images = camera.images_begun()
+    last = list(images)[-1] if images else ""
+    if last in recorded:
+        return
+    own = [name for name, group in images.items() if (group or "").startswith(f"{log.status.run_id}-")]
+    missing = [name for name in own if name not in recorded]
+    if missing:
+        findings.done.append(
+            f"the camera began {', '.join(missing)} for the run, which is not in its record; its files may be in the "
+            "repository, and nothing uses them"
+        )
+    elif not own:
+        since = f"its last image is {last}, of another group" if last else "it has told of no image"
+        findings.unknown.append(f"whether the camera took one more frame for the run: {since}")
+
+
+def _was_taking_frames(stage: StageStatus) -> bool:
+    """Whether a stage that takes frames had begun and not ended; files that are lost are taken again by INGEST."""
+    return (
+        stage.stage_kind in (StageKind.ACQUIRE, StageKind.INGEST)
+        and stage.timestamp_started > 0
+        and stage.state in (StageState.PENDING, StageState.RUNNING)
+    )

@@ -1,0 +1,68 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A start that is asked for, and may be called off until the run is accepted."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Coroutine
+from typing import Any, TypeVar, cast
+
+from ..errors import BadInputError
+
+__all__ = ["Start", "StartRequest"]
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class StartRequest:
+    """What an operator asks for with startCalibrationRun."""
+
+    config: str
+    reason: str
+    program: str
+    note: str
+    requested_by: str
+
+
+class Start:
+    """A run that is being checked and is not accepted yet; it can be called off until then."""
+
+    def __init__(self) -> None:
+        self.called_off = ""
+        """Why it may not go on, in a sentence; empty if it may."""
+        self._news = asyncio.Event()
+
+    def call_off(self, reason: str) -> None:
+        """See that it does not go on; the first reason counts."""
+        self.called_off = self.called_off or reason
+        self._news.set()
+
+    async def unless_called_off(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await something, but no longer than until the start is called off.
+
+        Raises
+        ------
+        BadInputError
+            If it was called off.
+        """
+        tasks = [asyncio.create_task(work), asyncio.create_task(self._news.wait())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            self.check()
+            return cast("T", tasks[0].result())
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def check(self) -> None:
+        """Raise BadInputError if it was called off."""
+        if self.called_off:
+            raise BadInputError([self.called_off])

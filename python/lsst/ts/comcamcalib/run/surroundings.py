@@ -1,0 +1,67 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Other components during a run: one that the run still needs and that is not well is named at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from ..enums import StageKind
+from ..plan.record import StageStatus
+from ..services.components import Components
+from .log import RunLog
+from .states import STAGE_ENDED
+
+__all__ = ["watch_components"]
+
+# A missing heartbeat shows only by the clock, so all is looked at this often (seconds).
+LOOK_INTERVAL_S = 1.0
+
+# Components that a stage needs; INGEST has lost frames taken again. The OCPS has an index, which is configured.
+_NEEDED = {
+    StageKind.ACQUIRE: ("CCCamera", "CCHeaderService", "CCOODS"),
+    StageKind.INGEST: ("CCCamera", "CCHeaderService", "CCOODS"),
+    StageKind.GENERATE: ("OCPS",),
+    StageKind.VERIFY: ("OCPS",),
+}
+
+
+async def watch_components(log: RunLog, components: Components) -> None:
+    """Note which components are not well, in the run's record and in the log, until this is cancelled.
+
+    Parameters
+    ----------
+    log
+        The run's record.
+    components
+        What is known of the components.
+    """
+    try:
+        while True:
+            try:
+                _look(log, components)
+            except Exception:
+                logging.getLogger(__name__).exception("Bug: the components could not be looked at")
+            await asyncio.sleep(LOOK_INTERVAL_S)
+    finally:
+        log.unwell = ()
+
+
+def _look(log: RunLog, components: Components) -> None:
+    logger = logging.getLogger(__name__)
+    run_id = log.status.run_id
+    unwell = components.unwell()
+    kinds = {stage.stage_kind for stage in log.of(StageStatus) if stage.state not in STAGE_ENDED}
+    needed = {name for kind in kinds for name in _NEEDED.get(kind, ())}
+    found = tuple(one for one in unwell if one.component.split(":")[0] in needed)
+    for one in found:
+        if one not in log.unwell:
+            logger.warning("Run %s: %s The run needs it, and waits within its limits.", run_id, one)
+    for name in {one.component for one in log.unwell} - {one.component for one in unwell}:
+        logger.warning("Run %s: %s is well again.", run_id, name)
+    log.unwell = found

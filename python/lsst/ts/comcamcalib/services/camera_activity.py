@@ -1,0 +1,110 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether the camera is at work, as far as its events say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lsst.ts import salobj, utils
+
+from .exposure import group_of
+
+__all__ = ["CameraActivity"]
+
+MAX_BEGUN = 100
+"""How many of the last images are remembered."""
+
+BUSY = 2
+"""ccsCommandState while a command is being done; 1 is IDLE."""
+
+RAFTS_AT_WORK = {3: "INTEGRATING", 4: "READING_OUT", 6: "DISCARDING"}
+"""Substates of raftsDetailedState in which no image can be taken. Clearing goes on between images, too."""
+
+
+class CameraActivity:
+    """What the camera's events say about what it does.
+
+    Kafka keeps the order within a topic only, so the samples are compared by the times at which they were sent. The
+    last samples from before this began to listen count, too.
+
+    Parameters
+    ----------
+    readout_limit_s
+        The longest time from the end of an exposure to endReadout (seconds).
+    """
+
+    def __init__(self, readout_limit_s: float) -> None:
+        self._readout_limit_s = readout_limit_s
+        self._begun: dict[str, str | None] = {}  # group ids of the last images that began, by name
+        self._last: salobj.BaseMsgType | None = None  # startIntegration
+        self._ended: set[str] = set()
+        self._command: salobj.BaseMsgType | None = None  # ccsCommandState
+        self._rafts: salobj.BaseMsgType | None = None  # raftsDetailedState
+
+    @property
+    def images_begun(self) -> Mapping[str, str | None]:
+        """Group ids of the last images that began, by name, oldest first; None: it has none."""
+        return self._begun
+
+    def on_start(self, data: salobj.BaseMsgType) -> None:
+        """Take note of startIntegration."""
+        self._begun[data.imageName] = group_of(data)
+        self._last = data
+        while len(self._begun) > MAX_BEGUN:
+            self._ended.discard(gone := next(iter(self._begun)))
+            del self._begun[gone]
+
+    def on_end(self, data: salobj.BaseMsgType) -> None:
+        """Take note of endReadout; it may arrive before the image's startIntegration."""
+        self._ended.add(data.imageName)
+        if len(self._ended) > 2 * MAX_BEGUN:
+            self._ended &= {*self._begun, data.imageName}
+
+    def on_command_state(self, data: salobj.BaseMsgType) -> None:
+        """Take note of ccsCommandState."""
+        self._command = data
+
+    def on_rafts_state(self, data: salobj.BaseMsgType) -> None:
+        """Take note of raftsDetailedState."""
+        self._rafts = data
+
+    @property
+    def known(self) -> bool:
+        """Whether the camera has said at all whether it is at work."""
+        return self._command is not None or self._last is not None
+
+    def obstacle(self) -> str:
+        """Return why no image can be taken now, in a sentence; "" if nothing is known against it.
+
+        The broker forgets what a camera said that has been idle for days, so that nothing known is no obstacle.
+        """
+        image = self._image_in_progress()
+        busy = self._command is not None and self._command.substate == BUSY
+        rafts = RAFTS_AT_WORK.get(self._rafts.substate, "") if self._rafts is not None else ""
+        if not (image or busy or rafts):
+            return ""
+        doing = "is doing a command"
+        if image:
+            doing = f"is taking an image: {image}"
+        elif rafts:
+            doing = f"is busy: its rafts are {rafts}"
+        return f"CCCamera {doing}. Wait until its ccsCommandState is IDLE, then start again."
+
+    def _image_in_progress(self) -> str:
+        """Return words for the image that is being taken, "" if none is."""
+        last = self._last
+        if last is None or last.imageName in self._ended:
+            return ""
+        command = self._command
+        if command is not None and command.substate != BUSY and command.private_sndStamp > last.private_sndStamp:
+            return ""  # its command is over; an image that has not ended by now never will
+        until_tai = last.private_sndStamp + last.exposureTime + self._readout_limit_s
+        if until_tai < utils.current_tai():
+            return ""
+        until = utils.astropy_time_from_tai_unix(until_tai).isot[11:19]
+        return f"{last.imageName} of {last.exposureTime:g} s, until {until} TAI at the latest"

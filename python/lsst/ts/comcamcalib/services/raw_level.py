@@ -1,0 +1,123 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A first look at frames before any pipeline: their levels, and what the certified ptc knows of the amplifiers.
+
+These block and belong in a thread of Butler's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .butler_queries import exposure_records, missing_collections
+
+if TYPE_CHECKING:
+    from lsst.daf.butler import Butler
+
+__all__ = ["KnownAmplifiers", "certified_ptc", "raw_levels"]
+
+PIXELS_LOOKED_AT = 1000
+"""About how many pixels of an amplifier are looked at. They give its median to a 25th of a pixel's noise."""
+
+
+@dataclasses.dataclass(frozen=True)
+class KnownAmplifiers:
+    """What a photon transfer curve knows of a detector, by amplifier name; NaN where it does not.
+
+    Parameters
+    ----------
+    gain
+        electron/adu.
+    noise
+        Read noise (electron).
+    turnoff
+        Level at which the amplifier stops to follow the light (electron).
+    """
+
+    gain: Mapping[str, float]
+    noise: Mapping[str, float]
+    turnoff: Mapping[str, float]
+
+
+def certified_ptc(
+    butler: Butler, instrument: str, collections: Sequence[str], exposure_id: int, detectors: Collection[int]
+) -> dict[int, KnownAmplifiers]:
+    """Return what the ptc that is valid for an exposure knows, by detector; what has none is left out.
+
+    Parameters
+    ----------
+    butler
+        The repository.
+    instrument
+        Butler's name of the instrument.
+    collections
+        Where to look, in order; what does not exist is skipped.
+    exposure_id
+        The exposure.
+    detectors
+        Ids of the detectors.
+    """
+    missing = missing_collections(butler, collections)
+    there = [name for name in collections if name not in missing]
+    records = exposure_records(butler, instrument, [exposure_id])
+    if not there or not records:
+        return {}
+    known = {}
+    for detector in detectors:
+        try:
+            ref = butler.find_dataset(
+                "ptc", instrument=instrument, detector=detector, collections=there, timespan=records[0].timespan
+            )
+        except LookupError:  # no such type, or not certain which
+            continue
+        if ref is not None:
+            known[detector] = _known(butler.get(ref))
+    return known
+
+
+def _known(curve: Any) -> KnownAmplifiers:
+    gain = {name: float(curve.gain.get(name, math.nan)) for name in curve.ampNames}
+    return KnownAmplifiers(
+        gain=gain,
+        noise={name: float(curve.noise.get(name, math.nan)) for name in curve.ampNames},
+        turnoff={name: _turnoff(curve, name) * gain[name] for name in curve.ampNames},
+    )
+
+
+def _turnoff(curve: Any, name: str) -> float:
+    """Return the turn-off (adu); NaN if the curve has not seen it.
+
+    A curve without any flat beyond has the brightest of its flats there, which says nothing about the amplifier.
+    """
+    turnoff = float(curve.ptcTurnoff.get(name, math.nan))
+    means = [float(one) for one in curve.rawMeans.get(name, [])]
+    return turnoff if not means or any(one > turnoff for one in means) else math.nan
+
+
+def raw_levels(butler: Butler, instrument: str, collection: str, exposure_id: int, detector: int) -> dict[str, float]:
+    """Return the level (adu) above its overscan of each amplifier of a raw, by name.
+
+    The raw is an untrimmed ``lsst.afw.image.Exposure``, whose detector knows where the amplifiers are in it.
+    """
+    exposure = butler.get("raw", instrument=instrument, exposure=exposure_id, detector=detector, collections=collection)
+    array = exposure.image.array
+    return {
+        amplifier.getName(): _median(array, amplifier.getRawDataBBox())
+        - _median(array, amplifier.getRawHorizontalOverscanBBox())
+        for amplifier in exposure.getDetector()
+    }
+
+
+def _median(array: Any, box: Any) -> float:
+    """Return the median of some pixels of a box, evenly spread."""
+    part = array[box.getMinY() : box.getMaxY() + 1, box.getMinX() : box.getMaxX() + 1]
+    step = max(1, math.isqrt(part.size // PIXELS_LOOKED_AT))
+    return float(statistics.median(float(one) for one in part[::step, ::step].ravel().tolist()))

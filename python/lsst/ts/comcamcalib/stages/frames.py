@@ -1,0 +1,88 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is known of the frames of a run, and what speaks against them: products that share frames share their fate."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+
+from ..enums import CalibType, Verdict
+from ..errors import ServiceError
+from ..verification import FrameFacts, Judgement
+from .context import RunContext
+
+__all__ = ["blame_frames", "frame_facts", "share_fate"]
+
+
+async def frame_facts(calib_type: CalibType, collections: Sequence[str], context: RunContext) -> FrameFacts:
+    """Return what is known of the frames of a type, apart from what cp_verify measured.
+
+    Without a ptc the absolute limits hold alone; that it could not be read is logged.
+
+    Parameters
+    ----------
+    calib_type
+        Type of the frames.
+    collections
+        Where the ptc is looked up, in order.
+    context
+        What the stages share.
+    """
+    frames = context.frames[calib_type].used
+    facts = FrameFacts(
+        limits=context.config.frames,
+        exposure_times={image.exposure_id: image.exposure_time for image in frames},
+        in_product=calib_type in context.products,
+        threshold=context.plan.options.number_verification_tests_threshold(calib_type),
+        quiet_noise=context.config.plausible.noise_min,
+    )
+    if not frames:
+        return facts
+    try:
+        known = await context.services.repository.certified_ptc(
+            collections, frames[0].exposure_id, context.plan.options.detectors
+        )
+    except ServiceError as error:
+        logging.getLogger(__name__).warning(
+            "Run %s: the %s frames are judged without a ptc, by the absolute limits alone: %s",
+            *(context.run_id, calib_type.name, error),
+        )
+        return facts
+    return dataclasses.replace(
+        facts,
+        gains={detector: one.gain for detector, one in known.items()},
+        read_noises={detector: one.noise for detector, one in known.items()},
+        turnoffs={detector: one.turnoff for detector, one in known.items()},
+    )
+
+
+def blame_frames(calib_type: CalibType, sentence: str, context: RunContext) -> None:
+    """Note that nothing made of the frames of a type can be good, and why; the first reason stays."""
+    if sentence and calib_type in context.frames:
+        context.bad_frames.setdefault(calib_type, sentence)
+
+
+def share_fate(calib_type: CalibType, judgement: Judgement, context: RunContext) -> Judgement:
+    """Return the judgement of a product, FAILED if frames that it is made of were found bad.
+
+    Parameters
+    ----------
+    calib_type
+        The product.
+    judgement
+        What it came to by itself.
+    context
+        What the stages share.
+    """
+    frames = [CalibType[name] for name in context.plan.recipe(calib_type).frames]
+    bad = [(one, context.bad_frames[one]) for one in frames if one is not calib_type and one in context.bad_frames]
+    if not bad:
+        return judgement
+    reasons = " ".join(f"The {one.name} frames that it is made of are bad: {sentence}" for one, sentence in bad)
+    return dataclasses.replace(judgement, verdict=Verdict.FAILED, reason=f"{reasons} By itself: {judgement.reason}")

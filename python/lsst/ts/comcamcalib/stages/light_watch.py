@@ -1,0 +1,128 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Look at the light of the first flats as soon as they are in the repository, and say so if the rest is in vain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+from collections.abc import Mapping
+
+from ..enums import CalibType, StageKind, Verdict
+from ..errors import ServiceError
+from ..plan.plan import StagePlan
+from ..plan.record import ImageTaken, VerificationResult
+from ..verification import FrameFacts, certainly_in_vain, is_suspicious
+from ..verification.first_look import FEWEST_FLATS
+from .context import RunContext
+from .frames import blame_frames, frame_facts
+
+__all__ = ["watch_light"]
+
+
+async def watch_light(stage: StagePlan, arrivals: asyncio.Queue[ImageTaken | None], context: RunContext) -> str:
+    """Look at flats until their light is good, or until it is certain that nothing good can come of them.
+
+    What can't be read is not certain: that is logged, and the verification judges later.
+
+    Parameters
+    ----------
+    stage
+        The stage that sees the flats arrive.
+    arrivals
+        Flats that are in the repository; None: no more will come.
+    context
+        What the stages share. If all is in vain, it is recorded there, and published as a FAILED verificationResult.
+
+    Returns
+    -------
+    sentence
+        Why all is in vain; "" if that is not certain.
+    """
+    options, repository = context.plan.options, context.services.repository
+    planned = [
+        frame.exposure_time_s for frame in context.plan.sequences[stage.calib_type].frames if not frame.discarded
+    ]
+    levels: dict[int, dict[int, dict[str, float]]] = {}
+    facts: FrameFacts | None = None
+    while (image := await arrivals.get()) is not None:
+        try:
+            adu = {detector: await repository.raw_levels(image.exposure_id, detector) for detector in options.detectors}
+        except ServiceError as error:
+            logging.getLogger(__name__).warning(
+                "Run %s: the light of %s could not be looked at before its verification: %s",
+                *(context.run_id, image.obs_id, error),
+            )
+            return ""
+        if not all(adu.values()):
+            logging.getLogger(__name__).warning(
+                "Run %s: the raws of %s have no amplifiers", context.run_id, image.obs_id
+            )
+            return ""
+        if facts is None:
+            facts = await _facts(stage.calib_type, context)
+        times = {**facts.exposure_times, image.exposure_id: image.exposure_time}
+        facts = dataclasses.replace(facts, exposure_times=times)
+        levels[image.exposure_id] = _in_electrons(adu, facts)
+        if sentence := certainly_in_vain(levels, planned, facts):
+            await _announce(stage.calib_type, image, sentence, context)
+            return sentence
+        if len(levels) >= FEWEST_FLATS and not is_suspicious(levels, facts):
+            return ""
+    return ""
+
+
+async def _facts(calib_type: CalibType, context: RunContext) -> FrameFacts:
+    """Return what is known of the amplifiers, by the ptc that the verification will use."""
+    verify = context.plan.stage(calib_type, StageKind.VERIFY)
+    return await frame_facts(calib_type, verify.jobs[0].collections if verify else (), context)
+
+
+def _in_electrons(adu: Mapping[int, Mapping[str, float]], facts: FrameFacts) -> dict[int, dict[str, float]]:
+    nominal = facts.limits.nominal_gain
+
+    def gain(detector: int, name: str) -> float:
+        known = facts.gains.get(detector, {}).get(name, nominal)
+        return known if known > 0 else nominal
+
+    return {
+        detector: {name: level * gain(detector, name) for name, level in amplifiers.items()}
+        for detector, amplifiers in adu.items()
+    }
+
+
+async def _announce(calib_type: CalibType, image: ImageTaken, sentence: str, context: RunContext) -> None:
+    """Record and publish a verdict that stands already; the verification, if there is one, makes it precise."""
+    logging.getLogger(__name__).warning("Run %s: %s", context.run_id, sentence)
+    blame_frames(calib_type, f"{sentence}.", context)
+    physical_filter = ""
+    with contextlib.suppress(ServiceError):
+        found = await context.services.repository.physical_filters([image.exposure_id])
+        physical_filter = found.get(image.exposure_id, "")
+    wanted = [frame for frame in context.plan.sequences[calib_type].frames if not frame.discarded]
+    await context.record.write(
+        VerificationResult(
+            run_id=context.run_id,
+            calib_type=calib_type,
+            physical_filter=physical_filter,
+            verdict=Verdict.FAILED,
+            job_id="",
+            output_collection="",
+            exposures_expected=len(wanted),
+            exposures_verified=0,
+            detectors_expected=len(context.plan.options.detectors),
+            detectors_verified=0,
+            tests_failed=0,
+            exposures_failed=0,
+            exposures_failed_threshold=0,
+            tests_failed_threshold=0,
+            failures_by_test="{}",
+            reason=f"{sentence}.",
+        )
+    )

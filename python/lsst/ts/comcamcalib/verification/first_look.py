@@ -1,0 +1,108 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Say from the levels of the first flats whether it is certain that nothing good can come of all of them."""
+
+from __future__ import annotations
+
+import collections
+import statistics
+from collections.abc import Mapping, Sequence
+
+from .frames import FrameFacts
+from .judgement import listed
+from .light import level_range
+
+__all__ = ["FEWEST_FLATS", "certainly_in_vain", "is_suspicious"]
+
+FEWEST_FLATS = 2
+"""One flat alone may be the camera's mistake, and more than one frame is needed to say that it is the light."""
+
+BRIGHTENING = 1.5
+"""By which factor the lamp may still brighten. If it does, the flats differ so much that they fail for that reason."""
+
+RawLevels = Mapping[int, Mapping[int, Mapping[str, float]]]
+"""Levels (electron) by exposure id, detector id and amplifier name."""
+
+
+def is_suspicious(levels: RawLevels, facts: FrameFacts) -> bool:
+    """Whether any of the flats that were looked at is without light, too dark, or too bright."""
+    return any(_fault(one, facts) for one in levels.values())
+
+
+def certainly_in_vain(levels: RawLevels, planned_times_s: Sequence[float], facts: FrameFacts) -> str:
+    """Say why nothing good can come of the flats any more; "" if something may.
+
+    Parameters
+    ----------
+    levels
+        Of the flats that were looked at, each of all detectors.
+    planned_times_s
+        Exposure times of all flats that the product is to be made of (seconds), the ones looked at included.
+    facts
+        Exposure times of the flats that were looked at, limits, and turn-offs where they are known.
+
+    Notes
+    -----
+    A flat that is saturated or without light spoils the product, whatever the others are like. Flats that are too dark
+    do so if they are the majority: then the light of those to come follows from their exposure times.
+    """
+    total = len(planned_times_s)
+    faults = {exposure: _fault(one, facts) for exposure, one in levels.items()}
+    needed = min(FEWEST_FLATS, total)
+    for fault, name in (("bright", "saturated or too bright"), ("off", "without any light: lamp off")):
+        spoilt = [exposure for exposure, one in faults.items() if one == fault]
+        if needed and len(spoilt) >= needed:
+            return _sentence(name, spoilt, levels, total)
+    dark = [exposure for exposure, one in faults.items() if one in ("dark", "off")]
+    to_come = _to_come(planned_times_s, [facts.exposure_times[exposure] for exposure in levels])
+    if needed and len(dark) >= needed and 2 * (len(dark) + _too_short(to_come, levels, facts)) > total:
+        return _sentence("too dark", dark, levels, total)
+    return ""
+
+
+def _fault(detectors: Mapping[int, Mapping[str, float]], facts: FrameFacts) -> str:
+    """Return what is wrong with most of the detectors in an exposure: bright, off, dark, or nothing."""
+    counts: collections.Counter[str] = collections.Counter()
+    for detector, amplifiers in detectors.items():
+        faults = collections.Counter(_of_amplifier(level, detector, name, facts) for name, level in amplifiers.items())
+        counts.update(fault for fault in ("bright", "off", "dark") if faults[fault] > facts.threshold)
+    return next((fault for fault in ("bright", "off", "dark") if 2 * counts[fault] > len(detectors)), "")
+
+
+def _of_amplifier(level: float, detector: int, name: str, facts: FrameFacts) -> str:
+    low, high = level_range(detector, name, facts)
+    if level > high:
+        return "bright"
+    if level <= facts.limits.light_min:
+        return "off"
+    return "dark" if level < low else ""
+
+
+def _to_come(planned_times_s: Sequence[float], seen_times_s: Sequence[float]) -> list[float]:
+    return list((collections.Counter(planned_times_s) - collections.Counter(seen_times_s)).elements())
+
+
+def _too_short(times_s: Sequence[float], levels: RawLevels, facts: FrameFacts) -> int:
+    """Return how many flats to come are too dark even if the lamp brightens."""
+    rate = max(
+        _typical(one) / facts.exposure_times[exposure]
+        for exposure, one in levels.items()
+        if facts.exposure_times[exposure] > 0
+    )
+    return sum(1 for seconds in times_s if max(rate, 0.0) * seconds * BRIGHTENING < facts.limits.level_min)
+
+
+def _typical(detectors: Mapping[int, Mapping[str, float]]) -> float:
+    return statistics.median(level for amplifiers in detectors.values() for level in amplifiers.values())
+
+
+def _sentence(name: str, exposures: Sequence[int], levels: RawLevels, total: int) -> str:
+    level = statistics.median(_typical(levels[exposure]) for exposure in exposures)
+    return (
+        f"{len(exposures)} of {total} flats are in the repository, and {name} (exposures {listed(exposures)}: about "
+        f"{level:.0f} electron). The rest is in vain: no good FLAT, DEFECTS, PTC or GAIN can be made of them"
+    )

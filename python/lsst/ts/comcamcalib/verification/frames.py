@@ -1,0 +1,245 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the rules for single frames share: what is known of the frames, and what a rule finds."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import math
+import statistics
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from .judgement import listed
+
+if TYPE_CHECKING:
+    from ..config import FrameLimits
+
+__all__ = ["Finding", "FrameFacts", "Kind", "Levels", "describe", "noise_left", "spoiling"]
+
+Levels = Mapping[tuple[int, int], tuple[Mapping[str, float], Mapping[str, float]]]
+"""Signals and noises (electron) of the amplifiers by name, by (exposure id, detector id)."""
+
+
+class Kind(enum.Enum):
+    """What can be wrong with a frame."""
+
+    NO_LIGHT = enum.auto()
+    TOO_DARK = enum.auto()
+    SATURATED = enum.auto()
+    TOO_BRIGHT = enum.auto()
+    TOO_SMOOTH = enum.auto()
+    LAMP = enum.auto()
+    DRIFT = enum.auto()
+    DETECTOR_FLUX = enum.auto()
+    OUTLIER = enum.auto()
+    QUIET = enum.auto()
+
+
+TEST_OF = {
+    Kind.NO_LIGHT: "LEVEL",
+    Kind.TOO_DARK: "LEVEL",
+    Kind.SATURATED: "LEVEL",
+    Kind.TOO_BRIGHT: "LEVEL",
+    Kind.TOO_SMOOTH: "NOISE_LOW",
+    Kind.LAMP: "FLUX",
+    Kind.DRIFT: "FLUX",
+    Kind.DETECTOR_FLUX: "FLUX",
+    Kind.OUTLIER: "OUTLIER",
+    Kind.QUIET: "NOISE_LOW",
+}
+"""Name of the test that counts each kind, beside cp_verify's own tests."""
+
+
+LAMP_OFF = "Light: lamp off, no light in {named}. Look at lamp, shutter and filter."
+"""What is said if no detector has any light."""
+
+SENTENCES = {
+    Kind.NO_LIGHT: "Light: no light in {named}.",
+    Kind.TOO_DARK: "Light: too dark, {named} have {value:.0f} electron where at least {limit:.0f} are needed. Look at "
+    "the lamp and the filter, or expose longer.",
+    Kind.SATURATED: "Light: saturated, {named} have {value:.0f} electron where at most {limit:.0f} are allowed. "
+    "Expose shorter, or dim the lamp.",
+    Kind.TOO_BRIGHT: "Light: too bright, {named} have {value:.0f} electron where at most {limit:.0f} are allowed. "
+    "Expose shorter, or dim the lamp.",
+    Kind.TOO_SMOOTH: "Light: too little noise, {named} have {value:.3g} electron of noise where the light alone makes "
+    "at least {limit:.3g}. Saturated pixels look like that.",
+    Kind.LAMP: "Light: the lamp differs, {named} got up to {worst:+.1%} compared with the others.",
+    Kind.DRIFT: "Light: lamp drifting by {worst:+.1%} during the flats, most of all in {named}.",
+    Kind.DETECTOR_FLUX: "Light: the lamp is alike, but a detector differs, {named} saw up to {worst:+.1%} compared "
+    "with the other detectors and exposures.",
+    Kind.OUTLIER: "Exposures stand out: {named} differ from the others by up to {worst:+.1f} electron.",
+    Kind.QUIET: "Dead amplifiers: {named} have {value:.3g} electron of noise where their electronics make at least "
+    "{limit:.3g}.",
+}
+"""What is said of each kind: which exposures and detectors, the median value and limit, the worst value."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FrameFacts:
+    """What is known of the frames that a verification looked at, apart from its statistics.
+
+    Parameters
+    ----------
+    limits
+        The configured limits.
+    exposure_times
+        Seconds, by exposure id.
+    in_product
+        Whether the verified product was made of the very same frames: then it takes part of their noise with it.
+    threshold
+        How many amplifiers of a detector may be at fault.
+    quiet_noise
+        Noise below which an amplifier is dead (electron), where its read noise is not known.
+    gains, read_noises, turnoffs
+        Gain (electron/adu), read noise and turn-off (electron) by detector id and amplifier name, from the ptc that is
+        certified; NaN, or not there: not known.
+    """
+
+    limits: FrameLimits
+    exposure_times: Mapping[int, float]
+    in_product: bool
+    threshold: int
+    quiet_noise: float
+    gains: Mapping[int, Mapping[str, float]] = dataclasses.field(default_factory=dict)
+    read_noises: Mapping[int, Mapping[str, float]] = dataclasses.field(default_factory=dict)
+    turnoffs: Mapping[int, Mapping[str, float]] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """Something that is wrong with a frame.
+
+    Parameters
+    ----------
+    kind
+        What it is.
+    exposure, detector
+        The frame and the detector.
+    amplifier
+        Name of the amplifier; "" for the detector as a whole.
+    value
+        What was measured: electron, or for FLUX the change relative to the other frames.
+    limit
+        What it was compared with, in the same unit.
+    spoils
+        Whether one such frame is enough to make the product worthless.
+    """
+
+    kind: Kind
+    exposure: int
+    detector: int
+    amplifier: str
+    value: float
+    limit: float
+    spoils: bool = False
+
+    @property
+    def test(self) -> str:
+        """Name of the test that counts it."""
+        return TEST_OF[self.kind]
+
+
+def noise_left(variances: Sequence[float], index: int) -> float:
+    """Return which part of a frame's noise is left after a product made of this and other frames was taken out.
+
+    With N frames of relative variance v in a plain mean, what is left of the variance of frame i is
+    ``(1 - 2/N) v_i + sum(v) / N**2``; in a mean weighted with the inverse variance it is ``v_i - 1 / sum(1/v)``. Which
+    of the two the pipeline takes is its own affair, so the smaller one is returned.
+
+    Parameters
+    ----------
+    variances
+        Of all frames, in any common unit.
+    index
+        Position of the frame.
+
+    Returns
+    -------
+    left
+        Factor of the standard deviation, 0 to 1: 0 for a single frame, 0.71 for two alike.
+    """
+    number, own = len(variances), variances[index]
+    if not own > 0 or not all(one > 0 for one in variances):
+        return 0.0
+    plain = 1 - 2 / number + sum(variances) / own / number**2
+    weighted = 1 - 1 / own / sum(1 / one for one in variances)
+    return math.sqrt(max(min(plain, weighted), 0.0))
+
+
+def spoiling(findings: Collection[Finding], threshold: int) -> set[Kind]:
+    """Return the kinds of findings that make the product worthless.
+
+    That is: in any exposure, more amplifiers of a detector than the threshold allows have it, or a detector as a whole.
+    """
+    counts: dict[tuple[Kind, int, int], int] = {}
+    kinds = set()
+    for one in findings:
+        if one.spoils:
+            key = one.kind, one.exposure, one.detector
+            counts[key] = counts.get(key, 0) + 1
+            if not one.amplifier or counts[key] > threshold:
+                kinds.add(one.kind)
+    return kinds
+
+
+def describe(
+    findings: Collection[Finding], detectors: Mapping[int, str], exposures: Sequence[int], threshold: int
+) -> dict[Kind, str]:
+    """Return a sentence for each kind of finding, with the exposures, how many detectors, and by how much.
+
+    Parameters
+    ----------
+    findings
+        What was found.
+    detectors
+        Full names of all detectors, by id.
+    exposures
+        All exposures.
+    threshold
+        How many amplifiers of a detector may be at fault without the detector being so.
+    """
+    return {
+        kind: _sentence(kind, [one for one in findings if one.kind is kind], detectors, exposures, threshold)
+        for kind in Kind
+        if any(one.kind is kind for one in findings)
+    }
+
+
+def _sentence(
+    kind: Kind, findings: Collection[Finding], detectors: Mapping[int, str], exposures: Sequence[int], threshold: int
+) -> str:
+    whole = _whole(findings, threshold)
+    where = [exposure for exposure in exposures if any(exposure == one for one, _ in whole)]
+    counted = [one for one in findings if (one.exposure, one.detector) in whole] if whole else list(findings)
+    hit = {one.detector for one in counted}
+    of = f"{len(hit)} of {len(detectors)} detectors"
+    if len(hit) <= 2:
+        of = " and ".join(detectors[one] for one in sorted(hit))
+    if not whole:
+        where = [exposure for exposure in exposures if any(exposure == one.exposure for one in findings)]
+        of = f"single amplifiers of {of}: {listed(sorted({one.amplifier for one in findings}))}"
+    named = f"{len(where)} of {len(exposures)} exposures ({listed(where)}; {of})"
+    if len(where) == len(exposures) > 1:
+        named = f"all {len(exposures)} exposures ({of})"
+    off = kind is Kind.NO_LIGHT and len(hit) == len(detectors) and bool(whole)
+    return (LAMP_OFF if off else SENTENCES[kind]).format(
+        named=named,
+        value=statistics.median(one.value for one in counted),
+        limit=statistics.median(one.limit for one in counted),
+        worst=max((one.value for one in counted), key=abs),
+    )
+
+
+def _whole(findings: Collection[Finding], threshold: int) -> set[tuple[int, int]]:
+    """Return the (exposure, detector) that have it as a whole, or on more amplifiers than allowed."""
+    amplifiers: dict[tuple[int, int], int] = {}
+    for one in findings:
+        key = one.exposure, one.detector
+        amplifiers[key] = amplifiers.get(key, 0) + (1 if one.amplifier else threshold + 1)
+    return {key for key, count in amplifiers.items() if count > threshold}

@@ -1,0 +1,157 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Products that share frames share their fate: what one finds bad, none may call good."""
+
+from __future__ import annotations
+
+import pytest
+from lsst.ts.comcamcalib.enums import CalibType, RunState, StageState, Verdict
+from lsst.ts.comcamcalib.plan.record import VerificationResult
+from lsst.ts.comcamcalib.services.butler import AmplifierValues
+from support.house import House
+from support.services import Gate
+from support.world import AMPLIFIERS, FIRST_EXPOSURE
+
+ALL = {"do_defects": True, "do_ptc": True, "do_gain_from_flat_pairs": True}
+
+
+def verdicts(house: House) -> dict[str, str]:
+    """Return the last verdict on each product."""
+    return {one.calib_type.name: one.verdict.name for one in house.of(VerificationResult)}
+
+
+def reason(house: House, name: str) -> str:
+    return [one.reason for one in house.of(VerificationResult) if one.calib_type is CalibType[name]][-1]
+
+
+async def test_good_frames_are_good_for_all(house: House) -> None:
+    await house.start(**ALL)
+    await house.ended()
+    assert house.status.state is RunState.COMPLETED
+    assert verdicts(house) == dict.fromkeys(("BIAS", "DARK", "FLAT", "DEFECTS", "PTC", "GAIN"), "PASSED")
+    assert house.certified == {"bias", "dark", "flat", "defects", "ptc"}
+
+
+@pytest.mark.parametrize(("lamp", "words"), [(0.0, "lamp off"), (0.02, "too dark"), (20.0, "saturated")])
+async def test_bad_light_is_bad_for_all_that_is_made_of_flats(house: House, lamp: float, words: str) -> None:
+    house.observatory.world.lamp = lamp
+    await house.start(**ALL)
+    await house.ended()
+    assert house.status.state is RunState.FAILED
+    good = {"BIAS": "PASSED", "DARK": "PASSED"}
+    assert verdicts(house) == good | dict.fromkeys(("FLAT", "DEFECTS", "PTC", "GAIN"), "FAILED")
+    assert house.certified == {"bias", "dark"}
+    assert reason(house, "FLAT").startswith(f"Light: {words}, ")
+    for name in ("DEFECTS", "PTC", "GAIN"):
+        assert reason(house, name).startswith("The FLAT frames that it is made of are bad: ")
+        assert words in reason(house, name)
+    assert house.alarms.verification_failed and house.alarms.operator_decision_needed
+
+
+async def test_alarm_comes_while_the_flats_are_still_being_taken(house: House) -> None:
+    house.observatory.world.lamp = 0.0
+    gate = house.observatory.camera.gates["FLAT", 4] = Gate()
+    await house.start(n_flat=4)
+    await house.until(lambda: any(one.calib_type is CalibType.FLAT for one in house.of(VerificationResult)))
+    await house.runner.update_alarms()
+    assert house.alarms.verification_failed and not house.alarms.run_failed
+    assert "lamp off" in house.alarms.reason
+    gate.open()
+    await house.ended()
+
+
+async def test_with_stop_no_more_flats_are_taken(house: House) -> None:
+    house.observatory.world.lamp = 0.0
+    gate = house.observatory.camera.gates["FLAT", 3] = Gate()
+    await house.start(n_flat=20, exp_times_flat=5, on_failure="stop")
+    await house.until(lambda: house.states.get("FLAT.INGEST") is StageState.FAILED)
+    gate.open()
+    await house.ended()
+    assert house.observatory.camera.taken("FLAT") == 3
+    assert house.states["FLAT.GENERATE"] is StageState.SKIPPED
+    assert "lamp off" in house.status.reason
+    assert house.alarms.verification_failed and "lamp off" in house.alarms.reason
+    assert house.certified == {"bias", "dark"}
+
+
+async def test_gains_that_can_not_be_speak_against_the_flats(house: House) -> None:
+    """3.8e5 electron/adu of flats without any noise, seen by GAIN alone."""
+    world = house.observatory.world
+    amplifiers = world.amplifiers
+
+    def impossible(run_collection: str, dataset_type: str):
+        found = amplifiers(run_collection, dataset_type)
+        if dataset_type != "cpPtcPartial":
+            return found
+        values = AmplifierValues(dict.fromkeys(AMPLIFIERS, 3.8e5), dict.fromkeys(AMPLIFIERS, 6.5))
+        return dict.fromkeys(found, values)
+
+    world.amplifiers = impossible
+    await house.start(**ALL)
+    await house.ended()
+    assert verdicts(house) == {
+        **{"BIAS": "PASSED", "DARK": "PASSED"},
+        **dict.fromkeys(("FLAT", "DEFECTS", "PTC", "GAIN"), "FAILED"),
+    }
+    assert reason(house, "FLAT").startswith("GAIN, which was made of the same flats, speaks against them: ")
+    assert "3.8e+05" in reason(house, "PTC")
+    assert house.certified == {"bias", "dark"}
+
+
+async def test_one_impossible_gain_is_named_and_fails_only_its_own_product(house: House) -> None:
+    world = house.observatory.world
+    amplifiers = world.amplifiers
+
+    def one_wrong(run_collection: str, dataset_type: str):
+        found = amplifiers(run_collection, dataset_type)
+        return {
+            key: AmplifierValues({**one.gain, "C12": 9.0} if key[1] == 4 else one.gain, one.noise)
+            for key, one in found.items()
+        }
+
+    world.amplifiers = one_wrong
+    await house.start(do_ptc=True, do_defects=True)
+    await house.ended()
+    assert verdicts(house) == {
+        **{"BIAS": "PASSED", "DARK": "PASSED", "FLAT": "PASSED_WITH_FAILURES"},
+        **{"PTC": "FAILED", "DEFECTS": "PASSED"},
+    }
+    assert "R22_S11 (C12 gain 9 electron/adu)" in reason(house, "FLAT")
+    assert house.certified == {"bias", "dark", "flat", "defects"}
+
+
+@pytest.mark.parametrize("kind", ["BIAS", "DARK"])
+async def test_a_leak_in_a_bias_or_dark_is_bad_for_the_defects_too(house: House, kind: str) -> None:
+    first = {"BIAS": FIRST_EXPOSURE, "DARK": FIRST_EXPOSURE + 3}[kind]
+    house.observatory.world.leaks = {first + 1: 2000.0}
+    await house.start(n_bias=3, n_dark=3, do_defects=True)
+    await house.ended()
+    assert verdicts(house)[kind] == verdicts(house)["DEFECTS"] == "FAILED"
+    assert f"Exposures stand out: 1 of 3 exposures ({first + 1}; 3 of 3 detectors)" in reason(house, kind)
+    assert str(first + 1) in reason(house, "DEFECTS")
+    assert "defects" not in house.certified and kind.lower() not in house.certified
+
+
+async def test_frames_of_which_nobody_could_say_anything_speak_for_themselves(house: House) -> None:
+    """The verification of the flats could not be run: that says nothing about the flats."""
+    house.observatory.jobs.failing["verifyFlat"] = "out of memory"
+    await house.start(do_defects=True, do_ptc=True)
+    await house.ended()
+    assert verdicts(house)["FLAT"] == Verdict.UNKNOWN.name
+    assert house.certified == {"bias", "dark", "defects", "ptc"}
+
+
+async def test_a_job_that_fails_for_bad_light_says_so(house: House) -> None:
+    house.observatory.world.lamp = 0.0
+    house.observatory.jobs.failing["cpFlat"] = "ValueError: scale is not positive"
+    await house.start()
+    await house.ended()
+    assert (
+        "The FLAT frames are bad: 2 of 4 flats are in the repository, and without any light: lamp off"
+        in (house.reasons["FLAT.GENERATE"])
+    )
+    assert "scale is not positive" in house.reasons["FLAT.GENERATE"]

@@ -1,0 +1,48 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How much of a frame's noise is left when a product made of it is taken out."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lsst.ts.comcamcalib.verification.frames import noise_left
+
+variances = st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=30)
+
+
+@pytest.mark.parametrize(
+    ("number", "left"), [(1, 0.0), (2, math.sqrt(0.5)), (3, math.sqrt(2 / 3)), (20, math.sqrt(0.95))]
+)
+def test_frames_alike(number: int, left: float) -> None:
+    assert noise_left([7.0] * number, 0) == pytest.approx(left, abs=1e-7)
+
+
+@pytest.mark.parametrize("index", [0, 5])
+def test_it_is_what_a_plain_mean_leaves(index: int) -> None:
+    """Measured with random numbers: the darkest and the brightest of some flats, divided by their mean."""
+    levels = np.array([2_000, 5_000, 9_000, 12_000, 15_000, 20_000])
+    rng = np.random.default_rng(1)
+    relative = rng.normal(0, 1 / np.sqrt(levels)[:, np.newaxis], (6, 200_000))
+    plain = np.std(relative[index] - relative.mean(axis=0)) * math.sqrt(levels[index])
+    weighted = np.std(relative[index] - np.average(relative, axis=0, weights=levels)) * math.sqrt(levels[index])
+    assert noise_left(list(1 / levels), index) == pytest.approx(min(plain, weighted), rel=0.02)
+
+
+@given(variances, st.data())
+def test_it_is_a_part_of_the_noise_whatever_the_frames_are_like(variances: list[float], data: st.DataObject) -> None:
+    left = noise_left(variances, data.draw(st.integers(0, len(variances) - 1)))
+    assert 0 <= left <= 1
+
+
+@given(st.lists(st.sampled_from([0.0, -1.0, math.nan]), min_size=1, max_size=3))
+def test_without_a_variance_nothing_is_expected(variances: list[float]) -> None:
+    assert noise_left(variances, 0) == 0
