@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import pathlib
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from lsst.ts.comcamcalib.config import CscConfig
@@ -78,8 +80,7 @@ def test_the_printed_examples_own_dates_are_taken_with_a_warning(parse: Parse) -
 
 def test_without_any_text_every_option_has_its_documented_default(parse: Parse) -> None:
     options = parse("# nothing but a comment\n")
-    assert options.certify_calib_begin_date == "2026-11-22T12:00:00"
-    assert options.certify_calib_end_date == "2026-11-23T12:00:00"
+    assert options.certify_calib_begin_date is options.certify_calib_end_date is None, "they follow the frames"
     assert options.generate_calibrations and options.do_verify
     assert not (options.certify_unverified or options.do_defects or options.do_ptc or options.do_gain_from_flat_pairs)
     assert options.calib_collection == "LSSTComCam/calib/daily"
@@ -264,8 +265,18 @@ def test_gains_have_the_collections_and_command_line_of_the_ptc(parse: Parse) ->
         ),
         (
             "certify_calib_end_date: 2026-11-22",
-            "certify_calib_end_date 2026-11-22T00:00:00: not after certify_calib_begin_date 2026-11-22T12:00:00 (the "
-            "default); the validity has to end after it begins.",
+            "certify_calib_end_date 2026-11-22T00:00:00: before the frames of day_obs 20261122, with which the "
+            "validity begins if certify_calib_begin_date is not given; give that, too.",
+        ),
+        (
+            "certify_calib_begin_date: 2026-11-24T12:00:00",
+            "certify_calib_begin_date 2026-11-24T12:00:00: after the frames of day_obs 20261122, with which the "
+            "validity ends if certify_calib_end_date is not given; give that, too.",
+        ),
+        (
+            "{certify_calib_begin_date: 2026-11-23, certify_calib_end_date: 2026-11-22}",
+            "certify_calib_end_date 2026-11-22T00:00:00: not after certify_calib_begin_date 2026-11-23T00:00:00; the "
+            "validity has to end after it begins.",
         ),
         (
             "{script_mode: BIAS, do_defects: yes}",
@@ -445,9 +456,36 @@ def test_a_validity_that_covers_a_part_of_the_day_is_taken_with_a_notice(parse: 
     assert parse("{certify_calib_begin_date: 2026-11-01, certify_calib_end_date: 2027-01-01}").notices == ()
 
 
+def test_a_validity_without_an_end_is_written_open(parse: Parse) -> None:
+    for word in ("open", "Open", " OPEN "):
+        options = parse(f"certify_calib_end_date: '{word}'")
+        assert (options.certify_calib_begin_date, options.certify_calib_end_date) == (None, "open")
+        assert options.notices == ()
+    (notice,) = parse("{certify_calib_begin_date: 2026-11-23, certify_calib_end_date: open}").notices
+    assert "from 2026-11-23T00:00:00 to no end covers only a part of day_obs 20261122" in notice
+
+
+def test_a_begin_that_butler_stores_as_none_is_told(parse: Parse) -> None:
+    (notice,) = parse("certify_calib_begin_date: 1970-01-01").notices
+    assert "is the earliest time that Butler knows, so the validity is stored, and published, as one without" in notice
+
+
+def test_null_dates_follow_the_frames_whatever_the_configuration_says(config_values: dict[str, Any]) -> None:
+    defaults = config_values["run_defaults"] | {"certify_calib_end_date": "2030-01-01"}
+    config = CscConfig.from_namespace(config_values | {"run_defaults": defaults})
+    read = functools.partial(parse_options, config=config, now_day_obs=20261122)
+    assert read("").certify_calib_end_date == "2030-01-01T00:00:00"
+    assert read("certify_calib_end_date: null").certify_calib_end_date is None
+
+
 def test_the_effective_options_are_options_again(parse: Parse, repository_root: pathlib.Path) -> None:
     example = (repository_root / "config" / "examples" / "procedure.yaml").read_text()
-    for text in ("", example, "{script_mode: DARK, n_discard_dark: 2, filter: r_03, exp_times_dark: [1, 2, 3]}"):
+    for text in (
+        "",
+        example,
+        "certify_calib_end_date: open",
+        "{script_mode: DARK, n_discard_dark: 2, filter: r_03, exp_times_dark: [1, 2, 3]}",
+    ):
         options = parse(text)
         again = parse(json.dumps(options.effective()))
         assert again == options

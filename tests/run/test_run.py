@@ -51,6 +51,19 @@ async def test_whole_run_ends_with_everything_certified(house: House) -> None:
     assert house.observatory.oods.subscribers == []
 
 
+async def test_a_slow_certification_holds_up_no_product(house: House) -> None:
+    """Butler certifies the biases for ever and a day; darks and flats are made and verified meanwhile."""
+    gate = house.observatory.repository.gates["certify"] = Gate()
+    await house.start()
+    await gate.until_reached()
+    await house.until(lambda: house.states.get("FLAT.VERIFY") is StageState.SUCCEEDED)
+    assert house.states["BIAS.CERTIFY"] is StageState.RUNNING
+    gate.open()
+    status = await house.ended()
+    assert status.state is RunState.COMPLETED, status.reason
+    assert house.certified == {"bias", "dark", "flat"}
+
+
 async def test_run_is_told_before_its_first_stage(house: House) -> None:
     await house.start(**BIAS)
     await house.ended()

@@ -4,17 +4,16 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The Butler service on a real, small repository."""
+"""The Butler service on a real, small repository: what it finds there, and its threads."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,114 +22,25 @@ import pytest
 from lsst.daf.butler import Butler, CollectionType, Timespan
 from lsst.ts.comcamcalib.config import Limits
 from lsst.ts.comcamcalib.errors import ServiceError, UnreachableError
-from lsst.ts.comcamcalib.services.butler import ButlerService, DefectsArea
+from lsst.ts.comcamcalib.services import butler_certify, butler_lookup
+from lsst.ts.comcamcalib.services.butler import ButlerService, DefectsArea, ExposureFound
 from lsst.ts.comcamcalib.simulation.containers import Box, Defect, Defects, Exposure, PhotonTransferCurve
-from lsst.ts.comcamcalib.simulation.exposures import ExposureRecord, write_exposure_files
-from lsst.ts.comcamcalib.simulation.focal_plane import FocalPlane
-from lsst.ts.comcamcalib.simulation.repo import copy_repo, create_repo, ingest_files, register_exposure
-
-INSTRUMENT = "LSSTComCam"
-RAWS = "LSSTComCam/raw/all"
-DAILY = "LSSTComCam/calib/daily"
-CHAIN = "LSSTComCam/calib"
-NOON, NEXT_NOON = "2026-11-22T12:00:00", "2026-11-23T12:00:00"
-BIASES = (2026112200001, 2026112200002)
-FLATS_R = (2026112200011, 2026112200012)
-FLATS_I = (2026112200021,)
-TAI_20H = 1795377600.0 + 37.0  # 2026-11-22T20:00:37 TAI
-
-
-def exposure(exposure_id: int, image_type: str, physical_filter: str) -> ExposureRecord:
-    sequence = exposure_id % 100000
-    begin = TAI_20H + 60 * sequence
-    return ExposureRecord(
-        exposure_id=exposure_id,
-        obs_id=f"CC_O_20261122_{sequence:06d}",
-        day_obs=20261122,
-        seq_num=sequence,
-        group_id="20261122-001-X",
-        image_type=image_type,
-        exposure_time_s=1.0,
-        dark_time_s=1.0,
-        physical_filter=physical_filter,
-        timestamp_begin_tai_s=begin,
-        timestamp_end_tai_s=begin + 1,
-    )
-
-
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with two biases (raws of detectors 0 to 2), flats in two filters, and initial calibrations."""
-    path = tmp_path_factory.mktemp("services")
-    plane = FocalPlane(amplifier_shape=(16, 8), overscan_columns=4, hot_pixels=0, low_pixels=0)
-    create_repo(path / "repo", plane)
-    with contextlib.closing(Butler.from_config(str(path / "repo"), writeable=True)) as butler:
-        for exposure_id in BIASES:
-            record = exposure(exposure_id, "BIAS", "r_03")
-            ingest_files(butler, record, write_exposure_files(plane, record, path / "raw", range(3)))
-        for exposure_id in FLATS_R:
-            register_exposure(butler, exposure(exposure_id, "FLAT", "r_03"))
-        for exposure_id in FLATS_I:
-            register_exposure(butler, exposure(exposure_id, "FLAT", "i_06"))
-    return path / "repo"
-
-
-@pytest.fixture
-def repo(template: Path, tmp_path: Path) -> Path:
-    copy_repo(template, tmp_path / "repo")
-    return tmp_path / "repo"
-
-
-@pytest.fixture
-def butler(repo: Path) -> Iterator[Butler]:
-    """The worker's own access: what it writes, the service has to see."""
-    with contextlib.closing(Butler.from_config(str(repo), writeable=True)) as butler:
-        yield butler
-
-
-@pytest.fixture
-async def service(repo: Path, limits: Limits) -> AsyncIterator[ButlerService]:
-    service = ButlerService(str(repo), INSTRUMENT, RAWS, limits)
-    await service.start()
-    yield service
-    await service.close()
-
-
-def image() -> Exposure:
-    return Exposure.from_array(np.zeros((4, 5), np.float32), {})
-
-
-def run_job(
-    butler: Butler, job: str, inputs: Sequence[str], datasets: Sequence[tuple[str, dict[str, Any], object]]
-) -> list[str]:
-    """Leave in the repository what a job leaves; return the ids of its datasets."""
-    run, chain = f"u/ocps/{job}/run", f"u/ocps/{job}"
-    butler.collections.register(run, CollectionType.RUN)
-    butler.collections.register(chain, CollectionType.CHAINED)
-    butler.collections.redefine_chain(chain, [run, *inputs])
-    with butler.transaction():
-        return [
-            str(butler.put(value, name, {"instrument": INSTRUMENT, **data_id}, run=run).id)
-            for name, data_id, value in datasets
-        ]
-
-
-def bias_job(butler: Butler, job: str, detectors: Sequence[int] = range(9)) -> list[str]:
-    return run_job(butler, job, [RAWS, DAILY], [("bias", {"detector": one}, image()) for one in detectors])
-
-
-def found_bias(butler: Butler, detector: int, when: str, collection: str = DAILY) -> str | None:
-    """Return the id of the bias that is found at some time of 2026-11."""
-    from astropy.time import Time
-
-    ref = butler.find_dataset(
-        "bias",
-        {"instrument": INSTRUMENT, "detector": detector},
-        collections=collection,
-        timespan=Timespan.fromInstant(Time(f"2026-11-{when}", scale="tai")),
-    )
-    return None if ref is None else str(ref.id)
-
+from lsst.ts.comcamcalib.simulation.repo import register_exposure
+from support.small_repository import (
+    BIASES,
+    CHAIN,
+    DAILY,
+    FLATS_I,
+    FLATS_R,
+    INSTRUMENT,
+    NEXT_NOON,
+    NOON,
+    RAWS,
+    bias_job,
+    exposure,
+    image,
+    run_job,
+)
 
 # Looking
 
@@ -154,6 +64,25 @@ async def test_raws_are_seen_one_by_one(service: ButlerService) -> None:
 async def test_filters_are_told_of_known_exposures_only(service: ButlerService) -> None:
     filters = await service.physical_filters([BIASES[0], FLATS_I[0], 4])
     assert filters == {BIASES[0]: "r_03", FLATS_I[0]: "i_06"}
+
+
+async def test_exposures_are_asked_for_until_they_are_known(service: ButlerService, butler: Butler) -> None:
+    found = await service.exposures([BIASES[0], 2026112200077])
+    assert found == {
+        BIASES[0]: ExposureFound(BIASES[0], 20261122, "r_03", "2026-11-22T20:01:37", "2026-11-22T20:01:38")
+    }
+    register_exposure(butler, exposure(2026112200077, "DARK", "i_06"))
+    assert (await service.physical_filters([BIASES[0], 2026112200077]))[2026112200077] == "i_06"
+
+
+async def test_the_name_of_an_existing_collection_is_proposed_for_a_slip(
+    service: ButlerService, butler: Butler
+) -> None:
+    """Jobs leave chains by the thousand, and raws are in a RUN: nobody certifies there."""
+    bias_job(butler, "dayli", [0])
+    names = ["lsstcomcam/calib/daily", "LSSTComCam/Calib", "LSSTComCam/raw/All", "u/ocps/daily", "u/me/new"]
+    assert await service.near_names(names) == {"lsstcomcam/calib/daily": DAILY, "LSSTComCam/Calib": CHAIN}
+    assert await service.near_names([]) == {}
 
 
 async def test_datasets_of_a_run_are_seen_as_soon_as_a_job_wrote_them(service: ButlerService, butler: Butler) -> None:
@@ -202,23 +131,40 @@ async def test_defects_of_a_detector_of_unknown_size_are_an_error(service: Butle
         await service.defects_area("u/ocps/defects/run")
 
 
-async def test_statistics_are_read_by_filter_with_integer_keys(service: ButlerService, butler: Butler) -> None:
-    stats = [
-        ("verifyFlatStats", {"physical_filter": "r_03"}, {FLATS_R[0]: {"SUCCESS": True}, "SUCCESS": True}),
-        ("verifyFlatStats", {"physical_filter": "i_06"}, {FLATS_I[0]: {"SUCCESS": False}, "SUCCESS": False}),
-        *(("verifyFlatDetStats", {"exposure": one, "detector": 2}, {"N": one}) for one in (*FLATS_R, *FLATS_I)),
-    ]
-    run_job(butler, "v", [], stats)
-    run_level, detectors = await service.statistics("u/ocps/v/run", "verifyFlatStats", "verifyFlatDetStats", "r_03")
-    assert run_level == {FLATS_R[0]: {"SUCCESS": True}, "SUCCESS": True}
-    assert detectors == {(one, 2): {"N": one} for one in FLATS_R}
-    with pytest.raises(ServiceError, match="which filter is meant"):
-        await service.statistics("u/ocps/v/run", "verifyFlatStats", "verifyFlatDetStats")
+def test_the_number_of_queries_does_not_grow_with_the_detectors(butler: Butler) -> None:
+    """With a slow database each query counts, and stages wait for them."""
+    import sqlalchemy
 
+    ids = bias_job(butler, "b")
+    run_job(butler, "dark", ["u/ocps/b/run"], [])
+    butler_certify.certify(butler, INSTRUMENT, "u/ocps/b/run", "bias", DAILY, NOON, NEXT_NOON, ids)
+    statements: list[str] = []
 
-async def test_statistics_that_do_not_exist_are_none(service: ButlerService, butler: Butler) -> None:
-    bias_job(butler, "b", [0])
-    assert await service.statistics("u/ocps/b/run", "verifyBiasStats", "verifyBiasDetStats") == (None, {})
+    def note(*args: Any) -> None:
+        statements.append(args[2])
+
+    def queries(look: Callable[[int], list[str]], number: int) -> int:
+        butler.registry.refresh()
+        statements.clear()
+        assert look(number) == []
+        return len(statements)
+
+    def used(number: int) -> list[str]:
+        detectors = range(number)
+        return butler_lookup.foreign_inputs(
+            butler, INSTRUMENT, "u/ocps/dark", "bias", BIASES, detectors, "u/ocps/b/run"
+        )
+
+    def read_back(number: int) -> list[str]:
+        return butler_certify.read_back(butler, INSTRUMENT, "bias", DAILY, NOON, NEXT_NOON, ids[:number], BIASES)
+
+    sqlalchemy.event.listen(sqlalchemy.engine.Engine, "before_cursor_execute", note)
+    try:
+        for look in (used, read_back):
+            look(1)  # what is asked only once does not count
+            assert queries(look, 1) == queries(look, 9) < 25
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.engine.Engine, "before_cursor_execute", note)
 
 
 async def test_get_reads_a_certified_calibration_for_an_exposure(service: ButlerService) -> None:
@@ -274,156 +220,6 @@ async def test_flats_are_looked_up_by_the_filter_of_the_exposure(service: Butler
     assert await service.foreign_inputs("u/ocps/v", "flat", BIASES, [0], "u/ocps/f/run") == []
 
 
-# Certifying
-
-
-async def test_certified_datasets_are_found_within_the_range_and_not_outside(
-    service: ButlerService, butler: Butler
-) -> None:
-    ids = bias_job(butler, "b")
-    outcome = await service.certify("u/ocps/b/run", "bias", DAILY, NOON, NEXT_NOON, ids)
-    assert {one.dataset_id for one in outcome.certified} == set(ids)
-    assert {one.detector for one in outcome.certified} == set(range(9)) and outcome.replaced == ()
-    assert await service.read_back("bias", DAILY, NOON, NEXT_NOON, ids) == []
-    butler.registry.refresh()
-    assert found_bias(butler, 4, "22T12:00:00") == found_bias(butler, 4, "23T11:59:59") == ids[4]
-    assert found_bias(butler, 4, "22T11:59:59") is None and found_bias(butler, 4, "23T12:00:00") is None
-
-
-async def test_the_same_call_twice_changes_nothing(service: ButlerService, butler: Butler) -> None:
-    ids = bias_job(butler, "b")
-    first = await service.certify("u/ocps/b/run", "bias", DAILY, NOON, NEXT_NOON, ids)
-    assert await service.certify("u/ocps/b/run", "bias", DAILY, NOON, NEXT_NOON, ids) == first
-    assert len(list(butler.registry.queryDatasetAssociations("bias", collections=DAILY))) == 9
-
-
-async def test_what_was_certified_before_makes_room_and_stays_outside_the_range(
-    service: ButlerService, butler: Butler
-) -> None:
-    old = bias_job(butler, "old", [0, 1])
-    new = bias_job(butler, "new", [0])
-    await service.certify("u/ocps/old/run", "bias", DAILY, "2026-11-20T00:00:00.5", "", old)
-    outcome = await service.certify("u/ocps/new/run", "bias", DAILY, NOON, NEXT_NOON, new)
-    (replaced,) = outcome.replaced
-    assert (replaced.dataset_id, replaced.detector, replaced.physical_filter) == (old[0], 0, None)
-    assert (replaced.begin_iso_tai, replaced.end_iso_tai) == ("2026-11-20T00:00:00.5", "")
-    butler.registry.refresh()
-    assert found_bias(butler, 0, "22T13:00:00") == new[0]
-    assert found_bias(butler, 0, "22T11:00:00") == found_bias(butler, 0, "23T13:00:00") == old[0]
-    assert found_bias(butler, 1, "22T13:00:00") == old[1]  # another detector is left alone
-    assert await service.read_back("bias", DAILY, NOON, NEXT_NOON, new) == []
-    (problem, _) = await service.read_back("bias", DAILY, NOON, NEXT_NOON, [old[0]])
-    assert problem.startswith("bias of detector 0") and "not certified" in problem
-    # And the old one back in place: the new one makes room in turn.
-    again = await service.certify("u/ocps/old/run", "bias", DAILY, NOON, NEXT_NOON, old)
-    assert [(one.dataset_id, one.begin_iso_tai, one.end_iso_tai) for one in again.replaced] == [
-        (new[0], NOON, NEXT_NOON)
-    ]
-
-
-async def test_a_dataset_whose_range_grows_is_certified_for_all_of_it(service: ButlerService, butler: Butler) -> None:
-    ids = bias_job(butler, "b", [0])
-    await service.certify("u/ocps/b/run", "bias", DAILY, NOON, NEXT_NOON, ids)
-    outcome = await service.certify("u/ocps/b/run", "bias", DAILY, NOON, "2026-11-25T12:00:00", ids)
-    assert outcome.replaced == ()
-    assert await service.read_back("bias", DAILY, NOON, "2026-11-25T12:00:00", ids) == []
-
-
-async def test_unbounded_ranges_are_allowed_and_a_new_collection_is_made(
-    service: ButlerService, butler: Butler
-) -> None:
-    ids = bias_job(butler, "b", [0])
-    for begin, end in (("", NOON), (NOON, ""), ("", "")):
-        await service.certify("u/ocps/b/run", "bias", "u/new", begin, end, ids)
-        assert await service.read_back("bias", "u/new", begin, end, ids) == []
-    assert butler.collections.get_info("u/new").type is CollectionType.CALIBRATION
-
-
-async def test_the_old_way_of_saying_for_ever_is_understood(service: ButlerService, butler: Butler) -> None:
-    ids = bias_job(butler, "b", [0])
-    await service.certify("u/ocps/b/run", "bias", DAILY, "1950-01-01", "2050-01-01", ids)
-    assert await service.read_back("bias", DAILY, "1950-01-01", "2050-01-01", ids) == []
-    butler.registry.refresh()
-    assert found_bias(butler, 0, "22T12:00:00") == ids[0]
-
-
-async def test_flats_of_two_filters_live_side_by_side(service: ButlerService, butler: Butler) -> None:
-    in_r = run_job(butler, "r", [], [("flat", {"detector": 0, "physical_filter": "r_03"}, image())])
-    in_i = run_job(butler, "i", [], [("flat", {"detector": 0, "physical_filter": "i_06"}, image())])
-    await service.certify("u/ocps/r/run", "flat", DAILY, NOON, NEXT_NOON, in_r)
-    outcome = await service.certify("u/ocps/i/run", "flat", DAILY, NOON, NEXT_NOON, in_i)
-    assert outcome.replaced == () and outcome.certified[0].physical_filter == "i_06"
-    assert await service.read_back("flat", DAILY, NOON, NEXT_NOON, [*in_r, *in_i]) == []
-
-
-@pytest.mark.parametrize(
-    ("collection", "begin", "end", "sentence"),
-    [
-        (RAWS, NOON, NEXT_NOON, "it is a RUN collection"),
-        (CHAIN, NOON, NEXT_NOON, "it is a CHAINED collection"),
-        (DAILY, NEXT_NOON, NOON, "range"),
-        (DAILY, NOON, NOON, "is empty"),
-        (DAILY, "tomorrow", NOON, "is no validity range"),
-        (DAILY, "", "1960-01-01", "range"),
-    ],
-)
-async def test_a_certification_that_can_not_be_is_refused_with_a_sentence(
-    service: ButlerService, butler: Butler, collection: str, begin: str, end: str, sentence: str
-) -> None:
-    ids = bias_job(butler, "b", [0])
-    with pytest.raises(ServiceError, match=sentence):
-        await service.certify("u/ocps/b/run", "bias", collection, begin, end, ids)
-    assert not list(butler.registry.queryDatasetAssociations("bias", collections=DAILY))
-
-
-async def test_ids_that_are_not_in_the_run_are_refused_and_nothing_is_certified(
-    service: ButlerService, butler: Butler
-) -> None:
-    ids, others = bias_job(butler, "b", [0, 1]), bias_job(butler, "other", [2])
-    with pytest.raises(ServiceError, match=f"u/ocps/b/run has no bias with the ids {others[0]}"):
-        await service.certify("u/ocps/b/run", "bias", DAILY, NOON, NEXT_NOON, [*ids, *others])
-    with pytest.raises(ServiceError, match="no bias to certify"):
-        await service.certify("u/ocps/b/run", "bias", DAILY, NOON, NEXT_NOON, [])
-    assert not list(butler.registry.queryDatasetAssociations("bias", collections=DAILY))
-
-
-async def test_what_is_no_calibration_is_not_certified(service: ButlerService, butler: Butler) -> None:
-    data = {"exposure": FLATS_R[0], "detector": 0}
-    ids = run_job(butler, "v", [], [("verifyFlatDetStats", data, {"SUCCESS": True})])
-    with pytest.raises(ServiceError, match="is no calibration"):
-        await service.certify("u/ocps/v/run", "verifyFlatDetStats", DAILY, NOON, NEXT_NOON, ids)
-
-
-async def test_a_certification_that_fails_half_way_changes_nothing(
-    service: ButlerService, butler: Butler, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    old, new = bias_job(butler, "old", [0]), bias_job(butler, "new", [0])
-    await service.certify("u/ocps/old/run", "bias", DAILY, NOON, NEXT_NOON, old)
-    registry_type = type(butler.registry)
-
-    def fail(*_args: object, **_kwargs: object) -> None:
-        raise RuntimeError("the database is gone")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(registry_type, "certify", fail)
-        with pytest.raises(ServiceError, match=r"could not certify bias .*RuntimeError: the database is gone"):
-            await service.certify("u/ocps/new/run", "bias", DAILY, NOON, NEXT_NOON, new)
-    assert found_bias(butler, 0, "22T13:00:00") == old[0]
-    # The service has opened the repository anew.
-    assert await service.read_back("bias", DAILY, NOON, NEXT_NOON, old) == []
-
-
-async def test_many_days_of_calibrations_are_read_back_by_exact_dataset(service: ButlerService, butler: Butler) -> None:
-    first, second = bias_job(butler, "one", [0, 1]), bias_job(butler, "two", [0, 1])
-    await service.certify("u/ocps/one/run", "bias", DAILY, NOON, NEXT_NOON, first)
-    await service.certify("u/ocps/two/run", "bias", DAILY, NEXT_NOON, "2026-11-24T12:00:00", second)
-    assert await service.read_back("bias", DAILY, NOON, NEXT_NOON, first) == []
-    problems = await service.read_back("bias", DAILY, NEXT_NOON, "2026-11-24T12:00:00", first)
-    assert any(f"dataset {second[0]} of u/ocps/two/run" in problem for problem in problems)
-    (problem,) = await service.read_back("bias", DAILY, NOON, NEXT_NOON, ["00000000-0000-0000-0000-000000000000"])
-    assert "has no dataset" in problem
-
-
 # The thread
 
 
@@ -452,23 +248,47 @@ def block_lookups(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, thr
     return begun, released
 
 
-async def test_the_loop_goes_on_while_butler_hangs_and_the_limit_says_what_hangs(
+async def test_a_question_that_hangs_hits_its_limit_and_others_are_answered_beside_it(
     repo: Path, limits: Limits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, released = block_lookups(monkeypatch)
     service = ButlerService(str(repo), INSTRUMENT, RAWS, limits.model_copy(update={"butler_query": 0.2}))
     await service.start()
-    await asyncio.to_thread(lambda: None)
     hanging = asyncio.create_task(service.missing_collections(["a"]))
     await asyncio.to_thread(begun.wait, 20)
-    waiting = asyncio.create_task(service.physical_filters(BIASES))
-    for task, what in ((hanging, "could not look for collections"), (waiting, "could not look up the filters")):
-        with pytest.raises(UnreachableError, match=f"{what}.* still tries to look for collections, which can't be"):
-            await task
-    released.set()
-    # The one that timed out while it waited is never done; the next one is.
-    assert await service.missing_collections(["b"]) == ["b"]
+    with pytest.raises(
+        UnreachableError, match=r"could not look for collections within 0.2 s: it still tries to, which can't be"
+    ):
+        await hanging
     await service.close()
+    released.set()
+
+
+async def test_a_slow_certification_delays_no_look_up_and_the_look_after_it_sees_it(
+    service: ButlerService, butler: Butler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A certification that waits for the database's lock is not the fault of those who only want to look."""
+    from lsst.ts.comcamcalib.services import butler_certify
+
+    ids = bias_job(butler, "b")
+    begun, released = threading.Event(), threading.Event()
+    real = butler_certify.certify
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        begun.set()
+        assert released.wait(20)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(butler_certify, "certify", slow)
+    certifying = asyncio.create_task(service.certify("u/ocps/b/run", "bias", DAILY, NOON, NEXT_NOON, ids))
+    await asyncio.to_thread(begun.wait, 20)
+    reading_back = asyncio.create_task(service.read_back("bias", DAILY, NOON, NEXT_NOON, ids))
+    assert await service.missing_collections(["no/such"]) == ["no/such"]
+    assert len(await service.datasets("u/ocps/b/run", "bias")) == 9
+    assert not certifying.done() and not reading_back.done()
+    released.set()
+    assert len((await certifying).certified) == 9
+    assert await reading_back == [], "it was asked after the certification, and so has to see it"
 
 
 async def test_closing_does_not_wait_for_ever(
@@ -477,10 +297,10 @@ async def test_closing_does_not_wait_for_ever(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    from lsst.ts.comcamcalib.services import butler as butler_module
+    from lsst.ts.comcamcalib.services import butler_threads
 
     begun, released = block_lookups(monkeypatch)
-    monkeypatch.setattr(butler_module, "CLOSE_LIMIT_S", 0.05)
+    monkeypatch.setattr(butler_threads, "CLOSE_LIMIT_S", 0.05)
     service = ButlerService(str(repo), INSTRUMENT, RAWS, limits)
     await service.start()
     hanging = asyncio.create_task(service.missing_collections(["a"]))

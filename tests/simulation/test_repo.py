@@ -217,3 +217,10 @@ def read_pixels(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     read_fits = formatters.read_fits
     monkeypatch.setattr(formatters, "read_fits", lambda path: calls.append(path) or read_fits(path))
     return lambda: len(calls)
+
+
+def test_statistics_are_written_and_read_as_in_the_real_repository(repo: Path) -> None:
+    """Butler's own formatter, in pure Python: the simulated repository must not be faster where it counts."""
+    with contextlib.closing(Butler.from_config(str(repo))) as butler:
+        configured = butler._config["datastore", "formatters", "StructuredDataDict"]
+    assert configured == "lsst.daf.butler.formatters.yaml.YamlFormatter"

@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
 from lsst.ts.comcamcalib.errors import ServiceError, UnknownJobError, UnreachableError
 from lsst.ts.comcamcalib.services.butler import (
     AmplifierValues,
+    CertifiedRange,
     CertifyOutcome,
     DatasetFound,
     DefectsArea,
+    ExposureFound,
     KnownAmplifiers,
 )
 from lsst.ts.comcamcalib.services.camera import FrameRequest, TakenFrame
@@ -187,7 +190,7 @@ class FakeUws:
 
 
 class FakeRepository:
-    """Does one thing after the other, like the thread that Butler lives in.
+    """Certifies, and looks after that, one thing after the other; looks at the rest beside it, as the threads do.
 
     What waits for its turn is dropped when it is cancelled; what has begun goes on, though nobody waits for it.
     """
@@ -196,17 +199,21 @@ class FakeRepository:
         self.world = world
         self.errors: dict[str, str] = {}
         """Error by method."""
+        self.unreachable: set[str] = set()
+        """Methods that do their work, but whose answer comes too late."""
         self.gates: dict[str, Gate] = {}
         """Where a method stops after it has begun."""
         self.asked: list[str] = []
         self.looks: list[tuple[int, ...]] = []
         self.not_found: list[str] = []
         """What `read_back` does not find."""
+        self.read_back_for: list[tuple[int, ...]] = []
+        """For which exposures `read_back` looked, each time."""
         self.obstacles: dict[str, str] = {}
         """Why nothing can be certified, by collection."""
         self._turn = asyncio.Lock()
 
-    async def _do(self, method: str, work: Callable[[], T]) -> T:
+    async def _in_order(self, method: str, work: Callable[[], T]) -> T:
         await self._turn.acquire()
         self.asked.append(method)
         begun = asyncio.create_task(self._begin(method, work), name=f"Butler {method}")
@@ -220,10 +227,19 @@ class FakeRepository:
         finally:
             self._turn.release()
 
+    async def _do(self, method: str, work: Callable[[], T]) -> T:
+        self.asked.append(method)
+        if method in self.gates:
+            await self.gates[method].pass_through()
+        return self._work(method, work)
+
     def _work(self, method: str, work: Callable[[], T]) -> T:
         if method in self.errors:
             raise ServiceError(self.errors[method])
-        return work()
+        result = work()
+        if method in self.unreachable:
+            raise UnreachableError(f"Butler could not {method} within 300 s")
+        return result
 
     async def missing_collections(self, names: Sequence[str]) -> list[str]:
         return await self._do(
@@ -237,6 +253,28 @@ class FakeRepository:
         self.looks.append(tuple(exposure_ids))
         wanted = {(exposure, detector) for exposure in exposure_ids for detector in detectors}
         return await self._do("raws_present", lambda: wanted & self.world.raws)
+
+    async def near_names(self, names: Sequence[str]) -> dict[str, str]:
+        return await self._do("near_names", lambda: {one: meant for one in names if (meant := self._near(one))})
+
+    def _near(self, name: str) -> str:
+        return next((one for one in self.world.collections if one.lower() == name.lower() and one != name), "")
+
+    async def exposures(self, exposure_ids: Collection[int]) -> dict[int, ExposureFound]:
+        def work() -> dict[int, ExposureFound]:
+            known = [self.world.exposures[one] for one in exposure_ids if one in self.world.filters]
+            return {
+                one.exposure_id: ExposureFound(
+                    one.exposure_id,
+                    one.day_obs,
+                    self.world.filters[one.exposure_id],
+                    one.begin.isoformat(),
+                    one.end.isoformat(),
+                )
+                for one in known
+            }
+
+        return await self._do("exposures", work)
 
     async def physical_filters(self, exposure_ids: Collection[int]) -> dict[int, str]:
         known = self.world.filters
@@ -281,7 +319,7 @@ class FakeRepository:
             )
             return CertifyOutcome(tuple(certified), tuple(replaced))
 
-        return await self._do("certify", work)
+        return await self._in_order("certify", work)
 
     async def read_back(
         self,
@@ -290,12 +328,21 @@ class FakeRepository:
         begin_iso_tai: str,
         end_iso_tai: str,
         dataset_ids: Collection[str],
+        exposures: Collection[int] = (),
     ) -> list[str]:
+        self.read_back_for.append(tuple(exposures))
+
         def work() -> list[str]:
             there = {one.dataset_id for one in self.world.certified(dataset_type)}
-            return [f"{one} is not found" for one in dataset_ids if one not in there or one in self.not_found]
+            return [f"{one} is not found." for one in dataset_ids if one not in there or one in self.not_found]
 
-        return await self._do("read_back", work)
+        return await self._in_order("read_back", work)
+
+    async def certified_ranges(
+        self, dataset_type: str, calib_collection: str, dataset_ids: Collection[str]
+    ) -> list[CertifiedRange]:
+        work = functools.partial(self.world.certificates_of, list(dataset_ids), calib_collection)
+        return await self._in_order("certified_ranges", work)
 
     async def defects_area(self, collection_run: str, dataset_type: str = "defects") -> dict[int, DefectsArea]:
         return await self._do("defects_area", lambda: self.world.defects(collection_run, dataset_type))

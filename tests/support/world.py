@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import math
 import re
 import uuid
@@ -19,6 +20,7 @@ from lsst.ts.comcamcalib.options import flat_pairs
 from lsst.ts.comcamcalib.services.butler import (
     AmplifierValues,
     CertifiedDataset,
+    CertifiedRange,
     DatasetFound,
     DefectsArea,
     ReplacedDataset,
@@ -42,6 +44,18 @@ class Exposure:
     kind: str
     exposure_time_s: float
     group_id: str
+    begin: datetime.datetime = datetime.datetime(2026, 11, 22, 20)
+    """When it was begun (TAI)."""
+
+    @property
+    def day_obs(self) -> int:
+        """The day of observing, which changes at noon TAI."""
+        return int(f"{self.begin - datetime.timedelta(hours=12):%Y%m%d}")
+
+    @property
+    def end(self) -> datetime.datetime:
+        """When it ended (TAI)."""
+        return self.begin + datetime.timedelta(seconds=self.exposure_time_s)
 
     @property
     def obs_id(self) -> str:
@@ -108,6 +122,8 @@ class World:
         self.certificates: list[Certificate] = []
         self.collections = {"LSSTComCam/raw/all", "LSSTComCam/calib"}
         self.filter = VISITED
+        self.now = datetime.datetime(2026, 11, 22, 20)
+        """When the next exposure begins (TAI)."""
         self.bad_amplifiers: dict[tuple[str, int], int] = {}
         """How many amplifiers of (type, detector) fail their verification."""
         self.missing: set[tuple[str, int]] = set()
@@ -126,7 +142,8 @@ class World:
 
     def expose(self, kind: str, exposure_time_s: float, group_id: str) -> Exposure:
         """Take an exposure; its files are not in the repository yet."""
-        exposure = Exposure(FIRST_EXPOSURE + len(self.exposures), kind, exposure_time_s, group_id)
+        exposure = Exposure(FIRST_EXPOSURE + len(self.exposures), kind, exposure_time_s, group_id, self.now)
+        self.now = exposure.end + datetime.timedelta(seconds=2)
         self.exposures[exposure.exposure_id] = exposure
         self.filters[exposure.exposure_id] = self.filter
         return exposure
@@ -214,6 +231,14 @@ class World:
                 for old in replaced
             ],
         )
+
+    def certificates_of(self, dataset_ids: Sequence[str], collection: str) -> list[CertifiedRange]:
+        """Return what datasets are certified for."""
+        return [
+            CertifiedRange(one.dataset.dataset_id, *one.validity)
+            for one in self.certificates
+            if one.dataset.dataset_id in dataset_ids and one.collection == collection
+        ]
 
     def certified(self, dataset_type: str) -> list[DatasetFound]:
         """Return what is certified of a type, in whatever collection."""

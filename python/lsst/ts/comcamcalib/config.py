@@ -59,9 +59,17 @@ class Limits(_Closed):
     uws_unreachable: Seconds = Field(
         description="How long a job is followed without any answer from UWS or OCPS before it counts as lost (seconds)."
     )
-    butler_query: Seconds = Field(description="One look-up in the Butler repository (seconds).")
+    butler_queue: Seconds = Field(
+        description="A call's wait for a Butler thread that is free to begin it (seconds). Longer than butler_certify, "
+        "for certifications are done one after the other."
+    )
+    butler_query: Seconds = Field(description="One look-up in the Butler repository, from its beginning (seconds).")
+    butler_dataset: Seconds = Field(
+        description="Reading one dataset of many (seconds). To read a product or the statistics of a verification, one "
+        "file for each exposure and detector, may take butler_query and this time for each dataset."
+    )
     butler_certify: Seconds = Field(
-        description="One certification, read back included (seconds). SQLite lets writers queue for up to 300 s."
+        description="One certification, from its beginning (seconds). SQLite lets writers queue for up to 300 s."
     )
     component_heartbeat: Seconds = Field(
         description="Age of the last heartbeat above which a component counts as dead (seconds)."

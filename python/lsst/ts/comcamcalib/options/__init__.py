@@ -6,16 +6,19 @@
 
 """Run options: from an operator's text to checked values, or to all of its mistakes."""
 
+from .checks import day_obs_range
 from .model import PlannedFrame, RunOptions, ScriptMode, flat_pairs
 from .parse import check_run_defaults, parse_options
-from .table import OPTION_DESCRIPTIONS
+from .table import NO_END, OPTION_DESCRIPTIONS
 
 __all__ = [
+    "NO_END",
     "OPTION_DESCRIPTIONS",
     "PlannedFrame",
     "RunOptions",
     "ScriptMode",
     "check_run_defaults",
+    "day_obs_range",
     "flat_pairs",
     "parse_options",
 ]

@@ -16,7 +16,8 @@ from typing import Any
 
 from .model import ScriptMode, flat_pairs, series_of_equals
 from .shown import shown
-from .table import FRAME_TYPES, MAX_FRAMES
+from .table import FRAME_TYPES, MAX_FRAMES, NO_END
+from .values import FIRST_YEAR
 
 __all__ = ["Choice", "check_together", "day_obs_range", "frame_times", "notices"]
 
@@ -95,8 +96,15 @@ def frame_times(choice: Choice, frame_type: str) -> tuple[int, float | tuple[flo
     return number, times if len(set(times)) > 1 else times[0]
 
 
-def check_together(choice: Choice) -> Iterator[str]:
+def check_together(choice: Choice, day_obs: int | None = None) -> Iterator[str]:
     """Look for options that do not go together.
+
+    Parameters
+    ----------
+    choice
+        Values of the options as far as they are known.
+    day_obs
+        The present day of observing, such as 20261122; None: it does not matter, as in a configuration.
 
     Yields
     ------
@@ -112,10 +120,32 @@ def check_together(choice: Choice) -> Iterator[str]:
                 yield found
     yield from _check_products(choice)
     yield from _check_pairs(choice)
-    if choice.knows("certify_calib_begin_date", "certify_calib_end_date"):
-        begin, end = choice.named("certify_calib_begin_date"), choice.named("certify_calib_end_date")
-        if _moment(choice, "begin") >= _moment(choice, "end"):
+    yield from _check_validity(choice, day_obs)
+
+
+def _check_validity(choice: Choice, day_obs: int | None) -> Iterator[str]:
+    """Check that the validity ends after it begins, whatever frames of this day or the next it may follow."""
+    if not choice.knows("certify_calib_begin_date", "certify_calib_end_date"):
+        return
+    valid_from, valid_to = _moment(choice, "begin"), _moment(choice, "end")
+    if valid_from is not None and valid_to is not None:
+        if valid_from >= valid_to:
+            begin, end = choice.named("certify_calib_begin_date"), choice.named("certify_calib_end_date")
             yield f"{end}: not after {begin}; the validity has to end after it begins."
+        return
+    if day_obs is None:
+        return
+    noon, next_noon = day_obs_range(day_obs)
+    if valid_from is not None and valid_from >= next_noon + datetime.timedelta(days=1):
+        yield (
+            f"{choice.named('certify_calib_begin_date')}: after the frames of day_obs {day_obs}, with which the "
+            "validity ends if certify_calib_end_date is not given; give that, too."
+        )
+    if valid_to is not None and valid_to <= noon:
+        yield (
+            f"{choice.named('certify_calib_end_date')}: before the frames of day_obs {day_obs}, with which the "
+            "validity begins if certify_calib_begin_date is not given; give that, too."
+        )
 
 
 def _check_products(choice: Choice) -> Iterator[str]:
@@ -157,8 +187,33 @@ def day_obs_range(day_obs: int) -> tuple[datetime.datetime, datetime.datetime]:
     return begin, begin + datetime.timedelta(days=1)
 
 
-def _moment(choice: Choice, which: str) -> datetime.datetime:
-    return datetime.datetime.fromisoformat(choice.values[f"certify_calib_{which}_date"])
+def _moment(choice: Choice, which: str) -> datetime.datetime | None:
+    """Return a bound of the validity; None: it follows the frames."""
+    text = choice.values[f"certify_calib_{which}_date"]
+    if text is None:
+        return None
+    return datetime.datetime.max if text == NO_END else datetime.datetime.fromisoformat(text)
+
+
+def _validity_notices(choice: Choice, day_obs: int) -> Iterator[str]:
+    """Say what an operator should know of a validity that was given."""
+    noon, next_noon = day_obs_range(day_obs)
+    begin, end = _moment(choice, "begin"), _moment(choice, "end")
+    valid_from, valid_to = begin or noon, end or next_noon
+    if valid_from > noon or valid_to < next_noon:
+        covers = "only a part of" if valid_from < next_noon and valid_to > noon else "nothing of"
+        last = "no end" if end == datetime.datetime.max else valid_to.isoformat()
+        first_words = valid_from.isoformat() if begin else f"{valid_from.isoformat()} (it follows the frames)"
+        last_words = last if end else f"{last} (it follows the frames)"
+        yield (
+            f"The validity from {first_words} to {last_words} covers {covers} day_obs {day_obs}, "
+            "on which the frames are taken: Butler finds these calibrations only for exposures within that validity."
+        )
+    if begin == datetime.datetime(FIRST_YEAR, 1, 1):
+        yield (
+            f"certify_calib_begin_date: {begin.isoformat()} is the earliest time that Butler knows, so the validity is "
+            "stored, and published, as one without a begin."
+        )
 
 
 def notices(choice: Choice, day_obs: int) -> Iterator[str]:
@@ -176,14 +231,7 @@ def notices(choice: Choice, day_obs: int) -> Iterator[str]:
     notice
         A sentence for each.
     """
-    begin, end = day_obs_range(day_obs)
-    valid_from, valid_to = _moment(choice, "begin"), _moment(choice, "end")
-    if valid_from > begin or valid_to < end:
-        covers = "only a part of" if valid_from < end and valid_to > begin else "nothing of"
-        yield (
-            f"The validity from {valid_from.isoformat()} to {valid_to.isoformat()} covers {covers} day_obs {day_obs}, "
-            "on which the frames are taken: Butler finds these calibrations only for exposures within that validity."
-        )
+    yield from _validity_notices(choice, day_obs)
     if choice.values["do_ptc"] or choice.values["do_gain_from_flat_pairs"]:
         times = _used_flats(choice)
         pairs = flat_pairs(times)

@@ -49,7 +49,8 @@ class RunOptions(pydantic.BaseModel):
     """Every option of a run with its effective value.
 
     The fields have the options' names. Exposure times are in seconds: one number when all frames have the same, else
-    one for each frame, discarded frames first. Dates are ISO 8601, TAI. What the run does not need may be None.
+    one for each frame, discarded frames first. Dates are ISO 8601, TAI; None: the date follows the frames, ``open``:
+    there is no end. What the run does not need may be None.
     """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
@@ -88,8 +89,8 @@ class RunOptions(pydantic.BaseModel):
     calib_collection: str
     repo: str
     n_processes: int
-    certify_calib_begin_date: str
-    certify_calib_end_date: str
+    certify_calib_begin_date: str | None
+    certify_calib_end_date: str | None
     max_counter_archiver_check: int
     oods_timeout: float
     max_retakes: int

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BadInputError
-from .checks import Choice, check_together, day_obs_range, frame_times, notices
+from .checks import Choice, check_together, frame_times, notices
 from .model import RunOptions
 from .shown import shown
 from .table import FRAME_TYPES, IGNORED, Option, option_table
@@ -64,7 +64,8 @@ def parse_options(
 
     Notes
     -----
-    Null is the same as leaving an option out, but for ``filter`` (none is set) and ``n_x`` (as many as the list has).
+    Null is the same as leaving an option out, but for ``filter`` (none is set), ``n_x`` (as many as the list has) and
+    the dates of the validity (they follow the frames).
 
     Defaults of frames: an operator's list of exposure times without ``n_x`` asks for as many frames as it has, whatever
     the default of ``n_x`` is. The other way round, with ``n_x`` and no exposure times, a default of one exposure time
@@ -77,11 +78,9 @@ def parse_options(
     asked = {name: value for name, value in fields.items() if value and written.get(name) is None} | written
     given, doubtful = _read(asked, table, mistakes)
     defaults, _ = _read(config.run_defaults, table, [])
-    begin, end = (moment.isoformat() for moment in day_obs_range(now_day_obs))
-    dates = {"certify_calib_begin_date": begin, "certify_calib_end_date": end}
-    values = _merged(given, {name: option.default for name, option in table.items()} | dates | defaults)
+    values = _merged(given, {name: option.default for name, option in table.items()} | defaults)
     choice = Choice({name: values[name] for name in values if name not in doubtful}, frozenset(given))
-    mistakes += check_together(choice)
+    mistakes += check_together(choice, now_day_obs)
     if mistakes:
         raise BadInputError(_not_endless(mistakes))
     return _complete(choice, now_day_obs)

@@ -18,10 +18,13 @@ from .model import ScriptMode
 if TYPE_CHECKING:  # the configuration has run options in it, and is read with their help
     from ..config import CscConfig
 
-__all__ = ["FRAME_TYPES", "IGNORED", "MAX_FRAMES", "OPTION_DESCRIPTIONS", "Option", "option_table"]
+__all__ = ["FRAME_TYPES", "IGNORED", "MAX_FRAMES", "NO_END", "OPTION_DESCRIPTIONS", "Option", "option_table"]
 
 FRAME_TYPES = ("bias", "dark", "flat")
 PRODUCT_TYPES = (*FRAME_TYPES, "defects", "ptc")
+
+NO_END = "open"
+"""What an operator writes for a validity without an end."""
 
 IGNORED = "background_task_timeout"
 """An option of today's script that has no meaning any more."""
@@ -98,8 +101,9 @@ def option_table(config: CscConfig) -> dict[str, Option]:
         "calib_collection": Option(values.collection, f"{config.instrument}/calib/daily"),
         "repo": Option(read_repo, config.repo),
         "n_processes": Option(values.whole(1, 128), 8),
-        "certify_calib_begin_date": Option(values.date, None),
-        "certify_calib_end_date": Option(values.date, None),
+        # Null, also where the configuration has a date: they follow the frames.
+        "certify_calib_begin_date": Option(values.date, None, null_is_a_value=True),
+        "certify_calib_end_date": Option(_read_end, None, null_is_a_value=True),
         "max_counter_archiver_check": Option(values.whole(0, 100_000), 1000),
         "oods_timeout": Option(values.number(0, MAX_EXPOSURE_S, "seconds", above=True), 120.0),
         "max_retakes": Option(values.whole(0, 100), 2),
@@ -117,6 +121,13 @@ def option_table(config: CscConfig) -> dict[str, Option]:
         "note": Option(values.plain_text, ""),
         IGNORED: Option(lambda value: value, None),
     }
+
+
+def _read_end(value: Any) -> str:
+    """Read the end of a validity: a date, or the word for none."""
+    if isinstance(value, str) and value.strip(" ").lower() == NO_END:
+        return NO_END
+    return values.date(value)
 
 
 def _read_filter(value: Any) -> str:
@@ -159,8 +170,8 @@ OPTION_DESCRIPTIONS = {
     "calib_collection": "CALIBRATION collection to certify into.",
     "repo": "Butler repository; only the configured one is possible.",
     "n_processes": "Number of processes of each pipetask.",
-    "certify_calib_begin_date": "Begin of the validity (ISO 8601 TAI); without it noon of the day_obs.",
-    "certify_calib_end_date": "End of the validity (ISO 8601 TAI); without it the noon after that of the day_obs.",
+    "certify_calib_begin_date": "Begin of the validity (ISO 8601 TAI); null: noon TAI before the first frame.",
+    "certify_calib_end_date": "End of the validity (ISO 8601 TAI), or open; null: noon TAI after the last frame.",
     "max_counter_archiver_check": "How often to look in Butler for a file that no event announced (number).",
     "oods_timeout": "Time without a newly ingested file before looking in Butler (seconds).",
     "max_retakes": "Number of frames of each type that may be taken again because they were lost.",

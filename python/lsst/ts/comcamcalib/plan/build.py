@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 
 from ..config import CscConfig, JobRecipe
@@ -15,13 +16,14 @@ from ..enums import CalibType, StageKind
 from ..options import RunOptions
 from .estimate import critical_path, stage_durations
 from .plan import Frame, JobPlan, RunPlan, Sequence, StagePlan
+from .validity import noon_notice
 
 __all__ = ["build_plan"]
 
 FRAME_TYPES = (CalibType.BIAS, CalibType.DARK, CalibType.FLAT)
 
 
-def build_plan(run_id: str, options: RunOptions, config: CscConfig) -> RunPlan:
+def build_plan(run_id: str, options: RunOptions, config: CscConfig, now_tai_s: float | None = None) -> RunPlan:
     """Plan a run completely.
 
     Parameters
@@ -32,13 +34,19 @@ def build_plan(run_id: str, options: RunOptions, config: CscConfig) -> RunPlan:
         Checked options.
     config
         The CSC's configuration, with the recipes of the products.
+    now_tai_s
+        When the run is to begin, TAI unix (seconds), for the notices; None: nobody is going to read them.
 
     Returns
     -------
     plan
         What the run is going to do; the stages stand in an order in which each follows what it needs.
     """
-    return _Builder(run_id, options, config).build()
+    plan = _Builder(run_id, options, config).build()
+    if now_tai_s is None:
+        return plan
+    notice = noon_notice(options, now_tai_s, plan.estimated_duration_s)
+    return dataclasses.replace(plan, notices=(*plan.notices, *([notice] if notice else [])))
 
 
 class _Builder:
@@ -64,6 +72,7 @@ class _Builder:
             sequences=sequences,
             stages=stages,
             estimated_duration_s=critical_path(stages, stage_durations(stages, sequences, self.config)),
+            notices=self.options.notices,
         )
 
     def _sequence(self, calib_type: CalibType) -> Sequence:

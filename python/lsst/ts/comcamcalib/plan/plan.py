@@ -97,6 +97,8 @@ class RunPlan:
     sequences: Mapping[CalibType, Sequence]
     stages: tuple[StagePlan, ...]
     estimated_duration_s: float
+    notices: tuple[str, ...] = ()
+    """What an operator should know of it, a sentence each."""
 
     @property
     def images_expected(self) -> int:

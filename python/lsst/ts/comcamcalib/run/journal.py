@@ -23,7 +23,7 @@ from typing import TypeVar
 
 from ..enums import RunState
 from ..errors import ComCamCalibError, ServiceError, UnreachableError
-from ..services.worker_thread import WorkerThread
+from ..services.worker_threads import WorkerThreads
 from .states import OPEN_RUN_STATES
 
 __all__ = ["Journal", "JournalError", "StoredRun"]
@@ -61,7 +61,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._thread = WorkerThread("journal")
+        self._thread = WorkerThreads("journal")
         self._hangs = False
         self._connection: sqlite3.Connection | None = None
 

@@ -15,6 +15,7 @@ from typing import Any
 from ..enums import CalibType
 from ..errors import ServiceError
 from ..plan.plan import RunPlan
+from ..services.side_by_side import both
 from ..stages.context import Services
 
 __all__ = ["preflight"]
@@ -81,19 +82,31 @@ async def _check_filter(plan: RunPlan, services: Services) -> list[str]:
 
 async def _check_collections(plan: RunPlan, services: Services) -> list[str]:
     """Make sure that every input collection exists; the collection to certify in is made when it does not."""
-    options = plan.options
+    calib_collection, repository = plan.options.calib_collection, services.repository
     wanted: dict[str, list[str]] = {plan.config.raw_collection: ["raw_collection of the CSC's configuration"]}
     for stage in plan.stages:
         for collection in dict.fromkeys(name for job in stage.jobs for name in job.collections):
-            if collection != options.calib_collection:
+            if collection != calib_collection:
                 wanted.setdefault(collection, []).append(stage.name)
     try:
-        missing = await services.repository.missing_collections(list(wanted))
-        obstacle = await services.repository.certify_obstacle(options.calib_collection)
+        missing, obstacle = await both(
+            repository.missing_collections([*wanted, calib_collection]), repository.certify_obstacle(calib_collection)
+        )
+        # Looking through all names takes longer; mostly there is no need.
+        near = await repository.near_names(missing) if missing else {}
     except ServiceError as error:
         return [f"The repository {plan.config.repo} can't be used: {error}"]
-    return [f"calib_collection: {obstacle}"] * bool(obstacle) + [
-        f"There is no collection {name} in {plan.config.repo}, an input of {', '.join(wanted[name])}; "
-        "name one that exists"
-        for name in missing
-    ]
+    problems = [f"calib_collection: {obstacle}"] if obstacle else []
+    if calib_collection in missing and calib_collection in near:
+        problems.append(
+            f"calib_collection: there is no collection {calib_collection} in {plan.config.repo}, but there is "
+            f"{near[calib_collection]}. Write that if it is meant; otherwise choose a name that differs by more than a "
+            "letter or upper and lower case"
+        )
+    for name in missing:
+        if name != calib_collection:
+            remedy = f"did you mean {near[name]}?" if name in near else "name one that exists"
+            problems.append(
+                f"There is no collection {name} in {plan.config.repo}, an input of {', '.join(wanted[name])}; {remedy}"
+            )
+    return problems

@@ -69,7 +69,7 @@ class Run:
             state=RunState.ACCEPTED,
             script_mode=options.script_mode.value,
             requested_by=requested_by,
-            reason="The run was accepted",
+            reason=". ".join(["The run was accepted", *(notice.rstrip(".") for notice in self.plan.notices)]),
             calib_collection=options.calib_collection,
             repo=self.plan.config.repo,
             images_expected=self.plan.images_expected,

@@ -170,9 +170,9 @@ class Runner:
             await self._journal.write(StoredRun(run_id, RunState.ABORTED, "[]"))
             raise BadInputError(gone)
         log = RunLog(self._journal, self._publish)
-        run = Run(build_plan(run_id, options, self.config), services, log)
+        run = Run(build_plan(run_id, options, self.config, utils.current_tai()), services, log)
         self._run, self._latest, self._own = run, log, True
-        for notice in options.notices:
+        for notice in run.plan.notices:
             logging.getLogger(__name__).warning("Run %s: %s", run_id, notice)
         await run.accept(request.requested_by)
         return run_id

@@ -9,22 +9,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ServiceError
-from .butler_data import CertifiedDataset, CertifyOutcome, ReplacedDataset
-from .butler_lookup import matches
-from .butler_queries import find_refs
+from .butler_data import CertifiedDataset, CertifiedRange, CertifyOutcome, ReplacedDataset
+from .butler_lookup import Match, matches
+from .butler_queries import exposure_records, find_refs, iso_tai
 
 if TYPE_CHECKING:
-    from astropy.time import Time
     from lsst.daf.butler import Butler, DatasetRef, Timespan
 
-__all__ = ["certify", "certify_obstacle", "read_back", "timespan_of"]
+__all__ = ["certified_ranges", "certify", "certify_obstacle", "read_back", "timespan_of"]
 
 
 def certify(
     butler: Butler,
+    instrument: str,
     run_collection: str,
     dataset_type: str,
     calib_collection: str,
@@ -37,11 +37,12 @@ def certify(
     refs = _refs_to_certify(butler, run_collection, dataset_type, dataset_ids)
     _make_calibration_collection(butler, calib_collection)
     with butler.transaction():
-        there = matches(butler, dataset_type, [calib_collection], timespan)
+        there = matches(butler, instrument, dataset_type, [calib_collection], timespan)
         done = {match.dataset_id for match in there if match.timespan.contains(timespan)}
         wanted = [ref for ref in refs if str(ref.id) not in done]
-        keys = {_detector_and_filter(ref) for ref in wanted}
-        in_the_way = [match for match in there if (match.detector, match.physical_filter) in keys]
+        # Only what has the very same data id makes room: not what another instrument has for the same detector number.
+        keys = {_data_id(ref) for ref in wanted}
+        in_the_way = [match for match in there if match.data_id in keys]
         if in_the_way:  # Butler's own check fails on a collection that never had this type
             # Withdraws the range, and leaves what of the older ranges is outside of it.
             data_ids = [ref.dataId for ref in wanted]
@@ -64,35 +65,135 @@ def certify(
     )
 
 
+def certified_ranges(
+    butler: Butler, instrument: str, dataset_type: str, calib_collection: str, dataset_ids: Collection[str]
+) -> list[CertifiedRange]:
+    """Return what some datasets are certified for; see `Repository.certified_ranges`."""
+    from lsst.daf.butler import MissingCollectionError, MissingDatasetTypeError, Timespan
+
+    try:
+        there = matches(butler, instrument, dataset_type, [calib_collection], Timespan(None, None))
+    except (MissingCollectionError, MissingDatasetTypeError):
+        return []
+    return [
+        CertifiedRange(match.dataset_id, iso_tai(match.timespan.begin), iso_tai(match.timespan.end))
+        for match in there
+        if match.dataset_id in set(dataset_ids)
+    ]
+
+
 def read_back(
     butler: Butler,
+    instrument: str,
     dataset_type: str,
     calib_collection: str,
     begin_iso_tai: str,
     end_iso_tai: str,
     dataset_ids: Collection[str],
+    exposures: Collection[int],
 ) -> list[str]:
-    """Return a sentence for each dataset that is not found for the whole range; see `Repository.read_back`."""
+    """Return for each dataset that is not found as it should be what is wrong; see `Repository.read_back`."""
     timespan = timespan_of(begin_iso_tai, end_iso_tai)
-    there = matches(butler, dataset_type, [calib_collection], timespan)
+    records = exposure_records(butler, instrument, exposures)
+    frames = [record for record in records if record.timespan.overlaps(timespan)]
+    # A frame at the edge of the range may find what is certified beyond it, too.
+    there = matches(butler, instrument, dataset_type, [calib_collection], _hull(timespan, frames))
     covering = {match.dataset_id for match in there if match.timespan.contains(timespan)}
-    problems = []
+    by_data_id: dict[tuple[Any, ...], list[Match]] = {}
+    for match in there:
+        by_data_id.setdefault(match.data_id, []).append(match)
+    problems = [
+        f"The repository does not know exposure {exposure}, so it is not known what is found for it."
+        for exposure in sorted(set(exposures) - {int(record.id) for record in records})
+    ]
+    refs = {str(ref.id): ref for ref in butler.get_many_datasets(dataset_ids)}
     for dataset_id in dataset_ids:
-        ref = butler.get_dataset(dataset_id)
+        ref = refs.get(dataset_id)
         if ref is None:
             problems.append(f"The repository has no dataset {dataset_id}.")
             continue
         name = f"{dataset_type} of {_words(ref)} ({dataset_id})"
+        of_data_id = by_data_id.get(_data_id(ref), [])
+        sentences = [
+            *_not_found(name, dataset_id, of_data_id, timespan),
+            *_not_found_for_frames(name, dataset_id, of_data_id, frames),
+        ]
         if dataset_id not in covering:
-            problems.append(f"{name} is not certified in {calib_collection} for the whole range.")
-        for instant in _instants(timespan):
-            found = butler.find_dataset(dataset_type, ref.dataId, collections=calib_collection, timespan=instant)
-            if found is None or found.id != ref.id:
-                what = "nothing" if found is None else f"dataset {found.id} of {found.run}"
-                when = iso_tai(instant.begin)
-                problems.append(f"Looking in {calib_collection} at {when} TAI for {name} finds {what}.")
-                break
-    return problems
+            sentences.insert(0, f"{name} is not certified in {calib_collection} for the whole range.")
+        if sentences:
+            problems.append(" ".join(sentences))
+    return problems or _not_found_by_butler(butler, list(refs.values()), calib_collection, timespan)
+
+
+def _hull(timespan: Timespan, frames: list[Any]) -> Timespan:
+    """Return the shortest range that has a range and the times of all frames in it."""
+    from lsst.daf.butler import Timespan
+
+    begins = [timespan.begin, *(frame.timespan.begin for frame in frames)]
+    ends = [timespan.end, *(frame.timespan.end for frame in frames)]
+    return Timespan(None if None in begins else min(begins), None if None in ends else max(ends))
+
+
+def _not_found(name: str, dataset_id: str, there: list[Match], timespan: Timespan) -> Iterator[str]:
+    """Yield a sentence if a look-up within the range does not find a dataset, and only this one.
+
+    Parameters
+    ----------
+    name
+        The dataset in words.
+    dataset_id
+        Its UUID.
+    there
+        What the collection has for its data id.
+    timespan
+        The range.
+    """
+    for instant in _instants(timespan):
+        found = [match for match in there if match.timespan.overlaps(instant)]
+        if {match.dataset_id for match in found} != {dataset_id}:
+            what = " and ".join(f"dataset {match.dataset_id} of {match.run}" for match in found) or "nothing"
+            yield f"Looking at {iso_tai(instant.begin)} TAI for {name} finds {what}."
+            return
+
+
+def _not_found_by_butler(
+    butler: Butler, refs: list[DatasetRef], calib_collection: str, timespan: Timespan
+) -> list[str]:
+    """Return a sentence if Butler's own look-up does not find the first of some datasets.
+
+    It takes three queries for each dataset, so that the others are looked for in what one query has found. This one
+    shows that both ways of looking are the same.
+    """
+    for ref in refs[:1]:
+        instant = next(_instants(timespan))
+        found = butler.find_dataset(ref.datasetType.name, ref.dataId, collections=calib_collection, timespan=instant)
+        if found is None or found.id != ref.id:
+            what = "nothing" if found is None else f"dataset {found.id} of {found.run}"
+            name = f"{ref.datasetType.name} of {_words(ref)} ({ref.id})"
+            return [f"Butler's look-up at {iso_tai(instant.begin)} TAI for {name} finds {what}."]
+    return []
+
+
+def _not_found_for_frames(name: str, dataset_id: str, there: list[Match], frames: list[Any]) -> Iterator[str]:
+    """Yield a sentence if the look-up for a frame does not find a dataset, and only this one, as Butler wants it.
+
+    Parameters
+    ----------
+    name
+        The dataset in words.
+    dataset_id
+        Its UUID.
+    there
+        What the collection has for its data id.
+    frames
+        The repository's records of the exposures.
+    """
+    for frame in frames:
+        found = {match.dataset_id for match in there if match.timespan.overlaps(frame.timespan)}
+        if found != {dataset_id}:
+            what = f"datasets {', '.join(sorted(found))}" if found else "nothing"
+            yield f"Looking for {name} by exposure {frame.id} finds {what}."
+            return
 
 
 def timespan_of(begin_iso_tai: str, end_iso_tai: str) -> Timespan:
@@ -115,15 +216,6 @@ def timespan_of(begin_iso_tai: str, end_iso_tai: str) -> Timespan:
     if timespan.isEmpty() or (begin is not None and end is not None and begin >= end):
         raise ServiceError(f"The validity range {begin_iso_tai!r} to {end_iso_tai!r} is empty.")
     return timespan
-
-
-def iso_tai(bound: Time | None) -> str:
-    """Return a bound of a validity range as ISO 8601 TAI, exact to Butler's nanosecond; "" if there is none."""
-    if bound is None:
-        return ""
-    time = bound.tai
-    time.precision = 9
-    return str(time.isot).rstrip("0").rstrip(".")
 
 
 def _refs_to_certify(
@@ -176,6 +268,11 @@ def certify_obstacle(butler: Butler, name: str) -> str:
         f"Nothing can be certified in {name}: it is a {existing.name} collection. Give a new name, or that of a "
         "CALIBRATION collection."
     )
+
+
+def _data_id(ref: DatasetRef) -> tuple[Any, ...]:
+    """Return the whole data id of a dataset, as `Match` has it."""
+    return tuple(ref.dataId.required_values)
 
 
 def _detector_and_filter(ref: DatasetRef) -> tuple[int | None, str | None]:

@@ -14,9 +14,11 @@ from collections.abc import Mapping
 __all__ = [
     "AmplifierValues",
     "CertifiedDataset",
+    "CertifiedRange",
     "CertifyOutcome",
     "DatasetFound",
     "DefectsArea",
+    "ExposureFound",
     "ReplacedDataset",
     "Statistics",
 ]
@@ -43,6 +45,38 @@ class DatasetFound:
     physical_filter: str | None
     exposure: int | None
     run: str
+
+
+@dataclasses.dataclass(frozen=True)
+class ExposureFound:
+    """An exposure that the repository knows.
+
+    Parameters
+    ----------
+    exposure_id
+        Its id.
+    day_obs
+        The day of observing that it belongs to, such as 20261122.
+    physical_filter
+        Its filter.
+    begin_iso_tai, end_iso_tai
+        From when to when it was taken (ISO 8601 TAI).
+    """
+
+    exposure_id: int
+    day_obs: int
+    physical_filter: str
+    begin_iso_tai: str
+    end_iso_tai: str
+
+
+@dataclasses.dataclass(frozen=True)
+class CertifiedRange:
+    """A validity range that a dataset is certified for, as the repository has it (ISO 8601 TAI, "": unbounded)."""
+
+    dataset_id: str
+    begin_iso_tai: str
+    end_iso_tai: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +112,15 @@ class ReplacedDataset:
 
 @dataclasses.dataclass(frozen=True)
 class CertifyOutcome:
-    """What a certification did."""
+    """What a certification did.
+
+    Parameters
+    ----------
+    certified
+        What is certified now.
+    replaced
+        What had to make room, one entry for each range; a dataset may have had several.
+    """
 
     certified: tuple[CertifiedDataset, ...]
     replaced: tuple[ReplacedDataset, ...]

@@ -31,8 +31,11 @@ class Match:
     ----------
     dataset_id
         UUID as text.
+    data_id
+        Its whole data id: the values of the required dimensions, in Butler's order, the instrument first. A collection
+        may have calibrations of several instruments.
     detector, physical_filter
-        Its data id; None where the dataset type has no such dimension.
+        What of the data id is shown; None where the dataset type has no such dimension.
     run
         The RUN collection that it was written to.
     collection
@@ -42,6 +45,7 @@ class Match:
     """
 
     dataset_id: str
+    data_id: tuple[Any, ...]
     detector: int | None
     physical_filter: str | None
     run: str
@@ -49,25 +53,39 @@ class Match:
     timespan: Timespan
 
 
-def matches(butler: Butler, dataset_type: str, collections: Sequence[str], timespan: Timespan) -> list[Match]:
+def matches(
+    butler: Butler, instrument: str, dataset_type: str, collections: Sequence[str], timespan: Timespan
+) -> list[Match]:
     """Return what collections have of a dataset type for a time that overlaps a range, in the order of the collections.
+
+    Parameters
+    ----------
+    butler
+        The repository.
+    instrument
+        Only its datasets are looked for.
+    dataset_type, collections
+        What to look for, and where; no chains.
+    timespan
+        The range.
 
     Raises
     ------
     lsst.daf.butler.MissingDatasetTypeError
         If the repository has no such type.
     """
-    names = [info.name for info in butler.collections.query_info(list(collections), flatten_chains=True)]
+    names = list(collections)
     dimensions = butler.get_dataset_type(dataset_type).dimensions
     fields = {"dataset_id", "run", "collection", "timespan"}
     with butler.query() as query:
-        query = query.join_dataset_search(dataset_type, names)
+        query = query.join_dataset_search(dataset_type, names).where(instrument=instrument)
         query = query.where(query.expression_factory[dataset_type].timespan.overlaps(timespan))
         rows = list(query.general(dimensions, dataset_fields={dataset_type: fields}, find_first=False))
     with_filter = "physical_filter" in dimensions
     found = [
         Match(
             dataset_id=str(row[f"{dataset_type}.dataset_id"]),
+            data_id=tuple(row[name] for name in dimensions.required),
             detector=int(row["detector"]) if "detector" in row else None,
             physical_filter=str(row["physical_filter"]) if with_filter else None,
             run=str(row[f"{dataset_type}.run"]),
@@ -100,10 +118,10 @@ def foreign_inputs(
         return [f"The repository does not know exposures {', '.join(map(str, unknown))}, which {job_collection} used."]
     if not records:
         return [f"It is not known which exposures {job_collection} used, so its {dataset_type} can't be told."]
-    children = butler.collections.get_info(job_collection).children
-    inputs = [name for name in children if not name.startswith(f"{job_collection}/")]
+    searched = butler.collections.query(job_collection, flatten_chains=True)
+    inputs = [name for name in searched if not name.startswith(f"{job_collection}/")]
     begin, end = min(record.timespan.begin for record in records), max(record.timespan.end for record in records)
-    found = matches(butler, dataset_type, inputs, Timespan(begin, end)) if inputs else []
+    found = matches(butler, instrument, dataset_type, inputs, Timespan(begin, end)) if inputs else []
     made = {one.physical_filter for one in datasets(butler, expected_run, dataset_type)}
     sentences = []
     for detector in sorted(detectors):

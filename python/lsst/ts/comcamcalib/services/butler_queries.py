@@ -11,13 +11,15 @@ Butler itself is imported when the first of them is called, not with this module
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ServiceError
-from .butler_data import AmplifierValues, DatasetFound, DefectsArea, Statistics
+from .butler_data import AmplifierValues, DatasetFound, DefectsArea, ExposureFound
+from .collection_names import near
 
 if TYPE_CHECKING:
+    from astropy.time import Time
     from lsst.daf.butler import Butler, DatasetRef
 
 __all__ = [
@@ -25,19 +27,37 @@ __all__ = [
     "datasets",
     "defects_area",
     "exposure_records",
+    "exposures",
     "find_refs",
+    "iso_tai",
     "missing_collections",
-    "physical_filters",
+    "near_names",
+    "product_refs",
     "raws_present",
-    "statistics",
 ]
 
 IMAGE_TYPES = ("biasBootstrap", "bias")
 """Combined images that the defects of a detector may have been found in, or next to: they tell how large it is."""
 
 
+JOB_COLLECTIONS = "u/ocps/"
+"""How the names of the collections begin that the OCPS's jobs leave; there are thousands, and nobody types them."""
+
+
+def iso_tai(bound: Time | None) -> str:
+    """Return a bound of a timespan as ISO 8601 TAI, exact to Butler's nanosecond; "" if there is none."""
+    if bound is None:
+        return ""
+    time = bound.tai
+    time.precision = 9
+    return str(time.isot).rstrip("0").rstrip(".")
+
+
 def find_refs(butler: Butler, dataset_type: str, collections: str | Sequence[str], **query: Any) -> list[DatasetRef]:
-    """Return the datasets of a type with expanded data ids; none if the repository has no such type.
+    """Return the datasets of a type; none if the repository has no such type.
+
+    Their data ids have what identifies them, and not what follows from it, such as the filter of an exposure: Butler
+    would ask for that with seven queries more.
 
     Parameters
     ----------
@@ -52,24 +72,46 @@ def find_refs(butler: Butler, dataset_type: str, collections: str | Sequence[str
 
     try:
         found = butler.query_datasets(
-            dataset_type, collections, limit=None, explain=False, with_dimension_records=True, **query
+            dataset_type, collections, limit=None, explain=False, with_dimension_records=False, **query
         )
     except MissingDatasetTypeError:
         return []
     return list(found)
 
 
+def product_refs(butler: Butler, dataset_type: str, collection_run: str, /) -> list[DatasetRef]:
+    """Return the datasets of one type in a RUN collection, which must exist."""
+    return find_refs(butler, dataset_type, collection_run)
+
+
 def missing_collections(butler: Butler, names: Sequence[str]) -> list[str]:
-    """Return those of the collections that the repository does not have."""
+    """Return those of the collections that the repository does not have; one query if it has them all."""
     from lsst.daf.butler import MissingCollectionError
 
-    missing = []
-    for name in names:
+    def is_missing(*some: str) -> bool:
         try:
-            butler.collections.get_info(name)
+            butler.collections.query(some)
         except MissingCollectionError:
-            missing.append(name)
-    return missing
+            return True
+        return False
+
+    return [name for name in names if is_missing(name)] if names and is_missing(*names) else []
+
+
+def near_names(butler: Butler, names: Sequence[str]) -> dict[str, str]:
+    """Return the existing collections whose names are probably meant by others, by these.
+
+    Only collections that have calibrations are looked at: CALIBRATION and CHAINED ones, without those of jobs.
+    """
+    from lsst.daf.butler import CollectionType
+
+    if not names:
+        return {}
+    kinds = {CollectionType.CALIBRATION, CollectionType.CHAINED}
+    existing = [
+        name for name in butler.collections.query("*", collection_types=kinds) if not name.startswith(JOB_COLLECTIONS)
+    ]
+    return {name: meant for name in names if (meant := near(name, existing))}
 
 
 def raws_present(
@@ -89,10 +131,18 @@ def raws_present(
     return {(int(ref.dataId["exposure"]), int(ref.dataId["detector"])) for ref in refs}
 
 
-def physical_filters(butler: Butler, instrument: str, exposure_ids: Collection[int]) -> dict[int, str]:
-    """Return the physical filter of each exposure that the repository knows."""
-    records = exposure_records(butler, instrument, exposure_ids)
-    return {int(record.id): str(record.physical_filter) for record in records}
+def exposures(butler: Butler, instrument: str, exposure_ids: Collection[int]) -> dict[int, ExposureFound]:
+    """Return the exposures that the repository knows, by id."""
+    return {
+        int(record.id): ExposureFound(
+            exposure_id=int(record.id),
+            day_obs=int(record.day_obs),
+            physical_filter=str(record.physical_filter),
+            begin_iso_tai=iso_tai(record.timespan.begin),
+            end_iso_tai=iso_tai(record.timespan.end),
+        )
+        for record in exposure_records(butler, instrument, exposure_ids)
+    }
 
 
 def datasets(butler: Butler, collection_run: str, dataset_type: str) -> list[DatasetFound]:
@@ -106,48 +156,32 @@ def datasets(butler: Butler, collection_run: str, dataset_type: str) -> list[Dat
     return [_found(ref) for ref in refs]
 
 
-def statistics(
-    butler: Butler,
-    instrument: str,
-    collection: str,
-    run_statistics: str,
-    detector_statistics: str,
-    physical_filter: str | None,
-) -> tuple[Statistics | None, dict[tuple[int, int], Statistics]]:
-    """Read the statistics of a verification: those of the whole run, and those by (exposure id, detector)."""
-    data_id = {"instrument": instrument} | ({"physical_filter": physical_filter} if physical_filter else {})
-    refs = find_refs(butler, run_statistics, collection, **data_id)
-    if len(refs) > 1:
-        raise ServiceError(
-            f"{collection} has {len(refs)} datasets of type {run_statistics}; which filter is meant has to be said."
-        )
-    run_level = _mapping(butler, refs[0]) if refs else None
-    detector_level = {
-        (int(ref.dataId["exposure"]), int(ref.dataId["detector"])): _mapping(butler, ref)
-        for ref in find_refs(butler, detector_statistics, collection, **data_id)
-    }
-    return run_level, detector_level
+def defects_area(butler: Butler, defects: Sequence[DatasetRef], chain: str) -> dict[int, DefectsArea]:
+    """Return how much of each detector is defective.
 
-
-def defects_area(butler: Butler, collection_run: str, dataset_type: str) -> dict[int, DefectsArea]:
-    """Return how much of each detector is defective."""
+    Parameters
+    ----------
+    butler
+        The repository.
+    defects
+        The datasets.
+    chain
+        CHAINED collection of the job that made them.
+    """
     areas = {}
-    chain = collection_run.removesuffix("/run")
-    for ref in find_refs(butler, dataset_type, collection_run):
+    for ref in defects:
         pixels = sum(int(defect.getBBox().getArea()) for defect in butler.get(ref))
         areas[int(ref.dataId["detector"])] = DefectsArea(pixels, _detector_pixels(butler, ref, chain))
     return areas
 
 
-def amplifier_values(
-    butler: Butler, collection_run: str, dataset_type: str
-) -> list[tuple[int | None, int, AmplifierValues]]:
+def amplifier_values(butler: Butler, curves: Sequence[DatasetRef]) -> list[tuple[int | None, int, AmplifierValues]]:
     """Return exposure id (if the type has one), detector, gains and noises of photon transfer curves."""
     values = []
-    for ref in find_refs(butler, dataset_type, collection_run):
+    for ref in curves:
         curve, found = butler.get(ref), _found(ref)
         if found.detector is None:
-            raise ServiceError(f"{dataset_type} in {collection_run} is not by detector.")
+            raise ServiceError(f"{ref.datasetType.name} in {ref.run} is not by detector.")
         values.append((found.exposure, found.detector, _amplifiers(curve)))
     return values
 
@@ -196,15 +230,7 @@ def _found(ref: DatasetRef) -> DatasetFound:
     return DatasetFound(
         dataset_id=str(ref.id),
         detector=int(data_id["detector"]) if "detector" in required else None,
-        physical_filter=str(data_id["physical_filter"]) if "physical_filter" in data_id.dimensions else None,
+        physical_filter=str(data_id["physical_filter"]) if "physical_filter" in required else None,
         exposure=int(data_id["exposure"]) if "exposure" in required else None,
         run=str(ref.run),
     )
-
-
-def _mapping(butler: Butler, ref: DatasetRef) -> Statistics:
-    """Read a dataset that must be a mapping."""
-    value = butler.get(ref)
-    if not isinstance(value, Mapping):
-        raise ServiceError(f"{ref} is a {type(value).__name__}, not statistics.")
-    return value

@@ -4,25 +4,23 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How the simulated datasets are written to files: images as FITS, statistics as YAML, the rest as JSON."""
+"""How the simulated datasets are written to files: images as FITS, products as JSON.
+
+Statistics have Butler's own YAML formatter, as in the real repository: its reader, in pure Python, is slow.
+"""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-import yaml
 from lsst.daf.butler import FormatterV2
 from lsst.resources import ResourcePath
 
 from .containers import Exposure
 from .fits_files import read_fits, read_header, write_fits
 
-__all__ = ["FitsExposureFormatter", "JsonContainerFormatter", "YamlDictFormatter"]
-
-# libyaml's C code is ten times faster than PyYAML's own; each wheel of PyYAML has it.
-_YamlDumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-_YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+__all__ = ["FitsExposureFormatter", "JsonContainerFormatter"]
 
 
 class FitsExposureFormatter(FormatterV2):  # type: ignore[misc]
@@ -54,18 +52,3 @@ class JsonContainerFormatter(FormatterV2):  # type: ignore[misc]
     def to_bytes(self, in_memory_dataset: Any) -> bytes:
         """Return the object as JSON."""
         return json.dumps(in_memory_dataset.to_dict()).encode()
-
-
-class YamlDictFormatter(FormatterV2):  # type: ignore[misc]
-    """Reads and writes a dictionary of plain values; integer keys stay integers."""
-
-    default_extension = ".yaml"
-    can_read_from_uri = True
-
-    def read_from_uri(self, uri: ResourcePath, component: str | None = None, expected_size: int = -1) -> Any:
-        """Read the dictionary."""
-        return yaml.load(uri.read(), Loader=_YamlLoader)
-
-    def to_bytes(self, in_memory_dataset: Any) -> bytes:
-        """Return the dictionary as YAML."""
-        return yaml.dump(in_memory_dataset, Dumper=_YamlDumper, sort_keys=False, encoding="utf-8")  # type: ignore[no-any-return]

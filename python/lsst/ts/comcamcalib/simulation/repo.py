@@ -182,7 +182,7 @@ def _repo_configuration() -> dict[str, Any]:
                 "SimulatedExposure": f"{formatters}.FitsExposureFormatter",
                 "SimulatedDefects": f"{formatters}.JsonContainerFormatter",
                 "SimulatedPhotonTransferCurve": f"{formatters}.JsonContainerFormatter",
-                "StructuredDataDict": f"{formatters}.YamlDictFormatter",
+                "StructuredDataDict": "lsst.daf.butler.formatters.yaml.YamlFormatter",
             }
         },
     }

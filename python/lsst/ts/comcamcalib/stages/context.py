@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ..config import CscConfig
 from ..enums import CalibType
 from ..options import flat_pairs
 from ..plan.plan import RunPlan
 from ..plan.record import ImageTaken, Record
+from ..plan.validity import Validity
 from ..services.butler import DatasetFound, Repository
 from ..services.camera import Camera
 from ..services.components import Components
@@ -97,12 +98,16 @@ class RunContext:
         self.ledger = IngestLedger(plan.options.detectors)
         self.frames: Mapping[CalibType, Frames] = {calib_type: Frames() for calib_type in plan.sequences}
         self.products: dict[CalibType, Product] = {}
+        self.certified: dict[CalibType, Validity] = {}
+        """For when each product is certified, of those that are."""
         self.job_ids: dict[str, str] = {}
         """Job that did the work of each label of the plan's jobs."""
         self.submitted_jobs: list[tuple[str, str]] = []
         """Stage name and job id of every job, failed ones too, in the order of submission."""
         self.bad_frames: dict[CalibType, str] = {}
         """Why nothing that is made of the frames of a type can be good; a type is there only if that was found out."""
+        # Collections that are known to exist; the repository is asked for each of them only once.
+        self._collections_seen: set[str] = set()
         self.camera_lock = asyncio.Lock()
         """One frame at a time, whoever wants it."""
         self.no_more_exposures = ""
@@ -123,6 +128,19 @@ class RunContext:
     def exposure_ids(self, calib_type: CalibType) -> tuple[int, ...]:
         """Return the exposures of a type that count, in the order in which they were taken."""
         return tuple(image.exposure_id for image in self.frames[calib_type].used)
+
+    async def existing(self, collections: Sequence[str]) -> list[str]:
+        """Return those of some collections that exist, in the same order.
+
+        Raises
+        ------
+        ServiceError
+            If the repository does not answer.
+        """
+        if unknown := [name for name in collections if name not in self._collections_seen]:
+            missing = await self.services.repository.missing_collections(unknown)
+            self._collections_seen |= set(unknown) - set(missing)
+        return [name for name in collections if name in self._collections_seen]
 
     @property
     def flat_pairs(self) -> int:

@@ -18,6 +18,7 @@ from ..plan.record import GainEstimate, JobState
 from ..services.butler import AmplifierValues, DatasetFound
 from ..services.jobs import JobStatus
 from ..services.ocps import JobRequest
+from ..services.side_by_side import all_of, both
 from .context import Product, RunContext, job_collection
 
 __all__ = ["generate", "run_job"]
@@ -108,9 +109,8 @@ async def run_job(job: JobPlan, stage: StagePlan, context: RunContext) -> str:
 
 async def _request(job: JobPlan, exposures: tuple[int, ...], context: RunContext) -> JobRequest:
     """Make the OCPS command of a job."""
-    missing = await context.services.repository.missing_collections(job.collections)
     own = [job_collection(context.job_ids[label]) for label in job.inputs]
-    inputs = ",".join([*own, *(name for name in job.collections if name not in missing)])
+    inputs = ",".join([*own, *await context.existing(job.collections)])
     detectors = ", ".join(str(detector) for detector in context.plan.options.detectors)
     query = f"instrument='{context.config.instrument}' AND detector IN ({detectors})"
     if exposures:
@@ -152,16 +152,18 @@ async def _check_inputs(job: JobPlan, job_id: str, exposures: tuple[int, ...], c
     """Make sure that a job used this run's own products, and not older ones that came first in its chain."""
     # A job without exposures of its own looked nothing up by time; any exposure of the run will do for the look-up.
     witnesses = exposures or tuple(image.exposure_id for frames in context.frames.values() for image in frames.used[:1])
-    problems: list[str] = []
-    for dataset_type, label in job.uses.items():
+
+    async def foreign(dataset_type: str, label: str) -> list[str]:
         expected = f"{job_collection(context.job_ids[label])}/run"
         try:
-            problems += await context.services.repository.foreign_inputs(
+            return await context.services.repository.foreign_inputs(
                 job_collection(job_id), dataset_type, witnesses, context.plan.options.detectors, expected
             )
         except ServiceError as error:
-            problems.append(f"which {dataset_type} it used could not be seen: {error}")
-    if problems:
+            return [f"which {dataset_type} it used could not be seen: {error}"]
+
+    answers = await all_of(foreign(*one) for one in job.uses.items())
+    if problems := list(itertools.chain.from_iterable(answers)):
         raise StageError(
             f"It is not certain that the job {job.label} ({job_id}) used this run's own products only, "
             f"so its output can't be trusted: {'; '.join(problems)}"
@@ -172,12 +174,13 @@ async def _check_datasets(job: JobPlan, job_id: str, context: RunContext) -> lis
     """Make sure that a job left its dataset for every detector, and return the datasets."""
     repository, options = context.services.repository, context.plan.options
     run_collection = f"{job_collection(job_id)}/run"
+    flats = context.exposure_ids(CalibType.FLAT) if job.dimensions == "detector+physical_filter" else ()
     try:
-        found = await repository.datasets(run_collection, job.dataset_type)
+        found, filters = await both(
+            repository.datasets(run_collection, job.dataset_type), repository.physical_filters(flats)
+        )
         kinds: Iterable[str | None] = [None]
-        if job.dimensions == "detector+physical_filter":
-            flats = context.exposure_ids(CalibType.FLAT)
-            filters = await repository.physical_filters(flats)
+        if flats:
             kinds = sorted(set(filters.values()))
             unknown = [str(exposure) for exposure in flats if exposure not in filters]
             if unknown:

@@ -1,0 +1,145 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""For when a product is certified: by default, for the days of observing of the frames; pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import zoneinfo
+from collections.abc import Collection
+
+from ..options import NO_END, RunOptions, day_obs_range
+
+__all__ = ["Validity", "days_of", "noon_notice", "validity_of"]
+
+TAI_MINUS_UTC_S = 37
+"""Since 2017 (seconds). For times of day as a notice shows them; nothing is certified by it."""
+
+EARLIEST = datetime.datetime(1970, 1, 1)
+"""Butler stores a range that begins here as one without a begin."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Validity:
+    """A validity range as Butler stores it (ISO 8601 TAI, "": unbounded)."""
+
+    begin_iso_tai: str
+    end_iso_tai: str
+
+    def covers(self, begin_iso_tai: str, end_iso_tai: str) -> bool:
+        """Whether a calibration of this validity is found for an exposure: Butler wants that the two overlap."""
+        begin, end = _moment(begin_iso_tai), _moment(end_iso_tai)
+        return (not self.end_iso_tai or begin < _moment(self.end_iso_tai)) and (
+            not self.begin_iso_tai or end > _moment(self.begin_iso_tai)
+        )
+
+    @property
+    def words(self) -> str:
+        """The range in words."""
+        begin = f"from {self.begin_iso_tai}" if self.begin_iso_tai else "without a begin"
+        return f"{begin} {f'to {self.end_iso_tai}' if self.end_iso_tai else 'without an end'} (TAI)"
+
+
+def days_of(day_obs: int, end_iso_tai: str) -> set[int]:
+    """Return the days of observing that an exposure is in, such as {20261122}.
+
+    It belongs to the day in which it begins. One that goes on over noon is looked up in both: Butler wants a single
+    calibration for all of its time.
+
+    Parameters
+    ----------
+    day_obs
+        The day that it belongs to.
+    end_iso_tai
+        When it ended (ISO 8601 TAI).
+    """
+    last = _moment(end_iso_tai) - datetime.timedelta(hours=12, microseconds=1)
+    return {day_obs, max(day_obs, int(f"{last:%Y%m%d}"))}
+
+
+def validity_of(options: RunOptions, days: Collection[int]) -> Validity:
+    """Return for when a product is to be certified.
+
+    Where the operator gives no begin, it is the noon that begins the day of observing of the first frame that the run
+    has used so far. Where the operator gives no end, it is the noon that ends that of the last one. A product counts
+    for all frames of the run, not only for those that it is made of: they are one set, and calibrate each other.
+
+    Parameters
+    ----------
+    options
+        Of the run.
+    days
+        Days of observing of the frames that the run has used so far, as `days_of` has them.
+
+    Raises
+    ------
+    ValueError
+        If the range is empty; the message says why.
+    """
+    begin, end = options.certify_calib_begin_date, options.certify_calib_end_date
+    first = _moment(begin) if begin else day_obs_range(min(days))[0]
+    if end == NO_END:
+        return Validity(_bound(first), "")
+    last = _moment(end) if end else day_obs_range(max(days))[1]
+    if first >= last:
+        what = "certify_calib_begin_date" if begin else "the noon before the run's first frame"
+        other = "certify_calib_end_date" if end else "the noon after the run's last frame"
+        raise ValueError(
+            f"the validity would be empty: {what}, {first.isoformat()}, is not before {other}, {last.isoformat()}"
+        )
+    return Validity(_bound(first), last.isoformat())
+
+
+def noon_notice(options: RunOptions, now_tai_s: float, duration_s: float) -> str:
+    """Say that a run will probably go on after noon TAI, when the day of observing changes; "" if it will not.
+
+    Parameters
+    ----------
+    options
+        Of the run.
+    now_tai_s
+        The time, TAI unix (seconds).
+    duration_s
+        How long the run will take (seconds).
+    """
+    now = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=now_tai_s)
+    noon = now.replace(hour=12, minute=0, second=0, microsecond=0)
+    noon += datetime.timedelta(days=1) if noon <= now else datetime.timedelta()
+    end = now + datetime.timedelta(seconds=duration_s)
+    if end <= noon:
+        return ""
+    given = [
+        name for name in ("certify_calib_begin_date", "certify_calib_end_date") if getattr(options, name) is not None
+    ]
+    validity = (
+        f"The validity does not follow them where it was given, by {' and '.join(given)}."
+        if given
+        else "The validity of each product follows the frames."
+    )
+    return (
+        f"The run will probably end at {_both(end)}, after the noon TAI of {_both(noon)}: frames that are taken after "
+        f"that noon belong to day_obs {noon:%Y%m%d}. {validity}"
+    )
+
+
+def _both(moment: datetime.datetime) -> str:
+    """Return a moment (TAI) in TAI, and as a clock in Chile shows it."""
+    utc = moment.replace(tzinfo=datetime.UTC) - datetime.timedelta(seconds=TAI_MINUS_UTC_S)
+    try:
+        chile = f"{utc.astimezone(zoneinfo.ZoneInfo('America/Santiago')):%H:%M} in Chile"
+    except zoneinfo.ZoneInfoNotFoundError:  # a machine without a database of time zones
+        chile = f"{utc - datetime.timedelta(hours=3):%H:%M} in Chile's summer, an hour less in its winter"
+    return f"{moment:%Y-%m-%dT%H:%M:%S} TAI ({chile})"
+
+
+def _moment(iso_tai: str) -> datetime.datetime:
+    return datetime.datetime.fromisoformat(iso_tai)
+
+
+def _bound(begin: datetime.datetime) -> str:
+    return begin.isoformat() if begin > EARLIEST else ""

@@ -1,0 +1,124 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The statistics of a verification, many small YAML files; these functions block and belong in threads.
+
+Butler reads a file at a time, each with queries of its own, with PyYAML's code in pure Python. For a verification of
+hundreds of exposures and detectors this takes longer than the verification is worth. So the places of all files are
+looked up with one query, and the files are read side by side, with libyaml's code in C where PyYAML has it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from ..errors import ServiceError
+from .butler_data import Statistics
+from .butler_queries import find_refs
+
+if TYPE_CHECKING:
+    from lsst.daf.butler import Butler, DatasetRef
+    from lsst.resources import ResourcePath
+
+__all__ = ["StatisticsFile", "find_statistics", "read_files", "read_without_file"]
+
+YAML_STORAGE_CLASS = "StructuredDataDict"
+"""Storage class of cp_verify's statistics: a dictionary that Butler's own formatter writes with ``yaml.safe_dump``."""
+
+# The same values, ten times faster; PyYAML's wheels and conda packages have it.
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclasses.dataclass(frozen=True)
+class StatisticsFile:
+    """A dataset with statistics, and where it is.
+
+    Parameters
+    ----------
+    key
+        Exposure id and detector; None for the statistics of the whole run.
+    ref
+        The dataset.
+    uri
+        Its file; None if only Butler knows how to read it.
+    """
+
+    key: tuple[int, int] | None
+    ref: DatasetRef
+    uri: ResourcePath | None
+
+
+def find_statistics(
+    butler: Butler,
+    instrument: str,
+    collection: str,
+    run_statistics: str,
+    detector_statistics: str,
+    physical_filter: str | None,
+) -> list[StatisticsFile]:
+    """Look up the statistics of a verification: at most one for the whole run, and one by exposure and detector.
+
+    Raises
+    ------
+    ServiceError
+        If there are several for the whole run.
+    """
+    data_id = {"instrument": instrument} | ({"physical_filter": physical_filter} if physical_filter else {})
+    of_run = find_refs(butler, run_statistics, collection, **data_id)
+    if len(of_run) > 1:
+        raise ServiceError(
+            f"{collection} has {len(of_run)} datasets of type {run_statistics}; which filter is meant has to be said."
+        )
+    of_detectors = find_refs(butler, detector_statistics, collection, **data_id)
+    keys: dict[DatasetRef, tuple[int, int] | None] = dict.fromkeys(of_run)
+    keys |= {ref: (int(ref.dataId["exposure"]), int(ref.dataId["detector"])) for ref in of_detectors}
+    places = butler.get_many_uris(list(keys))
+    return [StatisticsFile(key, ref, _yaml_file(ref, places[ref].primaryURI)) for ref, key in keys.items()]
+
+
+def _yaml_file(ref: DatasetRef, uri: ResourcePath | None) -> ResourcePath | None:
+    """Return the file of a dataset if it is one that Butler's YAML formatter writes; None if it is another."""
+    storage_class = ref.datasetType.storageClass
+    plain = storage_class.name == YAML_STORAGE_CLASS and storage_class.pytype is dict
+    return uri if plain and uri is not None and uri.getExtension() == ".yaml" else None
+
+
+def read_files(files: Sequence[StatisticsFile]) -> list[tuple[tuple[int, int] | None, Statistics]]:
+    """Read statistics from their files.
+
+    Raises
+    ------
+    ServiceError
+        If one can't be read; the sentence names it.
+    """
+    return [(one.key, _read_file(one.ref, one.uri)) for one in files if one.uri]
+
+
+def _read_file(ref: DatasetRef, uri: ResourcePath) -> Statistics:
+    try:
+        value = yaml.load(uri.read(), Loader=_SafeLoader)
+    except (OSError, yaml.YAMLError) as error:
+        cause = " ".join(f"{type(error).__name__}: {error}".split())  # on one line
+        raise ServiceError(f"The file {uri} with {ref} could not be read: {cause}") from error
+    return _mapping(ref, value)
+
+
+def read_without_file(
+    butler: Butler, files: Sequence[StatisticsFile]
+) -> list[tuple[tuple[int, int] | None, Statistics]]:
+    """Have Butler read the statistics whose files are written in another way."""
+    return [(one.key, _mapping(one.ref, butler.get(one.ref))) for one in files if not one.uri]
+
+
+def _mapping(ref: DatasetRef, value: object) -> Statistics:
+    """Return what was read, which must be a mapping."""
+    if not isinstance(value, Mapping):
+        raise ServiceError(f"The dataset {ref} is a {type(value).__name__}, not statistics.")
+    return value

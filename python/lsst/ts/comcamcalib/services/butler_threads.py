@@ -1,0 +1,163 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Threads for the Butler repository: look-ups beside certifications, each thread with a Butler of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+
+from ..config import Limits
+from ..errors import ServiceError
+from .worker_threads import WorkerThreads
+
+if TYPE_CHECKING:
+    from lsst.daf.butler import Butler
+
+__all__ = ["ButlerThreads"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+CLOSE_LIMIT_S = 3.0
+"""Longest wait for what the threads are doing when they are to end (seconds): DISABLED must not take longer."""
+
+LOOK_UPS = 3
+"""Look-ups side by side: one may read a whole verification, one wait for a locked database, and one is still free."""
+
+FILES = 8
+"""Files that are read side by side: an object store answers each request after some 30 ms, whatever its size."""
+
+
+class ButlerThreads:
+    """Butlers in threads: some that only look, one that certifies, and some that read files without a Butler.
+
+    Butler is imported, and the repository opened, by a thread's first call: the CSC is in STANDBY before that. No
+    Butler is ever used by two threads. Only the one that certifies may write; what is asked of it is done in order.
+
+    Parameters
+    ----------
+    repo
+        The repository.
+    limits
+        Limits of time; ``butler_queue`` is how long a call may wait for its turn.
+    """
+
+    def __init__(self, repo: str, limits: Limits) -> None:
+        self._repo = repo
+        self._name = f"Butler ({repo})"
+        self._queue_limit_s = limits.butler_queue
+        self._own = threading.local()  # .butler: that of the thread
+        self._looking = WorkerThreads(self._name, LOOK_UPS, self._close_butler)
+        self._certifying = WorkerThreads(self._name, 1, self._close_butler)
+        self._reading = WorkerThreads(self._name, FILES)
+
+    def start(self) -> None:
+        """Start the threads."""
+        for threads in (self._looking, self._certifying, self._reading):
+            threads.start()
+
+    async def close(self) -> None:
+        """End the threads; what they are doing is waited for, but not long."""
+        await asyncio.gather(
+            *(threads.close(CLOSE_LIMIT_S) for threads in (self._looking, self._certifying, self._reading))
+        )
+
+    async def look(
+        self,
+        what: str,
+        limit_s: float,
+        function: Callable[Concatenate[Butler, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Have one of the threads that only look call a function with its repository.
+
+        Parameters
+        ----------
+        what
+            What the function does; continues the sentence "Butler could not".
+        limit_s
+            Longest wait, from its own beginning (seconds).
+        function
+            Called with the opened Butler and the further arguments.
+
+        Raises
+        ------
+        UnreachableError
+            If it took too long, or no thread was free for too long.
+        ServiceError
+            If it failed.
+        """
+        call = self._with_butler(what, False, lambda butler: function(butler, *args, **kwargs))
+        return await self._looking.do(what, limit_s, call, self._queue_limit_s)
+
+    async def in_order(
+        self,
+        what: str,
+        limit_s: float,
+        function: Callable[Concatenate[Butler, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Have the thread that certifies call a function, after all that it was asked before; see `look`."""
+        call = self._with_butler(what, True, lambda butler: function(butler, *args, **kwargs))
+        return await self._certifying.do(what, limit_s, call, self._queue_limit_s)
+
+    async def read(self, what: str, limit_s: float, function: Callable[[], T]) -> T:
+        """Have one of the threads that read files call a function, which needs no Butler; see `look`."""
+
+        def call() -> T:
+            try:
+                return function()
+            except ServiceError:
+                raise
+            except Exception as error:
+                raise self._failed(what, error) from error
+
+        return await self._reading.do(what, limit_s, call, self._queue_limit_s)
+
+    def _with_butler(self, what: str, writeable: bool, function: Callable[[Butler], T]) -> Callable[[], T]:
+        """Make a call of a function that needs the thread's Butler."""
+
+        def call() -> T:
+            try:
+                return function(self._opened_butler(writeable))
+            except ServiceError:
+                raise
+            except Exception as error:
+                # A lost connection to the database would be lost for ever: open the repository anew next time.
+                self._close_butler()
+                raise self._failed(what, error) from error
+
+        return call
+
+    def _failed(self, what: str, error: Exception) -> ServiceError:
+        cause = " ".join(f"{type(error).__name__}: {error}".split())  # on one line
+        return ServiceError(f"{self._name} could not {what}: {cause}")
+
+    def _opened_butler(self, writeable: bool) -> Butler:
+        """Return the thread's Butler, with the repository as others have changed it meanwhile."""
+        from lsst.daf.butler import Butler
+
+        butler: Butler | None = getattr(self._own, "butler", None)
+        if butler is None:
+            butler = self._own.butler = Butler.from_config(self._repo, writeable=writeable)
+        else:
+            butler.registry.refresh()
+        return butler
+
+    def _close_butler(self) -> None:
+        """Close the thread's Butler."""
+        butler: Butler | None = getattr(self._own, "butler", None)
+        self._own.butler = None
+        if butler is not None:
+            with contextlib.suppress(Exception):  # a lost connection can't be closed either
+                butler.close()

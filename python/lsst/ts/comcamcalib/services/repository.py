@@ -1,0 +1,158 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the stages need of the Butler repository."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from .butler_data import (
+    AmplifierValues,
+    CertifiedRange,
+    CertifyOutcome,
+    DatasetFound,
+    DefectsArea,
+    ExposureFound,
+    Statistics,
+)
+from .raw_level import KnownAmplifiers
+
+__all__ = ["Repository"]
+
+
+class Repository(Protocol):
+    """What the stages need of the Butler repository. Every method raises ServiceError with a sentence."""
+
+    async def missing_collections(self, names: Sequence[str]) -> list[str]:
+        """Return those of the collections that the repository does not have."""
+
+    async def near_names(self, names: Sequence[str]) -> dict[str, str]:
+        """Return the existing collections with calibrations that are probably meant by other names, by these."""
+
+    async def certify_obstacle(self, calib_collection: str) -> str:
+        """Say why nothing can be certified in a collection; "" if it is a CALIBRATION one or does not exist."""
+
+    async def raws_present(self, exposure_ids: Collection[int], detectors: Collection[int]) -> set[tuple[int, int]]:
+        """Return the (exposure id, detector) whose raw is in the repository."""
+
+    async def exposures(self, exposure_ids: Collection[int]) -> dict[int, ExposureFound]:
+        """Return the exposures that the repository knows, by id."""
+
+    async def physical_filters(self, exposure_ids: Collection[int]) -> dict[int, str]:
+        """Return the physical filter of each exposure that the repository knows."""
+
+    async def datasets(self, collection_run: str, dataset_type: str) -> list[DatasetFound]:
+        """Return the datasets of one type in a RUN collection; empty if there is no such collection or type."""
+
+    async def foreign_inputs(
+        self,
+        job_collection: str,
+        dataset_type: str,
+        exposures: Collection[int],
+        detectors: Collection[int],
+        expected_run: str,
+    ) -> list[str]:
+        """Return a sentence for each detector for which a job used another dataset than this run's own.
+
+        Parameters
+        ----------
+        job_collection
+            The job's output chain, ``u/ocps/<job id>``, which also records its inputs, in order.
+        dataset_type
+            The calibration that it looked up, such as ``bias``.
+        exposures, detectors
+            The data that it worked on.
+        expected_run
+            The RUN collection with this run's own product.
+        """
+
+    async def get(self, dataset_type: str, collection: str, **data_id: int | str) -> object:
+        """Read one dataset; the instrument need not be given."""
+
+    async def statistics(
+        self, collection: str, run_statistics: str, detector_statistics: str, physical_filter: str | None = None
+    ) -> tuple[Statistics | None, dict[tuple[int, int], Statistics]]:
+        """Read what a verification found.
+
+        Returns
+        -------
+        run_level
+            The statistics of the whole run; None if there are none.
+        detector_level
+            Those by (exposure id, detector).
+        """
+
+    async def certify(
+        self,
+        run_collection: str,
+        dataset_type: str,
+        calib_collection: str,
+        begin_iso_tai: str,
+        end_iso_tai: str,
+        dataset_ids: Collection[str],
+    ) -> CertifyOutcome:
+        """Certify exactly these datasets of a RUN collection for a validity range, all or none.
+
+        What is certified for the same data ids within the range makes room; outside the range it stays. Doing the same
+        again changes nothing.
+
+        Parameters
+        ----------
+        run_collection
+            RUN collection that has them.
+        dataset_type
+            Their type.
+        calib_collection
+            CALIBRATION collection, made if it does not exist.
+        begin_iso_tai, end_iso_tai
+            Validity range, ISO 8601 TAI; "": unbounded.
+        dataset_ids
+            UUIDs of the datasets.
+        """
+
+    async def read_back(
+        self,
+        dataset_type: str,
+        calib_collection: str,
+        begin_iso_tai: str,
+        end_iso_tai: str,
+        dataset_ids: Collection[str],
+        exposures: Collection[int] = (),
+    ) -> list[str]:
+        """Return for each of these datasets that is not found in the collection as it should be what is wrong.
+
+        It should be found within the whole range, and for each of the exposures that the range covers, as the only
+        one. What was asked to be certified before is done, or was dropped, when this looks.
+        """
+
+    async def certified_ranges(
+        self, dataset_type: str, calib_collection: str, dataset_ids: Collection[str]
+    ) -> list[CertifiedRange]:
+        """Return what some datasets are certified for in a collection, whatever range was asked for.
+
+        What was asked to be certified before is done, or was dropped, when this looks.
+        """
+
+    async def defects_area(self, collection_run: str, dataset_type: str = "defects") -> dict[int, DefectsArea]:
+        """Return how much of each detector is defective."""
+
+    async def ptc_values(self, collection_run: str, dataset_type: str = "ptc") -> dict[int, AmplifierValues]:
+        """Return gains and noises of each detector from its photon transfer curve."""
+
+    async def gain_values(
+        self, collection_run: str, dataset_type: str = "cpPtcPartial"
+    ) -> dict[tuple[int, int], AmplifierValues]:
+        """Return gains and noises by (exposure id, detector) from the flat pairs."""
+
+    async def certified_ptc(
+        self, collections: Sequence[str], exposure_id: int, detectors: Collection[int]
+    ) -> dict[int, KnownAmplifiers]:
+        """Return what the ptc that is valid for an exposure knows, by detector; what has none is left out."""
+
+    async def raw_levels(self, exposure_id: int, detector: int) -> dict[str, float]:
+        """Return the level (adu) above its overscan of each amplifier of a raw, by name."""
