@@ -14,6 +14,7 @@ import logging
 import os
 import re
 import signal
+import sqlite3
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -224,7 +225,74 @@ async def test_disabling_in_mid_exposure_is_quick_and_ends_the_acquisition(site:
     assert len(images) == 1
 
 
+async def test_disable_is_answered_in_time_while_the_repository_is_locked(
+    site: Site, enabled_csc: ComCamCalibCsc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The operator's limit for each command is the ten seconds that the guide promises."""
+    assert enabled_csc._connection is not None
+    butler, locked = enabled_csc._connection._butler, asyncio.Event()
+    certify = butler.certify
+    blocker = sqlite3.connect(site.observatory.repo / "gen3.sqlite3", isolation_level=None)
+
+    async def certify_when_locked(*args: Any) -> Any:
+        blocker.execute("BEGIN EXCLUSIVE")
+        locked.set()
+        return await certify(*args)
+
+    monkeypatch.setattr(butler, "certify", certify_when_locked)
+    try:
+        run = await site.start(**BIAS)
+        await asyncio.wait_for(locked.wait(), 60.0)
+        await run.doing("Butler to certify")
+        await site.operator.bring(disable=salobj.State.DISABLED)
+        await run.hear("runState", state=RunState.INTERRUPTED)
+    finally:
+        blocker.close()
+    # What the left-behind thread did after that is found, if it did anything.
+    await site.operator.bring(enable=salobj.State.ENABLED)
+    await site.operator.command("abort")
+    await run.ended(RunState.ABORTED)
+    assert len(run.samples("certification")) == bool(await run.certified())
+
+
 # Death
+
+# Kills itself as soon as Butler has certified something, before anybody is told so.
+CSC_THAT_DIES_AFTER_BUTLERS_COMMIT = """
+import os, signal
+from lsst.ts.comcamcalib.csc import run_comcamcalib
+from lsst.ts.comcamcalib.services.butler import ButlerService
+
+certify = ButlerService.certify
+
+async def certify_and_die(*args, **keywords):
+    await certify(*args, **keywords)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+ButlerService.certify = certify_and_die
+run_comcamcalib()
+"""
+
+
+async def test_what_butler_committed_when_the_process_was_killed_is_found_and_published(
+    observatory: Observatory, operator: Operator, tmp_path: Path
+) -> None:
+    site = Site(observatory, operator)
+    program = CSC_THAT_DIES_AFTER_BUTLERS_COMMIT
+    async with running_csc_process(tmp_path / "csc.log", "--state", "enabled", program=program) as process:
+        await operator.hear("summaryState", summaryState=salobj.State.ENABLED)
+        run = await site.start(**BIAS)
+        await asyncio.wait_for(process.wait(), 60.0)
+    assert process.returncode == -signal.SIGKILL
+    assert len(await run.certified()) == 9
+    assert not run.samples("certification")
+    async with running_csc(initial_state=salobj.State.ENABLED):
+        await operator.command("abort")
+        state = await run.ended(RunState.ABORTED)
+        told = await run.hear("certification")
+    assert "bias of u/ocps/" in state.reason and "was certified: 9 datasets of type bias are in" in state.reason
+    assert (told.datasetCount, told.datasetType, told.collection) == (9, "bias", run.collection)
+    assert {(one.begin, one.end) for one in await run.certified()} == {(told.validityBegin, told.validityEnd)}
 
 
 async def test_run_of_a_killed_process_is_interrupted_and_can_be_closed(

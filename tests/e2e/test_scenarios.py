@@ -171,6 +171,22 @@ async def test_camera_that_breaks_down_in_mid_exposure_fails_what_needs_it(
     await site.complete(script_mode="BIAS", n_bias=1)
 
 
+async def test_oods_that_breaks_down_while_files_are_waited_for_is_named_until_it_is_back(site: Site) -> None:
+    site.observatory.world.faults.set([Fault("oods", "lose", match={"detector": 4})])
+    run = await site.start(script_mode="BIAS", n_bias=1, oods_timeout=600)
+    await run.doing("files of CC_O_")
+    oods = site.observatory.oods
+    await oods.fault(2, "Butler is gone")
+    await run.doing("CCOODS is in FAULT: look at its errorCode")
+    await run.hear("alarms", reason="CCOODS is in FAULT: look at its errorCode, send it to STANDBY, enable it.")
+    await bring_to_standby(oods)
+    await bring_from_standby(oods, salobj.State.ENABLED)
+    await run.hear("alarms", reason="")
+    assert run.samples("runState")[-1].state == RunState.RUNNING
+    await site.operator.command("abort")
+    await run.ended(RunState.ABORTED)
+
+
 async def _repair(site: Site) -> None:
     """Enable the camera again, and take an image by hand: ComCam waits without end for the one that broke off."""
     camera = site.observatory.camera

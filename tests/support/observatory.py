@@ -133,11 +133,13 @@ async def enabled_csc(observatory: Observatory, operator: Operator) -> AsyncIter
 
 
 @contextlib.asynccontextmanager
-async def running_csc_process(log: Path, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def running_csc_process(
+    log: Path, *arguments: str, program: str = CSC_PROGRAM
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run a CSC in a process of its own; it is ended as an operator would, and killed if that does not help."""
     with log.open("ab") as stream:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", CSC_PROGRAM, *arguments),
+            *(sys.executable, "-c", program, *arguments),
             stdout=stream,
             stderr=stream,
             env=dict(os.environ),  # what modify_environ has set is not inherited

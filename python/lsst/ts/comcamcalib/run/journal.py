@@ -210,9 +210,9 @@ class Journal:
         """Make a run of a row; SQLite keeps what it is given, whatever the column's type."""
         known = isinstance(state, int) and state in {int(one) for one in RunState}
         if not known or not isinstance(state, int) or not isinstance(run_id, str) or not isinstance(entries, str):
-            wrong = "no text in its entries" if known else f"the state {state!r}, which does not exist"
+            wrong = f"state {state!r}" if not known else "no text"
             raise JournalError(
-                f"The journal {self.path} has run {run_id} with {wrong}: it is damaged. Move the file away and keep it "
-                "for the developers; a new one is made"
+                f"The journal {self.path} has run {run_id} with a state or entries that make no sense ({wrong}): it is "
+                "damaged. Move the file away and keep it for the developers; a new one is made"
             )
         return StoredRun(run_id, RunState(state), entries)

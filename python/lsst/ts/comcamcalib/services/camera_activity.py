@@ -88,12 +88,13 @@ class CameraActivity:
         rafts = RAFTS_AT_WORK.get(self._rafts.substate, "") if self._rafts is not None else ""
         if not (image or busy or rafts):
             return ""
-        doing = "is doing a command"
         if image:
-            doing = f"is taking an image: {image}"
+            what = f"CCCamera is taking an image: {image}."
         elif rafts:
-            doing = f"is busy: its rafts are {rafts}"
-        return f"CCCamera {doing}. Wait until its ccsCommandState is IDLE, then start again."
+            what = f"CCCamera is busy: its rafts are {rafts}."
+        else:
+            what = "CCCamera is doing a command."
+        return f"{what} Wait until its ccsCommandState is IDLE, then start again."
 
     def _image_in_progress(self) -> str:
         """Return words for the image that is being taken, "" if none is."""

@@ -236,13 +236,14 @@ class _Ingest:
         self.settled.add(image.exposure_id)
         self.frames.lost.add(image.exposure_id)
         await self._tell(image)
-        lost = f"{image.obs_id} is lost ({self._missing(image)} did not arrive in the repository: {self._cause(image)})"
+        missing, cause = self._missing(image), self._cause(image)
         if vain := self._why_in_vain(image):
-            raise StageError(f"{lost}. {vain}")
+            raise StageError(f"{image.obs_id} is lost ({missing} did not arrive in the repository: {cause}). {vain}")
         if self.retakes >= self.sequence.max_retakes:
             raise StageError(
-                f"{lost}, and {self.retakes} frames were taken again already (max_retakes "
-                f"{self.sequence.max_retakes}). Look at the OODS, then start another run"
+                f"{image.obs_id} is lost ({missing} did not arrive in the repository: {cause}), and {self.retakes} "
+                f"frames were taken again already (max_retakes {self.sequence.max_retakes}). Look at the OODS, then "
+                "start another run"
             )
         self.retakes += 1
         self.again.append(image)
@@ -266,16 +267,17 @@ class _Ingest:
             return ""
         self.context.never_delivered |= set(always)
         names = ", ".join(self.context.plan.detector_names[detector] for detector in always)
-        frames = f"the last {max(in_a_row.values())} {self.stage.calib_type.name} frames"
+        count, kind = max(in_a_row.values()), self.stage.calib_type.name
         rest = [detector for detector in self.options.detectors if detector not in always]
         if not rest:
             return (
-                f"No file of {frames} has arrived of any detector that is used, so no frame is taken again. Look at "
-                "CCOODS and at the camera's file transfer, then start another run"
+                f"No file of the last {count} {kind} frames has arrived of any detector that is used, so no frame is "
+                "taken again. Look at CCOODS and at the camera's file transfer, then start another run"
             )
         return (
-            f"It is not chance: nothing of {names} has arrived of {frames}, so no frame is taken again. Find out why "
-            f"(its readout board, the file transfer, the OODS), or start another run without it: detectors: {rest}"
+            f"It is not chance: nothing of {names} has arrived of the last {count} {kind} frames, so no frame is taken "
+            "again. Find out why (its readout board, the file transfer, the OODS), or start another run without it: "
+            f"detectors: {rest}"
         )
 
     def _losses_in_a_row(self, detector: int) -> int:
