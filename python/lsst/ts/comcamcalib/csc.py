@@ -186,6 +186,11 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         async with self._refusing("standby", data):
             await super().do_standby(data)
 
+    async def do_exitControl(self, data: salobj.BaseMsgType) -> None:
+        """End; a refusal is published."""
+        async with self._refusing("exitControl", data):
+            await super().do_exitControl(data)
+
     def _assert_no_fault(self) -> None:
         """Raise ExpectedError if a change of state has led to FAULT: to answer that it was done would be untrue."""
         if self.summary_state is salobj.State.FAULT:
