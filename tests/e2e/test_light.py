@@ -70,3 +70,14 @@ async def test_bias_with_a_light_leak_is_named_wherever_the_verdict_is_told(site
     assert str(leaky.exposureId) in result.reason or leaky.obsId in result.reason, result.reason
     if result.verdict == Verdict.FAILED:
         assert await run.certified() == []
+
+
+async def test_flats_in_vain_raise_the_alarm_at_once_and_end_the_acquisition_with_stop(site: Site) -> None:
+    options = {**OPTIONS, "n_flat": 10, "exp_times_flat": 100, "on_failure": "stop"}
+    run = await site.start(script_mode="BIAS_DARK_FLAT", **options)
+    alarms = await run.hear("alarms", verificationFailed=True)
+    assert not alarms.runFailed and "saturated" in alarms.reason and "in vain" in alarms.reason
+    state = await run.ended(RunState.FAILED)
+    assert "FLAT.INGEST: 2 of 10 flats are in the repository, and saturated" in state.reason
+    assert 2 <= len(run.samples("imageTaken", imageType=CalibType.FLAT)) < 10
+    assert {one.dataset_type for one in await run.certified()} == {"bias", "dark"}

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import datetime
+import zoneinfo
 
 import pytest
 from hypothesis import given
@@ -112,6 +113,15 @@ def test_a_run_that_goes_on_after_noon_is_accepted_with_a_notice_of_both_times()
 
 def test_in_winter_noon_tai_is_eight_in_chile() -> None:
     assert "2026-07-01T12:00:00 TAI (07:59 in Chile)" in noon_notice(make_options(), tai_s("2026-07-01T11:59:00"), 100)
+
+
+def test_a_machine_without_time_zones_says_both_times_of_the_year(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_zone(name: str) -> None:
+        raise zoneinfo.ZoneInfoNotFoundError(name)
+
+    monkeypatch.setattr(zoneinfo, "ZoneInfo", no_zone)
+    notice = noon_notice(make_options(), tai_s("2026-11-23T11:59:36"), 1000)
+    assert "2026-11-23T12:00:00 TAI (08:59 in Chile's summer, an hour less in its winter)" in notice
 
 
 def test_dates_that_were_given_do_not_follow_the_frames() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from lsst.ts.comcamcalib.enums import CertificationState, RunState, StageState, Verdict
+from lsst.ts.comcamcalib.errors import UnknownJobError
 from lsst.ts.comcamcalib.plan.record import (
     Alarms,
     Certification,
@@ -25,6 +26,7 @@ from lsst.ts.comcamcalib.plan.record import (
     StageStatus,
     VerificationResult,
 )
+from lsst.ts.comcamcalib.services.uws import UwsJob
 from support.house import House
 from support.plans import make_config
 from support.services import Gate
@@ -159,6 +161,26 @@ async def test_abort_names_the_job_that_can_not_be_stopped(house: House) -> None
         "Aborted by op. Not stopped: job job-01 can't be stopped",
     )
     assert house.of(JobState)[-1].timestamp_ended == 0, "it still runs, and nobody may say otherwise"
+
+
+async def test_job_that_is_not_stopped_is_not_called_aborted_though_the_uws_does_not_know_it(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One such answer proves nothing; the job service finds out what became of the job, and publishes it."""
+
+    async def unknown(job_id: str) -> UwsJob:
+        raise UnknownJobError(f"The UWS does not know job {job_id}.")
+
+    jobs = house.observatory.jobs
+    jobs.hold("cpBias")
+    jobs.unstoppable.add("cpBias")
+    monkeypatch.setattr(house.observatory.uws, "job", unknown)
+    await house.start(**BIAS)
+    await jobs.until_executing("cpBias")
+    await house.runner.abort("op")
+    assert (await house.ended()).state is RunState.ABORTED
+    last = house.of(JobState)[-1]
+    assert (last.phase, last.exit_code, last.timestamp_ended) == ("executing", -1, 0)
 
 
 async def test_job_that_is_being_submitted_is_aborted_as_soon_as_its_id_is_known(house: House) -> None:

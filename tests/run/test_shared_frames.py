@@ -155,3 +155,16 @@ async def test_a_job_that_fails_for_bad_light_says_so(house: House) -> None:
         in (house.reasons["FLAT.GENERATE"])
     )
     assert "scale is not positive" in house.reasons["FLAT.GENERATE"]
+
+
+async def test_a_verification_that_sees_good_frames_knows_better_than_the_first_look(house: House) -> None:
+    world = house.observatory.world
+    world.raw_levels = lambda exposure_id: dict.fromkeys(AMPLIFIERS, 1000.0)
+    await house.start(**ALL)
+    await house.ended()
+    assert house.status.state is RunState.COMPLETED
+    flats = [one for one in house.of(VerificationResult) if one.calib_type is CalibType.FLAT]
+    assert [one.verdict.name for one in flats] == ["FAILED", "PASSED"]
+    await house.runner.update_alarms()
+    assert not house.alarms.verification_failed
+    assert {"flat", "defects", "ptc"} <= house.certified

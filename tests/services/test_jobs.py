@@ -90,6 +90,14 @@ async def test_a_result_that_comes_before_the_id_is_not_lost(world: JobWorld) ->
     assert world.uws.looks == 1
 
 
+async def test_a_deletion_after_the_end_does_not_hide_the_end(world: JobWorld) -> None:
+    service = world.service()
+    world.ocps.tell("job1", 0)
+    world.ocps.tell("job1", 255)
+    world.uws.prepare(None)
+    assert (await world.run(service)).succeeded
+
+
 async def test_only_so_many_results_are_remembered(world: JobWorld) -> None:
     service = world.service()
     world.ocps.tell("job1", 0)

@@ -220,6 +220,17 @@ async def test_failed_job_has_neither_end_time_nor_message(ask: Ask, worker: Scr
     assert (job["endTime"], job["executionDuration"], job["errorSummary"]) == (None, None, {"message": ""})
 
 
+async def test_job_whose_init_container_fails_has_no_file_at_all(
+    ask: Ask, worker: ScriptedWorker, faults: Faults
+) -> None:
+    faults.set([Fault("worker", "init_error", match={"pipeline": "cpBias"})])
+    status, text = await ask("PUT", "/job", json=submission())
+    assert status == 200
+    job = await get_job(ask, json.loads(text)["jobId"])
+    assert (job["phase"], job["results"], job["endTime"]) == ("error", [], None)
+    assert worker.jobs == {}
+
+
 async def test_results_are_positions_that_move_while_a_job_runs(ask: Ask, worker: ScriptedWorker) -> None:
     job_id = await submit(ask)
     worker.write(job_id, "ocps.log", "+ pipetask --long-log run\n")

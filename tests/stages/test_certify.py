@@ -14,7 +14,7 @@ import datetime
 
 import pytest
 from lsst.ts.comcamcalib.enums import CalibType, CertificationState
-from lsst.ts.comcamcalib.errors import StageError
+from lsst.ts.comcamcalib.errors import ServiceError, StageError
 from lsst.ts.comcamcalib.plan.record import Certification
 from lsst.ts.comcamcalib.stages.certify import certify
 from lsst.ts.comcamcalib.stages.generate import generate
@@ -276,6 +276,27 @@ async def test_a_product_is_valid_for_later_frames_that_were_calibrated_with_it(
     ]
     darks = set(bench.context.exposure_ids(CalibType.DARK))
     assert darks <= set(bench.observatory.repository.read_back_for[-1])
+
+
+async def test_a_product_that_can_not_be_made_valid_for_longer_fails_the_stage_that_needs_it(
+    make_bench, expose_all
+) -> None:
+    bench = await bias_certified_before_the_darks(make_bench, expose_all, NOON + datetime.timedelta(hours=1))
+    certified = bench.observatory.repository.certify
+
+    async def once(run_collection: str, dataset_type: str, *args: object) -> object:
+        if dataset_type == "bias":
+            raise ServiceError("the collection is locked")
+        return await certified(run_collection, dataset_type, *args)
+
+    bench.observatory.repository.certify = once
+    with pytest.raises(
+        StageError,
+        match=r"^DARK is certified, but BIAS, which it is built on, could not be made valid for its later frames: "
+        r"bias of job job-01 could not be certified in .*: the collection is locked",
+    ):
+        await certify(bench.stage("DARK.CERTIFY"), bench.context)
+    assert [one.dataset_type for one in bench.record.of(Certification)] == ["bias", "dark"]
 
 
 async def test_after_an_abort_no_product_becomes_valid_for_longer(make_bench, expose_all) -> None:

@@ -137,3 +137,16 @@ async def test_frames_that_are_lost_fail_the_ingest_whatever_the_light(make_benc
     bench.observatory.camera.arrive = lambda exposure: None
     ended = await take_and_ingest(bench)
     assert isinstance(ended, StageError) and "is lost" in str(ended)
+
+
+async def test_nothing_goes_on_when_the_ingest_is_cancelled(make_bench) -> None:
+    bench = make_bench(**FLATS)
+    gate = bench.observatory.repository.gates["raw_levels"] = Gate()
+    task = bench.start(ingest(bench.stage("FLAT.INGEST"), bench.context))
+    bench.start(acquire(bench.stage("FLAT.ACQUIRE"), bench.context))
+    await gate.until_reached()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await bench.done(task)
+    assert not [one for one in asyncio.all_tasks() if one.get_name().startswith("FLAT.INGEST")]
+    gate.open()

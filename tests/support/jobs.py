@@ -42,6 +42,8 @@ class FakeJobs:
         self.aborted: list[str] = []
         self.executing: dict[str, asyncio.Event] = {}
         """Set when a job of the label executes."""
+        self._on_change: dict[str, OnChange] = {}
+        """Who wants to know of each job."""
         self._submissions: dict[asyncio.Task[FakeJob], str] = {}
 
     def hold(self, label: str) -> asyncio.Event:
@@ -80,6 +82,7 @@ class FakeJobs:
 
     async def attach(self, job_id: str, on_change: OnChange, timestamp_submitted_s: float = 0.0) -> JobStatus:
         job = self.world.jobs[job_id]
+        self._on_change[job_id] = on_change
         await on_change(JobStatus(job_id, "pending", timestamp_submitted_s=timestamp_submitted_s))
         job.phase = "executing"
         await on_change(JobStatus(job_id, "executing", timestamp_submitted_s=timestamp_submitted_s))
@@ -122,7 +125,7 @@ class FakeJobs:
             problems += [f"{self._submissions[task]} is still being submitted" for task in late]
         for job in list(self.world.jobs.values()):
             try:
-                await self.abort(job.job_id)
+                await self.abort(job.job_id, ignore if job.ended else self._on_change.get(job.job_id, ignore))
             except ServiceError as error:
                 problems += [str(error)] if not job.ended else []
         return problems

@@ -200,7 +200,7 @@ async def test_camera_that_has_taken_no_image_yet_is_taken_for_ready(
             comcam.long_timeout = comcam.fast_timeout = 0.3
             with caplog.at_level(logging.WARNING):
                 assert await comcam.take_bias(1) == [exposure_id(1)]
-            with pytest.raises(RuntimeError, match="has not told which filter"):
+            with pytest.raises(RuntimeError, match="has not published which filter"):
                 await comcam.get_current_filter()
     assert "it is taken for ready" in caplog.text
     assert len(camera.commands) == 1
@@ -217,4 +217,4 @@ async def test_busy_camera_is_asked_all_the_same_after_a_while(
         comcam.fast_timeout = 0.3
         with caplog.at_level(logging.WARNING):
             await comcam.take_bias(1)
-    assert "did not tell substate 1" in caplog.text
+    assert "did not publish substate 1" in caplog.text

@@ -129,13 +129,12 @@ def noon_notice(options: RunOptions, now_tai_s: float, duration_s: float) -> str
 
 def _both(moment: datetime.datetime) -> str:
     """Return a moment (TAI) in TAI, and as a clock in Chile shows it."""
-    text = f"{moment:%Y-%m-%dT%H:%M:%S} TAI"
-    try:
-        chile = zoneinfo.ZoneInfo("America/Santiago")
-    except zoneinfo.ZoneInfoNotFoundError:  # no time zones on this machine
-        return text
     utc = moment.replace(tzinfo=datetime.UTC) - datetime.timedelta(seconds=TAI_MINUS_UTC_S)
-    return f"{text} ({utc.astimezone(chile):%H:%M} in Chile)"
+    try:
+        chile = f"{utc.astimezone(zoneinfo.ZoneInfo('America/Santiago')):%H:%M} in Chile"
+    except zoneinfo.ZoneInfoNotFoundError:  # a machine without a database of time zones
+        chile = f"{utc - datetime.timedelta(hours=3):%H:%M} in Chile's summer, an hour less in its winter"
+    return f"{moment:%Y-%m-%dT%H:%M:%S} TAI ({chile})"
 
 
 def _moment(iso_tai: str) -> datetime.datetime:

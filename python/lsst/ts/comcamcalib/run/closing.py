@@ -22,16 +22,16 @@ from typing import TypeVar
 from lsst.ts import utils
 
 from ..enums import CertificationState, RunState, StageKind, StageState
-from ..errors import ServiceError, UnknownJobError
+from ..errors import ServiceError
 from ..plan.record import Certification, CertificationIntent, ImageTaken, JobState, StageStatus
 from ..services.butler import Repository
 from ..services.camera import Camera
-from ..services.job_status import ABORTED_EXIT_CODE, Jobs, JobStatus
+from ..services.job_status import Jobs, JobStatus
 from ..services.uws import Phase, Uws
 from ..stages.context import Services
 from .log import RunLog, move_run
 
-__all__ = ["Rest", "close_interrupted", "interrupted_by_restart", "record_end"]
+__all__ = ["Rest", "close_interrupted", "interrupted_by_restart"]
 
 # Longest time for each look outside, and for stopping each job (seconds); they go side by side.
 LOOK_LIMIT_S = 9.0
@@ -165,34 +165,6 @@ async def _stop_job(log: RunLog, job: JobState, jobs: Jobs, findings: Findings) 
         findings.unknown.append(f"how job {job.job_id} of {job.stage_name} ended, which the UWS does not know any more")
 
 
-async def record_end(log: RunLog, job: JobState, uws: Uws) -> None:
-    """Record how a job has ended that was followed until its abort, and that nobody follows any more.
-
-    Parameters
-    ----------
-    log
-        The record of its run.
-    job
-        What was known of the job.
-    uws
-        Who knows how it ended.
-    """
-    phase, ended = str(Phase.ABORTED), utils.current_tai()
-    try:
-        seen = await _within(uws.job(job.job_id))
-    except UnknownJobError:
-        pass  # It ran until it was aborted, and the UWS deletes what is aborted.
-    except ServiceError as error:
-        logging.getLogger(__name__).warning("How job %s has ended is not known: %s", job.job_id, error)
-        return
-    else:
-        if not seen.phase.ended:
-            return
-        phase, ended = seen.phase_word, seen.timestamp_ended_s or ended
-    exit_code = {Phase.COMPLETED: 0, Phase.ABORTED: ABORTED_EXIT_CODE}.get(Phase.of(phase), 1)
-    await log.write(dataclasses.replace(job, phase=phase, exit_code=exit_code, timestamp_ended=ended))
-
-
 async def _stop_unrecorded(log: RunLog, jobs: Jobs, uws: Uws, findings: Findings) -> None:
     """Stop jobs of a run whose id came too late for its record, or never.
 
@@ -214,11 +186,11 @@ async def _stop_unrecorded(log: RunLog, jobs: Jobs, uws: Uws, findings: Findings
             findings.done.append(f"job {job.job_id}, which is not in the run's record, is {job.phase_word} at the UWS")
             continue
         try:
-            await _within(jobs.abort(job.job_id))
+            status = await _within(jobs.abort(job.job_id))
         except ServiceError as error:
             findings.not_stopped.append(f"job {job.job_id}, which is not in the run's record ({error})")
         else:
-            findings.done.append(f"job {job.job_id}, which was not in the run's record, was aborted")
+            findings.done.append(f"job {job.job_id}, which was not in the run's record, is {status.phase}")
 
 
 # Certifications

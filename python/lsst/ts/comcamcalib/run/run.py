@@ -16,9 +16,8 @@ from lsst.ts import utils
 
 from ..enums import RunState, StageKind, StageState
 from ..plan.plan import RunPlan
-from ..plan.record import JobState, RunConfiguration, RunStatus
+from ..plan.record import RunConfiguration, RunStatus
 from ..stages.context import RunContext, Services
-from .closing import record_end
 from .log import RunLog, move_run
 from .scheduler import Scheduler
 from .states import OPEN_RUN_STATES
@@ -177,9 +176,6 @@ class Run:
             logging.getLogger(__name__).exception("Bug: the jobs of run %s could not be aborted", self.plan.run_id)
             problems = [f"its jobs, because of an unforeseen {type(error).__name__}: {error}"]
         await asyncio.gather(self._task, return_exceptions=True)
-        # Whoever followed them is gone.
-        left = [job for job in self.log.of(JobState) if not job.timestamp_ended]
-        await asyncio.gather(*(record_end(self.log, job, self._services.uws) for job in left))
         await self._scheduler.settle(StageState.ABORTED, reason)
         problems += [
             f"{stage.stage_name}: {stage.reason}"

@@ -39,8 +39,9 @@ FILES = 8
 class ButlerThreads:
     """Butlers in threads: some that only look, one that certifies, and some that read files without a Butler.
 
-    Butler is imported, and the repository opened, by a thread's first call: the CSC is in STANDBY before that. No
-    Butler is ever used by two threads. Only the one that certifies may write; what is asked of it is done in order.
+    Butler is imported, and the repository opened, by the first call: the CSC is in STANDBY before that. No Butler is
+    ever used by two threads at once: those that look have clones of one that does nothing else, because a clone is
+    made without asking the database. Only the one that certifies may write; what is asked of it is done in order.
 
     Parameters
     ----------
@@ -55,6 +56,8 @@ class ButlerThreads:
         self._name = f"Butler ({repo})"
         self._queue_limit_s = limits.butler_queue
         self._own = threading.local()  # .butler: that of the thread
+        self._original: Butler | None = None
+        self._original_lock = threading.Lock()
         self._looking = WorkerThreads(self._name, LOOK_UPS, self._close_butler)
         self._certifying = WorkerThreads(self._name, 1, self._close_butler)
         self._reading = WorkerThreads(self._name, FILES)
@@ -69,6 +72,8 @@ class ButlerThreads:
         await asyncio.gather(
             *(threads.close(CLOSE_LIMIT_S) for threads in (self._looking, self._certifying, self._reading))
         )
+        closing = asyncio.create_task(asyncio.to_thread(self._drop_original), name=f"close {self._name}")
+        await asyncio.wait([closing], timeout=CLOSE_LIMIT_S - 2)
 
     async def look(
         self,
@@ -135,6 +140,8 @@ class ButlerThreads:
             except Exception as error:
                 # A lost connection to the database would be lost for ever: open the repository anew next time.
                 self._close_butler()
+                if not writeable:
+                    self._drop_original()
                 raise self._failed(what, error) from error
 
         return call
@@ -145,19 +152,37 @@ class ButlerThreads:
 
     def _opened_butler(self, writeable: bool) -> Butler:
         """Return the thread's Butler, with the repository as others have changed it meanwhile."""
-        from lsst.daf.butler import Butler
-
         butler: Butler | None = getattr(self._own, "butler", None)
         if butler is None:
-            butler = self._own.butler = Butler.from_config(self._repo, writeable=writeable)
-        else:
-            butler.registry.refresh()
+            butler = self._own.butler = self._open() if writeable else self._clone()
+        butler.registry.refresh()
         return butler
+
+    def _open(self, writeable: bool = True) -> Butler:
+        from lsst.daf.butler import Butler
+
+        return Butler.from_config(self._repo, writeable=writeable)
+
+    def _clone(self) -> Butler:
+        with self._original_lock:
+            if self._original is None:
+                self._original = self._open(writeable=False)
+            return self._original.clone()
 
     def _close_butler(self) -> None:
         """Close the thread's Butler."""
         butler: Butler | None = getattr(self._own, "butler", None)
         self._own.butler = None
-        if butler is not None:
-            with contextlib.suppress(Exception):  # a lost connection can't be closed either
-                butler.close()
+        _close(butler)
+
+    def _drop_original(self) -> None:
+        """Close the Butler that others are clones of; the next clone is made of a new one."""
+        with self._original_lock:
+            butler, self._original = self._original, None
+        _close(butler)
+
+
+def _close(butler: Butler | None) -> None:
+    if butler is not None:
+        with contextlib.suppress(Exception):  # a lost connection can't be closed either
+            butler.close()

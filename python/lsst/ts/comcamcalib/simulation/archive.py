@@ -19,7 +19,7 @@ from .focal_plane import FocalPlane
 from .layout import INSTRUMENT
 from .world import Image
 
-# The Butler takes seconds to import; that is for the worker thread to do, not for who imports this module.
+# The Butler takes seconds to import. The worker thread imports it, so that importing this module is fast.
 if TYPE_CHECKING:
     from lsst.daf.butler import Butler
 

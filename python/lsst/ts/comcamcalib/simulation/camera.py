@@ -52,7 +52,7 @@ MIN_SHUTTER_EXPOSURE_S = 0.1
 MIN_ESTIMATE_S = 5.0
 # How long after the exposure the header service waits for an image's last event (seconds).
 HEADER_TIMEOUT_S = 10.0
-# Errors that the camera tells in FAULT.
+# The error code that it reports in FAULT.
 FAULT_CODE = 1
 
 SECONDS_PER_DAY = 86400
@@ -64,7 +64,7 @@ class CameraCsc(salobj.BaseCsc):  # type: ignore[misc]
 
     It asks the fault hook once for each image, as place ``camera`` with ``image_type`` and ``filter``. Effects:
     ``refuse`` (the command fails before anything moves), ``fault`` (to FAULT in the middle of the integration),
-    ``no_end_readout`` (endReadout is never told), ``slow`` (readout takes ``value`` seconds longer).
+    ``no_end_readout`` (endReadout is never published), ``slow`` (readout takes ``value`` seconds longer).
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ class CameraCsc(salobj.BaseCsc):  # type: ignore[misc]
     # States
 
     async def start(self) -> None:
-        """Start, and tell what the hardware is like."""
+        """Start, and publish what the hardware is like."""
         await super().start()
         if self._offline:
             await self._go_offline()
@@ -115,11 +115,11 @@ class CameraCsc(salobj.BaseCsc):  # type: ignore[misc]
         await self._set_substate("raftsDetailedState", RaftsState.NEEDS_CLEAR)
         await self._set_substate("calibrationDetailedState", 1)  # disabled
         await self._set_substate("imageReadinessDetailedState", 1)  # ready
-        await self._tell_last_image()
+        await self._publish_last_image()
         await self._set_substate("ccsCommandState", CommandState.IDLE)
 
-    async def _tell_last_image(self) -> None:
-        """Tell of an image of the day before, as the broker of an observatory that has worked before remembers one.
+    async def _publish_last_image(self) -> None:
+        """Publish an image of the day before: an observatory that has worked before has one in its broker.
 
         Without it, a client would wait half a minute for an image that may be under way.
         """
@@ -136,10 +136,10 @@ class CameraCsc(salobj.BaseCsc):  # type: ignore[misc]
             begin_tai=now - SECONDS_PER_DAY,
             end_tai=now - SECONDS_PER_DAY,
         )
-        await self._tell_start_integration(image)
-        await self._tell_start_readout(image)
-        await self._tell_end_readout(image)
-        await self._tell_telemetry(image)
+        await self._publish_start_integration(image)
+        await self._publish_start_readout(image)
+        await self._publish_end_readout(image)
+        await self._publish_telemetry(image)
 
     @property
     def offline(self) -> bool:
@@ -250,7 +250,7 @@ class CameraCsc(salobj.BaseCsc):  # type: ignore[misc]
         await self.evt_imageReadoutParameters.set_write(
             **readout_parameters(image.name, self._world.focal_plane.layout), force_output=True
         )
-        await self._tell_start_integration(image)
+        await self._publish_start_integration(image)
         if shutter:
             await self._move_shutter("Open", ShutterState.OPENING, ShutterState.OPEN)
         if fault is not None and effect == "fault":
@@ -261,13 +261,13 @@ class CameraCsc(salobj.BaseCsc):  # type: ignore[misc]
         if shutter:
             await self._move_shutter("Close", ShutterState.CLOSING, ShutterState.CLOSED)
         await self._set_substate("raftsDetailedState", RaftsState.READING_OUT)
-        await self._tell_start_readout(image)
+        await self._publish_start_readout(image)
         await self._world.sleep(READOUT_S + (value if effect == "slow" else 0.0))
         await self._set_substate("raftsDetailedState", RaftsState.QUIESCENT)
         if effect != "no_end_readout":
-            await self._tell_end_readout(image)
+            await self._publish_end_readout(image)
         await self._world.sleep(TELEMETRY_S)
-        await self._tell_telemetry(image)
+        await self._publish_telemetry(image)
         self._world.image_taken(image)
 
     async def _break_down(self, report: str) -> None:
@@ -283,7 +283,7 @@ class CameraCsc(salobj.BaseCsc):  # type: ignore[misc]
             await event.set_write(timestampTransition=utils.current_tai())
             await self._world.sleep(duration)
 
-    async def _tell_start_integration(self, image: Image) -> None:
+    async def _publish_start_integration(self, image: Image) -> None:
         await self.evt_startIntegration.set_write(
             **image_fields(image),
             exposureTime=image.exposure_time_s,
@@ -291,21 +291,21 @@ class CameraCsc(salobj.BaseCsc):  # type: ignore[misc]
             timeout=image.exposure_time_s + HEADER_TIMEOUT_S,
         )
 
-    async def _tell_start_readout(self, image: Image) -> None:
+    async def _publish_start_readout(self, image: Image) -> None:
         await self.evt_startReadout.set_write(
             **image_fields(image),
             exposureTime=image.exposure_time_s,
             timestampStartOfReadout=utils.current_tai(),
         )
 
-    async def _tell_end_readout(self, image: Image) -> None:
+    async def _publish_end_readout(self, image: Image) -> None:
         await self.evt_endReadout.set_write(
             **image_fields(image),
             requestedExposureTime=image.exposure_time_s,
             timestampEndOfReadout=utils.current_tai(),
         )
 
-    async def _tell_telemetry(self, image: Image) -> None:
+    async def _publish_telemetry(self, image: Image) -> None:
         await self.evt_endOfImageTelemetry.set_write(
             **image_fields(image),
             exposureTime=image.exposure_time_s,

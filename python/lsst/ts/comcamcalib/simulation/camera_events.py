@@ -116,7 +116,7 @@ def image_fields(image: Image) -> dict[str, Any]:
 
 
 def filter_fields(name: str, installed: Sequence[str]) -> dict[str, Any]:
-    """Return the fields that tell which of the installed filters is in place."""
+    """Return the fields that say which of the installed filters is in place."""
     slot = installed.index(name) + 1
     return {
         "filterName": name,

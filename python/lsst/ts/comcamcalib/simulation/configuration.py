@@ -126,7 +126,7 @@ def _make_git_checkout(directory: Path) -> None:
     if shutil.which("git") is None:
         return
     git = ["git", "-C", str(directory)]
-    # Nothing of the user's own settings: an observatory's configuration is nobody's commit.
+    # Git must not use the settings of whoever runs this: neither the name in the commit nor the hooks.
     for setting in ("user.name=observatory", "user.email=observatory@localhost", f"core.hooksPath={os.devnull}"):
         git += ["-c", setting]
     for arguments in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--allow-empty", "-mConfigure"]):

@@ -20,7 +20,7 @@ PATH = "/_simulation/scenarios"
 
 
 class ControlServer:
-    """GET tells the scenarios in force, POST puts others in their place, both as a JSON list of names.
+    """GET returns the scenarios in force, POST replaces them, both as a JSON list of names.
 
     Parameters
     ----------

@@ -64,7 +64,7 @@ async def run_demo(data: Path, options: Path | None, speed: float, scenarios: Se
     scenarios
         Names of what is to go wrong.
     console
-        Where to tell.
+        Where to print.
 
     Returns
     -------
@@ -74,7 +74,7 @@ async def run_demo(data: Path, options: Path | None, speed: float, scenarios: Se
     Raises
     ------
     RuntimeError
-        If a process does not start, or the folder is somebody else's.
+        If a process does not start, or the folder was not made by a demonstration.
     """
     text = (options or EXAMPLE).read_text()
     data = data.absolute()
@@ -161,7 +161,7 @@ def _prepare(data: Path) -> None:
 async def _process(program: str, arguments: list[str], log: Path) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run a program in this Python, with its output in a file; stop it at the end."""
     with log.open("wb") as stream:
-        # A session of its own: Ctrl-C is for this process, which then stops the others in order.
+        # In a session of its own, so that Ctrl-C reaches only this process, which then stops the others in order.
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", program, *arguments, stdout=stream, stderr=stream, start_new_session=True
         )

@@ -65,12 +65,12 @@ class Faults:
         self.set(faults)
 
     def set(self, faults: Iterable[Fault]) -> None:
-        """Replace all faults, and forget how often the former ones struck."""
+        """Replace all faults, and begin to count anew."""
         self._faults = list(faults)
         self._seen = [0] * len(self._faults)
 
     def at(self, place: Place) -> list[Fault]:
-        """Return the faults of one place without striking, for simulators that are told beforehand."""
+        """Return the faults of one place without striking, for simulators that have to know them beforehand."""
         return [fault for fault in self._faults if fault.place == place]
 
     def strike(self, place: Place, **occasion: object) -> Fault | None:

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The simulated CCHeaderService: writes a header file for each image and tells where it is.
+"""The simulated CCHeaderService: writes a header file for each image and publishes where it is.
 
 Known limitation: it hears of an image when it is complete, so it never gives up waiting for one.
 """

@@ -63,7 +63,7 @@ def fault_middleware(faults: Faults) -> Middleware:
                 await handler(request)
                 return web.Response(text=fault.text or _GARBAGE, content_type="text/html")
             case "delay":
-                await request.read()  # what the client has sent by now counts, even if it goes away meanwhile
+                await request.read()  # so that the request is complete even if the client goes away during the delay
                 await asyncio.sleep(fault.value)
                 return await handler(request)
         raise ValueError(

@@ -32,8 +32,8 @@ class LoopbackServer:
     """
 
     def __init__(self, app: web.Application, port: int = 0) -> None:
-        # What a client has asked for is done even if it does not wait for the answer; requests that are still being
-        # served at the end are cancelled after a second.
+        # A request is carried out even if the client does not wait for the answer. When the server closes, requests
+        # that it still serves are cancelled after a second.
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handler_cancellation=False)
         self._wanted_port = port
         self._port = 0

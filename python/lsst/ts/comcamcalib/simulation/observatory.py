@@ -141,7 +141,7 @@ class Observatory:
         try:
             await self._start()
         except BaseException:
-            # What had been started before the failure is ended; also when the failure is a cancellation.
+            # End what was started before the failure. A cancellation is a failure too.
             await self._stack.aclose()
             raise
         return self
@@ -190,7 +190,7 @@ class Observatory:
         self.log.info("Scenarios in force: %s", ", ".join(wanted) or "none")
 
     async def reset(self) -> None:
-        """Make the observatory as good as new: no scenario, no job, CSCs as at the start, a fresh repository.
+        """Reset the observatory: no scenario, no job, CSCs as at the start, a fresh repository.
 
         The repository is at the same place, so nobody may have it open meanwhile. The images' numbers go on.
         """
@@ -244,7 +244,7 @@ class Observatory:
         await asyncio.to_thread(self._make_folders)
         self.world = World(self._focal_plane, self._faults, self._speed)
         stack.push_async_callback(self.world.close)
-        # Side by side, since each of them takes seconds. If one fails, the others come to their end first.
+        # Started side by side because each takes seconds. If one fails, wait for the others before closing them.
         parts = (self._start_archive(), self._start_bus(), self._start_uws())
         for outcome in await asyncio.gather(*parts, return_exceptions=True):
             if isinstance(outcome, BaseException):
@@ -260,7 +260,7 @@ class Observatory:
     def _make_folders(self) -> None:
         self.work_directory.mkdir(parents=True, exist_ok=True)
         self.env_file.parent.mkdir(parents=True, exist_ok=True)
-        # That of an observatory that was killed would lead clients to nowhere.
+        # An observatory that was killed leaves its file behind, with addresses where nobody listens.
         self.env_file.unlink(missing_ok=True)
 
     async def _start_bus(self) -> None:
@@ -321,7 +321,7 @@ class Observatory:
         return {
             "LSST_KAFKA_BROKER_ADDR": self._broker.address if own_broker else address_of_other("broker"),
             "LSST_SCHEMA_REGISTRY_URL": self._registry.url if own_registry else address_of_other("registry"),
-            # Another broker's topics have the names that whoever runs it has chosen.
+            # The topics of another broker have names of their own.
             "LSST_TOPIC_SUBNAME": SUBNAME if own_broker else os.environ.get("LSST_TOPIC_SUBNAME", SUBNAME),
             "LSST_SITE": SITE,
             "LSST_KAFKA_CONSUMER_CONFIGURATION": str(self.work_directory / "consumer.yaml"),

@@ -43,7 +43,7 @@ __all__ = ["CONFIG_SCHEMA", "OCPS_INDEX", "OcpsCsc"]
 OCPS_INDEX = 2
 INSTANCE = "LSSTComCam"
 
-PROGRESS_TIMEOUT_S = 600  # what the real one says, whatever the job
+PROGRESS_TIMEOUT_S = 600  # the real one says so for every job
 ABORTED_EXIT_CODE = 255
 FINAL_PHASES = frozenset({"completed", "error", "aborted", "unknown"})
 
@@ -176,7 +176,7 @@ class OcpsCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         )
         fault = self._faults.strike("ocps", pipeline=pipeline_name(data.pipeline))
         if fault is not None and fault.effect == "standby":
-            # A task of its own, so that this command is acknowledged whatever becomes of the CSC.
+            # A task of its own, so that this command is acknowledged even if the CSC fails to get there.
             self._leaving = asyncio.create_task(bring_to_standby(self), name="OCPS goes to STANDBY")
 
     async def do_abort_job(self, data: Any) -> None:

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The simulated CCOODS: brings the camera's files into the repository and tells of each.
+"""The simulated CCOODS: ingests the camera's files into the repository and publishes an event for each.
 
 Known limitations: no expiry of old files, no guider files, no configuration.
 """
@@ -40,7 +40,7 @@ class OodsCsc(salobj.BaseCsc):  # type: ignore[misc]
 
     It asks the fault hook once for each file, in the order of the detectors, as place ``oods`` with ``image_type``,
     ``detector`` and ``exposure_id``. Effects: ``lose`` (the file never arrives), ``fail`` (the Butler refuses it, with
-    ``text`` as its reason), ``silent`` (ingested, but no event tells so), ``metadata`` (its header is unreadable),
+    ``text`` as its reason), ``silent`` (ingested, but no event says so), ``metadata`` (its header is unreadable),
     ``late`` (ingested ``value`` seconds of the instrument later).
 
     Images that come while it is not ENABLED wait on disk until it is.
@@ -116,25 +116,25 @@ class OodsCsc(salobj.BaseCsc):  # type: ignore[misc]
             await self.fault(BUTLER_FAULT_CODE, f"The repository can't take {image.name}: {cause!r}")
 
     async def _handle_file(self, image: Image, detector: int, file: Path | None, fault: Fault | None) -> None:
-        """Ingest one file, after a while, and tell of it."""
+        """Ingest one file after a delay, and publish how that went."""
         effect, value, text = (fault.effect, fault.value, fault.text) if fault is not None else ("", 0.0, "")
         late = value if effect == "late" else 0.0
         await self._world.sleep(self._world.random.uniform(MIN_LATENCY_S, MAX_LATENCY_S) + late)
         if effect == "lose":
             return
         if file is None:
-            await self._tell_metadata_failure(text or "no exposure time in the header")
+            await self._publish_metadata_failure(text or "no exposure time in the header")
         elif effect == "fail":
-            await self._tell_ingest_failure(image, detector, text or "the file is truncated")
+            await self._publish_ingest_failure(image, detector, text or "the file is truncated")
         else:
             await self._world.in_worker(self._archive.ingest, image, detector, file)
             if effect != "silent":
-                await self._tell_ingested(image, detector)
+                await self._publish_ingested(image, detector)
 
-    # As the real one writes them: an event that equals the one before is not published (no force_output), and the two
-    # failures name image and detector in other ways than success.
+    # As in the real one, an event that equals the one before is not published (no force_output), and the events of
+    # failures name image and detector in other ways than that of success.
 
-    async def _tell_ingested(self, image: Image, detector: int) -> None:
+    async def _publish_ingested(self, image: Image, detector: int) -> None:
         raft, sensor = DETECTOR_NAMES[detector].split("_")
         await self.evt_imageInOODS.set_write(
             camera=INSTRUMENT,
@@ -145,7 +145,7 @@ class OodsCsc(salobj.BaseCsc):  # type: ignore[misc]
             description="file ingested",
         )
 
-    async def _tell_ingest_failure(self, image: Image, detector: int, reason: str) -> None:
+    async def _publish_ingest_failure(self, image: Image, detector: int, reason: str) -> None:
         await self.evt_imageInOODS.set_write(
             camera=INSTRUMENT,
             obsid=str(image.exposure_id),
@@ -155,7 +155,7 @@ class OodsCsc(salobj.BaseCsc):  # type: ignore[misc]
             description=f"ingest failure: {reason}",
         )
 
-    async def _tell_metadata_failure(self, reason: str) -> None:
+    async def _publish_metadata_failure(self, reason: str) -> None:
         await self.evt_imageInOODS.set_write(
             camera="UNDEF",
             obsid="??",

@@ -227,7 +227,7 @@ class PipetaskWorker:
             self._tell(job_id, "completed" if status == 0 else "error")
 
     def _fail_all(self) -> None:
-        """Kill the jobs that a dead process has left running, and tell that they failed."""
+        """Kill the jobs that a dead process has left running, and report that they failed."""
         for job_id, running in list(self._running.items()):
             if running.process_group:
                 with contextlib.suppress(ProcessLookupError):

@@ -65,7 +65,7 @@ async def run_observatory(
     async with observatory:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        # In the place of those that salobj has set: each of them would close one CSC only.
+        # Replaces the handlers that salobj has set, each of which would close one CSC only.
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
         print(observatory.describe(), flush=True)

@@ -46,7 +46,7 @@ EXPOSURE_TIMES_S: Mapping[str, Sequence[float]] = {
 
 @dataclasses.dataclass(frozen=True)
 class _Step:
-    """A pipeline to run, on exposures of a type ("" if it needs none), with the output of former ones as input."""
+    """A pipeline to run, on exposures of a type ("" if it needs none), with the output of earlier ones as input."""
 
     url: str
     image_type: str

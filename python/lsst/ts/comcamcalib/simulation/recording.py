@@ -32,7 +32,7 @@ __all__ = ["RECORDED", "RecordedDataset", "Recording", "record"]
 RECORDED = Path(__file__).parent / "recorded"
 """The recordings of this package: what `record_all` made of the procedure's exposures."""
 
-_BINS = 8  # along each side of an amplifier; enough to look at
+_BINS = 8  # along each side of an amplifier; enough to see its structure
 _DIGITS = 6
 
 Position = int
@@ -95,7 +95,7 @@ class Recording:
         """Write the recording, and return where."""
         directory.mkdir(parents=True, exist_ok=True)
         items = [[item.dataset_type, item.data_id, item.content] for item in self.datasets]
-        # One dataset a line, so that a change can be looked at.
+        # One dataset a line, so that a diff shows what has changed.
         lines = ",\n".join(json.dumps(item, separators=(",", ":")) for item in items)
         path = _path(self.pipeline, directory)
         path.write_text(f'{{"exposures": {self.exposures}, "datasets": [\n{lines}\n]}}\n')

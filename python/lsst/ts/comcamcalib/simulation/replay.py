@@ -62,7 +62,7 @@ class ReplayWorker:
         self._places = asyncio.Semaphore(max_jobs)
         self._tell: Tell = lambda job_id, phase: None
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        # One thread: an open Butler belongs to one at a time.
+        # One thread, because an open Butler may be used by only one at a time.
         self._thread: concurrent.futures.ThreadPoolExecutor | None = None
 
     async def start(self, tell: Tell) -> None:

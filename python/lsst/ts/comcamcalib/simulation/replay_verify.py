@@ -45,7 +45,7 @@ VERIFICATIONS: Mapping[str, type[CpVerifyStatsTask]] = {
 """What measures the frames of each pipeline that is not replayed from a recording."""
 
 _FULL_SIZE = 128 * 64  # pixels of an amplifier of the default focal plane
-_NO_CHANCE = 6.0  # standard deviations from which on a noise is what it is, and not the scatter of its measurement
+_NO_CHANCE = 6.0  # standard deviations; a noise that differs by more is real, not the scatter of its measurement
 
 Key = tuple[int, int]
 """Exposure and detector."""

@@ -32,7 +32,7 @@ SCENARIOS: Mapping[str, tuple[Fault, ...]] = {
             value=1.6,
         ),
     ),
-    # The file of one detector of the third bias never arrives; no event tells so. The next bias is complete again.
+    # The file of one detector of the third bias never arrives, and no event says so. The next bias is complete again.
     "image-lost": (Fault("oods", "lose", match={"detector": 4, "image_type": "BIAS"}, skip=2),),
     # The job that makes the dark ends in error.
     "job-errors": (Fault("worker", "error", match={"pipeline": "cpDark"}),),
@@ -46,7 +46,7 @@ SCENARIOS: Mapping[str, tuple[Fault, ...]] = {
     "saturated": (Fault("focal_plane", "lamp", match={"image_type": "FLAT"}, times=None, value=100.0),),
     # Somebody opened the dome during the third bias: 2000 electrons in each of its pixels.
     "light-leak": (Fault("focal_plane", "leak", match={"image_type": "BIAS"}, skip=2, value=2000.0),),
-    # One detector's files never arrive, whatever is taken again; no event tells so.
+    # One detector's files never arrive, however often frames are taken again, and no event says so.
     "detector-never-delivers": (Fault("oods", "lose", match={"detector": 4}, times=None),),
     # After its first job the OCPS goes to STANDBY, as after a restart, and stays there until somebody enables it.
     "ocps-standby": (Fault("ocps", "standby"),),
@@ -61,7 +61,7 @@ SCENARIOS: Mapping[str, tuple[Fault, ...]] = {
             text="Job creation timed out.",
         ),
     ),
-    # The UWS is down for a while; the ingress before it answers in its place that it has no such page.
+    # The UWS is down for a while. Meanwhile the ingress in front of it answers that it has no such page.
     "ingress-404": (
         Fault(
             "http",

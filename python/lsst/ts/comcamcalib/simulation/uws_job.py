@@ -92,7 +92,7 @@ class JobRecord:
         return self.failed or self.completion_time is not None
 
     def update(self, phase: WorkerPhase) -> None:
-        """Write down what the worker tells."""
+        """Record the phase that the worker reports."""
         self.start_time = self.creation_time
         self.active = phase == "executing"
         self.failed = phase == "error"
@@ -121,7 +121,7 @@ class JobRecord:
                 "environment": [{"name": name, "value": value or None} for name, value in environment.items()],
             },
             "results": [{"id": position, "uri": path} for position, path in enumerate(output_files)],
-            # The real server reads a message here that nothing ever writes.
+            # Always empty: the real server looks for a message that none of its code writes.
             "errorSummary": {"message": ""},
             "jobInfo": {},
         }

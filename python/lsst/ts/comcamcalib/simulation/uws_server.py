@@ -18,6 +18,10 @@ The quirks that clients have to live with:
 - A variable that is empty is null in the job object.
 - A list of jobs is in the order of their random ids, and reads the output folders of all jobs, whatever is asked for.
 - DELETE answers before the job has stopped, and a DELETE without an id removes the files of all jobs.
+
+Known limitations: a job that waits for a place is queued, while Kubernetes counts a pod that waits for a node as
+active, so that the real server calls the job executing; a deleted job stops at once, while a real pod may go on writing
+for its grace period of 30 s; a run_id of more than 63 characters is not refused.
 """
 
 from __future__ import annotations
@@ -82,8 +86,9 @@ class UwsServer:
         Where jobs have their folders: ``jobs/<job id>/out`` and ``src``.
     faults
         Faults of the places "http" (see `http_faults`) and "worker". The occasion of a worker is ``pipeline`` (such as
-        cpBias), ``run_id`` and ``number`` (of the job, from 1). The effect ``expire`` is the server's: the job is
-        forgotten ``value`` seconds after its end.
+        cpBias), ``run_id`` and ``number`` (of the job, from 1). Two effects are the server's: ``expire`` (the job is
+        forgotten ``value`` seconds after its end), ``init_error`` (the pod's init container fails, as without network
+        to fetch the worker's script: an error without any file).
     limits
         How long jobs live.
     port
@@ -211,13 +216,16 @@ class UwsServer:
             run_id=run_id or job_id,
             number=self._count,
         )
-        # In the order in which the real server has them; names that it uses itself are the client's to change.
+        # In the real server's order. A client's value replaces the server's own of the same name.
         job = Job(job_id, _server_environment(job_id, folder, source) | environment, folder / "out", fault)
         for path in (job.output_dir, folder / "src"):
             await asyncio.to_thread(path.mkdir, parents=True)
         record = self._records[job_id] = JobRecord(job, run_id or job_id, command)
         self._after(self._limits.deadline_s, job_id, self._reach_deadline)
-        await self._worker.submit(job)
+        if fault is not None and fault.effect == "init_error":
+            asyncio.get_running_loop().call_soon(self._update, job_id, "error")
+        else:
+            await self._worker.submit(job)
         return record
 
     async def _list(self, request: web.Request) -> web.Response:
@@ -258,14 +266,14 @@ class UwsServer:
         record = self._forget(job_id)
         if record is not None:
             self._spawn(self._worker.abort(job_id))
-        if re.fullmatch(r"[0-9a-f]{32}|", job_id):  # otherwise it may be a path to somewhere else
+        if re.fullmatch(r"[0-9a-f]{32}|", job_id):  # anything else may be a path that leads out of the jobs' folder
             await asyncio.to_thread(shutil.rmtree, self._jobs_dir / job_id, ignore_errors=True)
         if record is None:
             return text_reply(not_found_text(job_id), 404)
         return json_reply({"status": record.describe_status(), "message": "", "code": 200})
 
     def _update(self, job_id: str, phase: WorkerPhase) -> None:
-        """Note what the worker tells of a job."""
+        """Record the phase that the worker reports."""
         record = self._records.get(job_id)
         if record is None or record.ended:
             return

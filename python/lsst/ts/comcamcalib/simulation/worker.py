@@ -21,7 +21,7 @@ from .faults import Fault
 __all__ = ["Job", "Tell", "Worker", "WorkerPhase", "pipeline_name"]
 
 WorkerPhase = Literal["queued", "executing", "completed", "error"]
-"""What a worker can tell of a job; ``queued`` means that it waits for a free place."""
+"""What a worker can report of a job; ``queued`` means that it waits for a free place."""
 
 Tell = Callable[[str, WorkerPhase], None]
 """Called by a worker, in the event loop, with the job id and the job's new phase."""
@@ -51,7 +51,7 @@ class Job:
 
 
 class Worker(Protocol):
-    """Runs jobs, some at a time, and tells how they get on."""
+    """Runs some jobs at a time, and reports their phases."""
 
     async def start(self, tell: Tell) -> None:
         """Be ready for jobs.

@@ -7,10 +7,10 @@
 """The process in which the simulated UWS server's jobs run: it imports the pipelines' code once and forks per job.
 
 It does what the real worker's script does in a container of its own (``pipetask run``, then ``butler
-retrieve-artifacts``, everything said in ``ocps.log``), with the same command lines, but saves each of them the start of
-a Python with all its imports. A fork copies only the thread that forks, so this process must have no other: no aiohttp,
-no Kafka client, no executor and no open Butler. It is told what to do by lines of JSON on its standard input, and tells
-what happens by lines of JSON on its standard output; both ends are `PipetaskWorker`'s.
+retrieve-artifacts``, all output in ``ocps.log``), with the same command lines, but saves each of them the start of a
+Python with all its imports. A fork copies only the thread that forks, so this process must have no other: no aiohttp,
+no Kafka client, no executor and no open Butler. It reads what to do as lines of JSON from its standard input, and
+writes what happens as lines of JSON to its standard output; `PipetaskWorker` holds the other ends.
 
 ``{"run": {"job_id", "environment", "fault"}}`` starts a job, ``{"kill": job_id}`` ends it; ``{"ready": true}``,
 ``{"started": job_id, "pid"}`` and ``{"ended": job_id, "status"}`` come back. When its input ends, it kills all jobs and
@@ -124,7 +124,7 @@ class JobProcesses:
     Parameters
     ----------
     replies
-        Where to tell what happens.
+        Where to write what happens.
     """
 
     def __init__(self, replies: Any) -> None:
@@ -179,7 +179,7 @@ class JobProcesses:
         return pid
 
     def _kill(self, job_id: str) -> None:
-        """Kill a job with all its processes; its end is told when it is reaped."""
+        """Kill a job with all its processes; its end is reported when it is reaped."""
         if job_id in self._pids:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._pids[job_id], signal.SIGKILL)
@@ -189,7 +189,7 @@ class JobProcesses:
         for job_id, pid in list(self._pids.items()):
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
-                self._kill(job_id)  # what it may have left behind
+                self._kill(job_id)  # processes that the job may have started and left running
                 del self._pids[job_id]
                 self._tell(ended=job_id, status=os.waitstatus_to_exitcode(status))
 
@@ -207,7 +207,7 @@ def _become_child(work: Callable[[], int]) -> NoReturn:
         with contextlib.suppress(Exception):
             sys.stdout.flush()
             sys.stderr.flush()
-        # Not sys.exit: the parent's clean-up is not the child's.
+        # Not sys.exit, which would run the clean-up of the parent in this child.
         os._exit(status)
 
 
@@ -231,7 +231,7 @@ def _run_job(job: dict[str, Any]) -> int:
         if pid == 0:
             _become_child(functools.partial(_run_command, argv, fault))
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        if status < 0:  # as a shell tells of a signal
+        if status < 0:  # as a shell reports a signal
             print(f"bin/pipetask.sh: {pid} {signal.strsignal(-status)}  {argv[0]}", flush=True)
             return 128 - status
         if status > 0:

@@ -158,7 +158,7 @@ class World:
         await asyncio.sleep(seconds / self.speed)
 
     def set_last_image(self, day_obs: int, seq_num: int) -> None:
-        """Tell of an image that exists already; the next one of that day has a higher number."""
+        """Register an image that exists already; the next one of that day gets a higher number."""
         self._last_seq_num[day_obs] = max(seq_num, self._last_seq_num.get(day_obs, 0))
 
     def next_image_id(self) -> tuple[int, int]:
@@ -173,7 +173,7 @@ class World:
         self._listeners.append(listener)
 
     def image_taken(self, image: Image) -> None:
-        """Tell all listeners that an image has been read out."""
+        """Call all listeners: an image has been read out."""
         for listener in self._listeners:
             listener(image)
 

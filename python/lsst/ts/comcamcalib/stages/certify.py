@@ -109,12 +109,17 @@ async def _extend(base: CalibType, task: _Task, context: RunContext) -> None:
     if validity.end_iso_tai >= task.validity.end_iso_tai:
         return
     name = task.stage.calib_type.name
-    longer = await _prepare(stage, task.who, context)
-    longer = dataclasses.replace(
-        longer, why_again=f"valid for longer now, because {name}, built on it, has later frames"
-    )
-    await _certify(longer, context)
-    context.certified[base] = longer.validity
+    # At once, so that no other stage does the same beside this one.
+    context.certified[base] = task.validity
+    try:
+        longer = await _prepare(stage, task.who, context)
+        why = f"valid for longer now, because {name}, built on it, has later frames"
+        await _certify(dataclasses.replace(longer, why_again=why), context)
+    except StageError as error:
+        raise StageError(
+            f"{name} is certified, but {base.name}, which it is built on, could not be made valid for its later "
+            f"frames: {error}"
+        ) from error
 
 
 async def _certify(task: _Task, context: RunContext) -> str:

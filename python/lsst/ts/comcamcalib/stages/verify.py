@@ -73,6 +73,7 @@ async def verify(stage: StagePlan, context: RunContext) -> str:
         judgements = await _judge_statistics(recipe, job_id, stage, context)
         if stage.calib_type is CalibType.FLAT:
             judgements = await _heed_gains(judgements, context)
+        _note_frames(stage, [one for _, one in judgements], context)
     for physical_filter, judgement in judgements:
         if judgement.verdict is not Verdict.PASSED:
             logging.getLogger(__name__).warning(
@@ -80,13 +81,21 @@ async def verify(stage: StagePlan, context: RunContext) -> str:
                 *(context.run_id, stage.name, f" in {physical_filter}" if physical_filter else ""),
                 *(judgement.verdict.name, judgement.reason),
             )
-        if judgement.bad_frames:
-            blame_frames(stage.calib_type, f"{stage.name} found: {judgement.bad_frames}", context)
         await _tell(physical_filter, judgement, job_id, stage.calib_type, context)
     worst = [judgement for _, judgement in judgements if judgement.verdict not in GOOD_VERDICTS]
     if worst:
         raise StageError("; ".join(f"{stage.calib_type.name} is {one.verdict.name}: {one.reason}" for one in worst))
     return "; ".join(f"{one.verdict.name}: {one.reason}" for _, one in judgements)
+
+
+def _note_frames(stage: StagePlan, judgements: list[Judgement], context: RunContext) -> None:
+    """Note what a verification found out about its frames, for all products of the same frames."""
+    if all(one.verdict is not Verdict.UNKNOWN for one in judgements):
+        # It has seen all frames with all their pixels, and so knows better than a first look at some of them.
+        context.bad_frames.pop(stage.calib_type, None)
+    for one in judgements:
+        if one.bad_frames:
+            blame_frames(stage.calib_type, f"{stage.name} found: {one.bad_frames}", context)
 
 
 async def _judge_statistics(

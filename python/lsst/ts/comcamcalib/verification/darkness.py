@@ -54,7 +54,7 @@ def judge_darkness(
         # The darks of a product are scaled to one second, so the noise of a short one weighs more.
         seconds = [facts.exposure_times.get(exposure, 0.0) for exposure in there]
         variances = [1 / one**2 for one in seconds] if seconds and min(seconds) > 0 else [1.0] * len(there)
-        left = [noise_left(variances, index) if facts.in_product else 1.0 for index in range(len(there))]
+        left = noise_left(variances) if facts.in_product else [1.0] * len(there)
         outliers: dict[int, list[tuple[Finding, bool]]] = {}
         for name in dict.fromkeys(name for exposure in there for name in levels[exposure, detector][0]):
             findings += _quiet(levels, there, left, detector, name, facts)

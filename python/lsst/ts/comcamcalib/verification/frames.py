@@ -145,8 +145,8 @@ class Finding:
         return TEST_OF[self.kind]
 
 
-def noise_left(variances: Sequence[float], index: int) -> float:
-    """Return which part of a frame's noise is left after a product made of this and other frames was taken out.
+def noise_left(variances: Sequence[float]) -> list[float]:
+    """Return which part of each frame's noise is left after a product made of all of them was taken out.
 
     With N frames of relative variance v in a plain mean, what is left of the variance of frame i is
     ``(1 - 2/N) v_i + sum(v) / N**2``; in a mean weighted with the inverse variance it is ``v_i - 1 / sum(1/v)``. Which
@@ -156,20 +156,19 @@ def noise_left(variances: Sequence[float], index: int) -> float:
     ----------
     variances
         Of all frames, in any common unit.
-    index
-        Position of the frame.
 
     Returns
     -------
     left
-        Factor of the standard deviation, 0 to 1: 0 for a single frame, 0.71 for two alike.
+        Factors of the standard deviations, 0 to 1: 0 for a single frame, 0.71 for two alike; 0 if a variance is none.
     """
-    number, own = len(variances), variances[index]
-    if not own > 0 or not all(one > 0 for one in variances):
-        return 0.0
-    plain = 1 - 2 / number + sum(variances) / own / number**2
-    weighted = 1 - 1 / own / sum(1 / one for one in variances)
-    return math.sqrt(max(min(plain, weighted), 0.0))
+    number = len(variances)
+    if not all(one > 0 for one in variances):
+        return [0.0] * number
+    total, weights = sum(variances), sum(1 / one for one in variances)
+    return [
+        math.sqrt(max(min(1 - 2 / number + total / own / number**2, 1 - 1 / own / weights), 0.0)) for own in variances
+    ]
 
 
 def spoiling(findings: Collection[Finding], threshold: int) -> set[Kind]:

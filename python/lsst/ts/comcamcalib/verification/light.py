@@ -78,10 +78,10 @@ def _levels(levels: Levels, detectors: Sequence[int], exposures: Sequence[int], 
             measured = [exposure for exposure in there if name in levels[exposure, detector][0]]
             signals = [levels[exposure, detector][0][name] for exposure in measured]
             lit = [max(signal, 1.0) for signal in signals]
+            left = noise_left([1 / one for one in lit]) if facts.in_product else [1.0] * len(lit)
             for index, exposure in enumerate(measured):
-                left = noise_left([1 / one for one in lit], index) if facts.in_product else 1.0
                 noise = levels[exposure, detector][1].get(name, math.nan)
-                least = facts.limits.flat_noise_fraction_min * left * math.sqrt(lit[index])
+                least = facts.limits.flat_noise_fraction_min * left[index] * math.sqrt(lit[index])
                 yield from _level(signals[index], noise, least, (exposure, detector, name), facts)
 
 

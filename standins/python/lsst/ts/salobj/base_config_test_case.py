@@ -136,7 +136,7 @@ class BaseConfigTestCase:
         AttributeError
             If the module has no such schema.
         RuntimeError, ValueError
-            If there is no telling where the files are.
+            If it is not known where the files are.
         """
         try:
             module = importlib.import_module(module_name)

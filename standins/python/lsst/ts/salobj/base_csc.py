@@ -123,7 +123,7 @@ class BaseCsc(CommandLine, StatefulController):
     # ---- start and end --------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Start: as `Controller.start`, then make sure that it is alone, send heartbeats and tell what it is."""
+        """Start: as `Controller.start`, then make sure that it is alone, send heartbeats and publish its versions."""
         others = None
         if self.check_if_duplicate:
             others = ReadTopic(salinfo=self.salinfo, attr_name="evt_heartbeat", max_history=0)
@@ -137,7 +137,7 @@ class BaseCsc(CommandLine, StatefulController):
         )
 
     async def start_phase2(self) -> None:
-        """Tell the summary state, and go to the initial state."""
+        """Publish the summary state, and go to the initial state."""
         await super().start_phase2()
         await self._handle_and_report()
         transitions = make_state_transition_dict()[self._summary_state, self._initial_state]
@@ -215,7 +215,7 @@ class BaseCsc(CommandLine, StatefulController):
         return self._simulation_mode
 
     async def set_simulation_mode(self, simulation_mode: int) -> None:
-        """Set the simulation mode and tell it; `ValueError` if it is not valid."""
+        """Set the simulation mode and publish it; `ValueError` if it is not valid."""
         self._check_simulation_mode(simulation_mode)
         await self.implement_simulation_mode(simulation_mode)
         self._simulation_mode = simulation_mode

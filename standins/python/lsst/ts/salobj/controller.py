@@ -158,7 +158,7 @@ class Controller:
             raise
 
     async def start(self) -> None:
-        """Start: wait for the remotes, connect, begin to receive commands, tell the log level.
+        """Start: wait for the remotes, connect, begin to receive commands, publish the log level.
 
         A subclass that overrides it calls ``await super().start()`` first.
         """

@@ -72,7 +72,7 @@ class KafkaLink:
     writes : `list` [`TopicInfo`]
         Topics to write.
     log : `logging.Logger`
-        Where trouble is told.
+        Where problems are logged.
 
     Attributes
     ----------
@@ -257,7 +257,7 @@ class KafkaLink:
         failed = [item for item in answer if item.error is not None]
         if failed:
             raise RuntimeError(
-                f"{self._name_index} can't start: the Kafka broker does not tell the offsets of {len(failed)} topics, "
+                f"{self._name_index} can't start: the Kafka broker does not give the offsets of {len(failed)} topics, "
                 f"such as {failed[0].topic}: {failed[0].error.str()}"
             )
         return {(item.topic, item.partition): item.offset for item in answer}

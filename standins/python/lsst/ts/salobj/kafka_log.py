@@ -17,7 +17,7 @@ __all__ = ["kafka_log", "librdkafka_log"]
 kafka_log = logging.getLogger("lsst.ts.salobj.kafka")
 librdkafka_log = logging.getLogger("lsst.ts.salobj.librdkafka")
 
-# While the broker can't be reached, librdkafka tells it twenty times a second: once in so many seconds is enough.
+# While the broker can't be reached, librdkafka says so twenty times a second. It is logged once in this many seconds.
 LIBRDKAFKA_LOG_PAUSE = 10.0
 
 

@@ -119,7 +119,7 @@ class Remote:
         await self.salinfo.close()
         start_task = getattr(self, "start_task", None)
         if start_task is not None:
-            # A start that was cut short by this has failed; nobody has to be told.
+            # A start that was cut short by this has failed; that is no error.
             await asyncio.gather(start_task, return_exceptions=True)
 
     async def __aenter__(self) -> Remote:

@@ -44,7 +44,7 @@ class SalLogHandler(logging.Handler):
         self._task: asyncio.Task[None] | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take over a record. A failure is told on stderr: to log it would lead here again."""
+        """Publish a record. A failure is printed on stderr, because to log it would lead here again."""
         try:
             fields = self._fields_of(record)
             self._loop.call_soon_threadsafe(self._keep, fields)

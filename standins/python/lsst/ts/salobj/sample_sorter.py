@@ -52,7 +52,7 @@ class SampleSorter:
     Parameters
     ----------
     log : `logging.Logger`
-        Where a dropped sample is told.
+        Where a dropped sample is logged.
     discard_out_of_order_events, discard_out_of_order_telemetry : `bool`
         Drop such samples at all?
 

@@ -75,7 +75,7 @@ class StatefulController(Controller):
         raise ExpectedError(f"{what} in {where}")
 
     async def handle_summary_state(self) -> None:
-        """Do what a new state needs; called after each change, before it is told. For subclasses."""
+        """Do what a new state needs; called after each change, before it is published. For subclasses."""
 
     async def _report_summary_state(self) -> None:
         """Tell the state. A subclass that overrides it calls ``await super()._report_summary_state()``."""
@@ -112,14 +112,14 @@ class StatefulController(Controller):
             self._summary_state = State.FAULT
             self.log.critical(f"Fault! errorCode={code}, errorReport={report!r}")
             if code is not None:
-                with self._logging_trouble("tell the error"):
+                with self._logging_trouble("publish the error"):
                     await self.evt_errorCode.set_write(  # type: ignore[attr-defined]
                         errorCode=code, errorReport=report, traceback=traceback, force_output=True
                     )
             with self._logging_trouble("report the state"):
                 await self._report_summary_state()
-            # A subclass that failed in it may not have come to telling the state.
-            with self._logging_trouble("tell the state"):
+            # A subclass that failed in it may not have published the state.
+            with self._logging_trouble("publish the state"):
                 await self.evt_summaryState.set_write(summaryState=int(State.FAULT))  # type: ignore[attr-defined]
             with self._logging_trouble("handle the state"):
                 await self.handle_summary_state()
@@ -135,7 +135,7 @@ class StatefulController(Controller):
             self.log.exception(f"Failed to {what} when going to FAULT")
 
     async def _do_change_state(self, data: Any, command_name: str) -> None:
-        """Change the state by a command: begin_x, the change, end_x, tell it.
+        """Change the state by a command: begin_x, the change, end_x, publish it.
 
         A failure of begin_x leaves the state as it is; one of end_x takes the change back, unless it was expected.
         """
@@ -192,7 +192,7 @@ class StatefulController(Controller):
         """Begin of do_exitControl."""
 
     async def end_start(self, data: Any) -> None:
-        """End of do_start, after the state has changed and before that is told."""
+        """End of do_start, after the state has changed and before it is published."""
 
     async def end_enable(self, data: Any) -> None:
         """End of do_enable."""

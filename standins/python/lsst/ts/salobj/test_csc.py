@@ -47,7 +47,7 @@ MAX_STRING_LENGTH = 20
 
 
 class TestCsc(ConfigurableCsc):
-    """CSC of component Test: it publishes what its commands set, waits, and fails, as it is told.
+    """CSC of component Test: it publishes what its commands set, waits, and fails on command.
 
     Parameters
     ----------

@@ -92,7 +92,7 @@ class CalibCombineTask(pipe_base.PipelineTask):
     """Makes a master from exposures.
 
     Exposures of unequal signal or time are weighted with their inverse variance (cp_pipe weights them equally): with
-    the few frames of a simulated run the short ones would else dominate the master's noise.
+    the few frames of a simulated run the short ones would otherwise dominate the master's noise.
     """
 
     ConfigClass = CalibCombineConfig

@@ -110,7 +110,7 @@ class PhotonTransferCurveExtractPairTask(pipe_base.PipelineTask):
             photon_variance = variance - (noise**2 if self.config.gainCorrectionType == "SIMPLE" else 0.0)
             gain = mean / photon_variance if photon_variance > 0 else math.nan
             pair.gain[name], pair.gainList[name] = gain, [gain]
-            # A variance of n values is known to sqrt(2 / n), and the gain as well.
+            # The relative uncertainty of a variance of n values is sqrt(2 / n); the gain has the same.
             pair.gainUnc[name] = gain * math.sqrt(2 / number) if number else math.nan
             pair.noise[name], pair.noiseList[name] = gain * noise, [noise]
             pair.rawMeans[name], pair.rawVars[name] = [mean], [variance]

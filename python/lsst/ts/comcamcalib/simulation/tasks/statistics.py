@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 __all__ = ["ClippedStatistics", "clip_statistics", "find_cosmic_rays"]
 
-_IQR_TO_SIGMA = 0.741  # of a Gaussian
+_IQR_TO_SIGMA = 0.741  # standard deviation of a Gaussian, relative to the distance between its quartiles
 _COSMIC_RAY_SIGMA = 6.0
 
 

@@ -267,14 +267,14 @@ class BaseCamera(RemoteGroup, metaclass=abc.ABCMeta):
     async def wait_for_camera_readiness(self) -> None:
         """Wait, without a limit, until the last image that the camera started is read out.
 
-        A camera that has never told of an image is taken for ready.
+        A camera that has never published an image is taken for ready.
         """
         try:
             async with asyncio.timeout(self.long_timeout):
                 started = await self.camera.evt_startIntegration.aget(timeout=self.long_timeout)
                 ended = await self.camera.evt_endReadout.aget(timeout=self.long_timeout)
         except TimeoutError:
-            self.log.warning("The camera told of no image within %s s; it is taken for ready.", self.long_timeout)
+            self.log.warning("The camera published no image within %s s; it is taken for ready.", self.long_timeout)
             return
         limit = self.long_timeout + 2 * started.exposureTime + self.read_out_time
         while ended.imageName != started.imageName:
@@ -295,4 +295,6 @@ class BaseCamera(RemoteGroup, metaclass=abc.ABCMeta):
                 while state.substate != substate:
                     state = await event.next(flush=False, timeout=self.fast_timeout)
         except TimeoutError:
-            self.log.warning("The camera did not tell substate %d within %s s; going on.", substate, self.fast_timeout)
+            self.log.warning(
+                "The camera did not publish substate %d within %s s; going on.", substate, self.fast_timeout
+            )

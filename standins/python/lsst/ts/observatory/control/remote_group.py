@@ -92,7 +92,7 @@ class RemoteGroup:
     intended_usage
         One or more bits of `Usages`: only the topics that they need are read. None: all of them.
     concurrent_operation
-        If true, the components are commanded all at the same time, else one after the other.
+        If true, the components are commanded all at the same time, otherwise one after the other.
 
     Attributes
     ----------
@@ -184,7 +184,7 @@ class RemoteGroup:
         Raises
         ------
         TimeoutError
-            If it has told none within `fast_timeout`.
+            If it has published none within `fast_timeout`.
         """
         sample = await self._remote(component).evt_summaryState.aget(timeout=self.fast_timeout)
         return salobj.State(sample.summaryState)
@@ -234,7 +234,7 @@ class RemoteGroup:
         Raises
         ------
         AssertionError
-            If one is not, or does not tell; it names all of them.
+            If one is not, or publishes no state; the error names all of them.
         """
         outcomes = await self._on_checked(self.get_state)
         wrong = [f"{attr}: {outcome!r}" for attr, outcome in outcomes.items() if outcome != salobj.State.ENABLED]

@@ -53,7 +53,7 @@ class ControllerCommand(ReadTopic):
         await writer.write()
 
     async def ack_in_progress(self, data: Any, timeout: float, result: str = "") -> None:
-        """Tell that a command is being carried out.
+        """Acknowledge that a command is being carried out.
 
         Parameters
         ----------

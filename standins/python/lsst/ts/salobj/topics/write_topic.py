@@ -141,7 +141,7 @@ class WriteTopic(BaseTopic):
         Parameters
         ----------
         force_output : `bool` or `None`
-            Write it even if no field has changed? `None`: not if it is an event, else yes.
+            Write it even if no field has changed? `None`: not if it is an event, otherwise yes.
         **kwargs : `Any`
             The fields, as for `set`.
 

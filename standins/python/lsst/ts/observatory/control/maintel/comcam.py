@@ -107,14 +107,14 @@ class ComCam(BaseCamera):
             await self.setup_filter(wanted)
 
     async def setup_filter(self, filter: str) -> Any:
-        """Change the filter, and return the camera's sample that tells that it has changed.
+        """Change the filter, and return the camera's sample that says that it has changed.
 
         Raises
         ------
         salobj.AckError
             If the camera refuses.
         TimeoutError
-            If the change is not told within `filter_change_timeout` after its acknowledgement.
+            If the change is not published within `filter_change_timeout` after its acknowledgement.
         """
         event = self.camera.evt_endSetFilter
         async with self.cmd_lock:
@@ -128,12 +128,12 @@ class ComCam(BaseCamera):
         Raises
         ------
         RuntimeError
-            If the camera has told none within `fast_timeout`.
+            If the camera has published none within `fast_timeout`.
         """
         try:
             changed = await self.camera.evt_endSetFilter.aget(timeout=self.fast_timeout)
         except TimeoutError as error:
-            raise RuntimeError("The camera has not told which filter is in place.") from error
+            raise RuntimeError("The camera has not published which filter is in place.") from error
         return str(changed.filterName)
 
     async def get_available_filters(self) -> list[str]:
