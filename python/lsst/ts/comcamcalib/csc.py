@@ -245,8 +245,10 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         except (BadInputError, JournalError, salobj.ExpectedError) as error:
             self.log.warning("%s by %s was refused: %s", command, data.private_identity, error)
             await self._publisher.rejected(command, data.private_identity, str(error))
-            # Without a journal no run can be had; but a run that is open is not given up for an answer to a question.
-            if isinstance(error, JournalError) and self._runner is not None and self._runner.open_log is None:
+            # Without a journal no run can be had. But for an answer to a question neither an open run is given up, nor
+            # what the journal has not taken yet: it is tried again.
+            runner = self._runner
+            if isinstance(error, JournalError) and runner is not None and not (runner.open_log or runner.unwritten):
                 await self.fault(ErrorCode.JOURNAL_UNUSABLE, str(error))
             raise salobj.ExpectedError(str(error)) from error
         except Exception as error:

@@ -128,6 +128,11 @@ class Runner:
         return next((log for log in logs if log.status.state in OPEN_RUN_STATES), None)
 
     @property
+    def unwritten(self) -> bool:
+        """Whether there is anything that the journal has not taken yet; it would be lost if the journal was closed."""
+        return any(log.journal_problem for log in (self._latest, *self._left) if log is not None)
+
+    @property
     def _shown(self) -> RunLog | None:
         """Record of the run that telemetry and status are about: the open one, otherwise the latest."""
         return self.open_log or self._latest
@@ -186,7 +191,12 @@ class Runner:
             # What the journal has not taken yet of the run before must not be overtaken by this one.
             await self._latest.flush()
             if self._latest.journal_problem:
-                raise JournalError(self._latest.journal_problem)
+                raise BadInputError(
+                    [
+                        f"The end of run {self._latest.status.run_id} is not in the journal yet, so no other run is "
+                        f"begun. {self._latest.journal_problem}. See to that; the journal is tried again by itself."
+                    ]
+                )
         run_id = await self._journal.new_run(day_obs)
         if start.called_off:
             await self._journal.write(StoredRun(run_id, RunState.ABORTED, "[]"))
