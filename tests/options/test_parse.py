@@ -557,6 +557,16 @@ def test_a_validity_without_an_end_is_written_open(parse: Parse) -> None:
     assert "from 2026-11-23T00:00:00 to no end covers only a part of day_obs 20261122" in notice
 
 
+@pytest.mark.parametrize("begin", ["2026-11-23T12:00:00", "2026-11-24T11:59:59"])
+def test_a_begin_after_the_frames_of_today_is_for_a_run_over_noon_only(parse: Any, begin: str) -> None:
+    (notice,) = parse(f"certify_calib_begin_date: {begin}").notices
+    assert notice == (
+        f"certify_calib_begin_date {begin}: not before 2026-11-23T12:00:00, when the validity ends if all frames are "
+        "of day_obs 20261122: nothing can be certified then. Give certify_calib_end_date, too, unless the run goes on "
+        "after that noon."
+    )
+
+
 def test_a_begin_that_butler_stores_as_none_is_told(parse: Parse) -> None:
     (notice,) = parse("certify_calib_begin_date: 1970-01-01").notices
     assert "is the earliest time that Butler knows, so the validity is stored, and published, as one without" in notice
