@@ -187,3 +187,11 @@ def test_a_dead_amplifier_is_named_and_a_dead_detector_fails() -> None:
     judgement = judge_frames(BIAS, [Frame()] * 6, dataclasses.replace(PLANE, faults=(Fault(4, 0.2),)))
     assert judgement.verdict is Verdict.FAILED
     assert judgement.reason.startswith("Dead amplifiers: all 6 exposures (R22_S11)")
+
+
+def test_a_cosmic_ray_does_not_hide_a_dead_detector() -> None:
+    dead = dataclasses.replace(PLANE, faults=(Fault(1, 0.2),))
+    judgement = judge_frames(DARK, [Frame(30.0)] * 6, dead)
+    assert judgement.verdict is Verdict.FAILED
+    assert judgement.failures_by_test["OUTLIER"] > 0
+    assert judgement.failures_by_test["NOISE_LOW"] == 6 * 16

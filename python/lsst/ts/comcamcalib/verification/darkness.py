@@ -56,13 +56,15 @@ def judge_darkness(
         variances = [1 / one**2 for one in seconds] if seconds and min(seconds) > 0 else [1.0] * len(there)
         left = noise_left(variances) if facts.in_product else [1.0] * len(there)
         outliers: dict[int, list[tuple[Finding, bool]]] = {}
+        quiet: list[Finding] = []
         for name in dict.fromkeys(name for exposure in there for name in levels[exposure, detector][0]):
-            standing_out = list(_outliers(levels, there, detector, name, facts))
-            for finding, strong in standing_out:
+            quiet += _quiet(levels, there, left, detector, name, facts)
+            for finding, strong in _outliers(levels, there, detector, name, facts):
                 outliers.setdefault(finding.exposure, []).append((finding, strong))
-            if not any(finding.spoils for finding, _ in standing_out):
-                # The pipeline may leave out a frame that stands out. Of the others more noise is in the product, then.
-                findings += _quiet(levels, there, left, detector, name, facts)
+        if not any(sum(finding.spoils for finding, _ in found) > facts.threshold for found in outliers.values()):
+            # Otherwise the pipeline may have left a frame out. Then more of the others' noise is in the product, and
+            # less is left of it.
+            findings += quiet
         for found in outliers.values():
             # A cosmic ray moves the plain mean of an amplifier, but not that of many.
             findings += [finding for finding, strong in found if strong or len(found) > facts.threshold]
