@@ -169,7 +169,7 @@ async def test_what_the_first_look_saw_stands_where_there_are_no_statistics(
     await house.ended()
     assert verdicts(house) == {"BIAS": "PASSED", "DARK": "PASSED", "FLAT": "FAILED", "DEFECTS": "FAILED"}
     light = "The FLAT frames are bad: 2 of 4 flats are in the repository, and without any light: lamp off"
-    assert house.reasons["FLAT.VERIFY"].startswith(f"FLAT is FAILED: {light}")
+    assert light in house.reasons["FLAT.VERIFY"]
     assert ("infs or NaNs" if broken == "job" else "a file of them is empty") in house.reasons["FLAT.VERIFY"]
     assert "lamp off" in reason(house, "DEFECTS")
     assert house.certified == {"bias", "dark"}

@@ -60,7 +60,7 @@ async def generate(stage: StagePlan, context: RunContext) -> str:
             datasets = await _check_datasets(job, job_id, context)
     except StageError as error:
         if known := known_to_be_bad(stage.calib_type, context):
-            raise StageError(f"{known} {error}") from error
+            raise StageError(" ".join([known, str(error)])) from error
         raise
     product = Product(stage.jobs[-1].dataset_type, job_id, tuple(datasets))
     context.products[stage.calib_type] = product

@@ -70,7 +70,9 @@ async def verify(stage: StagePlan, context: RunContext) -> str:
             job_id = next((job for name, job in reversed(context.submitted_jobs) if name == stage.name), "")
             judgement = _without_statistics(stage.calib_type, str(error), context)
             await _tell("", judgement, job_id, stage.calib_type, context)
-            raise StageError(f"{stage.calib_type.name} is {judgement.verdict.name}: {judgement.reason}") from error
+            if judgement.verdict is Verdict.FAILED:
+                raise StageError(judgement.reason) from error
+            raise StageError(f"{stage.calib_type.name} is UNKNOWN: {error}") from error
         judgements = await _judge_statistics(recipe, job_id, stage, context)
         if stage.calib_type is CalibType.FLAT:
             judgements = await _heed_gains(judgements, context)
