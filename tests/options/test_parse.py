@@ -260,6 +260,11 @@ def test_gains_have_the_collections_and_command_line_of_the_ptc(parse: Parse) ->
             "the TAI time without a time zone.",
         ),
         (
+            "certify_calib_end_date: unbounded",
+            "certify_calib_end_date: unbounded is not an ISO 8601 date or time (TAI, without a time zone) such as "
+            "2026-11-22 or 2026-11-22T12:00:00; open means that there is no end.",
+        ),
+        (
             "certify_calib_begin_date: 1950-01-01",
             "certify_calib_begin_date: 1950-01-01 is outside the years 1970 to 2099, "
             "which Butler's validity ranges have.",

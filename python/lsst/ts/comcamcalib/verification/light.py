@@ -39,9 +39,10 @@ def level_range(detector: int, amplifier: str, facts: FrameFacts) -> tuple[float
     """Return the least and the largest level (electron) of an amplifier of which a flat may be made."""
     low, high = facts.limits.level_min, facts.limits.level_max
     turnoff = facts.turnoffs.get(detector, {}).get(amplifier, math.nan)
-    if turnoff > 0:
-        low = max(low, facts.limits.turnoff_fraction_min * turnoff)
-        high = min(high, facts.limits.turnoff_fraction_max * turnoff)
+    least, most = facts.limits.turnoff_fraction_min * turnoff, facts.limits.turnoff_fraction_max * turnoff
+    # A turn-off that leaves no range at all is of a curve that went wrong, and not of an amplifier.
+    if least < high and low < most:
+        return max(low, least), min(high, most)
     return low, high
 
 
