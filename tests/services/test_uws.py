@@ -366,6 +366,27 @@ async def test_the_list_of_all_jobs_has_a_limit_of_its_own(server: tuple[Scripte
     released.set()
 
 
+async def test_all_tries_of_the_list_together_keep_its_limit(
+    server: tuple[ScriptedServer, str], limits: Limits
+) -> None:
+    """A server that answers each try with an error just in time must not multiply the wait."""
+    answers = 0
+
+    async def fails(_request: web.Request) -> web.StreamResponse:
+        nonlocal answers
+        answers += 1
+        if answers > 1:
+            await asyncio.Event().wait()
+        return web.Response(status=503)
+
+    server[0].prepare("job", fails)
+    limits = limits.model_copy(update={"uws_list": 0.2})
+    async with UwsClient(server[1], limits, backoff_s=0.001) as client:
+        with pytest.raises(UnreachableError, match=r"did not list its jobs within 0\.2 s"):
+            await client.jobs()
+    assert answers == 2
+
+
 def test_an_empty_value_of_the_environment_is_null_and_means_not_told() -> None:
     environment = [
         {"name": "IMAGE_TAG", "value": None},

@@ -231,7 +231,7 @@ class Runner:
         else:
             begun = asyncio.Event()
             rest = own.wait_ended if own is not None else None
-            closing = close_interrupted(log, self._connected(), requested_by, begun, rest)
+            closing = close_interrupted(log, self._connected(), self.config, requested_by, begun, rest)
             self._closing = asyncio.create_task(closing, name=f"abort {log.status.run_id}")
             await begun.wait()
 

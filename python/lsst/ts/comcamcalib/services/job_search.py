@@ -15,7 +15,7 @@ from collections.abc import Collection
 from lsst.ts import utils
 
 from ..config import Limits
-from ..errors import ServiceError, UnreachableError
+from ..errors import ServiceError
 from .uws_job import UwsJob
 from .uws_watch import UwsWatch
 
@@ -40,7 +40,7 @@ class JobSearch:
     poll_interval_s
         Shortest time between two looks (seconds).
     limits
-        Limits of time: ``job_submission``, ``uws_list``, ``uws_unreachable``.
+        Limits of time: ``job_submission``, ``uws_unreachable``.
     known
         Ids of the jobs that are known already, which are not what is looked for.
     """
@@ -101,12 +101,7 @@ class JobSearch:
 
     async def look(self) -> list[UwsJob]:
         """Look once; return the jobs, the first one first."""
-        jobs: list[UwsJob] | ServiceError
-        try:
-            async with asyncio.timeout(self._limits.uws_list):  # all tries together
-                jobs = await self._uws.jobs()
-        except TimeoutError:
-            jobs = UnreachableError(f"The UWS did not list its jobs within {self._limits.uws_list:g} s.")
+        jobs = await self._uws.jobs()
         if isinstance(jobs, ServiceError):
             self._trouble = str(jobs)
             return []

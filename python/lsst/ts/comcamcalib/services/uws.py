@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import http
 import json
@@ -71,7 +72,13 @@ class Uws(Protocol):
         """
 
     async def jobs(self) -> list[UwsJob]:
-        """Return all jobs that the UWS knows."""
+        """Return all jobs that the UWS knows.
+
+        Raises
+        ------
+        ServiceError
+            If it does not answer in a way that can be understood, within a limit.
+        """
 
     async def log_text(self, job_id: str) -> str:
         """Return the end of the log of a job.
@@ -162,7 +169,12 @@ class UwsClient:
 
     async def jobs(self) -> list[UwsJob]:
         """Return all jobs that the UWS knows; see `Uws.jobs`."""
-        return await self._request("job", _read_json(parse_jobs), self._limits.uws_list)
+        limit_s = self._limits.uws_list
+        try:
+            async with asyncio.timeout(limit_s):  # all tries together
+                return await self._request("job", _read_json(parse_jobs), limit_s)
+        except TimeoutError as error:
+            raise UnreachableError(f"The UWS at {self.url} did not list its jobs within {limit_s:g} s.") from error
 
     async def log_text(self, job_id: str) -> str:
         """Return the end of the log of a job; see `Uws.log_text`.
