@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import string
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,9 @@ from hypothesis import strategies as st
 from lsst.ts import utils
 from lsst.ts.comcamcalib.config import Limits
 from lsst.ts.comcamcalib.errors import ServiceError, UnknownJobError, UnreachableError
+from lsst.ts.comcamcalib.services import uws_job
 from lsst.ts.comcamcalib.services.uws import ATTEMPTS, LOG_TAIL_BYTES, LOG_TRIES, Phase, UwsClient
-from lsst.ts.comcamcalib.services.uws_job import NonsenseError, parse_job, parse_jobs
+from lsst.ts.comcamcalib.services.uws_job import NonsenseError, UwsJob, parse_job, parse_jobs
 from lsst.ts.comcamcalib.simulation.faults import Fault, Faults
 from lsst.ts.comcamcalib.simulation.uws_server import UwsServer
 from support.bus import HandWorker
@@ -385,6 +387,23 @@ async def test_all_tries_of_the_list_together_keep_its_limit(
         with pytest.raises(UnreachableError, match=r"did not list its jobs within 0\.2 s"):
             await client.jobs()
     assert answers == 2
+
+
+async def test_long_list_of_jobs_is_understood_outside_of_the_event_loop(
+    scripted: ScriptedServer, client: UwsClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = [{"id": number, "uri": f"file:///uws/jobs/{JOB}/out/bias_{number}.fits"} for number in range(500)]
+    scripted.prepare("job", says([job_object("executing", jobId=f"{one:032x}", results=results) for one in range(20)]))
+    threads: list[threading.Thread] = []
+    parse = uws_job.parse_job
+
+    def parse_and_note(value: Any) -> UwsJob:
+        threads.append(threading.current_thread())
+        return parse(value)
+
+    monkeypatch.setattr(uws_job, "parse_job", parse_and_note)
+    assert [len(job.results) for job in await client.jobs()] == [500] * 20
+    assert threading.main_thread() not in threads
 
 
 def test_an_empty_value_of_the_environment_is_null_and_means_not_told() -> None:
