@@ -293,8 +293,8 @@ class JobService:
         job.reason = f"Job {job.job_id} had not ended {self._limits.job:g} s after its submission, which is its limit"
         if Phase.of(job.status.phase) in (Phase.PENDING, Phase.QUEUED):
             job.reason += (
-                ", and it had not even begun to execute (look at the pods in the namespace of the UWS with kubectl: was "
-                "there a place for its pod, and the image?)"
+                ", and it had not even begun to execute (look at the pods in the namespace of the UWS with kubectl: "
+                "was there a place for its pod, and the image?)"
             )
         return await self._abandon(job)
 
