@@ -300,6 +300,18 @@ async def test_ping_asks_once_and_for_nothing_that_costs_the_server_a_look_at_fi
     assert scripted.asked == [asked, asked]
 
 
+@pytest.mark.parametrize("path", ["", "/api", "/api/v2", "/api/v1/job", "/api/v1/job/result", "/api/v1/api/v1"])
+async def test_every_wrong_base_path_of_the_uws_itself_is_told(
+    simulated: tuple[UwsClient, HandWorker, Faults, UwsServer], limits: Limits, path: str
+) -> None:
+    root = simulated[3].url.removesuffix("/api/v1")
+    async with UwsClient(f"{root}/api/v1", limits, backoff_s=0.001) as client:
+        await client.ping()
+    async with UwsClient(root + path, limits, backoff_s=0.001) as client:
+        with pytest.raises(UnreachableError, match=r"Check uws_url, its path included \(such as /api/v1\)"):
+            await client.ping()
+
+
 @pytest.mark.parametrize(
     "answer",
     [*FOREIGN_404.values(), says_page("<html>It works!</html>", "text/html", 200), says([], 200)],

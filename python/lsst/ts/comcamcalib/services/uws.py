@@ -26,7 +26,7 @@ from ..config import Limits
 from ..credentials import uws_credentials, without_credentials
 from ..errors import ServiceError, UnknownJobError, UnreachableError
 from .server_text import explain_server_text
-from .uws_answers import ForeignAnswerError, NotFoundError, refusal_of
+from .uws_answers import ForeignAnswerError, NotFoundError, OddStatusError, refusal_of
 from .uws_job import NonsenseError, Phase, UwsJob, UwsResult, parse_job, parse_jobs
 
 __all__ = ["NoLogError", "Phase", "Uws", "UwsClient", "UwsJob", "UwsResult", "is_job_id"]
@@ -212,7 +212,7 @@ class UwsClient:
             await self._attempt(f"job/{NO_JOB}", _read_json(parse_job), self._limits.preflight)
         except NotFoundError:
             return
-        except ForeignAnswerError as error:
+        except (ForeignAnswerError, OddStatusError) as error:
             raise UnreachableError(
                 f"{error} Check uws_url, its path included (such as /api/v1), and that the uws application is up."
             ) from error
