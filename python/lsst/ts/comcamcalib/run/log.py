@@ -319,7 +319,7 @@ def _from_json(entry_type: type[Entry | Intent], item: dict[str, object]) -> Ent
     ValueError, KeyError
         If a field is missing or has a value of another type: what is only half understood is not used.
     """
-    hints = _hints(entry_type)
+    hints = _hints(entry_type)  # type: ignore[arg-type]  # mypy looks for the hash of an instance
     values = {
         field.name: _field_from_json(hints[field.name], item[field.name]) for field in dataclasses.fields(entry_type)
     }
