@@ -194,6 +194,31 @@ async def test_a_job_that_the_uws_never_knew_runs_at_another_uws(world: JobWorld
     assert world.told[-1] == status
 
 
+@pytest.mark.parametrize("phase", ["executing", "completed"])
+async def test_an_id_that_the_uws_never_knew_leads_to_the_job_with_the_mark(world: JobWorld, phase: str) -> None:
+    """A proxy or cache may answer the submission with another id; the job may have completed meanwhile."""
+    world.uws.by_id |= {"wrong": [None], "right": [phase, "completed"], "twin": ["executing", None]}
+    world.uws.listing = [
+        uws_job("right", phase, timestamp_created_s=utils.current_tai()),
+        uws_job("twin", timestamp_created_s=utils.current_tai() + 1),
+    ]
+    world.ocps.answer.set_result("wrong")
+    status = await world.run(world.service())
+    assert status.succeeded and status.job_id == "right"
+    assert (await world.until_concluded("twin")).message.startswith("Job twin has the same mark as job right")
+    (wrong,) = [one for one in world.told if one.job_id == "wrong" and one.ended]
+    assert wrong.message.endswith("which the OCPS has just submitted; the job with its mark is right.")
+    assert "wrong" not in world.ocps.aborted
+
+
+async def test_without_the_list_it_is_not_known_whether_there_is_a_job_with_the_mark(world: JobWorld) -> None:
+    world.uws.prepare(None)
+    world.uws.listing = DOWN
+    status = await world.run(world.service())
+    assert f"; whether there is a job with its mark {MARK} is not known (The UWS did not answer.)" in status.message
+    assert f"nor a job with its mark {MARK}" not in status.message
+
+
 async def test_a_job_on_another_repository_is_aborted_with_both_names(world: JobWorld) -> None:
     world.uws.prepare(uws_job("job1", butler_repo="/repo/LATISS"))
     world.ocps.on_abort = lambda _job_id: world.uws.prepare(None)

@@ -61,7 +61,8 @@ class JobSearch:
         self._limits = limits
         self._known = known
         self._log = logging.getLogger(__name__)
-        self._trouble = ""  # why the UWS could not be asked the last time
+        self.trouble = ""
+        """Why the UWS could not be asked the last time; empty if it could."""
         self._answers = 0  # lists without the job
 
     async def find(self) -> list[UwsJob]:
@@ -71,7 +72,7 @@ class JobSearch:
     async def find_late(self) -> list[UwsJob]:
         """Look for another ``uws_unreachable`` seconds of a UWS that answers."""
         found = await self._look_until(self._limits.uws_unreachable)
-        while not found and self._trouble:
+        while not found and self.trouble:
             await asyncio.sleep(self._poll_interval_s)
             found = await self._look_until(self._limits.uws_unreachable)
         return found
@@ -80,8 +81,8 @@ class JobSearch:
     def outcome(self) -> str:
         """Say what is known after a search that found nothing."""
         goes_on = "It is looked for further, and stopped when it appears."
-        if self._trouble and not self._answers:
-            return f"Whether the job exists is not known, because the UWS can't be asked: {self._trouble} {goes_on}"
+        if self.trouble and not self._answers:
+            return f"Whether the job exists is not known, because the UWS can't be asked: {self.trouble} {goes_on}"
         return (
             f"No job with its mark {self._mark} was at the UWS in the {self._limits.job_submission:g} s after that; "
             f"whether one comes later is not known. {goes_on}"
@@ -103,9 +104,9 @@ class JobSearch:
         """Look once; return the jobs, the first one first."""
         jobs = await self._uws.jobs()
         if isinstance(jobs, ServiceError):
-            self._trouble = str(jobs)
+            self.trouble = str(jobs)
             return []
-        self._trouble = ""
+        self.trouble = ""
         self._answers += 1
         found = []
         for job in jobs:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lsst.ts import utils
@@ -25,6 +25,7 @@ from .job_stopper import JobStopper
 from .ocps import JobRequest, Ocps
 from .tracked_job import TrackedJob
 from .uws import is_job_id
+from .uws_job import UwsJob
 from .uws_watch import UwsWatch
 
 __all__ = ["JobSubmissions", "Submission"]
@@ -133,6 +134,31 @@ class JobSubmissions:
             self._late.add(late)
             late.add_done_callback(self._searched)
             raise UnreachableError(f"{trouble.removesuffix('.')}. {search.outcome}")
+        return self._adopt(found, submission, trouble)
+
+    async def look(self, submission: Submission, trouble: str) -> TrackedJob | None:
+        """Look once for a job that is not known yet, whether it still goes on or not.
+
+        Parameters
+        ----------
+        submission
+            The submission.
+        trouble
+            Why it is looked for, in a sentence.
+
+        Raises
+        ------
+        UnreachableError
+            If the UWS can't be asked.
+        """
+        search = self._search(submission)
+        found = await search.look()
+        if search.trouble:
+            raise UnreachableError(search.trouble)
+        return self._adopt(found, submission, trouble) if found else None
+
+    def _adopt(self, found: Sequence[UwsJob], submission: Submission, trouble: str) -> TrackedJob:
+        """Keep an eye on the first of the jobs that were found, and stop the others."""
         first, *others = found
         self._log.warning(
             "%s The job exists all the same: it is %s, by its mark %s", trouble, first.job_id, submission.mark
@@ -148,11 +174,6 @@ class JobSubmissions:
             job.reason = f"Job {job.job_id} has the same mark as job {first.job_id}, and is one too many"
             self._stopper.stop(job, wanted=True)
         return self._made(first.job_id, submission)
-
-    async def look(self, submission: Submission) -> TrackedJob | None:
-        """Look once for a job that is not known yet and still goes on."""
-        found = [job for job in await self._search(submission).look() if not job.phase.ended]
-        return self._made(found[0].job_id, submission) if found else None
 
     async def _submit(self, submission: Submission) -> TrackedJob:
         """Submit a job, and keep an eye on it, whoever still wants it."""

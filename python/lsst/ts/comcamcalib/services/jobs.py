@@ -234,15 +234,7 @@ class JobService:
                 f"The OCPS gave the id {job.job_id} for the job with the mark {job.mark}, but at the UWS that is "
                 f"another job, with the outputs {seen.output_glob}"
             )
-            await job.conclude(
-                dataclasses.replace(
-                    job.status,
-                    phase=Phase.UNKNOWN,
-                    exit_code=1,
-                    message=f"{sentence}.",
-                    timestamp_ended_s=utils.current_tai(),
-                )
-            )
+            await self._disown(job, f"{sentence}.")
             return await self._submissions.find(submission, sentence)
         if problem := await asyncio.to_thread(foreign_repository, seen, self._repo):
             await self._refuse(job, problem)
@@ -250,13 +242,26 @@ class JobService:
 
     async def _elsewhere(self, job: TrackedJob, submission: Submission) -> JobStatus:
         """Follow the right job instead of one that the UWS has never known; abort that one if there is no other."""
-        if other := await self._submissions.look(submission):
-            return await self._attend(other, submission)
-        job.reason = (
-            f"The UWS does not know job {job.job_id}, which the OCPS has just submitted, nor a job with its mark "
-            f"{job.mark}. The OCPS probably works with another UWS than uws_url of this CSC: compare them"
-        )
+        unknown = f"The UWS does not know job {job.job_id}, which the OCPS has just submitted"
+        mark = f"a job with its mark {job.mark}"
+        try:
+            if other := await self._submissions.look(submission, f"{unknown}."):
+                await self._disown(job, f"{unknown}; the job with its mark is {other.job_id}.")
+                return await self._attend(other, submission)
+            job.reason = f"{unknown}, nor {mark}"
+        except UnreachableError as error:
+            job.reason = f"{unknown}; whether there is {mark} is not known ({error})"
+        job.reason += ". The OCPS probably works with another UWS than uws_url of this CSC: compare them"
         return await self._abandon(job)
+
+    async def _disown(self, job: TrackedJob, sentence: str) -> None:
+        """Put an end to an id that is not that of the job which was submitted."""
+        ended_s = utils.current_tai()
+        await job.conclude(
+            dataclasses.replace(
+                job.status, phase=Phase.UNKNOWN, exit_code=1, message=sentence, timestamp_ended_s=ended_s
+            )
+        )
 
     async def _refuse(self, job: TrackedJob, problem: str) -> None:
         """Abort a job that can't be used.
