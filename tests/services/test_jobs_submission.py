@@ -211,6 +211,17 @@ async def test_an_id_that_the_uws_never_knew_leads_to_the_job_with_the_mark(worl
     assert "wrong" not in world.ocps.aborted
 
 
+async def test_a_job_at_another_uws_that_can_not_be_aborted_is_explained_once(world: JobWorld) -> None:
+    world.uws.prepare(None)
+    world.ocps.refusal = UnreachableError("OCPS:2 could not abort job job1: 404 Client Error.")
+    status = await world.run(world.service())
+    assert status.message.count("The UWS does not know job job1") == 1
+    assert status.message.endswith(
+        "compare them. How the job ended is not known. It was to be aborted; the answer was: OCPS:2 could not abort "
+        "job job1: 404 Client Error."
+    )
+
+
 async def test_without_the_list_it_is_not_known_whether_there_is_a_job_with_the_mark(world: JobWorld) -> None:
     world.uws.prepare(None)
     world.uws.listing = DOWN
