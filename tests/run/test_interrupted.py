@@ -21,6 +21,7 @@ from lsst.ts.comcamcalib.plan.record import Alarms, Certification, ImageTaken, J
 from lsst.ts.comcamcalib.services.butler import CertifyOutcome
 from lsst.ts.comcamcalib.services.job_status import JobStatus, OnChange
 from support.house import House
+from support.job_world import uws_job
 from support.plans import make_config
 from support.services import FakeRepository, Gate
 
@@ -345,6 +346,7 @@ async def test_uws_that_can_not_be_asked_leaves_nothing_unsaid(stored_house: Hou
         "Not known: whether jobs that were being submitted exist: the UWS can't be asked (Connection refused)" in reason
     )
     assert f"OUTPUT_GLOB has {run_id}_ in it" in reason
+    assert run_id in jobs.late, "what is there when it answers again has an owner"
     assert after.of(JobState) == [], "no end is recorded that nobody has seen"
     await after.close()
 
@@ -411,6 +413,37 @@ async def test_job_that_is_not_in_the_record_gets_its_events_also_when_it_stops_
     await later[0](JobStatus("job-01", "aborted", 255, "", 0.0, 1_800_000_900.0))
     last = after.of(JobState)[-1]
     assert (last.phase, last.exit_code, last.timestamp_ended) == ("aborted", 255, 1_800_000_900.0)
+    await after.close()
+
+
+async def test_job_that_comes_to_be_only_after_the_closing_has_an_owner_and_its_events(stored_house: House) -> None:
+    """The OCPS was still at it when the run was closed, as when the UWS lets it wait."""
+    jobs = stored_house.observatory.jobs
+    jobs.submitting["cpBias"] = asyncio.Event()
+    run_id = await stored_house.start(**BIAS)
+    async with asyncio.timeout(5):
+        while not jobs._submissions:  # noqa: ASYNC110, a turn of the loop is all that is slept
+            await asyncio.sleep(0)
+    after = await die_and_come_back(stored_house)
+    reason = await close(after)
+    assert "Not known: whether the OCPS still makes a job for BIAS.GENERATE, which may have been asked for" in reason
+    known, on_found = jobs.late[run_id]
+    assert known == set()
+    appeared = uws_job("late", mark=f"{run_id}_BIAS.GENERATE_cpBias*")
+    await on_found(appeared)(JobStatus("late", "aborted", 255, "It was aborted.", 0.0, 1_800_000_900.0))
+    last = after.of(JobState)[-1]
+    assert (last.run_id, last.stage_name, last.job_id, last.phase) == (run_id, "BIAS.GENERATE", "late", "aborted")
+    await after.close()
+
+
+async def test_no_job_is_still_to_come_when_the_stage_had_its_job(stored_house: House) -> None:
+    jobs = stored_house.observatory.jobs
+    jobs.hold("cpBias")
+    run_id = await stored_house.start(**BIAS)
+    await jobs.until_executing("cpBias")
+    after = await die_and_come_back(stored_house)
+    assert "still makes a job" not in await close(after)
+    assert run_id not in jobs.late
     await after.close()
 
 

@@ -252,3 +252,38 @@ async def test_a_job_on_another_repository_is_not_good_though_it_has_completed(w
 async def test_another_form_of_the_same_name_is_the_same_repository(world: JobWorld, name: str) -> None:
     world.uws.prepare(uws_job("job1", "completed", butler_repo=name))
     assert (await world.run(world.service(repo="/repo/LSSTComCam"))).succeeded
+
+
+# Jobs of a run that is closed
+
+
+async def test_a_job_that_appears_when_its_run_is_closed_is_stopped_and_told_of(world: JobWorld) -> None:
+    service = world.service()
+    now = utils.current_tai()
+    world.uws.by_id["late"] = ["executing"]
+    world.uws.listing = DOWN
+    service.stop_late(RUN, now, {"known"}, lambda _job: world.on_change)
+    await asyncio.wait_for(world.uws.listed.wait(), LIMIT_S)
+    world.ocps.on_abort = lambda job_id: world.uws.by_id.update({job_id: [None]})
+    world.uws.listing = [
+        uws_job("known", timestamp_created_s=now),
+        uws_job("over", "completed", timestamp_created_s=now),
+        uws_job("ancient", timestamp_created_s=now - 3600),
+        uws_job("other", mark="20261122-002_BIAS.GENERATE_cpBias*", timestamp_created_s=now),
+        uws_job("late", timestamp_created_s=now + 1),
+    ]
+    status = await world.until_concluded("late")
+    assert (status.phase, status.exit_code) == ("aborted", 255)
+    assert status.message == "Job late appeared when its run had been closed; it was aborted."
+    assert world.ocps.aborted == ["late"]
+
+
+async def test_leaving_enabled_ends_the_search_for_a_run_s_jobs_and_says_so(
+    world: JobWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = world.service()
+    world.uws.listing = DOWN
+    service.stop_late(RUN, utils.current_tai(), (), lambda _job: world.on_change)
+    await asyncio.wait_for(world.uws.listed.wait(), LIMIT_S)
+    await service._submissions.close()
+    assert f"Closed during the search for jobs of run {RUN}; look for it at the UWS" in caplog.text

@@ -27,14 +27,14 @@ its submission stems from another life of the journal, which gave the same run i
 
 
 class JobSearch:
-    """Looks for the jobs of one submission among all jobs of the UWS, by their mark.
+    """Looks for the jobs of one submission, or of a run, among all jobs of the UWS, by their mark.
 
     Parameters
     ----------
     mark
-        The mark of the submission.
+        The mark of the submission; for a run its id.
     submitted_s
-        When that began (TAI unix seconds).
+        When the submission or the run began (TAI unix seconds).
     uws
         Where to look.
     poll_interval_s
@@ -43,6 +43,8 @@ class JobSearch:
         Limits of time: ``job_submission``, ``uws_unreachable``.
     known
         Ids of the jobs that are known already, which are not what is looked for.
+    of_run
+        Whether all jobs of a run are looked for.
     """
 
     def __init__(
@@ -53,7 +55,9 @@ class JobSearch:
         poll_interval_s: float,
         limits: Limits,
         known: Collection[str],
+        of_run: bool = False,
     ) -> None:
+        self._of_run = of_run
         self._mark = mark
         self._submitted_s = submitted_s
         self._uws = uws
@@ -110,7 +114,8 @@ class JobSearch:
         self._answers += 1
         found = []
         for job in jobs:
-            if not job.has_mark(self._mark) or job.job_id in self._known:
+            wanted = job.belongs_to_run(self._mark) if self._of_run else job.has_mark(self._mark)
+            if not wanted or job.job_id in self._known:
                 continue
             age_s = self._submitted_s - job.timestamp_created_s
             if job.timestamp_created_s and age_s > CLOCK_TOLERANCE_S:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from lsst.ts import utils
@@ -203,6 +203,32 @@ class JobSubmissions:
             job = self._made(seen.job_id, submission)
             job.reason = f"Job {job.job_id} appeared when its submission had been given up"
             self._stopper.stop(job, wanted=True)
+
+    def stop_late_of_run(
+        self, run_id: str, since_s: float, known: Collection[str], on_found: Callable[[UwsJob], OnChange]
+    ) -> None:
+        """Stop jobs of a run that appear when it is closed; see `Jobs.stop_late`."""
+        late = asyncio.create_task(
+            self._stop_late_of_run(run_id, since_s, set(known), on_found), name=f"search for jobs of run {run_id}"
+        )
+        self._late.add(late)
+        late.add_done_callback(self._searched)
+
+    async def _stop_late_of_run(
+        self, run_id: str, since_s: float, known: set[str], on_found: Callable[[UwsJob], OnChange]
+    ) -> None:
+        search = JobSearch(run_id, since_s, self._uws, self._poll_interval_s, self._limits, known, of_run=True)
+        while found := await search.find_late():
+            for seen in found:
+                known.add(seen.job_id)
+                if not seen.phase.ended:
+                    self._log.warning(
+                        "Job %s of run %s, which is closed, appeared, and is stopped", seen.job_id, run_id
+                    )
+                    job = self._track(TrackedJob(seen.job_id, run_id, on_found(seen), seen.timestamp_created_s))
+                    job.reason = f"Job {job.job_id} appeared when its run had been closed"
+                    self._stopper.stop(job, wanted=True)
+        self._log.info("No further job of run %s has appeared at the UWS; the search is over", run_id)
 
     def _searched(self, late: asyncio.Task[None]) -> None:
         """Note that a search in the background is over."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any, TypeVar
 
 from lsst.ts import utils
@@ -143,6 +143,12 @@ class JobService:
                     "stopped as soon as it is found, unless the CSC leaves ENABLED before."
                 )
         return [problem for problem in problems if problem]
+
+    def stop_late(
+        self, run_id: str, since_s: float, known: Collection[str], on_found: Callable[[UwsJob], OnChange]
+    ) -> None:
+        """Stop jobs of a run that appear when it is closed; see `Jobs.stop_late`."""
+        self._submissions.stop_late_of_run(run_id, since_s, known, on_found)
 
     async def _abort_submission(self, task: asyncio.Task[TrackedJob]) -> str:
         """Abort a job as soon as its id is known; return a sentence if it may go on."""
