@@ -231,7 +231,7 @@ class Runner:
         else:
             begun = asyncio.Event()
             rest = own.wait_ended if own is not None else None
-            closing = close_interrupted(log, self._connected(), requested_by, begun, rest)
+            closing = close_interrupted(log, self._connected(), self.config, requested_by, begun, rest)
             self._closing = asyncio.create_task(closing, name=f"abort {log.status.run_id}")
             await begun.wait()
 
@@ -304,7 +304,12 @@ class Runner:
 
     def _connected(self) -> Services:
         if self._services is None:
-            raise BadInputError(["The CSC is not connected to camera, OCPS and Butler; it has to be ENABLED."])
+            raise BadInputError(
+                [
+                    "The CSC is not connected to camera, OCPS and Butler; it has to be ENABLED. If it is, "
+                    "disable it and enable it again."
+                ]
+            )
         return self._services
 
     def _log_of(self, stored: StoredRun) -> RunLog:

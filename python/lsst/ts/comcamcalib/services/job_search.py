@@ -15,7 +15,7 @@ from collections.abc import Collection
 from lsst.ts import utils
 
 from ..config import Limits
-from ..errors import ServiceError, UnreachableError
+from ..errors import ServiceError
 from .uws_job import UwsJob
 from .uws_watch import UwsWatch
 
@@ -27,22 +27,24 @@ its submission stems from another life of the journal, which gave the same run i
 
 
 class JobSearch:
-    """Looks for the jobs of one submission among all jobs of the UWS, by their mark.
+    """Looks for the jobs of one submission, or of a run, among all jobs of the UWS, by their mark.
 
     Parameters
     ----------
     mark
-        The mark of the submission.
+        The mark of the submission; for a run its id.
     submitted_s
-        When that began (TAI unix seconds).
+        When the submission or the run began (TAI unix seconds).
     uws
         Where to look.
     poll_interval_s
         Shortest time between two looks (seconds).
     limits
-        Limits of time: ``job_submission``, ``uws_list``, ``uws_unreachable``.
+        Limits of time: ``job_submission``, ``uws_unreachable``.
     known
         Ids of the jobs that are known already, which are not what is looked for.
+    of_run
+        Whether all jobs of a run are looked for.
     """
 
     def __init__(
@@ -53,7 +55,9 @@ class JobSearch:
         poll_interval_s: float,
         limits: Limits,
         known: Collection[str],
+        of_run: bool = False,
     ) -> None:
+        self._of_run = of_run
         self._mark = mark
         self._submitted_s = submitted_s
         self._uws = uws
@@ -61,7 +65,8 @@ class JobSearch:
         self._limits = limits
         self._known = known
         self._log = logging.getLogger(__name__)
-        self._trouble = ""  # why the UWS could not be asked the last time
+        self.trouble = ""
+        """Why the UWS could not be asked the last time; empty if it could."""
         self._answers = 0  # lists without the job
 
     async def find(self) -> list[UwsJob]:
@@ -71,7 +76,7 @@ class JobSearch:
     async def find_late(self) -> list[UwsJob]:
         """Look for another ``uws_unreachable`` seconds of a UWS that answers."""
         found = await self._look_until(self._limits.uws_unreachable)
-        while not found and self._trouble:
+        while not found and self.trouble:
             await asyncio.sleep(self._poll_interval_s)
             found = await self._look_until(self._limits.uws_unreachable)
         return found
@@ -80,8 +85,8 @@ class JobSearch:
     def outcome(self) -> str:
         """Say what is known after a search that found nothing."""
         goes_on = "It is looked for further, and stopped when it appears."
-        if self._trouble and not self._answers:
-            return f"Whether the job exists is not known, because the UWS can't be asked: {self._trouble} {goes_on}"
+        if self.trouble and not self._answers:
+            return f"Whether the job exists is not known, because the UWS can't be asked: {self.trouble} {goes_on}"
         return (
             f"No job with its mark {self._mark} was at the UWS in the {self._limits.job_submission:g} s after that; "
             f"whether one comes later is not known. {goes_on}"
@@ -101,20 +106,16 @@ class JobSearch:
 
     async def look(self) -> list[UwsJob]:
         """Look once; return the jobs, the first one first."""
-        jobs: list[UwsJob] | ServiceError
-        try:
-            async with asyncio.timeout(self._limits.uws_list):  # all tries together
-                jobs = await self._uws.jobs()
-        except TimeoutError:
-            jobs = UnreachableError(f"The UWS did not list its jobs within {self._limits.uws_list:g} s.")
+        jobs = await self._uws.jobs()
         if isinstance(jobs, ServiceError):
-            self._trouble = str(jobs)
+            self.trouble = str(jobs)
             return []
-        self._trouble = ""
+        self.trouble = ""
         self._answers += 1
         found = []
         for job in jobs:
-            if not job.has_mark(self._mark) or job.job_id in self._known:
+            wanted = job.belongs_to_run(self._mark) if self._of_run else job.has_mark(self._mark)
+            if not wanted or job.job_id in self._known:
                 continue
             age_s = self._submitted_s - job.timestamp_created_s
             if job.timestamp_created_s and age_s > CLOCK_TOLERANCE_S:

@@ -99,6 +99,10 @@ class UwsJob:
         """Return whether a mark stands among what the job was asked to copy out."""
         return mark in (glob.strip() for glob in self.output_glob.split(","))
 
+    def belongs_to_run(self, run_id: str) -> bool:
+        """Return whether a mark of a run stands among what the job was asked to copy out; it begins with the id."""
+        return any(glob.strip().startswith(f"{run_id}_") for glob in self.output_glob.split(","))
+
 
 def parse_jobs(value: Any) -> list[UwsJob]:
     """Turn a JSON list into jobs.
