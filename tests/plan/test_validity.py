@@ -107,7 +107,8 @@ def test_a_run_that_goes_on_after_noon_is_accepted_with_a_notice_of_both_times()
     assert notice == (
         "The run will probably end at 2026-11-23T12:16:16 TAI (09:15 in Chile), after the noon TAI of "
         "2026-11-23T12:00:00 TAI (08:59 in Chile): frames that are taken after that noon belong to day_obs 20261123. "
-        "The validity of each product follows the frames."
+        "The validity of each product follows the frames: if none is taken "
+        "after that noon, it ends then, and the coming night does not find them."
     )
 
 

@@ -62,8 +62,12 @@ MakeBench = Callable[..., Bench]
 
 
 @pytest.fixture
-async def make_bench() -> AsyncIterator[MakeBench]:
-    """Return what makes a bench from options; ``config`` is the changes of the configuration."""
+async def make_bench(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MakeBench]:
+    """Return what makes a bench from options; ``config`` is the changes of the configuration.
+
+    It certifies in the night of its frames, 2026-11-22T22:00:00 TAI.
+    """
+    monkeypatch.setattr("lsst.ts.comcamcalib.stages.certify.current_tai", lambda: 1795384800.0)
     benches: list[Bench] = []
 
     def make(config: dict[str, Any] | None = None, **options: Any) -> Bench:

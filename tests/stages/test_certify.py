@@ -346,6 +346,34 @@ async def test_what_is_given_stands_and_the_rest_follows_the_frames(
     assert bench.observatory.world.certificates[0].validity == (begin, end)
 
 
+@pytest.mark.parametrize(
+    ("now", "options", "over"),
+    [
+        ("2026-11-23T11:59:59", {}, False),
+        ("2026-11-23T12:00:00", {}, True),
+        ("2026-11-23T12:30:00", {"certify_calib_begin_date": "2026-11-22"}, True),
+        ("2026-11-23T12:30:00", {"certify_calib_end_date": "2026-11-23T12:00:00"}, False),  # it is meant to be so
+        ("2026-11-23T12:30:00", {"certify_calib_end_date": "open"}, False),
+    ],
+)
+async def test_what_is_certified_after_the_noon_that_ends_its_validity_says_so(
+    make_bench, expose_all, caplog, monkeypatch: pytest.MonkeyPatch, now: str, options: dict[str, str], over: bool
+) -> None:
+    bench = make_bench(script_mode="BIAS", **options)
+    expose_all(bench)
+    await generate(bench.stage("BIAS.GENERATE"), bench.context)
+    now_s = (datetime.datetime.fromisoformat(now) - datetime.datetime(1970, 1, 1)).total_seconds()
+    monkeypatch.setattr("lsst.ts.comcamcalib.stages.certify.current_tai", lambda: now_s)
+    await certify(bench.stage("BIAS.CERTIFY"), bench.context)
+    (event,) = bench.record.of(Certification)
+    sentence = (
+        "WARNING: the validity ended at 2026-11-23T12:00:00 TAI, with the day of the last frame, so that the coming "
+        "night does not find this; for that, start another run"
+    )
+    assert event.reason == (sentence if over else "")
+    assert (sentence in caplog.text) is over
+
+
 async def test_a_validity_that_leaves_frames_out_is_done_and_says_so(make_bench, expose_all, caplog) -> None:
     """The second bias and the dark are taken after the end that was given."""
     end = (NOON - datetime.timedelta(hours=1) + datetime.timedelta(seconds=1)).isoformat()

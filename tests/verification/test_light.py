@@ -12,7 +12,7 @@ import math
 from typing import Any
 
 import pytest
-from lsst.ts.comcamcalib.verification.frames import FrameFacts, Kind
+from lsst.ts.comcamcalib.verification.frames import FrameFacts, Kind, describe
 from lsst.ts.comcamcalib.verification.light import judge_light, level_range
 from support.plans import make_config
 
@@ -156,6 +156,30 @@ def test_half_of_the_exposures_of_one_detector_differ_from_the_other_half() -> N
     assert {(one.kind, one.exposure, one.detector) for one in found} == {
         (Kind.DETECTOR_FLUX, exposure, 1) for exposure in range(4)
     }
+
+
+@pytest.mark.parametrize("number", [1, 7])
+@pytest.mark.parametrize(("factor", "spoils"), [(0.9, False), (1.05, False), (0.5, True)])
+def test_amplifiers_that_differ_from_their_detector_in_one_exposure_are_named(
+    number: int, factor: float, spoils: bool
+) -> None:
+    flat = levels([20_000] * 4)
+    signals = {name: 20_000 * factor for name in AMPLIFIERS[:number]}
+    flat[2, 1] = ({**flat[2, 1][0], **signals}, {name: math.sqrt(value) for name, value in signals.items()})
+    found = judge_light(flat, DETECTORS, range(4), facts([1.0] * 4))
+    assert {(one.kind, one.exposure, one.detector) for one in found} == {(Kind.AMPLIFIER_FLUX, 2, 1)}
+    assert [one.amplifier for one in found] == AMPLIFIERS[:number]
+    assert all(one.value == pytest.approx(factor - 1) and one.spoils is spoils for one in found)
+    (sentence,) = describe(found, {0: "R22_S00", 1: "R22_S01", 2: "R22_S02"}, range(4), 8).values()
+    assert sentence.startswith("Light: amplifiers differ, 1 of 4 exposures (2; single amplifiers of R22_S01: ")
+    assert f"{factor - 1:+.1%}" in sentence
+
+
+def test_amplifiers_that_always_differ_are_no_change() -> None:
+    flat = levels([20_000, 15_000, 25_000])
+    for signals, _ in flat.values():
+        signals["C10"] *= 0.7
+    assert {one.kind for one in judge_light(flat, DETECTORS, range(3), facts([1.0, 0.75, 1.25]))} == set()
 
 
 def test_a_flat_of_which_nothing_could_be_measured_has_no_light() -> None:

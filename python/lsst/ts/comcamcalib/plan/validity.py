@@ -38,6 +38,10 @@ class Validity:
             not self.begin_iso_tai or end > _moment(self.begin_iso_tai)
         )
 
+    def ended(self, now_tai_s: float) -> bool:
+        """Whether it is over at some time, TAI unix (seconds)."""
+        return bool(self.end_iso_tai) and _moment(self.end_iso_tai) <= EARLIEST + datetime.timedelta(seconds=now_tai_s)
+
     @property
     def words(self) -> str:
         """The range in words."""
@@ -116,7 +120,10 @@ def noon_notice(options: RunOptions, now_tai_s: float, duration_s: float) -> str
     given = [
         name for name in ("certify_calib_begin_date", "certify_calib_end_date") if getattr(options, name) is not None
     ]
-    validity = "The validity of each product follows the frames."
+    validity = (
+        "The validity of each product follows the frames: if none is taken after that noon, it ends then, and the "
+        "coming night does not find them."
+    )
     if not (options.generate_calibrations and (options.do_verify or options.certify_unverified)):
         validity = "The run certifies nothing."
     elif given:

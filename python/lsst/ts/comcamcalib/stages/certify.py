@@ -13,6 +13,8 @@ import contextlib
 import dataclasses
 import logging
 
+from lsst.ts.utils import current_tai
+
 from ..enums import CalibType, CertificationState, StageKind
 from ..errors import ServiceError, StageError, UnreachableError
 from ..plan.plan import StagePlan
@@ -85,6 +87,8 @@ async def certify(stage: StagePlan, context: RunContext) -> str:
     this ends as if it had not been cancelled, for what was done has to be known and published.
     """
     task = await _prepare(stage, stage.name, context)
+    if over := _over(task.validity, context):
+        logging.getLogger(__name__).warning("Run %s, %s: %s", context.run_id, stage.name, over)
     reason = await _certify(task, context)
     context.certified[stage.calib_type] = task.validity
     this = asyncio.current_task()
@@ -177,6 +181,16 @@ def _own_exposures(stage: StagePlan, context: RunContext) -> tuple[int, ...]:
         for calib_type in types
         if calib_type in context.frames
         for exposure in context.exposure_ids(calib_type)
+    )
+
+
+def _over(validity: Validity, context: RunContext) -> str:
+    """Say that a validity that follows the frames is over, as when jobs took until after noon; "" if it is not."""
+    if context.plan.options.certify_calib_end_date is not None or not validity.ended(current_tai()):
+        return ""
+    return (
+        f"WARNING: the validity ended at {validity.end_iso_tai} TAI, with the day of the last frame, so that the "
+        "coming night does not find this; for that, start another run"
     )
 
 
@@ -296,6 +310,8 @@ def _entry(task: _Task, attempt: _Attempt, context: RunContext) -> Certification
             f"WARNING: the validity that was given does not cover {_named(task.left_out)} of which this is made; "
             "Butler does not find it for these"
         )
+    if over := _over(task.validity, context):
+        notes.append(over)
     if outcome is None:
         notes.append(f"{attempt.unknown}, so what this replaces is not known here")
     elif replaced := sorted({one.dataset_id for one in outcome.replaced}):

@@ -37,6 +37,7 @@ class Kind(enum.Enum):
     LAMP = enum.auto()
     DRIFT = enum.auto()
     DETECTOR_FLUX = enum.auto()
+    AMPLIFIER_FLUX = enum.auto()
     OUTLIER = enum.auto()
     QUIET = enum.auto()
 
@@ -50,6 +51,7 @@ TEST_OF = {
     Kind.LAMP: "FLUX",
     Kind.DRIFT: "FLUX",
     Kind.DETECTOR_FLUX: "FLUX",
+    Kind.AMPLIFIER_FLUX: "FLUX",
     Kind.OUTLIER: "OUTLIER",
     Kind.QUIET: "NOISE_LOW",
 }
@@ -73,6 +75,8 @@ SENTENCES = {
     Kind.DRIFT: "Light: lamp drifting by {worst:+.1%} during the flats, most of all in {named}.",
     Kind.DETECTOR_FLUX: "Light: the lamp is alike, but a detector differs, {named} saw up to {worst:+.1%} compared "
     "with the other detectors and exposures.",
+    Kind.AMPLIFIER_FLUX: "Light: amplifiers differ, {named} saw up to {worst:+.1%} compared with the rest of their "
+    "detector and the other exposures.",
     Kind.OUTLIER: "Exposures stand out: {named} differ from the others by up to {worst:+.1f} electron.",
     Kind.QUIET: "Dead amplifiers: {named} have {value:.3g} electron of noise where their electronics make at least "
     "{limit:.3g}.",

@@ -65,7 +65,8 @@ def judge_light(levels: Levels, detectors: Sequence[int], exposures: Sequence[in
     """
     findings = list(_levels(levels, detectors, exposures, facts))
     without = {(one.exposure, one.detector, one.amplifier) for one in findings if one.spoils}
-    return findings + list(_flux(_per_second(levels, facts, without), exposures, facts))
+    kept = _per_second(levels, facts, without)
+    return [*findings, *_flux(kept, exposures, facts), *_flux_of_amplifiers(kept, facts)]
 
 
 def _levels(levels: Levels, detectors: Sequence[int], exposures: Sequence[int], facts: FrameFacts) -> Iterator[Finding]:
@@ -138,6 +139,24 @@ def _flux(kept: Kept, exposures: Sequence[int], facts: FrameFacts) -> Iterator[F
         for detector in of_detectors[exposure]:
             if abs(value := own[detector][exposure]) > tolerance:
                 yield Finding(Kind.DETECTOR_FLUX, exposure, detector, "", value, tolerance, spoils=abs(value) > strong)
+
+
+def _flux_of_amplifiers(kept: Kept, facts: FrameFacts) -> Iterator[Finding]:
+    """Compare each amplifier's part of its detector's light between the exposures."""
+    parts: dict[tuple[int, str], dict[int, float]] = {}
+    changes = _changes(kept)
+    for exposure, detectors in kept.items():
+        for detector, amplifiers in detectors.items():
+            for name, value in amplifiers.items():
+                parts.setdefault((detector, name), {})[exposure] = value / (1 + changes[exposure][detector])
+    for (detector, name), values in parts.items():
+        for exposure, change in _apart(values).items():
+            if abs(change) > facts.limits.flux_tolerance:
+                yield Finding(
+                    Kind.AMPLIFIER_FLUX,
+                    *(exposure, detector, name, change, facts.limits.flux_tolerance),
+                    spoils=abs(change) > facts.limits.flux_change_max,
+                )
 
 
 def _of_detectors_alone(
