@@ -41,8 +41,8 @@ def foreign_repository(seen: UwsJob, repo: str) -> str:
     theirs = without_credentials(seen.butler_repo)
     return (
         f"Job {seen.job_id} works on the repository {theirs}, but this CSC is configured for {repo}: what the job "
-        "makes is not found here. Correct repo of this CSC or the configuration of the OCPS; both have to name the same "
-        "repository"
+        "makes is not found here. Correct repo of this CSC or the configuration of the OCPS; both have to name the "
+        "same repository"
     )
 
 

@@ -274,7 +274,7 @@ class _Ingest:
         if not rest:
             return (
                 f"No file of {frames} has arrived of any detector that is used, so no frame is taken again. Look at "
-                "CCOODS and at the camera's file transfer, then start another run"
+                "CCOODS, CCHeaderService and the camera's file transfer, then start another run"
             )
         return (
             f"It is not chance: nothing of {names} has arrived of {frames}, so no frame is taken again. Find out why "
