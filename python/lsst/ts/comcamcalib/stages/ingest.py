@@ -318,7 +318,7 @@ class _Ingest:
         """Take a frame that is not in the plan, and return its position."""
         index = self.next_index
         self.next_index += 1
-        await expose(Frame(self.stage.calib_type, index, exposure_time_s), self.context)
+        await expose(Frame(self.stage.calib_type, index, exposure_time_s), self.stage.name, self.context)
         return index
 
     async def _give_up_partner(self, index: int) -> None:
