@@ -109,6 +109,8 @@ def test_each_missing_field_is_refused_by_schema_and_model_alike(config_values: 
         (["limits", "uws_list"], -1, "limits.uws_list: Input should be greater than 0."),
         (["log_path_pattern"], "/scratch/uws/ocps.log", "exactly one {job_id} has to be in it"),
         (["log_path_pattern"], "/{0}/{job_id}.log", "exactly one {job_id} has to be in it"),
+        (["log_path_pattern"], "/{job_id:>9999999}", "exactly one {job_id} has to be in it"),
+        (["log_path_pattern"], "/{job_id!r}", "exactly one {job_id} has to be in it"),
         (["log_path_pattern"], "/{job_id.log", "log_path_pattern: Value error"),
         (["detectors"], ["R22_S00", "R22_S00"], "a detector is named twice"),
         (["detectors"], ["S00"], "detectors.0: String should match"),

@@ -43,6 +43,26 @@ def test_an_address_with_a_secret_is_refused_without_showing_it(url: str) -> Non
     assert str(caught.value).startswith("uws_url: Value error, ") and "s3cr3t" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        "https://butler:s3cr3t@server/repo/{job_id}",
+        "https://butler:s3/cr3t@server/repo/{job_id}",
+        "https://s3cr3t@server/repo/{job_id}",
+        "postgresql://rubin:s3cr3t@db/registry/{job_id}",
+    ],
+)
+@pytest.mark.parametrize("name", ["repo", "log_path_pattern"])
+def test_other_addresses_that_are_published_have_no_secret_either(name: str, place: str) -> None:
+    with pytest.raises(BadInputError, match=f"{name}: Value error, must not have a password in it") as caught:
+        make_config(**{name: place})
+    assert "cr3t" not in str(caught.value)
+
+
+def test_the_profile_of_an_s3_address_is_no_secret() -> None:
+    assert make_config(repo="s3://embargo@rubin/repo").repo == "s3://embargo@rubin/repo"
+
+
 def test_the_refusal_says_where_credentials_go() -> None:
     assert USER_VARIABLE in url_problem("http://a:b@uws/") and PASSWORD_VARIABLE in url_problem("http://a:b@uws/")
 

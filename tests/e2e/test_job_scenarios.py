@@ -61,6 +61,21 @@ async def test_job_that_can_not_be_stopped_is_stopped_later_and_that_is_publishe
     assert await uws_jobs(site.observatory) == []
 
 
+async def test_job_that_the_ocps_makes_when_its_run_is_closed_already_is_stopped(site: Site) -> None:
+    """The UWS let the OCPS wait; meanwhile the CSC was disabled, enabled, and told to abort."""
+    late = Fault("http", "delay", match={"resource": "submit"}, value=9.0)
+    site.observatory.world.faults.set([late, Fault("worker", "slow", value=600.0)])
+    run = await site.start(**BIAS)
+    await run.doing("the OCPS to accept cpBias")
+    await site.operator.bring(disable=salobj.State.DISABLED, enable=salobj.State.ENABLED)
+    await site.operator.command("abort")
+    state = await run.ended(RunState.ABORTED)
+    assert "whether the OCPS still makes a job for BIAS.GENERATE" in state.reason
+    told = await run.hear("jobState", phase="aborted")
+    assert told.exitCode == 255 and "appeared when its run had been closed" in told.message
+    assert await uws_jobs(site.observatory) == []
+
+
 async def test_ocps_that_works_with_another_repository_is_found_out_at_the_first_job(site: Site) -> None:
     ocps = site.observatory.ocps
     assert ocps is not None

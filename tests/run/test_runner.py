@@ -260,6 +260,9 @@ async def test_second_abort_is_refused(house: House) -> None:
     await house.runner.abort("op")
     with pytest.raises(BadInputError, match=f"Run {run_id} is being aborted already"):
         await house.runner.abort("op")
+    assert (await refusal(house, **BIAS)).endswith("Wait for its end; progress says what it waits for.")
+    activity = house.runner.progress().activity
+    assert activity.startswith("Aborted by op; BIAS.ACQUIRE: BIAS frame 1 of ") and "at the latest" in activity
     gate.open()
     await house.ended()
 

@@ -346,3 +346,36 @@ async def test_an_abort_stops_the_jobs_of_its_own_run_only(world: JobWorld) -> N
     assert await service.abort_all(LIMIT_S, "20261122-00") == [], "the beginning of a run's name is no run"
     earlier.cancel()
     await asyncio.gather(earlier, return_exceptions=True)
+
+
+async def test_a_job_that_somebody_else_has_aborted_is_said_to_be_that(world: JobWorld) -> None:
+    service = world.service()
+    world.uws.prepare("executing", None)
+    world.ocps.tell("job1", 255)
+    status = await world.run(service)
+    assert (status.phase, status.exit_code) == ("aborted", 255)
+    assert status.message == "Job job1 was aborted. This CSC did not abort it."
+
+
+async def test_an_abort_that_the_ocps_has_not_answered_when_the_csc_leaves_enabled_says_so(world: JobWorld) -> None:
+    service = world.service()
+    running = asyncio.create_task(service.run(BIAS, world.on_change))
+    world.ocps.answer.set_result("job1")
+    await asyncio.wait_for(world.uws.looked.wait(), LIMIT_S)
+    asked = asyncio.Event()
+
+    async def stands_still(_job_id: str) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    world.ocps.abort_job = stands_still  # type: ignore[method-assign]
+    aborting = asyncio.create_task(service.abort_all(LIMIT_S, RUN))
+    await asyncio.wait_for(asked.wait(), LIMIT_S)
+    await service._stopper.close()
+    assert world.told[-1].message.startswith(
+        "Job job1 was not stopped: the OCPS has been asked to abort it, and has not answered yet. The CSC has left "
+        "ENABLED, so it is not tried any more."
+    )
+    for task in (running, aborting):
+        task.cancel()
+    await asyncio.gather(running, aborting, return_exceptions=True)

@@ -194,14 +194,11 @@ async def test_a_job_that_the_uws_never_knew_runs_at_another_uws(world: JobWorld
     assert world.told[-1] == status
 
 
-@pytest.mark.parametrize("phase", ["executing", "completed"])
-async def test_an_id_that_the_uws_never_knew_leads_to_the_job_with_the_mark(world: JobWorld, phase: str) -> None:
-    """A proxy or cache may answer the submission with another id; the job may have completed meanwhile."""
-    world.uws.by_id |= {"wrong": [None], "right": [phase, "completed"], "twin": ["executing", None]}
-    world.uws.listing = [
-        uws_job("right", phase, timestamp_created_s=utils.current_tai()),
-        uws_job("twin", timestamp_created_s=utils.current_tai() + 1),
-    ]
+async def test_an_id_that_the_uws_never_knew_leads_to_the_job_with_the_mark(world: JobWorld) -> None:
+    """A proxy or cache may answer the submission with another id."""
+    now = utils.current_tai()
+    world.uws.by_id |= {"wrong": [None], "right": ["executing", "completed"], "twin": ["executing", None]}
+    world.uws.listing = [uws_job("right", timestamp_created_s=now), uws_job("twin", timestamp_created_s=now + 1)]
     world.ocps.answer.set_result("wrong")
     status = await world.run(world.service())
     assert status.succeeded and status.job_id == "right"
@@ -209,6 +206,14 @@ async def test_an_id_that_the_uws_never_knew_leads_to_the_job_with_the_mark(worl
     (wrong,) = [one for one in world.told if one.job_id == "wrong" and one.ended]
     assert wrong.message.endswith("which the OCPS has just submitted; the job with its mark is right.")
     assert "wrong" not in world.ocps.aborted
+
+
+async def test_the_job_with_the_mark_may_have_completed_meanwhile(world: JobWorld) -> None:
+    world.uws.by_id |= {"wrong": [None], "right": ["completed"]}
+    world.uws.listing = [uws_job("right", "completed", timestamp_created_s=utils.current_tai())]
+    world.ocps.answer.set_result("wrong")
+    status = await world.run(world.service())
+    assert status.succeeded and status.job_id == "right"
 
 
 async def test_a_job_at_another_uws_that_can_not_be_aborted_is_explained_once(world: JobWorld) -> None:

@@ -89,7 +89,7 @@ async def test_one_frame_at_a_time_whoever_wants_it(make_bench) -> None:
     await asyncio.gather(
         acquire(bench.stage("BIAS.ACQUIRE"), bench.context),
         acquire(bench.stage("DARK.ACQUIRE"), bench.context),
-        expose(retake, bench.context),
+        expose(retake, "BIAS.INGEST", bench.context),
     )
     assert len(bench.observatory.camera.requests) == 9
     assert bench.observatory.camera.most_at_once == 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
+from typing import Any
 
 import pytest
 from lsst.ts.comcamcalib.enums import CalibType
@@ -473,3 +474,23 @@ async def test_what_is_waited_for_is_told_with_its_limit(make_bench) -> None:
     quiet = next(wait for wait in waits if "files of" in wait.for_what)
     assert quiet.for_what == "files of CC_O_20261122_000001"
     assert quiet.limit_s == pytest.approx(120, abs=1)
+
+
+async def test_frame_that_is_taken_again_is_what_the_stage_waits_for(make_bench) -> None:
+    """It may wait for the camera, which takes the next type already, and then for a long exposure."""
+    bench = make_bench(n_bias=1, **QUICK)
+    bench.observatory.camera.arrive = losing(bench, {"BIAS 1": [0]})
+    taking = bench.context.camera_lock
+    settle = bench.observatory.repository.raws_present
+
+    async def somebody_takes_a_frame(*args: Any) -> set[tuple[int, int]]:
+        if not taking.locked():
+            await taking.acquire()
+            asyncio.get_running_loop().call_later(1000, taking.release)
+        return await settle(*args)
+
+    bench.observatory.repository.raws_present = somebody_takes_a_frame
+    await take_and_ingest(bench, "BIAS")
+    waits = [wait.for_what for wait in bench.record.waits if wait.who == "BIAS.INGEST"]
+    again = waits.index("the camera, which takes another frame of the run")
+    assert waits[again + 1] == "BIAS frame 2 of 2, 0 s"

@@ -295,15 +295,16 @@ class CscConfig(_Closed):
             raise ValueError(problem)
         return url
 
-    @pydantic.field_validator("repo")
+    @pydantic.field_validator("repo", "log_path_pattern")
     @classmethod
-    def _has_no_password(cls, repo: str) -> str:
-        if re.search(r"://[^/@]*:[^/]*@", repo):
+    def _has_no_password(cls, place: str) -> str:
+        # What stands before @ in an s3 address is the name of a profile, in an address of HTTP it may be a token.
+        if re.search(r"^https?://.*@|://[^@]*:[^@]*@", place):
             raise ValueError(
                 "must not have a password in it, because it is published in events; Butler reads credentials from its "
                 "own files"
             )
-        return repo
+        return place
 
     @pydantic.field_validator("limits")
     @classmethod
@@ -315,8 +316,8 @@ class CscConfig(_Closed):
     @pydantic.field_validator("log_path_pattern")
     @classmethod
     def _names_the_job(cls, pattern: str) -> str:
-        fields = [field for _, field, _, _ in string.Formatter().parse(pattern) if field is not None]
-        if fields != ["job_id"]:
+        fields = [field for _, *field in string.Formatter().parse(pattern) if field[0] is not None]
+        if fields != [["job_id", "", None]]:
             raise ValueError("exactly one {job_id} has to be in it, and no other braces")
         return pattern
 

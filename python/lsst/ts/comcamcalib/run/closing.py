@@ -97,7 +97,9 @@ async def close_interrupted(
     """
     reason = f"Aborted by {requested_by} after it had been interrupted"
     try:
-        await move_run(log, RunState.ABORTING, reason)
+        limit_s = config.limits.uws_list
+        now = f"{reason}; what it has left is looked for, and the UWS may take {limit_s:g} s to list its jobs"
+        await move_run(log, RunState.ABORTING, now)
     finally:
         begun.set()
     try:

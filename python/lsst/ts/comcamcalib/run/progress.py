@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 from lsst.ts import utils
 
@@ -16,7 +17,7 @@ from ..enums import RunState, StageKind, StageState, Verdict
 from ..plan.estimate import critical_path, stage_durations
 from ..plan.plan import RunPlan
 from ..plan.record import Alarms, ImageIngested, ImageTaken, JobState, RunStatus, StageStatus, VerificationResult
-from .log import RunLog
+from .log import RunLog, Wait
 from .states import STAGE_ENDED
 
 __all__ = ["Progress", "alarms_of", "progress_of"]
@@ -83,16 +84,23 @@ def progress_of(log: RunLog, plan: RunPlan | None) -> Progress:
 def _activity(log: RunLog) -> str:
     """Say what each running stage is waiting for and until when, and which component is not well, in one line."""
     status = log.status
+    if status.state is RunState.ABORTING:
+        # All but the exposure in progress is cut short.
+        exposing = {who: wait for who, wait in log.waits.items() if who.endswith(f".{StageKind.ACQUIRE.name}")}
+        return "; ".join([status.reason, *_in_words(exposing)])
     if status.state is not RunState.RUNNING:
         return status.reason
+    return "; ".join([*_in_words(log.waits), *(str(one) for one in log.unwell)])
+
+
+def _in_words(waits: Mapping[str, Wait]) -> list[str]:
     parts = []
-    for who, wait in log.waits.items():
+    for who, wait in waits.items():
         until = ""
         if wait.until:
             until = f" (until {utils.astropy_time_from_tai_unix(wait.until).isot[11:19]} TAI at the latest)"
         parts.append(f"{who}: {wait.for_what}{until}")
-    parts += [str(one) for one in log.unwell]
-    return "; ".join(parts)
+    return parts
 
 
 def _estimate(log: RunLog, plan: RunPlan | None) -> tuple[float, float]:

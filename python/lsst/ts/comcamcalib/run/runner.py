@@ -163,6 +163,8 @@ class Runner:
             way_out = "Wait for its end, or stop it with abort."
             if status.state is RunState.INTERRUPTED:
                 way_out = "Close it with abort, then start again."
+            elif status.state is RunState.ABORTING:
+                way_out = "Wait for its end; progress says what it waits for."
             raise BadInputError(
                 [f"Run {status.run_id} is open ({status.state.name}); there can be only one. {way_out}"]
             )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os.path
 
+from ..credentials import without_credentials
 from .ocps import JobRequest
 from .uws_job import UwsJob
 
@@ -37,10 +38,11 @@ def foreign_repository(seen: UwsJob, repo: str) -> str:
     """
     if not repo or not seen.butler_repo or same_repository(seen.butler_repo, repo):
         return ""
+    theirs = without_credentials(seen.butler_repo)
     return (
-        f"Job {seen.job_id} works on the repository {seen.butler_repo}, but this CSC is configured for {repo}: what "
-        "the job makes is not found here. Correct repo of this CSC or the configuration of the OCPS; both have to name "
-        "the same repository"
+        f"Job {seen.job_id} works on the repository {theirs}, but this CSC is configured for {repo}: what the job "
+        "makes is not found here. Correct repo of this CSC or the configuration of the OCPS; both have to name the "
+        "same repository"
     )
 
 

@@ -25,6 +25,10 @@ CLOCK_TOLERANCE_S = 60.0
 """How much the clocks of Kubernetes and of this machine may differ: a job with the mark that is older than that before
 its submission stems from another life of the journal, which gave the same run id."""
 
+SHARE, LATE_SHARE = 0.5, 0.1
+"""How much of its time the UWS may spend with lists of all jobs, while somebody waits for a job and later. It does
+nothing else meanwhile, and neither does an OCPS that asks it."""
+
 
 class JobSearch:
     """Looks for the jobs of one submission, or of a run, among all jobs of the UWS, by their mark.
@@ -71,14 +75,14 @@ class JobSearch:
 
     async def find(self) -> list[UwsJob]:
         """Look for ``job_submission`` seconds; return the jobs, the first one first, none if there is none yet."""
-        return await self._look_until(self._limits.job_submission)
+        return await self._look_until(self._limits.job_submission, SHARE)
 
     async def find_late(self) -> list[UwsJob]:
         """Look for another ``uws_unreachable`` seconds of a UWS that answers."""
-        found = await self._look_until(self._limits.uws_unreachable)
+        found = await self._look_until(self._limits.uws_unreachable, LATE_SHARE)
         while not found and self.trouble:
             await asyncio.sleep(self._poll_interval_s)
-            found = await self._look_until(self._limits.uws_unreachable)
+            found = await self._look_until(self._limits.uws_unreachable, LATE_SHARE)
         return found
 
     @property
@@ -92,7 +96,8 @@ class JobSearch:
             f"whether one comes later is not known. {goes_on}"
         )
 
-    async def _look_until(self, limit_s: float) -> list[UwsJob]:
+    async def _look_until(self, limit_s: float, share: float) -> list[UwsJob]:
+        """Look for some time (seconds), of which the lists themselves take no more than a share."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + limit_s
         while True:
@@ -101,8 +106,8 @@ class JobSearch:
                 return found
             if clock() > deadline:
                 return []
-            # A list of all jobs costs the UWS a lot: no more than half of the time is spent with it.
-            await asyncio.sleep(min(max(self._poll_interval_s, clock() - began), max(deadline - clock(), 0.0)))
+            pause_s = max(self._poll_interval_s, (clock() - began) * (1 / share - 1))
+            await asyncio.sleep(min(pause_s, max(deadline - clock(), 0.0)))
 
     async def look(self) -> list[UwsJob]:
         """Look once; return the jobs, the first one first."""

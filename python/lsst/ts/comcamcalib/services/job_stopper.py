@@ -45,7 +45,7 @@ class _Attempt:
     """Set when the first attempt since the last request has failed."""
     end: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
     """Set when the job is known to have ended; reading its log may take a while longer."""
-    obstacle: str = "the attempt is in progress."
+    obstacle: str = "the UWS has not said yet whether it still runs."
     refusal: str = ""
     accepted: bool = False
     """Whether the OCPS has said that it deleted the job."""
@@ -216,6 +216,8 @@ class JobStopper:
     async def _ask(self, job: TrackedJob, attempt: _Attempt) -> None:
         """Ask the OCPS to abort a job."""
         clock = asyncio.get_running_loop().time
+        if not attempt.refusal:
+            attempt.obstacle = "the OCPS has been asked to abort it, and has not answered yet."
         try:
             await self._ocps.abort_job(job.job_id)
             attempt.accepted, attempt.refusal = True, ""

@@ -137,7 +137,7 @@ class JobSubmissions:
         return self._adopt(found, submission, trouble)
 
     async def look(self, submission: Submission, trouble: str) -> TrackedJob | None:
-        """Look once for a job that is not known yet, whether it still goes on or not.
+        """Look once for a job that is not known yet and still goes on, or is the only one that has ended.
 
         Parameters
         ----------
@@ -155,7 +155,10 @@ class JobSubmissions:
         found = await search.look()
         if search.trouble:
             raise UnreachableError(search.trouble)
-        return self._adopt(found, submission, trouble) if found else None
+        going_on = [job for job in found if not job.phase.ended]
+        if not going_on and len(found) > 1:
+            return None  # which of them was asked for last is not known
+        return self._adopt(going_on or found, submission, trouble) if found else None
 
     def _adopt(self, found: Sequence[UwsJob], submission: Submission, trouble: str) -> TrackedJob:
         """Keep an eye on the first of the jobs that were found, and stop the others."""

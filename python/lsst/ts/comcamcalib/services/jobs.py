@@ -218,7 +218,10 @@ class JobService:
             if end is not None and (end.certain or doubts >= MAX_DOUBTS):
                 if end.phase is Phase.UNKNOWN and submission is not None and not job.known_at_uws:
                     return await self._elsewhere(job, submission)
-                status = await self._endings.last_status(job, end, seen if isinstance(seen, UwsJob) else None)
+                remark = ""
+                if end.phase is Phase.ABORTED and job not in self._stopper:
+                    remark = "This CSC did not abort it."
+                status = await self._endings.last_status(job, end, seen if isinstance(seen, UwsJob) else None, remark)
                 return await job.conclude(status)
             if clock() > deadline:
                 return await self._give_up(job)

@@ -49,7 +49,7 @@ async def acquire(stage: StagePlan, context: RunContext) -> str:
             if sequence.pause_s and frame.index > 1:
                 context.record.waiting(stage.name, "the pause between exposures", sequence.pause_s)
                 await asyncio.sleep(sequence.pause_s)
-            await expose(frame, context)
+            await expose(frame, stage.name, context)
     finally:
         frames.acquisition_ended = True
         frames.news.tell()
@@ -68,7 +68,7 @@ async def _set_filter(filter_name: str, stage: StagePlan, context: RunContext) -
             ) from error
 
 
-async def expose(frame: Frame, context: RunContext) -> ImageTaken:
+async def expose(frame: Frame, stage_name: str, context: RunContext) -> ImageTaken:
     """Take one frame and write it down.
 
     When this is cancelled, the exposure in progress goes on to its end, unless the context says otherwise: the camera
@@ -78,6 +78,8 @@ async def expose(frame: Frame, context: RunContext) -> ImageTaken:
     ----------
     frame
         What to take.
+    stage_name
+        Stage that waits for it.
     context
         What the stages share.
 
@@ -91,10 +93,14 @@ async def expose(frame: Frame, context: RunContext) -> ImageTaken:
     StageError
         If it could not be taken; the message names the frame.
     """
+    if context.camera_lock.locked():
+        context.record.waiting(stage_name, "the camera, which takes another frame of the run")
     async with context.camera_lock:
         if context.no_more_exposures:
             raise StageError(f"No further exposure was taken, because {context.no_more_exposures}")
-        task = asyncio.create_task(_take(frame, context), name=f"exposure {frame.calib_type.name} {frame.index}")
+        task = asyncio.create_task(
+            _take(frame, stage_name, context), name=f"exposure {frame.calib_type.name} {frame.index}"
+        )
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -104,14 +110,14 @@ async def expose(frame: Frame, context: RunContext) -> ImageTaken:
             raise
 
 
-async def _take(frame: Frame, context: RunContext) -> ImageTaken:
+async def _take(frame: Frame, stage_name: str, context: RunContext) -> ImageTaken:
     options, sequence = context.plan.options, context.plan.sequences[frame.calib_type]
     frames = context.frames[frame.calib_type]
     total = max(len(sequence.frames), frame.index)
     name = f"{frame.calib_type.name} frame {frame.index} of {total}"
     limits = context.config.limits
     limit_s = frame.exposure_time_s + limits.exposure_overhead + 2 * limits.readout
-    context.record.waiting(f"{frame.calib_type.name}.ACQUIRE", f"{name}, {frame.exposure_time_s:g} s", limit_s)
+    context.record.waiting(stage_name, f"{name}, {frame.exposure_time_s:g} s", limit_s)
     request = FrameRequest(
         image_type=frame.calib_type.name,
         exposure_time_s=frame.exposure_time_s,

@@ -274,7 +274,7 @@ class _Ingest:
         if not rest:
             return (
                 f"No file of {frames} has arrived of any detector that is used, so no frame is taken again. Look at "
-                "CCOODS and at the camera's file transfer, then start another run"
+                "CCOODS, CCHeaderService and the camera's file transfer, then start another run"
             )
         return (
             f"It is not chance: nothing of {names} has arrived of {frames}, so no frame is taken again. Find out why "
@@ -318,7 +318,7 @@ class _Ingest:
         """Take a frame that is not in the plan, and return its position."""
         index = self.next_index
         self.next_index += 1
-        await expose(Frame(self.stage.calib_type, index, exposure_time_s), self.context)
+        await expose(Frame(self.stage.calib_type, index, exposure_time_s), self.stage.name, self.context)
         return index
 
     async def _give_up_partner(self, index: int) -> None:
