@@ -127,7 +127,7 @@ async def test_the_area_of_defects_is_told_with_the_detectors_size(service: Butl
 
 async def test_defects_of_a_detector_of_unknown_size_are_an_error(service: ButlerService, butler: Butler) -> None:
     run_job(butler, "defects", [], [("defects", {"detector": 0}, Defects())])
-    with pytest.raises(ServiceError, match="How large detector 0 is can't be told"):
+    with pytest.raises(ServiceError, match="The size of detector 0 is unknown"):
         await service.defects_area("u/ocps/defects/run")
 
 

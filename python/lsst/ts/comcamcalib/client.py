@@ -33,7 +33,7 @@ __all__ = ["CalibrationClient", "RefusedError"]
 # The CSC answers every command within 10 s; the rest is for Kafka.
 COMMAND_LIMIT_S = 15.0
 
-# Longest wait for the remote's topics, and for the CSC's first sign of life (seconds).
+# Longest wait for the remote's topics, and for the CSC's first heartbeat (seconds).
 CONNECT_LIMIT_S = 30.0
 
 # Longest wait for a remote to close that did not start (seconds).

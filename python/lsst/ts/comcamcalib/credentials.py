@@ -41,7 +41,7 @@ def url_problem(url: str) -> str:
     except ValueError:
         host = None
     if not host or parts.scheme not in ("http", "https") or re.search(r"\s", url):
-        return "has to be an address such as http://uws.example/api/v1"
+        return "must be an address such as http://uws.example/api/v1"
     if "@" in url:
         return (
             "must not have a user name or password in it, because it is published in events and sentences; set the "

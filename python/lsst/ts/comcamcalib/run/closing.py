@@ -62,7 +62,7 @@ async def interrupted_by_restart(log: RunLog) -> None:
     for stage in log.stages_in(StageState.RUNNING):
         reason = "Interrupted: the service ended"
         if stage.stage_kind is StageKind.CERTIFY:
-            reason += ", perhaps after it had certified; abort looks, and says which it was"
+            reason += ", perhaps after it had certified; abort checks that and reports it"
         await log.write(dataclasses.replace(stage, state=StageState.PENDING, reason=reason))
     await move_run(log, RunState.INTERRUPTED, "The service ended while the run was open. Close the run with abort")
 
@@ -203,7 +203,7 @@ async def _look_for_certifications(log: RunLog, repository: Repository, findings
         try:
             await _within(rest())
         except ServiceError:
-            going_on = "not yet, but Butler may still be at it"
+            going_on = "not yet, but Butler may still be certifying"
     recorded = log.of(Certification)
     for intent in log.of(CertificationIntent):
         same = [one for one in recorded if _product(one) == _product(intent)]
@@ -267,7 +267,7 @@ async def _look_for_certification(
             validity_begin=begin,
             validity_end=end,
             dataset_count=len(found),
-            reason=f"found when the interrupted run was closed{but}; what this replaces is not known here",
+            reason=f"found when the interrupted run was closed{but}; it is not known what this replaces",
         )
     )
     findings.done.append(f"{what} was certified: {sentence}{but}")
@@ -298,7 +298,7 @@ def _look_for_frame(log: RunLog, camera: Camera, findings: Findings) -> None:
             "repository, and nothing uses them"
         )
     elif not own:
-        since = f"its last image is {last}, of another group" if last else "it has told of no image"
+        since = f"its last image is {last}, of another group" if last else "it has reported no image"
         findings.unknown.append(f"whether the camera took one more frame for the run: {since}")
 
 

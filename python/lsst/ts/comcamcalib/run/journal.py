@@ -131,7 +131,7 @@ class Journal:
             result = await self._thread.do(what, 0.0 if hung_on else WRITE_LIMIT_S, function)
         except UnreachableError as error:
             self._hangs = True
-            cause = f"it still tries to {hung_on} it" if hung_on else f"no answer within {WRITE_LIMIT_S:g} s"
+            cause = f"an earlier call, to {hung_on} it, hangs" if hung_on else f"no answer within {WRITE_LIMIT_S:g} s"
             raise JournalError(f"Could not {what} the journal {self.path}: {cause}") from error
         except ServiceError as error:
             raise JournalError(f"Could not {what} the journal {self.path}: it is not open") from error

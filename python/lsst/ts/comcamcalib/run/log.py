@@ -161,7 +161,7 @@ class RunLog:
         if self.journal_problem:
             status = self.status
             self._log.error(
-                "Run %s is %s, but the journal does not know it: after a restart the run may be shown as it was "
+                "Run %s is %s, but that is not in the journal: after a restart the run may be shown as it was "
                 "earlier. If it is shown as INTERRUPTED then, close it with abort. %s",
                 status.run_id,
                 status.state.name,
@@ -202,15 +202,15 @@ class RunLog:
         status = self.status
         stored = None
         try:
-            # After a failure, what came in meanwhile was left to this: it has to be written before all is well again.
+            # After a failure, what came in meanwhile was left to this: it has to be written before all has recovered.
             while stored is None or (self.journal_problem and stored != self._changes):
                 stored = self._changes
                 await self._journal.write(StoredRun(status.run_id, self.status.state, self._to_json()))
         except JournalError as error:
             if str(error) != self.journal_problem:
                 self._log.error(
-                    "%s. The run goes on, and the journal is tried again every %g s; if the CSC is restarted before "
-                    "it can be written, it will not know what the run did from now on.",
+                    "%s. The run goes on, and the CSC tries to write the journal again every %g s; if the CSC is "
+                    "restarted before it can be written, it will not know what the run did from now on.",
                     error,
                     RETRY_INTERVAL_S,
                 )

@@ -51,8 +51,8 @@ async def preflight(plan: RunPlan, services: Services) -> list[str]:
                 problems += task.result()
             else:
                 problems.append(
-                    f"{name[0].upper()}{name[1:]} did not answer within {limit_s:g} s; try again, and if it stays "
-                    "like this find out what it is doing"
+                    f"{name[0].upper()}{name[1:]} did not answer within {limit_s:g} s; try again, and if it "
+                    "still does not answer, find out what it is doing"
                 )
     finally:
         for task in tasks.values():

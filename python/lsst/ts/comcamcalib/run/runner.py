@@ -294,7 +294,7 @@ class Runner:
 
     def _connected(self) -> Services:
         if self._services is None:
-            raise BadInputError(["The CSC is not connected to camera, OCPS and Butler; it has to be ENABLED."])
+            raise BadInputError(["The CSC is not connected to camera, OCPS and Butler; it must be ENABLED."])
         return self._services
 
     def _log_of(self, stored: StoredRun) -> RunLog:

@@ -174,7 +174,7 @@ class Scheduler:
             reason = task.result()
         except asyncio.CancelledError:
             self._log.warning("Run %s, %s was cancelled, but not by the run", self.context.run_id, name)
-            await self._fail(name, "What it was waiting for was closed; look at the CSC's log")
+            await self._fail(name, "A connection that it needs was closed; look at the CSC's log")
         except StageError as error:
             self._log.warning("Run %s, %s failed: %s", self.context.run_id, name, error)
             await self._fail(name, str(error))

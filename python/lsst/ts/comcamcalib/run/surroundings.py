@@ -63,5 +63,5 @@ def _look(log: RunLog, components: Components) -> None:
         if one not in log.unwell:
             logger.warning("Run %s: %s The run needs it, and waits within its limits.", run_id, one)
     for name in {one.component for one in log.unwell} - {one.component for one in unwell}:
-        logger.warning("Run %s: %s is well again.", run_id, name)
+        logger.warning("Run %s: %s has recovered.", run_id, name)
     log.unwell = found

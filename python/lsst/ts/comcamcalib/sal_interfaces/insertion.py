@@ -70,7 +70,7 @@ class Insertion:
         last = self.end.removesuffix("\n")
         end = text.find(last, begin)
         if end < 0:
-            raise LayoutError(f"has {self.begin.strip()} without its end; install lsst.ts.xml anew")
+            raise LayoutError(f"has {self.begin.strip()} without its end; reinstall lsst.ts.xml")
         end += len(last)
         if end == len(text):
             return text[:begin].removesuffix("\n")
@@ -83,7 +83,7 @@ def before_last(closing: str) -> Callable[[str], int]:
     def place(text: str) -> int:
         at = text.rfind(closing)
         if at < 0:
-            raise LayoutError(f"has no {closing}, so nothing can be added; install lsst.ts.xml anew")
+            raise LayoutError(f"has no {closing}, so nothing can be added; reinstall lsst.ts.xml")
         return at
 
     return place
@@ -96,7 +96,7 @@ def after_list(name: str) -> Callable[[str], int]:
         try:
             statements = ast.parse(text).body
         except (SyntaxError, ValueError) as error:
-            raise LayoutError(f"can't be read as Python ({error}); install lsst.ts.xml anew") from None
+            raise LayoutError(f"can't be read as Python ({error}); reinstall lsst.ts.xml") from None
         ends = [
             statement.end_lineno
             for statement in statements

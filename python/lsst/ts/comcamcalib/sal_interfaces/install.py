@@ -187,7 +187,7 @@ def install_interface(directory: Path | None = None) -> bool:
         except LayoutError as error:
             raise RuntimeError(f"{path} {error}") from None
         except FileNotFoundError:
-            raise RuntimeError(f"{path} is missing; install lsst.ts.xml anew") from None
+            raise RuntimeError(f"{path} is missing; reinstall lsst.ts.xml") from None
     if place.folder.exists():
         shutil.rmtree(place.folder)
     place.folder.mkdir()

@@ -103,7 +103,7 @@ def read_back(
     for match in there:
         by_data_id.setdefault(match.data_id, []).append(match)
     problems = [
-        f"The repository does not know exposure {exposure}, so it is not known what is found for it."
+        f"The repository does not know exposure {exposure}, so it can't be checked what is found for it."
         for exposure in sorted(set(exposures) - {int(record.id) for record in records})
     ]
     refs = {str(ref.id): ref for ref in butler.get_many_datasets(dataset_ids)}
@@ -235,7 +235,9 @@ def _refs_to_certify(
         raise ServiceError(f"{run_collection} has no {dataset_type} with the ids {', '.join(missing)}.")
     refs = [by_id[dataset_id] for dataset_id in sorted(set(dataset_ids))]
     if not refs[0].datasetType.isCalibration():
-        raise ServiceError(f"{dataset_type} is no calibration: the repository lets nobody certify it.")
+        raise ServiceError(
+            f"{dataset_type} is not registered as a calibration, so the repository refuses to certify it."
+        )
     return refs
 
 

@@ -117,7 +117,7 @@ def foreign_inputs(
     if unknown := sorted(set(exposures) - {int(record.id) for record in records}):
         return [f"The repository does not know exposures {', '.join(map(str, unknown))}, which {job_collection} used."]
     if not records:
-        return [f"It is not known which exposures {job_collection} used, so its {dataset_type} can't be told."]
+        return [f"It is not known which exposures {job_collection} used, so its {dataset_type} can't be checked."]
     searched = butler.collections.query(job_collection, flatten_chains=True)
     inputs = [name for name in searched if not name.startswith(f"{job_collection}/")]
     begin, end = min(record.timespan.begin for record in records), max(record.timespan.end for record in records)

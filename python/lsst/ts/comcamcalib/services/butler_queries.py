@@ -204,7 +204,7 @@ def _detector_pixels(butler: Butler, defects: DatasetRef, chain: str) -> int:
         if ref is not None:
             return int(butler.get(ref).image.array.size)
     raise ServiceError(
-        f"How large detector {defects.dataId['detector']} is can't be told: {chain} has no {' or '.join(IMAGE_TYPES)}."
+        f"The size of detector {defects.dataId['detector']} is unknown: {chain} has no {' or '.join(IMAGE_TYPES)}."
     )
 
 

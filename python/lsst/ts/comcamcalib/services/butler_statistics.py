@@ -74,7 +74,7 @@ def find_statistics(
     of_run = find_refs(butler, run_statistics, collection, **data_id)
     if len(of_run) > 1:
         raise ServiceError(
-            f"{collection} has {len(of_run)} datasets of type {run_statistics}; which filter is meant has to be said."
+            f"{collection} has {len(of_run)} datasets of type {run_statistics}; the filter must be given."
         )
     of_detectors = find_refs(butler, detector_statistics, collection, **data_id)
     keys: dict[DatasetRef, tuple[int, int] | None] = dict.fromkeys(of_run)

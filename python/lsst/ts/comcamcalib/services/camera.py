@@ -181,7 +181,7 @@ class ComCamCamera:
         end = await self._within(comcam.setup_filter(filter_name), self._limits.filter_change, what)
         if end is None or end.filterName != filter_name:
             got = "no filter" if end is None else f"filter {end.filterName}"
-            raise ServiceError(f"The camera was told to set filter {filter_name} and has put {got} in place.")
+            raise ServiceError(f"The camera was commanded to set filter {filter_name}, but put {got} in place.")
 
     async def take(self, request: FrameRequest) -> TakenFrame:
         """Take one frame and wait until it is read out; see `Camera.take`."""
@@ -231,10 +231,10 @@ class ComCamCamera:
             return
         if name is None or begun[name] not in self._groups:
             raise ServiceError(
-                f"Image {frame.obs_id} is exposure {frame.exposure_id}, but takeImages told {ids}: somebody else takes "
-                "images at the same time. Make sure that nobody does, then start another run."
+                f"Image {frame.obs_id} is exposure {frame.exposure_id}, but takeImages returned {ids}: somebody else "
+                "takes images at the same time. Make sure that nobody does, then start another run."
             )
-        self._log.warning("ComCam told of %s, an earlier image, instead of %s", name, frame.obs_id)
+        self._log.warning("ComCam returned %s, an earlier image, instead of %s", name, frame.obs_id)
 
     async def _within(self, call: Awaitable[T], limit_s: float, what: str) -> T:
         """Await a call of ComCam, with a limit and a sentence."""
@@ -255,8 +255,8 @@ class ComCamCamera:
         if self._comcam is None:
             raise ServiceError("The camera is not connected.")
         if self._state is not salobj.State.ENABLED:
-            state = "told no summary state yet" if self._state is None else f"is in {self._state.name}"
-            raise ServiceError(f"CCCamera {state}, not ENABLED: enable it.")
+            state = "has not published its summary state" if self._state is None else f"is in {self._state.name}"
+            raise ServiceError(f"CCCamera {state}: enable it.")
         return self._comcam
 
     async def _on_summary_state(self, data: salobj.BaseMsgType) -> None:

@@ -48,7 +48,7 @@ class ComCamWithLimit(ComCam):  # type: ignore[misc]
                     await self.camera.evt_endReadout.next(flush=False)
             except TimeoutError:
                 self.log.warning(
-                    "The camera never told that %s was read out, and its time for that is over: going on without.",
+                    "The camera never reported the readout of %s, and its time for that is over: going on without it.",
                     last.imageName,
                 )
                 break

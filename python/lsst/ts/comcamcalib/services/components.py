@@ -24,7 +24,7 @@ __all__ = ["ComponentWatch", "Components", "Unwell", "state_from"]
 
 @dataclasses.dataclass(frozen=True)
 class Unwell:
-    """A component that is not ENABLED, or gives no sign of life.
+    """A component that is not ENABLED, or sends no heartbeat.
 
     Parameters
     ----------
@@ -48,10 +48,10 @@ class Components(Protocol):
     """What the layers above ask about other components."""
 
     def unwell(self) -> list[Unwell]:
-        """Return the components that are not ENABLED or give no sign of life; empty: all are well."""
+        """Return the components that are not ENABLED or send no heartbeat; empty: all are well."""
 
     def problems(self) -> list[str]:
-        """Return a sentence for each component that is not ENABLED or gives no sign of life; empty: all are well."""
+        """Return a sentence for each component that is not ENABLED or sends no heartbeat; empty: all are well."""
 
     def state_of(self, name: str) -> salobj.State | None:
         """Return the last summary state that a component has told, None if it told none."""
@@ -119,11 +119,11 @@ class ComponentWatch:
     def _look_at(self, name: str, watched: _Watched) -> Unwell | None:
         """Return what is wrong with a component, None if nothing is."""
         if watched.heartbeat is None:
-            return Unwell(name, "gives no sign of life (no heartbeat)", "start it")
+            return Unwell(name, "has sent no heartbeat", "start it")
         if time.monotonic() - watched.heartbeat > self._heartbeat_limit_s:
-            return Unwell(name, "gives no sign of life", "look at it, restart it")
+            return Unwell(name, "sends no heartbeat any more", "look at it, restart it")
         if watched.state is None:
-            return Unwell(name, "is alive but has told no summary state", "look at it")
+            return Unwell(name, "sends heartbeats but has not published its summary state", "look at it")
         if watched.state is salobj.State.FAULT:
             return Unwell(name, "is in FAULT", "look at its errorCode, send it to STANDBY, enable it")
         if watched.state is not salobj.State.ENABLED:
@@ -135,7 +135,7 @@ class ComponentWatch:
         heartbeat = self._watched[one.component].heartbeat
         if heartbeat is None or (age_s := time.monotonic() - heartbeat) <= self._heartbeat_limit_s:
             return str(one)
-        return f"{one.component} {one.what}: its last heartbeat came {age_s:.0f} s ago. Look at it, restart it."
+        return f"{one.component} {one.what}: the last one came {age_s:.0f} s ago. Look at it, restart it."
 
 
 @dataclasses.dataclass

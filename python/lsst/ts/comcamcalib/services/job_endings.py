@@ -27,7 +27,7 @@ __all__ = ["JobEndings", "still_tried"]
 def still_tried(job_id: str, obstacle: str) -> str:
     """Return the sentence about a job that is not stopped yet."""
     return (
-        f"Job {job_id} was not stopped: {obstacle} It is tried again until it has ended or the CSC leaves ENABLED; "
+        f"Job {job_id} was not stopped: {obstacle} The CSC tries again until it has ended or the CSC leaves ENABLED; "
         "jobState shows its end."
     )
 
@@ -82,15 +82,15 @@ class JobEndings:
         """Return a sentence that says why a job failed."""
         if end.phase is Phase.COMPLETED:
             return (
-                f"The UWS calls job {job_id} completed, but the OCPS reported exit code {end.exit_code}; what "
-                "contradicts itself does not count as good."
+                f"The UWS calls job {job_id} completed, but the OCPS reported exit code {end.exit_code}, so "
+                "the job does not count as good."
             )
         if end.phase is Phase.ABORTED:
             return f"Job {job_id} was aborted."
         if end.phase is Phase.UNKNOWN:
             return (
-                f"The UWS does not know job {job_id} (any more), and the OCPS has reported nothing of its end: it was "
-                "deleted, or its time at the UWS is over. How it ended is not known."
+                f"The UWS does not know job {job_id} (any more), and the OCPS has not reported its end: it was "
+                "deleted, or its time at the UWS is over. How it ended is unknown."
             )
         try:
             async with asyncio.timeout(self._limits.job_log):
@@ -106,7 +106,7 @@ class JobEndings:
 def _where_to_look(job_id: str) -> str:
     """Say where the cause of a failure stands that no log tells of; the UWS does not pass it on."""
     return (
-        "An image that can't be pulled, no place for its pod, or an init container that failed (it clones "
-        "uws_scripts) looks like this. Look with kubectl in the namespace of the UWS: describe job "
+        "Possible causes: its image can't be pulled, there is no machine for its pod, or its init container (which "
+        "clones uws_scripts) failed. Look with kubectl in the namespace of the UWS: describe job "
         f"uws-job-{job_id}, describe pod -l jobId={job_id}, logs -l jobId={job_id} --all-containers."
     )

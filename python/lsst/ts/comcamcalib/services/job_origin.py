@@ -38,9 +38,9 @@ def foreign_repository(seen: UwsJob, repo: str) -> str:
     if not repo or not seen.butler_repo or same_repository(seen.butler_repo, repo):
         return ""
     return (
-        f"Job {seen.job_id} works on the repository {seen.butler_repo}, but this CSC is configured for {repo}: what "
-        "the job makes is not found here. Correct repo of this CSC or the configuration of the OCPS; both have to name "
-        "the same repository"
+        f"Job {seen.job_id} works on the repository {seen.butler_repo}, but this CSC is configured for {repo}: the "
+        "products of the job are not found here. Correct repo of this CSC or the configuration of the OCPS; both must "
+        "name the same repository"
     )
 
 

@@ -79,12 +79,12 @@ class JobSearch:
     @property
     def outcome(self) -> str:
         """Say what is known after a search that found nothing."""
-        goes_on = "It is looked for further, and stopped when it appears."
+        goes_on = "The search goes on, and a job that appears is stopped."
         if self._trouble and not self._answers:
             return f"Whether the job exists is not known, because the UWS can't be asked: {self._trouble} {goes_on}"
         return (
-            f"No job with its mark {self._mark} was at the UWS in the {self._limits.job_submission:g} s after that; "
-            f"whether one comes later is not known. {goes_on}"
+            f"No job with its mark {self._mark} appeared at the UWS in the {self._limits.job_submission:g} s after "
+            f"that; one may still appear. {goes_on}"
         )
 
     async def _look_until(self, limit_s: float) -> list[UwsJob]:

@@ -103,8 +103,8 @@ class JobStopper:
         for job, attempt in attempts.items():
             if not attempt.end.is_set():
                 sentence = (
-                    f"Job {job.job_id} was not stopped: {attempt.obstacle} The CSC has left ENABLED, so it is not "
-                    "tried any more. Look at the UWS, and delete the job there if it still runs."
+                    f"Job {job.job_id} was not stopped: {attempt.obstacle} The CSC has left ENABLED and does not "
+                    "try any more. Look at the UWS, and delete the job there if it still runs."
                 )
                 self._log.warning("%s", sentence)
                 status = dataclasses.replace(job.status, message=sentence)
@@ -249,4 +249,4 @@ class JobStopper:
         """Say what was tried with a job that is not known any more."""
         if not attempt.refusal or seen is not None:
             return ""
-        return f"It was to be aborted; the answer was: {attempt.refusal}"
+        return f"The CSC tried to abort it; the answer was: {attempt.refusal}"

@@ -274,13 +274,13 @@ class JobService:
 
     async def _lose(self, job: TrackedJob, error: ServiceError) -> JobStatus:
         """Give up a job of which nothing is heard, but stop it as soon as it can be reached."""
-        job.reason = f"Nothing had been heard of job {job.job_id} for {self._limits.uws_unreachable:g} s"
+        job.reason = f"There had been no news of job {job.job_id} for {self._limits.uws_unreachable:g} s"
         status = dataclasses.replace(
             job.status,
             phase=Phase.UNKNOWN,
             exit_code=1,
-            message=f"Nothing was heard of job {job.job_id} for {self._limits.uws_unreachable:g} s; it may still run. "
-            f"{error} As soon as the UWS answers, the job is looked at, and aborted if it still runs. See to the UWS, "
+            message=f"There was no news of job {job.job_id} for {self._limits.uws_unreachable:g} s; it may still run. "
+            f"{error} As soon as the UWS answers, the job is checked, and aborted if it still runs. Check the UWS, "
             "then start another run.",
             timestamp_ended_s=utils.current_tai(),
         )

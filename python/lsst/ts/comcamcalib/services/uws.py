@@ -245,7 +245,7 @@ class UwsClient:
             words = explain_server_text(str(error)) or type(error).__name__
             raise UnreachableError(f"The UWS could not be asked: GET {url}: {words}.") from error
         except NonsenseError as error:
-            raise ForeignAnswerError(f"The UWS answered GET {url} with something else than {error}.") from error
+            raise ForeignAnswerError(f"The UWS answered GET {url} with something other than {error}.") from error
 
     async def _read_tail(self, response: aiohttp.ClientResponse) -> str:
         """Read a text of any length; keep its end, from the beginning of a line."""

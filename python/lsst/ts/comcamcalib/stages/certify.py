@@ -150,17 +150,18 @@ async def _prepare(stage: StagePlan, who: str, context: RunContext) -> _Task:
     except ServiceError as error:
         raise StageError(f"{what}: when its frames were taken could not be looked up: {error}") from error
     if unknown := [exposure for exposure in own if exposure not in known]:
-        raise StageError(f"{what}: the repository does not know {_named(unknown)}, so its validity is not known")
+        raise StageError(f"{what}: the repository does not know {_named(unknown)}, so its validity can't be determined")
     try:
         days = {day for one in known.values() for day in days_of(one.day_obs, one.end_iso_tai)}
         validity = validity_of(options, days)
     except ValueError as error:
-        raise StageError(f"{what}: {error}. Start another run with a validity that is right") from error
+        raise StageError(f"{what}: {error}. Start another run with a correct validity") from error
     covered = [exposure for exposure, one in known.items() if _covers(validity, one)]
     left_out = tuple(exposure for exposure in own if exposure not in covered)
     if left_out:
         logging.getLogger(__name__).warning(
-            "Run %s, %s: the validity %s does not cover %s of which this is made; Butler does not find it for these",
+            "Run %s, %s: the validity %s does not cover %s from which this product is made; Butler does not find it "
+            "for these",
             context.run_id,
             stage.name,
             validity.words,
@@ -293,11 +294,11 @@ def _entry(task: _Task, attempt: _Attempt, context: RunContext) -> Certification
         notes.append("certified without verification, as certify_unverified asks")
     if task.left_out:
         notes.append(
-            f"WARNING: the validity that was given does not cover {_named(task.left_out)} of which this is made; "
-            "Butler does not find it for these"
+            f"WARNING: the validity that was given does not cover {_named(task.left_out)} from which this product is "
+            "made; Butler does not find it for these"
         )
     if outcome is None:
-        notes.append(f"{attempt.unknown}, so what this replaces is not known here")
+        notes.append(f"{attempt.unknown}, so it is not known what this replaces")
     elif replaced := sorted({one.dataset_id for one in outcome.replaced}):
         datasets = "1 dataset that was" if len(replaced) == 1 else f"{len(replaced)} datasets that were"
         notes.append(f"replaces {datasets} certified before: {', '.join(replaced)}")

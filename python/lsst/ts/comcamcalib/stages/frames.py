@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is known of the frames of a run, and what speaks against them: products that share frames share their fate."""
+"""What is known of the frames of a run, and what shows that they are bad, for all products made from them."""
 
 from __future__ import annotations
 
@@ -84,5 +84,7 @@ def share_fate(calib_type: CalibType, judgement: Judgement, context: RunContext)
     bad = [(one, context.bad_frames[one]) for one in frames if one is not calib_type and one in context.bad_frames]
     if not bad:
         return judgement
-    reasons = " ".join(f"The {one.name} frames that it is made of are bad: {sentence}" for one, sentence in bad)
-    return dataclasses.replace(judgement, verdict=Verdict.FAILED, reason=f"{reasons} By itself: {judgement.reason}")
+    reasons = " ".join(f"The {one.name} frames that it is made from are bad: {sentence}" for one, sentence in bad)
+    return dataclasses.replace(
+        judgement, verdict=Verdict.FAILED, reason=f"{reasons} Its own result: {judgement.reason}"
+    )

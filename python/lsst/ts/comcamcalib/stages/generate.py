@@ -168,7 +168,7 @@ async def _wait_for_ocps(deadline: float, job: JobPlan, stage: StagePlan, contex
     while problem := _ocps_problem(context):
         if clock() >= deadline:
             raise ServiceError(
-                f"{problem} That was waited for in vain for {context.config.limits.ocps_enabled:g} s; the job was not "
+                f"{problem} The run waited for that for {context.config.limits.ocps_enabled:g} s; the job was not "
                 "submitted. Then start another run."
             )
         context.record.waiting(stage.name, f"the OCPS, for {job.label}: {problem}", deadline - clock())
@@ -222,7 +222,7 @@ async def _check_inputs(job: JobPlan, job_id: str, exposures: tuple[int, ...], c
                 job_collection(job_id), dataset_type, witnesses, context.plan.options.detectors, expected
             )
         except ServiceError as error:
-            return [f"which {dataset_type} it used could not be seen: {error}"]
+            return [f"which {dataset_type} it used could not be looked up: {error}"]
 
     answers = await all_of(foreign(*one) for one in job.uses.items())
     if problems := list(itertools.chain.from_iterable(answers)):
@@ -248,7 +248,7 @@ async def _check_datasets(job: JobPlan, job_id: str, context: RunContext) -> lis
             if unknown:
                 raise StageError(f"The repository does not know the filter of the exposures {', '.join(unknown)}")
     except ServiceError as error:
-        raise StageError(f"What the job {job.label} ({job_id}) made could not be seen: {error}") from error
+        raise StageError(f"What the job {job.label} ({job_id}) made could not be looked up: {error}") from error
     each = 1
     if job.dimensions == "detector+exposure_pair":
         each = context.flat_pairs

@@ -217,8 +217,8 @@ class _Ingest:
             self.blind_looks += 1
             if self.blind_looks >= MAX_BLIND_LOOKS:
                 raise StageError(
-                    f"Whether the missing files are in the repository could not be seen {self.blind_looks} times in a "
-                    f"row: {error}"
+                    f"Whether the missing files are in the repository could not be checked {self.blind_looks} times "
+                    f"in a row: {error}"
                 ) from error
             self.quiet_since[exposure_id] += self.context.config.archiver_check_interval_s
             return
@@ -255,7 +255,7 @@ class _Ingest:
         and again, or if nothing brings files into the repository.
         """
         if unwell := self.context.unwell("CCOODS", "CCHeaderService").removeprefix(". "):
-            return f"No frame is taken again before this is mended: {unwell}. Then start another run"
+            return f"No frame is taken again until this is repaired: {unwell}. Then start another run"
         missing = self.ledger.missing(image.exposure_id)
         in_a_row = {detector: self._losses_in_a_row(detector) for detector in sorted(missing)}
         always = [
@@ -271,13 +271,13 @@ class _Ingest:
         rest = [detector for detector in self.options.detectors if detector not in always]
         if not rest:
             return (
-                f"No file of the last {count} {kind} frames has arrived of any detector that is used, so no frame is "
+                f"For the last {count} {kind} frames, no file of any detector in use has arrived, so no frame is "
                 "taken again. Look at CCOODS and at the camera's file transfer, then start another run"
             )
         return (
-            f"It is not chance: nothing of {names} has arrived of the last {count} {kind} frames, so no frame is taken "
-            "again. Find out why (its readout board, the file transfer, the OODS), or start another run without it: "
-            f"detectors: {rest}"
+            f"This is not random: no file of {names} has arrived for the last {count} {kind} frames, so no frame is "
+            "taken again. Find out why (its readout board, the file transfer, the OODS), or start another run without "
+            f"it: detectors: {rest}"
         )
 
     def _losses_in_a_row(self, detector: int) -> int:
@@ -334,9 +334,9 @@ class _Ingest:
         failed = self.ledger.failed(image.exposure_id)
         if failed:
             return "the OODS says: " + "; ".join(dict.fromkeys(failed.values()))
-        cause = f"no event told of them within {self.options.oods_timeout:g} s, and Butler does not have them"
+        cause = f"no event reported them within {self.options.oods_timeout:g} s, and Butler does not have them"
         if self.ledger.unattributed:
-            cause += f"; the OODS also told of failures without naming a file: {self.ledger.unattributed[-1]}"
+            cause += f"; the OODS also reported failures without naming a file: {self.ledger.unattributed[-1]}"
         return cause
 
     async def _tell(self, image: ImageTaken) -> None:

@@ -104,5 +104,5 @@ def _sentence(name: str, exposures: Sequence[int], levels: RawLevels, total: int
     level = statistics.median(_typical(levels[exposure]) for exposure in exposures)
     return (
         f"{len(exposures)} of {total} flats are in the repository, and {name} (exposures {listed(exposures)}: about "
-        f"{level:.0f} electron). The rest is in vain: no good FLAT, DEFECTS, PTC or GAIN can be made of them"
+        f"{level:.0f} electron). More flats will not help: no good FLAT, DEFECTS, PTC or GAIN can be made from this set"
     )

@@ -71,7 +71,7 @@ SENTENCES = {
     "at least {limit:.3g}. Saturated pixels look like that.",
     Kind.LAMP: "Light: the lamp differs, {named} got up to {worst:+.1%} compared with the others.",
     Kind.DRIFT: "Light: lamp drifting by {worst:+.1%} during the flats, most of all in {named}.",
-    Kind.DETECTOR_FLUX: "Light: the lamp is alike, but a detector differs, {named} saw up to {worst:+.1%} compared "
+    Kind.DETECTOR_FLUX: "Light: the lamp is steady, but a detector differs, {named} saw up to {worst:+.1%} compared "
     "with the other detectors and exposures.",
     Kind.OUTLIER: "Exposures stand out: {named} differ from the others by up to {worst:+.1f} electron.",
     Kind.QUIET: "Dead amplifiers: {named} have {value:.3g} electron of noise where their electronics make at least "

@@ -59,7 +59,7 @@ def judge_defects(detectors: Mapping[int, str], areas: Mapping[int, DetectorArea
         if area is None:
             continue
         if area.detector_pixels <= 0 or not 0 <= area.pixels <= area.detector_pixels:
-            failures[detector] = [f"{area.pixels} of {area.detector_pixels} pixels are no area"]
+            failures[detector] = [f"{area.pixels} of {area.detector_pixels} pixels is not a valid area"]
         elif area.pixels > plausible.defect_fraction_max * area.detector_pixels:
             fraction, limit = area.pixels / area.detector_pixels, plausible.defect_fraction_max
             failures[detector] = [f"{fraction:.1%} of its pixels, at most {limit:.1%} are plausible"]
