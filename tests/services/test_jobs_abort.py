@@ -124,8 +124,8 @@ async def test_what_can_not_be_stopped_is_named_with_what_the_uws_says(world: Jo
     await asyncio.wait_for(world.uws.looked.wait(), LIMIT_S)
     (problem,) = await service.abort_all(LIMIT_S, RUN)  # the OCPS says yes, the UWS goes on
     assert problem == (
-        "Job job1 was not stopped: the OCPS says that it was aborted. At the UWS: its phase is executing. It is tried "
-        "again until it has ended or the CSC leaves ENABLED; jobState shows its end."
+        "Job job1 was not stopped: the OCPS says that it was aborted. At the UWS: its phase is executing. The CSC "
+        "tries again until the job has ended or the CSC leaves ENABLED; jobState shows its end."
     )
     world.ocps.refusal = ServiceError("OCPS:2 is not connected.")
     world.uws.prepare(DOWN)
@@ -263,7 +263,7 @@ async def test_a_job_that_could_not_be_stopped_is_stopped_when_the_ocps_is_back_
     await asyncio.gather(following, return_exceptions=True)
     world.ocps.refusal = NotEnabledError("OCPS:2 refused to abort job job1. It is not ENABLED: enable it.")
     (problem,) = await service.abort_all(LIMIT_S, RUN)
-    assert "enable it. At the UWS: its phase is executing. The CSC tries again until it has ended" in problem
+    assert "enable it. At the UWS: its phase is executing. The CSC tries again until the job has ended" in problem
     assert not any(one.ended for one in world.told) and service.open_jobs == {"job1"}
     world.ocps.on_abort = lambda _job_id: world.uws.prepare(None)
     world.ocps.refusal = None

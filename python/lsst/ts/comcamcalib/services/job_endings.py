@@ -27,8 +27,8 @@ __all__ = ["JobEndings", "still_tried"]
 def still_tried(job_id: str, obstacle: str) -> str:
     """Return the sentence about a job that is not stopped yet."""
     return (
-        f"Job {job_id} was not stopped: {obstacle} The CSC tries again until it has ended or the CSC leaves ENABLED; "
-        "jobState shows its end."
+        f"Job {job_id} was not stopped: {obstacle} The CSC tries again until the job has ended or the CSC leaves "
+        "ENABLED; jobState shows its end."
     )
 
 
