@@ -142,9 +142,7 @@ class CalibrationClient:
         try:
             await self.remote.evt_summaryState.aget(timeout=CONNECT_LIMIT_S)
         except TimeoutError:
-            raise RuntimeError(
-                f"ComCamCalib sent no heartbeat within {CONNECT_LIMIT_S:g} s; is it running?"
-            ) from None
+            raise RuntimeError(f"ComCamCalib sent no heartbeat within {CONNECT_LIMIT_S:g} s; is it running?") from None
         await salobj.set_summary_state(self.remote, salobj.State.ENABLED, override=override, timeout=60)
 
     async def start(self, config: str = "", reason: str = "", program: str = "", note: str = "") -> str:

@@ -41,8 +41,8 @@ PROGRESS_INTERVAL_S = 1.0
 IDLE_PROGRESS_INTERVAL_S = 10.0
 
 # Leaving ENABLED, and the end of the process, must take less than 10 s. First the run is interrupted (see
-# INTERRUPT_LIMIT_S of the runs, and the journal's own limit); then the connections are closed within what is left of the
-# first time (seconds), but at least within the second. A connection that takes longer goes on closing by itself.
+# INTERRUPT_LIMIT_S of the runs, and the journal's own limit). Then the connections have what is left of LEAVE_LIMIT_S
+# (seconds), but at least CLOSE_LIMIT_S, to close. A connection that takes longer goes on closing by itself.
 LEAVE_LIMIT_S = 8.5
 CLOSE_LIMIT_S = 1.0
 

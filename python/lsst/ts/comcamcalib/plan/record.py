@@ -256,4 +256,4 @@ class Record(Protocol):
         """Write down what is about to be done outside."""
 
     def waiting(self, who: str, for_what: str, limit_s: float | None = None) -> None:
-        """Say what a stage is doing or waiting for, and how long at the most (seconds; None: no limit of its own)."""
+        """Note what a stage is doing or waiting for, and its limit (seconds; None: no limit of its own)."""

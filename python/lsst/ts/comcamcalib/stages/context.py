@@ -32,7 +32,7 @@ __all__ = ["Frames", "Product", "RunContext", "Services"]
 
 @dataclasses.dataclass(frozen=True)
 class Services:
-    """The ways to the outside that a run uses."""
+    """The connections to the outside that a run uses."""
 
     camera: Camera
     components: Components
@@ -86,7 +86,7 @@ class RunContext:
     plan
         The plan of the run.
     services
-        The ways to the outside.
+        The connections to the outside.
     record
         Where everything that happens is written down.
     """
