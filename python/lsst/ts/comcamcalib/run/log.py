@@ -182,7 +182,7 @@ class RunLog:
         try:
             await self._publish(entry)
         except Exception:
-            # The run must reach its end all the same. If publishing keeps failing, the telemetry sends the CSC to FAULT.
+            # The run must still reach its end. If publishing keeps failing, the telemetry sends the CSC to FAULT.
             self._log.exception("Run %s: %s could not be published", self.status.run_id, type(entry).__name__)
 
     async def _store(self) -> None:

@@ -21,16 +21,16 @@ __all__ = ["blame_frames", "frame_facts", "share_fate"]
 
 
 async def frame_facts(calib_type: CalibType, collections: Sequence[str], context: RunContext) -> FrameFacts:
-    """Return what is known of the frames of a type, apart from what cp_verify measured.
+    """Return the facts about the frames of a type that cp_verify does not measure.
 
-    Without a ptc the absolute limits hold alone; that it could not be read is logged.
+    If the ptc can't be read, only the absolute limits apply; that is logged.
 
     Parameters
     ----------
     calib_type
         Type of the frames.
     collections
-        Where the ptc is looked up, in order.
+        Collections in which the ptc is looked up, in order.
     context
         What the stages share.
     """
@@ -63,20 +63,20 @@ async def frame_facts(calib_type: CalibType, collections: Sequence[str], context
 
 
 def blame_frames(calib_type: CalibType, sentence: str, context: RunContext) -> None:
-    """Note that nothing made of the frames of a type can be good, and why; the first reason stays."""
+    """Note why no product made from the frames of a type can be good; the first reason is kept."""
     if sentence and calib_type in context.frames:
         context.bad_frames.setdefault(calib_type, sentence)
 
 
 def share_fate(calib_type: CalibType, judgement: Judgement, context: RunContext) -> Judgement:
-    """Return the judgement of a product, FAILED if frames that it is made of were found bad.
+    """Return the judgement of a product: FAILED if frames from which it is made were found bad.
 
     Parameters
     ----------
     calib_type
         The product.
     judgement
-        What it came to by itself.
+        Its own judgement.
     context
         What the stages share.
     """
