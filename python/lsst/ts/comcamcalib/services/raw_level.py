@@ -6,7 +6,7 @@
 
 """A first look at frames before any pipeline: their levels, and what the certified ptc knows of the amplifiers.
 
-These block and belong in a thread of Butler's.
+These functions block and must run in one of Butler's threads.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def certified_ptc(
             ref = butler.find_dataset(
                 "ptc", instrument=instrument, detector=detector, collections=there, timespan=records[0].timespan
             )
-        except LookupError:  # no such type, or not certain which
+        except LookupError:  # there is none, or several
             continue
         if ref is not None:
             known[detector] = _known(butler.get(ref))

@@ -35,7 +35,7 @@ class Repository(Protocol):
         """Return the existing collections with calibrations that are probably meant by other names, by these."""
 
     async def certify_obstacle(self, calib_collection: str) -> str:
-        """Say why nothing can be certified in a collection; "" if it is a CALIBRATION one or does not exist."""
+        """Return why nothing can be certified in a collection; "" if it is a CALIBRATION one or does not exist."""
 
     async def raws_present(self, exposure_ids: Collection[int], detectors: Collection[int]) -> set[tuple[int, int]]:
         """Return the (exposure id, detector) whose raw is in the repository."""
