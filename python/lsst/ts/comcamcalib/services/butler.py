@@ -216,7 +216,7 @@ class ButlerService:
     async def certified_ranges(
         self, dataset_type: str, calib_collection: str, dataset_ids: Collection[str]
     ) -> list[CertifiedRange]:
-        """Return what some datasets are certified for; see `Repository.certified_ranges`."""
+        """Return the ranges for which some datasets are certified; see `Repository.certified_ranges`."""
         return await self._threads.in_order(
             f"look which {dataset_type} are certified in {calib_collection}",
             self._limits.butler_query,
@@ -255,7 +255,7 @@ class ButlerService:
     async def certified_ptc(
         self, collections: Sequence[str], exposure_id: int, detectors: Collection[int]
     ) -> dict[int, KnownAmplifiers]:
-        """Return what the ptc that is valid for an exposure knows; see `Repository.certified_ptc`."""
+        """Return the values of the ptc that is valid for an exposure; see `Repository.certified_ptc`."""
         what = f"look up the ptc of exposure {exposure_id} in {', '.join(collections)}"
         return await self._threads.look(
             what,

@@ -68,7 +68,7 @@ def certify(
 def certified_ranges(
     butler: Butler, instrument: str, dataset_type: str, calib_collection: str, dataset_ids: Collection[str]
 ) -> list[CertifiedRange]:
-    """Return what some datasets are certified for; see `Repository.certified_ranges`."""
+    """Return the ranges for which some datasets are certified; see `Repository.certified_ranges`."""
     from lsst.daf.butler import MissingCollectionError, MissingDatasetTypeError, Timespan
 
     try:

@@ -17,13 +17,13 @@ from .exposure import group_of
 __all__ = ["CameraActivity"]
 
 MAX_BEGUN = 100
-"""How many of the last images are remembered."""
+"""Largest number of images that are kept."""
 
 BUSY = 2
 """ccsCommandState while a command is being done; 1 is IDLE."""
 
 RAFTS_AT_WORK = {3: "INTEGRATING", 4: "READING_OUT", 6: "DISCARDING"}
-"""Substates of raftsDetailedState in which no image can be taken. Clearing is not one: it also happens between images."""
+"""Substates of raftsDetailedState in which no image can be taken. Clearing happens between images, too."""
 
 
 class CameraActivity:

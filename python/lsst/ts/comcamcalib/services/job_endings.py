@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How jobs end, in words: what their logs say, and what two witnesses make of it."""
+"""How jobs end, in sentences: from their logs, and from what UWS and OCPS report."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def still_tried(job_id: str, obstacle: str) -> str:
 
 
 class JobEndings:
-    """Says how a job ended, and why.
+    """Finds out how a job ended, and why.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class JobEndings:
         end
             How it ended.
         seen
-            What the UWS shows of it, None if nothing.
+            The job as the UWS shows it; None if it does not.
         remark
             Further sentence for the message.
         """
@@ -74,7 +74,7 @@ class JobEndings:
             phase=seen.phase_word if seen and seen.phase is end.phase else end.phase,
             exit_code=end.exit_code,
             message=" ".join(filter(None, (message, remark))),
-            # The server's time has whole seconds only; a job must not seem to have ended before it was submitted.
+            # The server's time has only whole seconds; a job must not appear to have ended before it was submitted.
             timestamp_ended_s=max(ended_s, job.status.timestamp_submitted_s),
         )
 
@@ -98,13 +98,13 @@ class JobEndings:
             explanation = await asyncio.to_thread(explain_failure, log_text)
         except NoLogError as error:
             return f"Job {job_id} failed before it could write a log. {error} {_where_to_look(job_id)}"
-        except Exception as error:  # whatever it is, that the job failed must be published
+        except Exception as error:  # whatever the error is, the failure of the job must be published
             return f"Job {job_id} failed; its log could not be read: {str(error) or 'there was no time left for it'}"
         return f"Job {job_id} failed: {explanation}"
 
 
 def _where_to_look(job_id: str) -> str:
-    """Say where the cause of a failure stands that no log tells of; the UWS does not pass it on."""
+    """Return where to look for the cause of a failure without a log, which the UWS does not pass on."""
     return (
         "Possible causes: its image can't be pulled, there is no machine for its pod, or its init container (which "
         "clones uws_scripts) failed. Look with kubectl in the namespace of the UWS: describe job "

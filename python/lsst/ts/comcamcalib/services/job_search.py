@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Find out whether a submission that was not answered well has made a job."""
+"""Find out whether a submission without a good answer has made a job."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from .uws_watch import UwsWatch
 __all__ = ["JobSearch"]
 
 CLOCK_TOLERANCE_S = 60.0
-"""How much the clocks of Kubernetes and of this machine may differ: a job with the mark that is older than that before
-its submission stems from another life of the journal, which gave the same run id."""
+"""How much the clocks of Kubernetes and of this machine may differ (seconds). A job with the mark that was created
+earlier than this before its submission is from an earlier journal that gave the same run id."""
 
 
 class JobSearch:
-    """Looks for the jobs of one submission among all jobs of the UWS, by their mark.
+    """Searches all jobs of the UWS for those of one submission, by their mark.
 
     Parameters
     ----------
     mark
         The mark of the submission.
     submitted_s
-        When that began (TAI unix seconds).
+        When the submission began (TAI unix seconds).
     uws
-        Where to look.
+        The UWS.
     poll_interval_s
-        Shortest time between two looks (seconds).
+        Shortest time between two searches (seconds).
     limits
         Limits of time: ``job_submission``, ``uws_list``, ``uws_unreachable``.
     known
-        Ids of the jobs that are known already, which are not what is looked for.
+        Ids of the jobs that are already known, which are not searched for.
     """
 
     def __init__(
@@ -61,15 +61,15 @@ class JobSearch:
         self._limits = limits
         self._known = known
         self._log = logging.getLogger(__name__)
-        self._trouble = ""  # why the UWS could not be asked the last time
-        self._answers = 0  # lists without the job
+        self._trouble = ""  # why the last request to the UWS failed
+        self._answers = 0  # number of lists without the job
 
     async def find(self) -> list[UwsJob]:
-        """Look for ``job_submission`` seconds; return the jobs, the first one first, none if there is none yet."""
+        """Search for ``job_submission`` seconds; return the jobs, the oldest first, none if there is none yet."""
         return await self._look_until(self._limits.job_submission)
 
     async def find_late(self) -> list[UwsJob]:
-        """Look for another ``uws_unreachable`` seconds of a UWS that answers."""
+        """Search for another ``uws_unreachable`` seconds during which the UWS answers."""
         found = await self._look_until(self._limits.uws_unreachable)
         while not found and self._trouble:
             await asyncio.sleep(self._poll_interval_s)
@@ -78,7 +78,7 @@ class JobSearch:
 
     @property
     def outcome(self) -> str:
-        """Say what is known after a search that found nothing."""
+        """Return a sentence about a search that found nothing."""
         goes_on = "The search goes on, and a job that appears is stopped."
         if self._trouble and not self._answers:
             return f"Whether the job exists is not known, because the UWS can't be asked: {self._trouble} {goes_on}"
@@ -96,14 +96,14 @@ class JobSearch:
                 return found
             if clock() > deadline:
                 return []
-            # A list of all jobs costs the UWS a lot: no more than half of the time is spent with it.
+            # A list of all jobs is expensive for the UWS, so it is requested at most half of the time.
             await asyncio.sleep(min(max(self._poll_interval_s, clock() - began), max(deadline - clock(), 0.0)))
 
     async def look(self) -> list[UwsJob]:
-        """Look once; return the jobs, the first one first."""
+        """Search once; return the jobs, the oldest first."""
         jobs: list[UwsJob] | ServiceError
         try:
-            async with asyncio.timeout(self._limits.uws_list):  # all tries together
+            async with asyncio.timeout(self._limits.uws_list):  # for all tries together
                 jobs = await self._uws.jobs()
         except TimeoutError:
             jobs = UnreachableError(f"The UWS did not list its jobs within {self._limits.uws_list:g} s.")
