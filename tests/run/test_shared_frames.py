@@ -97,7 +97,7 @@ async def test_gains_that_can_not_be_speak_against_the_flats(house: House) -> No
         **{"BIAS": "PASSED", "DARK": "PASSED"},
         **dict.fromkeys(("FLAT", "DEFECTS", "PTC", "GAIN"), "FAILED"),
     }
-    assert reason(house, "FLAT").startswith("GAIN, which was made of the same flats, shows that they are bad: ")
+    assert reason(house, "FLAT").startswith("GAIN, which was made from the same flats, shows that they are bad: ")
     assert "3.8e+05" in reason(house, "PTC")
     assert house.certified == {"bias", "dark"}
 

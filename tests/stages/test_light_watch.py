@@ -92,7 +92,7 @@ async def test_a_raw_that_can_not_be_read_is_logged_and_the_run_goes_on(
     bench.observatory.repository.errors["raw_levels"] = "no formatter for raws"
     assert await take_and_ingest(bench) == ARRIVED
     assert bench.record.of(VerificationResult) == []
-    assert "could not be looked at before its verification: no formatter for raws" in caplog.text
+    assert "could not be checked before its verification: no formatter for raws" in caplog.text
 
 
 async def test_a_raw_without_amplifiers_is_logged_and_the_run_goes_on(
@@ -110,7 +110,7 @@ async def test_a_look_that_hangs_holds_nothing_up_for_long(make_bench, caplog: p
     begin = asyncio.get_running_loop().time()
     assert await take_and_ingest(bench) == ARRIVED
     assert asyncio.get_running_loop().time() - begin < 62
-    assert "could not be looked at within 60 s" in caplog.text
+    assert "could not be checked within 60 s" in caplog.text
     gate.open()
 
 

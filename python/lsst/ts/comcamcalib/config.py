@@ -125,7 +125,7 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
 class FrameLimits(_Closed):
-    """Limits for single frames, outside which no good product can be made of them."""
+    """Limits for single frames, outside which no good product can be made from them."""
 
     level_min: float = Field(gt=0, allow_inf_nan=False, description="Least level of a flat (electron).")
     level_max: float = Field(gt=0, allow_inf_nan=False, description="Largest level of a flat (electron).")

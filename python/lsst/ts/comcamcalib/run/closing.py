@@ -112,7 +112,7 @@ async def _look_and_stop(log: RunLog, services: Services, rest: Rest | None) -> 
         )
         _look_for_frame(log, services.camera, findings)
     except Exception as error:
-        logging.getLogger(__name__).exception("Bug: what run %s has left could not be looked at", log.status.run_id)
+        logging.getLogger(__name__).exception("Bug: what run %s has left could not be checked", log.status.run_id)
         findings.unknown.append(f"all that the run has left, because of an unforeseen {type(error).__name__}: {error}")
     return findings
 

@@ -47,7 +47,7 @@ async def watch_components(log: RunLog, components: Components) -> None:
             try:
                 _look(log, components)
             except Exception:
-                logging.getLogger(__name__).exception("Bug: the components could not be looked at")
+                logging.getLogger(__name__).exception("Bug: the components could not be checked")
             await asyncio.sleep(LOOK_INTERVAL_S)
     finally:
         log.unwell = ()

@@ -63,7 +63,7 @@ def matches(
     butler
         The repository.
     instrument
-        Only its datasets are looked for.
+        Only its datasets are searched.
     dataset_type, collections
         What to look for, and where; no chains.
     timespan

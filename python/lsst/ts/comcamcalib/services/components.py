@@ -121,9 +121,9 @@ class ComponentWatch:
         if watched.heartbeat is None:
             return Unwell(name, "has sent no heartbeat", "start it")
         if time.monotonic() - watched.heartbeat > self._heartbeat_limit_s:
-            return Unwell(name, "sends no heartbeat any more", "look at it, restart it")
+            return Unwell(name, "sends no heartbeat any more", "check it, restart it")
         if watched.state is None:
-            return Unwell(name, "sends heartbeats but has not published its summary state", "look at it")
+            return Unwell(name, "sends heartbeats but has not published its summary state", "check it")
         if watched.state is salobj.State.FAULT:
             return Unwell(name, "is in FAULT", "look at its errorCode, send it to STANDBY, enable it")
         if watched.state is not salobj.State.ENABLED:
@@ -135,7 +135,7 @@ class ComponentWatch:
         heartbeat = self._watched[one.component].heartbeat
         if heartbeat is None or (age_s := time.monotonic() - heartbeat) <= self._heartbeat_limit_s:
             return str(one)
-        return f"{one.component} {one.what}: the last one came {age_s:.0f} s ago. Look at it, restart it."
+        return f"{one.component} {one.what}: the last one came {age_s:.0f} s ago. Check it, restart it."
 
 
 @dataclasses.dataclass

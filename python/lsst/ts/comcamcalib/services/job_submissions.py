@@ -178,7 +178,7 @@ class JobSubmissions:
         if not found:
             self._log.warning("No job with the mark %s has appeared at the UWS; the search is over", submission.mark)
         for seen in found:
-            self._log.warning("Job %s, which nobody waits for any more, has appeared, and is stopped", seen.job_id)
+            self._log.warning("Job %s, which no stage waits for any more, has appeared, and is stopped", seen.job_id)
             job = self._made(seen.job_id, submission)
             job.reason = f"Job {job.job_id} appeared when its submission had been given up"
             self._stopper.stop(job, wanted=True)

@@ -208,7 +208,7 @@ class UwsClient:
     async def _request(
         self, path: str, read: Callable[[aiohttp.ClientResponse], Awaitable[T]], limit_s: float | None = None
     ) -> T:
-        """Get ``path`` and return what ``read`` makes of the response, trying again where this may help."""
+        """Get ``path`` and return the result of ``read`` for the response; try again if that may help."""
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(UnreachableError),
             stop=tenacity.stop_after_attempt(ATTEMPTS),

@@ -110,11 +110,11 @@ class WorkerThreads:
             await asyncio.wait([ended], timeout=limit_s)
         except asyncio.CancelledError:
             if not call.outcome.cancel() and not call.outcome.done():
-                self._log.warning("%s goes on to %s; nobody waits for it any more", self._name, what)
+                self._log.warning("%s still tries to %s, although nothing waits for it any more", self._name, what)
             raise
         if not ended.done():
             raise UnreachableError(
-                f"{self._name} could not {what} within {limit_s:g} s: it still tries to, which can't be stopped."
+                f"{self._name} could not {what} within {limit_s:g} s: the call goes on and can't be stopped."
             )
         result: T = ended.result()
         return result

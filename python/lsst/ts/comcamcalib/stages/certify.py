@@ -52,9 +52,9 @@ class _Attempt:
     """Butler's answer to a request to certify."""
 
     outcome: CertifyOutcome | None
-    """What Butler did; None if that is not known."""
+    """What Butler did; None if that is unknown."""
     unknown: str = ""
-    """Why that is not known; empty if it is."""
+    """Why the outcome is unknown; empty if it is known."""
     error: ServiceError | None = None
     """The error; None also if the stage was cancelled."""
 
@@ -171,7 +171,7 @@ async def _prepare(stage: StagePlan, who: str, context: RunContext) -> _Task:
 
 
 def _own_exposures(stage: StagePlan, context: RunContext) -> tuple[int, ...]:
-    """Return the used exposures that a product is made of."""
+    """Return the used exposures from which a product is made."""
     types = [CalibType[name] for name in context.plan.recipe(stage.calib_type).frames]
     return tuple(
         exposure

@@ -151,7 +151,7 @@ class RunContext:
 
     @property
     def flat_pairs(self) -> int:
-        """Number of pairs that cp_pipe will make of the flats that count."""
+        """Number of pairs that cp_pipe will make from the flats that count."""
         used = sorted(self.frames[CalibType.FLAT].used, key=lambda image: image.exposure_id)
         return len(flat_pairs([image.exposure_time for image in used]))
 

@@ -74,11 +74,11 @@ async def _outlook(
     limit = context.config.limits.butler_query
     arrivals.put_nowait(None)
     if not watching.done():
-        context.record.waiting(stage.name, "a look at the light of the first flats", limit)
+        context.record.waiting(stage.name, "the check of the light of the first flats", limit)
         await asyncio.wait([watching], timeout=limit)
     if not watching.done():
         logging.getLogger(__name__).warning(
-            "Run %s: the light of the flats could not be looked at within %g s; their verification will judge it",
+            "Run %s: the light of the flats could not be checked within %g s; their verification will judge it",
             *(context.run_id, limit),
         )
         return ""

@@ -57,7 +57,7 @@ async def watch_light(stage: StagePlan, arrivals: asyncio.Queue[ImageTaken | Non
             adu = {detector: await repository.raw_levels(image.exposure_id, detector) for detector in options.detectors}
         except ServiceError as error:
             logging.getLogger(__name__).warning(
-                "Run %s: the light of %s could not be looked at before its verification: %s",
+                "Run %s: the light of %s could not be checked before its verification: %s",
                 *(context.run_id, image.obs_id, error),
             )
             return ""

@@ -148,7 +148,7 @@ async def _heed_gains(judgements: list[tuple[str, Judgement]], context: RunConte
         gains = await _judge_product(context.products[calib_type], calib_type, context)
         if gains.verdict is not Verdict.FAILED:
             continue
-        reason = f"{calib_type.name}, which was made of the same flats, shows that they are bad: {gains.reason}"
+        reason = f"{calib_type.name}, which was made from the same flats, shows that they are bad: {gains.reason}"
         if any(one.amplifiers_failed > threshold for one in gains.detectors):
             changes: dict[str, Any] = {"verdict": Verdict.FAILED, "bad_frames": reason}
             judgements = [

@@ -41,7 +41,7 @@ def certainly_in_vain(levels: RawLevels, planned_times_s: Sequence[float], facts
     levels
         Levels of the checked flats, each for all detectors.
     planned_times_s
-        Exposure times of all flats that the product is to be made of (seconds), including the checked ones.
+        Exposure times of all flats from which the product will be made (seconds), including the checked ones.
     facts
         Exposure times of the checked flats, limits, and known turn-offs.
 

@@ -98,7 +98,7 @@ class FrameFacts:
         Noise below which an amplifier is dead (electron), if its read noise is not known.
     gains, read_noises, turnoffs
         Gain (electron/adu), read noise and turn-off (electron) by detector id and amplifier name, from the ptc that is
-        certified; NaN, or not there: not known.
+        certified; NaN or absent: not known.
     """
 
     limits: FrameLimits
