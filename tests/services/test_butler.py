@@ -325,7 +325,7 @@ async def test_a_cancelled_question_does_not_block_the_next(
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    assert "nobody waits for it any more" in caplog.text
+    assert "nothing waits for it any more" in caplog.text
     released.set()
     assert await service.missing_collections(["b"]) == ["b"]
 
