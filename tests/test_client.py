@@ -103,5 +103,5 @@ async def test_following_a_run_ends_when_the_csc_dies(
             async for _ in following:
                 pass
 
-        with pytest.raises(RuntimeError, match=f"no sign of life for 3 s; what becomes of run {run_id}"):
+        with pytest.raises(RuntimeError, match=f"no heartbeat for 3 s; the state of run {run_id}"):
             await follow_on()

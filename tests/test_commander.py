@@ -67,7 +67,7 @@ async def test_refusals_and_typing_errors_are_sentences(commander: ComCamCalibCo
     options.write_text("n_biass: 2\n")
     with pytest.raises(Exception, match="n_biass: no such option; did you mean n_bias"):
         await commander.run_command(f"startCalibrationRun {options}")
-    with pytest.raises(ValueError, match="one file is wanted, not 2 words"):
+    with pytest.raises(ValueError, match="give one file, not 2 words"):
         await commander.run_command("startCalibrationRun one two")
     with pytest.raises(ValueError, match=r"ends within a quotation .* nothing was sent"):
         await commander.run_command("startCalibrationRun reason=it's")

@@ -107,10 +107,10 @@ def test_each_missing_field_is_refused_by_schema_and_model_alike(config_values: 
         (["ocps_index"], 101, "ocps_index 101 is the OCPS of rapid analysis"),
         (["limits", "ocps_enabled"], 0, "limits.ocps_enabled: Input should be greater than 0."),
         (["limits", "uws_list"], -1, "limits.uws_list: Input should be greater than 0."),
-        (["log_path_pattern"], "/scratch/uws/ocps.log", "exactly one {job_id} has to be in it"),
-        (["log_path_pattern"], "/{0}/{job_id}.log", "exactly one {job_id} has to be in it"),
-        (["log_path_pattern"], "/{job_id:>9999999}", "exactly one {job_id} has to be in it"),
-        (["log_path_pattern"], "/{job_id!r}", "exactly one {job_id} has to be in it"),
+        (["log_path_pattern"], "/scratch/uws/ocps.log", "it must have exactly one {job_id}"),
+        (["log_path_pattern"], "/{0}/{job_id}.log", "it must have exactly one {job_id}"),
+        (["log_path_pattern"], "/{job_id:>9999999}", "it must have exactly one {job_id}"),
+        (["log_path_pattern"], "/{job_id!r}", "it must have exactly one {job_id}"),
         (["log_path_pattern"], "/{job_id.log", "log_path_pattern: Value error"),
         (["detectors"], ["R22_S00", "R22_S00"], "a detector is named twice"),
         (["detectors"], ["S00"], "detectors.0: String should match"),
@@ -141,7 +141,7 @@ def test_a_mistake_in_the_configuration_is_named(
 
 def test_a_missing_recipe_is_named(config_values: dict[str, Any]) -> None:
     del config_values["recipes"]["GAIN"]
-    assert "there has to be a recipe for each of BIAS, DARK, FLAT, DEFECTS, PTC, GAIN" in refusal(config_values)
+    assert "there must be a recipe for each of BIAS, DARK, FLAT, DEFECTS, PTC, GAIN" in refusal(config_values)
 
 
 def test_all_mistakes_of_a_configuration_are_named_at_once(config_values: dict[str, Any]) -> None:

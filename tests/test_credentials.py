@@ -69,7 +69,7 @@ def test_the_refusal_says_where_credentials_go() -> None:
 
 @pytest.mark.parametrize("url", ["http:///", "http:///api", "http://uws:port/api", "https://[::1/api"])
 def test_what_is_no_address_is_refused(url: str) -> None:
-    with pytest.raises(BadInputError, match="has to be an address such as"):
+    with pytest.raises(BadInputError, match="must be an address such as"):
         make_config(uws_url=url)
 
 

@@ -57,7 +57,7 @@ async def test_detector_that_never_delivers_is_recognised_and_costs_no_retakes(s
     site.observatory.world.faults.set([Fault("oods", "lose", match={"detector": 4}, times=None)])
     run = await site.start(script_mode="BIAS", n_bias=3, **PATIENCE)
     state = await run.ended(RunState.FAILED)
-    assert "nothing of R22_S11 has arrived of the last" in state.reason
+    assert "no file of R22_S11 has arrived for the last" in state.reason
     assert "detectors: [0, 1, 2, 3, 5, 6, 7, 8]" in state.reason
     assert len(run.samples("imageTaken")) <= 4
     # What is proposed is a run that works.

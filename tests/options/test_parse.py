@@ -282,7 +282,7 @@ def test_gains_have_the_collections_and_command_line_of_the_ptc(parse: Parse) ->
         (
             "{certify_calib_begin_date: 2026-11-23, certify_calib_end_date: 2026-11-22}",
             "certify_calib_end_date 2026-11-22T00:00:00: not after certify_calib_begin_date 2026-11-23T00:00:00; the "
-            "validity has to end after it begins.",
+            "validity must end after it begins.",
         ),
         (
             "{script_mode: BIAS, do_defects: yes}",
@@ -574,7 +574,7 @@ def test_a_begin_after_the_frames_of_today_is_for_a_run_over_noon_only(parse: An
 
 def test_a_begin_that_butler_stores_as_none_is_told(parse: Parse) -> None:
     (notice,) = parse("certify_calib_begin_date: 1970-01-01").notices
-    assert "is the earliest time that Butler knows, so the validity is stored, and published, as one without" in notice
+    assert "is the earliest time that Butler knows, so the validity is stored and published as one without" in notice
 
 
 def test_null_dates_follow_the_frames_whatever_the_configuration_says(config_values: dict[str, Any]) -> None:

@@ -89,7 +89,7 @@ def test_what_breaks_out_of_the_command_line_or_overrides_it_is_refused(text: st
         ("-c a:b", "has -c a:b, but -c needs label:field=value after it"),
         ("--timeout", "has --timeout, but --timeout needs a number of seconds after it"),
         ("-c a:b='c d'", "has a blank between quotes (a:b='c), but the worker splits the text at every blank"),
-        ("-c a:b=1 | cat", "has the character |, which is not allowed in what goes to the OCPS"),
+        ("-c a:b=1 | cat", "has the character |, which is not allowed in texts for the OCPS"),
     ],
 )
 def test_a_refusal_says_what_is_wrong_and_what_to_do(text: str, sentence: str) -> None:

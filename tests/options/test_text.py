@@ -59,7 +59,7 @@ def test_json_and_yaml_are_understood_alike(parse: Callable[..., RunOptions]) ->
     "text", ["n_bias: 1\nn_bias: 2", '{"n_bias": 1, "n_bias": 2}', "{n_bias: 1, n_bias: 2, n_bias: 3}"]
 )
 def test_a_name_given_twice_is_refused_whichever_value_is_meant(text: str, mistakes: Mistakes) -> None:
-    assert mistakes(text) == ["n_bias: given twice; say it once."]
+    assert mistakes(text) == ["n_bias: given twice; give it once."]
 
 
 @pytest.mark.parametrize(

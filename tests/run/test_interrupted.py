@@ -217,7 +217,7 @@ async def test_what_was_certified_just_before_the_process_died_is_found_and_publ
     after = await killed_after_commit(stored_house)
     assert after.certified == set()
     assert after.reasons["BIAS.CERTIFY"] == (
-        "Interrupted: the service ended, perhaps after it had certified; abort looks, and says which it was"
+        "Interrupted: the service ended, perhaps after it had certified; abort checks that and reports it"
     )
     reason = await close(after)
     assert reason == (
@@ -480,7 +480,7 @@ async def test_frame_that_the_camera_took_though_nobody_recorded_it_is_named(sto
 @pytest.mark.parametrize(
     ("begun", "words"),
     [
-        ({}, "whether the camera took one more frame for the run: it has told of no image"),
+        ({}, "whether the camera took one more frame for the run: it has reported no image"),
         ({"CC_O_20261122_000009": "other"}, "its last image is CC_O_20261122_000009, of another group"),
         ({"CC_O_20261122_000009": None}, "its last image is CC_O_20261122_000009, of another group"),
     ],

@@ -222,7 +222,9 @@ async def test_while_it_hangs_nothing_else_waits_and_afterwards_all_is_well(
     monkeypatch.setattr(journal_module, "WRITE_LIMIT_S", 20.0)
     async with asyncio.timeout(10):
         for _ in range(3):
-            with pytest.raises(JournalError, match=r"the journal .*: it still tries to read the open runs of it"):
+            with pytest.raises(
+                JournalError, match=r"the journal .*: an earlier call, to read the open runs of it, hangs"
+            ):
                 await journal.new_run(DAY)
         hanging_disk.set()
         while journal._thread.doing:  # noqa: ASYNC110  another thread tells nobody

@@ -196,7 +196,7 @@ async def test_disk_that_is_full_for_a_while_does_not_stop_the_run_and_misses_no
     await log.write(entry)
     assert world.heard[-1] is entry
     assert "database or disk is full" in log.journal_problem
-    assert "The run goes on, and the journal is tried again" in caplog.text
+    assert "The run goes on, and the CSC tries to write the journal again" in caplog.text
     # What happens while it is full, the end of the run too, is published at once and written later.
     await log.write(stage("BIAS.VERIFY", StageState.SUCCEEDED))
     await move_run(log, RunState.COMPLETED, "All stages succeeded")
@@ -235,7 +235,7 @@ async def test_what_the_journal_did_not_take_is_tried_a_last_time_and_named_when
     fill(journal)
     await log.write(run_status(RunState.COMPLETED, reason="x" * 100_000))
     await log.close()
-    assert f"Run {RUN_ID} is COMPLETED, but the journal does not know it" in caplog.text
+    assert f"Run {RUN_ID} is COMPLETED, but that is not in the journal" in caplog.text
     make_room(journal)
     await log.close()
     stored = await journal.read(RUN_ID)

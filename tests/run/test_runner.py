@@ -63,14 +63,17 @@ async def test_all_mistakes_of_the_options_are_told_and_nothing_moves(house: Hou
 
 
 async def test_all_problems_outside_are_told_at_once(house: House) -> None:
-    house.observatory.components.sentences = ["CCCamera is in STANDBY: enable it.", "OPCS:2 gives no sign of life."]
+    house.observatory.components.sentences = [
+        "CCCamera is in STANDBY: enable it.",
+        "OPCS:2 sends no heartbeat any more.",
+    ]
     house.observatory.uws.error = "Connection refused"
     text = await refusal(
         house, **BIAS, input_collections_bias="LSSTComCam/none", input_collections_verify_bias="u/nobody"
     )
     assert text.splitlines() == [
         "CCCamera is in STANDBY: enable it.",
-        "OPCS:2 gives no sign of life.",
+        "OPCS:2 sends no heartbeat any more.",
         "The UWS, which runs the jobs, can't be used: Connection refused",
         "There is no collection LSSTComCam/none in /repo/LSSTComCam, an input of BIAS.GENERATE; name one that exists",
         "There is no collection u/nobody in /repo/LSSTComCam, an input of BIAS.VERIFY; name one that exists",
@@ -178,7 +181,7 @@ async def test_leaving_enabled_while_the_run_is_being_accepted_interrupts_it(hou
 
 async def test_no_run_without_a_connection(house: House) -> None:
     await house.runner.disconnect("The CSC went to DISABLED")
-    assert "has to be ENABLED" in await refusal(house, **BIAS)
+    assert "it must be ENABLED" in await refusal(house, **BIAS)
 
 
 @pytest.mark.parametrize("interrupted", [False, True])

@@ -153,7 +153,7 @@ async def test_unforeseen_error_fails_its_stage_only(caplog: pytest.LogCaptureFi
 async def test_stage_that_is_cancelled_by_something_else_fails_and_does_not_hang_the_run() -> None:
     play = Play(script_mode="BIAS")
     play.errors["BIAS.GENERATE"] = asyncio.CancelledError()
-    assert await play.scheduler.run() == ["BIAS.GENERATE: What it was waiting for was closed; look at the CSC's log"]
+    assert await play.scheduler.run() == ["BIAS.GENERATE: A connection that it needs was closed; look at the CSC's log"]
     assert play.states["BIAS.VERIFY"] == "SKIPPED"
 
 

@@ -50,7 +50,7 @@ async def test_bad_light_is_bad_for_all_that_is_made_of_flats(house: House, lamp
     assert house.certified == {"bias", "dark"}
     assert reason(house, "FLAT").startswith(f"Light: {words}, ")
     for name in ("DEFECTS", "PTC", "GAIN"):
-        assert reason(house, name).startswith("The FLAT frames that it is made of are bad: ")
+        assert reason(house, name).startswith("The FLAT frames that it is made from are bad: ")
         assert words in reason(house, name)
     assert house.alarms.verification_failed and house.alarms.operator_decision_needed
 
@@ -100,7 +100,7 @@ async def test_gains_that_can_not_be_speak_against_the_flats(house: House) -> No
         **{"BIAS": "PASSED", "DARK": "PASSED"},
         **dict.fromkeys(("FLAT", "DEFECTS", "PTC", "GAIN"), "FAILED"),
     }
-    assert reason(house, "FLAT").startswith("GAIN, which was made of the same flats, speaks against them: ")
+    assert reason(house, "FLAT").startswith("GAIN, which was made from the same flats, shows that they are bad: ")
     assert "3.8e+05" in reason(house, "PTC")
     assert house.certified == {"bias", "dark"}
 

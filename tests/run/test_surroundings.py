@@ -52,7 +52,7 @@ async def test_component_that_fails_in_mid_run_is_named_in_activity_alarm_and_lo
     assert "CCOODS is in FAULT: enable it. The run needs it, and waits within its limits." in caplog.text
     ill.clear()
     await until(lambda: "CCOODS" not in house.runner.progress().activity)
-    assert "CCOODS is well again." in caplog.text
+    assert "CCOODS has recovered." in caplog.text
     await house.runner.update_alarms()
     assert house.alarms.reason == ""
     house.observatory.oods.ingest(next(iter(house.observatory.world.exposures)), range(9))
@@ -70,7 +70,7 @@ async def test_each_component_is_named_once_as_long_as_it_stays_as_it_is(
     assert caplog.text.count("CCHeaderService is in STANDBY") == 1
     ill["CCHeaderService"] = "is in FAULT"
     await until(lambda: "CCHeaderService is in FAULT" in caplog.text)
-    assert "well again" not in caplog.text
+    assert "has recovered" not in caplog.text
 
 
 async def test_component_that_the_run_does_not_need_any_more_is_nobodys_business(house: House) -> None:
@@ -96,12 +96,12 @@ async def test_run_that_has_ended_watches_nothing(house: House) -> None:
 
 
 async def test_failure_of_an_exposure_says_what_is_wrong_with_the_camera(house: House) -> None:
-    house.observatory.components.ill["CCHeaderService"] = "gives no sign of life"
+    house.observatory.components.ill["CCHeaderService"] = "sends no heartbeat any more"
     house.observatory.camera.errors["BIAS", 1] = "no endReadout came within 30 s."
     house.observatory.components.problems = list  # type: ignore[method-assign]  # it was well when the run was accepted
     await house.start(**BIAS)
     assert (await house.ended()).state is RunState.FAILED
     assert house.reasons["BIAS.ACQUIRE"] == (
-        "BIAS frame 1 of 2 was not taken: no endReadout came within 30 s. CCHeaderService gives no sign of life: "
+        "BIAS frame 1 of 2 was not taken: no endReadout came within 30 s. CCHeaderService sends no heartbeat any more: "
         "enable it"
     )

@@ -182,7 +182,7 @@ async def test_each_frame_has_to_find_the_new_dataset_and_only_that(service: But
     # Later flats are not covered, so nothing is looked for; an unknown exposure is not passed over.
     assert await service.read_back("bias", DAILY, NOON, end, new, [BIASES[0], *FLATS_R]) == []
     (problem,) = await service.read_back("bias", DAILY, NOON, end, new, [BIASES[0], 4])
-    assert problem == "The repository does not know exposure 4, so it is not known what is found for it."
+    assert problem == "The repository does not know exposure 4, so it can't be checked what is found for it."
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ async def test_ids_that_are_not_in_the_run_are_refused_and_nothing_is_certified(
 async def test_what_is_no_calibration_is_not_certified(service: ButlerService, butler: Butler) -> None:
     data = {"exposure": FLATS_R[0], "detector": 0}
     ids = run_job(butler, "v", [], [("verifyFlatDetStats", data, {"SUCCESS": True})])
-    with pytest.raises(ServiceError, match="is no calibration"):
+    with pytest.raises(ServiceError, match="is not registered as a calibration"):
         await service.certify("u/ocps/v/run", "verifyFlatDetStats", DAILY, NOON, NEXT_NOON, ids)
 
 

@@ -39,7 +39,7 @@ async def test_statistics_are_read_by_filter_with_integer_keys(service: ButlerSe
     run_level, detectors = await service.statistics("u/ocps/v/run", "verifyFlatStats", "verifyFlatDetStats", "r_03")
     assert run_level == {FLATS_R[0]: {"SUCCESS": True}, "SUCCESS": True}
     assert detectors == {(one, 2): {"N": one} for one in FLATS_R}
-    with pytest.raises(ServiceError, match="which filter is meant"):
+    with pytest.raises(ServiceError, match="the filter must be given"):
         await service.statistics("u/ocps/v/run", "verifyFlatStats", "verifyFlatDetStats")
 
 

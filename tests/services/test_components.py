@@ -75,13 +75,13 @@ async def test_only_a_component_that_is_enabled_and_whose_heart_beats_is_good(
     await watch.start()
     await until(lambda: watch.state_of("CCCamera") is ENABLED)
     assert watch.problems() == [
-        "CCCamera gives no sign of life (no heartbeat): start it.",
-        "OCPS:2 gives no sign of life (no heartbeat): start it.",
+        "CCCamera has sent no heartbeat: start it.",
+        "OCPS:2 has sent no heartbeat: start it.",
     ]
     await camera.evt_heartbeat.set_write(heartbeat=True)
     await ocps.evt_heartbeat.set_write(heartbeat=True)
-    await until(lambda: not any("sign of life" in problem for problem in watch.problems()))
-    assert watch.problems() == ["OCPS:2 is alive but has told no summary state: look at it."]
+    await until(lambda: not any("no heartbeat" in problem for problem in watch.problems()))
+    assert watch.problems() == ["OCPS:2 sends heartbeats but has not published its summary state: check it."]
     for state, sentence in (
         (salobj.State.STANDBY, "OCPS:2 is in STANDBY: enable it."),
         (salobj.State.FAULT, "OCPS:2 is in FAULT: look at its errorCode, send it to STANDBY, enable it."),
@@ -93,12 +93,12 @@ async def test_only_a_component_that_is_enabled_and_whose_heart_beats_is_good(
     await until(lambda: watch.problems() == [])
     clock.now += 21
     (silent, _) = watch.problems()
-    assert silent == "CCCamera gives no sign of life: its last heartbeat came 21 s ago. Look at it, restart it."
+    assert silent == "CCCamera sends no heartbeat any more: the last one came 21 s ago. Check it, restart it."
     # What is wrong stays the same while it lasts; its age does not.
     before = watch.unwell()
     clock.now += 1
     assert watch.unwell() == before
-    assert str(before[0]) == "CCCamera gives no sign of life: look at it, restart it."
+    assert str(before[0]) == "CCCamera sends no heartbeat any more: check it, restart it."
     assert watch.state_of("CCCamera") is ENABLED
     with pytest.raises(KeyError):
         watch.state_of("MTMount")

@@ -112,8 +112,8 @@ async def test_a_submission_of_which_nobody_knows_is_named_by_the_abort(world: J
     await asyncio.sleep(0)
     world.ocps.answer.set_exception(UnreachableError("OCPS:2 did not answer."))
     (problem,) = await within_limit(aborting)
-    assert problem.startswith(f"OCPS:2 did not answer. No job with its mark {MARK} was at the UWS")
-    with pytest.raises(UnreachableError, match="whether one comes later is not known"):
+    assert problem.startswith(f"OCPS:2 did not answer. No job with its mark {MARK} appeared at the UWS")
+    with pytest.raises(UnreachableError, match="one may still appear"):
         await running
 
 
@@ -124,14 +124,14 @@ async def test_what_can_not_be_stopped_is_named_with_what_the_uws_says(world: Jo
     await asyncio.wait_for(world.uws.looked.wait(), LIMIT_S)
     (problem,) = await service.abort_all(LIMIT_S, RUN)  # the OCPS says yes, the UWS goes on
     assert problem == (
-        "Job job1 was not stopped: the OCPS says that it was aborted. At the UWS: its phase is executing. It is tried "
-        "again until it has ended or the CSC leaves ENABLED; jobState shows its end."
+        "Job job1 was not stopped: the OCPS says that it was aborted. At the UWS: its phase is executing. The CSC "
+        "tries again until the job has ended or the CSC leaves ENABLED; jobState shows its end."
     )
     world.ocps.refusal = ServiceError("OCPS:2 is not connected.")
     world.uws.prepare(DOWN)
     (problem,) = await service.abort_all(LIMIT_S, RUN)
     assert problem.startswith(
-        "Job job1 was not stopped: OCPS:2 is not connected. At the UWS: The UWS did not answer. It is tried again"
+        "Job job1 was not stopped: OCPS:2 is not connected. At the UWS: The UWS did not answer. The CSC tries again"
     )
     with pytest.raises(ServiceError, match="Job job1 was not stopped"):
         await service.abort("job1")
@@ -216,7 +216,7 @@ async def test_a_job_that_the_uws_does_not_know_any_more_was_not_aborted(world: 
     world.uws.prepare(None)
     status = await world.service().abort("old", world.on_change)
     assert (status.phase, status.exit_code) == ("unknown", 1)
-    assert "How it ended is not known" in status.message and "aborted" not in status.message
+    assert "How it ended is unknown" in status.message and "aborted" not in status.message
     assert world.ocps.aborted == []
 
 
@@ -248,7 +248,7 @@ async def test_a_deletion_that_was_not_confirmed_is_not_called_an_abort(world: J
     world.uws.prepare("executing", None)
     status = await service.abort("old", world.on_change)
     assert status.phase == "unknown"
-    assert "It was to be aborted; the answer was: OCPS:2 could not abort job old: Failed: 500" in status.message
+    assert "The CSC tried to abort it; the answer was: OCPS:2 could not abort job old: Failed: 500" in status.message
 
 
 # What has not ended is tried until it has
@@ -263,7 +263,7 @@ async def test_a_job_that_could_not_be_stopped_is_stopped_when_the_ocps_is_back_
     await asyncio.gather(following, return_exceptions=True)
     world.ocps.refusal = NotEnabledError("OCPS:2 refused to abort job job1. It is not ENABLED: enable it.")
     (problem,) = await service.abort_all(LIMIT_S, RUN)
-    assert "enable it. At the UWS: its phase is executing. It is tried again until it has ended" in problem
+    assert "enable it. At the UWS: its phase is executing. The CSC tries again until the job has ended" in problem
     assert not any(one.ended for one in world.told) and service.open_jobs == {"job1"}
     world.ocps.on_abort = lambda _job_id: world.uws.prepare(None)
     world.ocps.refusal = None
@@ -308,7 +308,7 @@ async def test_a_job_of_which_nothing_was_heard_is_stopped_when_the_uws_answers_
     world.uws.prepare("executing")
     status = await world.until_concluded("job1")
     assert (status.phase, status.exit_code) == ("aborted", 255)
-    assert status.message == "Nothing had been heard of job job1 for 0.01 s; it was aborted."
+    assert status.message == "There had been no news of job job1 for 0.01 s; it was aborted."
 
 
 async def test_closing_says_which_jobs_nobody_stops_any_more(world: JobWorld, caplog: pytest.LogCaptureFixture) -> None:
@@ -321,7 +321,7 @@ async def test_closing_says_which_jobs_nobody_stops_any_more(world: JobWorld, ca
     assert (
         "Job old was not stopped: OCPS:2 is dead. At the UWS: its phase is executing. The CSC has left" in caplog.text
     )
-    assert not world.told[-1].ended and "it is not tried any more" in world.told[-1].message
+    assert not world.told[-1].ended and "does not try any more" in world.told[-1].message
 
 
 # Runs

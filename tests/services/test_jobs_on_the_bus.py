@@ -195,7 +195,7 @@ async def test_a_redirection_makes_no_job_and_that_is_not_certain(
     faults.set([Fault("http", "redirect", {"method": "PUT"}, text=f"{uws.url}/job")])
     service = JobService(ocps, uws, 0.05, limits.model_copy(update={"job_submission": 1.0}), place.on_backend)
     request = dataclasses.replace(BIAS, output_dataset_types="bias,redirected*")
-    with pytest.raises(UnreachableError, match=r"No job with its mark redirected\* was at the UWS"):
+    with pytest.raises(UnreachableError, match=r"No job with its mark redirected\* appeared at the UWS"):
         await asyncio.wait_for(service.run(request, place.on_change), LIMIT_S)
     await service.close()
 
@@ -239,7 +239,7 @@ async def test_an_ocps_in_standby_takes_no_job_and_no_abort_and_says_what_to_do(
         with pytest.raises(NotEnabledError, match=r"not allowed in state.*It is not ENABLED: enable it\."):
             await ocps.submit(BIAS)
         (problem,) = await place.service.abort_all(LIMIT_S, "20261122-010")
-        assert "enable it. At the UWS: its phase is executing. It is tried again" in problem
+        assert "enable it. At the UWS: its phase is executing. The CSC tries again" in problem
         await salobj.set_summary_state(remote, salobj.State.ENABLED)
         # Asked for once more, it is tried at once.
         assert await place.service.abort_all(LIMIT_S, "20261122-010") == []

@@ -63,8 +63,8 @@ async def test_a_job_that_is_not_found_in_time_is_named_and_stopped_when_it_appe
         await service.run(BIAS, world.on_change)
     assert str(caught.value) == (
         "OCPS:2 could not execute: Failed: 500 Server Error: Internal Server Error. No job with its mark "
-        f"{MARK} was at the UWS in the 0.01 s after that; whether one comes later is not known. It is looked for "
-        "further, and stopped when it appears."
+        f"{MARK} appeared at the UWS in the 0.01 s after that; one may still appear. The search "
+        "goes on, and a job that appears is stopped."
     )
     world.ocps.on_abort = lambda _job_id: world.uws.prepare(None)
     world.uws.listing = [uws_job("late")]

@@ -71,7 +71,7 @@ async def test_the_wait_for_a_turn_has_a_limit_that_names_what_is_in_the_way(one
 
 async def test_a_call_that_takes_too_long_says_that_it_goes_on(one: WorkerThreads) -> None:
     slow = Stop()
-    with pytest.raises(UnreachableError, match=r"could not look within 0.1 s: it still tries to, which can't be stop"):
+    with pytest.raises(UnreachableError, match=r"could not look within 0.1 s: the call goes on and can't be stop"):
         await one.do("look", 0.1, slow, queue_limit_s=PATIENCE_S)
     slow.released.set()
 

@@ -154,7 +154,7 @@ async def test_abort_while_butler_certifies_tells_what_was_done(bench) -> None:
     assert len(bench.observatory.world.certified("bias")) == 3
     (told,) = bench.record.of(Certification)
     assert told.dataset_count == 3
-    assert told.reason == "the run was stopped meanwhile, so what this replaces is not known here"
+    assert told.reason == "the run was stopped meanwhile, so it is not known what this replaces"
 
 
 async def test_abort_while_a_certification_fails_is_a_cancelling(bench) -> None:
@@ -384,7 +384,7 @@ async def test_a_validity_that_leaves_frames_out_is_done_and_says_so(make_bench,
     await certify(bench.stage("BIAS.CERTIFY"), bench.context)
     (told,) = bench.record.of(Certification)
     assert told.reason == (
-        f"WARNING: the validity that was given does not cover exposure {second} of which this is made; "
+        f"WARNING: the validity that was given does not cover exposure {second} from which this product is made; "
         "Butler does not find it for these"
     )
     assert f"does not cover exposure {second}" in caplog.text
@@ -407,7 +407,7 @@ async def test_a_validity_that_would_be_empty_certifies_nothing(make_bench, expo
 async def test_frames_that_the_repository_does_not_know_have_no_validity(bench) -> None:
     lost = next(iter(bench.observatory.world.filters))
     del bench.observatory.world.filters[lost]
-    with pytest.raises(StageError, match=f"does not know exposure {lost}, so its validity is not known"):
+    with pytest.raises(StageError, match=f"does not know exposure {lost}, so its validity can't be determined"):
         await certify(bench.stage("BIAS.CERTIFY"), bench.context)
     assert bench.observatory.world.certificates == []
 
@@ -432,7 +432,7 @@ async def test_an_answer_that_comes_too_late_is_looked_for(bench) -> None:
     (told,) = bench.record.of(Certification)
     assert (told.dataset_count, told.reason) == (
         3,
-        "Butler did not answer in time, so what this replaces is not known here",
+        "Butler did not answer in time, so it is not known what this replaces",
     )
 
 

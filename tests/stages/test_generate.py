@@ -146,7 +146,7 @@ async def test_an_ocps_that_is_not_enabled_in_time_fails_the_stage(make, known: 
     bench = make(script_mode="BIAS")
     if known:
         bench.observatory.components.sentences = [STANDBY]
-        sentence = "OCPS:2 is in STANDBY: enable it. That was waited for in vain for 600 s; the job was not submitted."
+        sentence = "OCPS:2 is in STANDBY: enable it. The run waited for that for 600 s; the job was not submitted."
     else:
         bench.observatory.jobs.not_enabled["cpBias"] = 10**6
         sentence = "OCPS:2 refused to execute. It is not ENABLED: enable it."
@@ -230,7 +230,9 @@ async def test_not_knowing_what_a_job_used_is_not_good(make) -> None:
     bench = make()
     await make_product(bench, "BIAS")
     bench.observatory.repository.errors["foreign_inputs"] = "Butler could not look within 60 s"
-    with pytest.raises(StageError, match="which bias it used could not be seen: Butler could not look within 60 s"):
+    with pytest.raises(
+        StageError, match="which bias it used could not be looked up: Butler could not look within 60 s"
+    ):
         await make_product(bench, "DARK")
 
 
@@ -238,7 +240,7 @@ async def test_not_knowing_what_a_job_used_is_not_good(make) -> None:
     ("method", "sentence"),
     [
         ("missing_collections", "The job cpBias could not be run: the database is down"),
-        ("datasets", "What the job cpBias (job-01) made could not be seen: the database is down"),
+        ("datasets", "What the job cpBias (job-01) made could not be looked up: the database is down"),
     ],
 )
 async def test_butler_that_does_not_answer_fails_the_stage(make, method: str, sentence: str) -> None:

@@ -113,7 +113,7 @@ async def test_silent_file_is_looked_for_again_and_again_then_taken_again(make_b
     assert told(bench) == [(2, 3, 0, ""), (1, 2, 0, "R22_S11"), (3, 3, 0, "")]
     assert bench.context.exposure_ids(CalibType.BIAS) == (FIRST_EXPOSURE + 1, FIRST_EXPOSURE + 2)
     lost = next(one for one in bench.record.of(ImageIngested) if one.missing)
-    assert lost.reason == "no event told of them within 120 s, and Butler does not have them"
+    assert lost.reason == "no event reported them within 120 s, and Butler does not have them"
     retake = bench.record.of(ImageTaken)[-1]
     assert (retake.image_index, retake.images_in_sequence, retake.discarded) == (3, 3, False)
 
@@ -192,7 +192,7 @@ async def test_failure_that_names_no_file_is_told_with_the_loss(make_bench) -> N
     bench.observatory.camera.arrive = losing(bench, {"BIAS 1": [0]})
     bench.observatory.oods.tell(None, None, ok=False, text="UNDEF: no header at all")
     error = (await take_and_ingest(bench, "BIAS"))[1]
-    assert "the OODS also told of failures without naming a file: UNDEF: no header at all" in str(error)
+    assert "the OODS also reported failures without naming a file: UNDEF: no header at all" in str(error)
 
 
 async def test_too_many_lost_frames_fail_the_stage_and_say_what_to_do(make_bench) -> None:
@@ -202,7 +202,7 @@ async def test_too_many_lost_frames_fail_the_stage_and_say_what_to_do(make_bench
     assert taken == "1 frames were taken"
     assert isinstance(error, StageError)
     assert str(error) == (
-        "CC_O_20261122_000003 is lost (R22_S11 did not arrive in the repository: no event told of them within 120 s, "
+        "CC_O_20261122_000003 is lost (R22_S11 did not arrive in the repository: no event reported them within 120 s, "
         "and Butler does not have them), and 2 frames were taken again already (max_retakes 2). Look at the OODS, then "
         "start another run"
     )
@@ -232,8 +232,8 @@ async def test_detector_that_never_delivers_costs_no_retake_and_the_line_for_the
     error = (await take_and_ingest(bench, "BIAS"))[1]
     assert isinstance(error, StageError)
     assert str(error).endswith(
-        "It is not chance: nothing of R22_S11 has arrived of the last 3 BIAS frames, so no frame is taken again. Find "
-        "out why (its readout board, the file transfer, the OODS), or start another run without it: detectors: "
+        "This is not random: no file of R22_S11 has arrived for the last 3 BIAS frames, so no frame is taken again. "
+        "Find out why (its readout board, the file transfer, the OODS), or start another run without it: detectors: "
         "[0, 1, 7]"
     )
     assert bench.observatory.camera.taken("BIAS") == 3
@@ -273,7 +273,7 @@ async def test_detector_that_dies_in_the_middle_of_a_sequence_is_recognised_too(
     bench = make_bench(n_bias=5, **QUICK)
     bench.observatory.camera.arrive = never_from(bench, [1], since=4)
     error = (await take_and_ingest(bench, "BIAS"))[1]
-    assert "nothing of R22_S01 has arrived of the last 2 BIAS frames" in str(error)
+    assert "no file of R22_S01 has arrived for the last 2 BIAS frames" in str(error)
     assert "detectors: [0, 4]" in str(error)
     assert bench.observatory.camera.taken("BIAS") == 5
 
@@ -290,7 +290,7 @@ async def test_dead_detector_is_found_among_losses_at_random(make_bench) -> None
     bench = make_bench(n_bias=2, **QUICK)
     bench.observatory.camera.arrive = losing(bench, {"BIAS 1": [4, 0], "BIAS 2": [4]})
     error = (await take_and_ingest(bench, "BIAS"))[1]
-    assert "nothing of R22_S11 has arrived of the last 2 BIAS frames" in str(error)
+    assert "no file of R22_S11 has arrived for the last 2 BIAS frames" in str(error)
     assert "detectors: [0, 1]" in str(error)
     assert bench.observatory.camera.taken("BIAS") == 2
 
@@ -306,7 +306,7 @@ async def test_when_nothing_arrives_at_all_no_detectors_are_proposed(make_bench)
     bench = make_bench(n_bias=2, **QUICK)
     bench.observatory.camera.arrive = lambda exposure: None
     error = (await take_and_ingest(bench, "BIAS"))[1]
-    assert "No file of the last 2 BIAS frames has arrived of any detector that is used" in str(error)
+    assert "For the last 2 BIAS frames, no file of any detector in use has arrived" in str(error)
     assert "Look at CCOODS" in str(error)
     assert "detectors: [" not in str(error)
     assert bench.observatory.camera.taken("BIAS") == 2
@@ -318,7 +318,7 @@ async def test_nothing_is_taken_again_while_the_oods_is_not_well_and_the_failure
     bench.observatory.components.ill = {"CCOODS": "is in FAULT", "OCPS:2": "is in STANDBY"}
     error = (await take_and_ingest(bench, "BIAS"))[1]
     assert str(error).endswith(
-        "No frame is taken again before this is mended: CCOODS is in FAULT: enable it. Then start another run"
+        "No frame is taken again until this is repaired: CCOODS is in FAULT: enable it. Then start another run"
     )
     assert bench.observatory.camera.taken("BIAS") == 1
 
@@ -367,7 +367,7 @@ async def test_butler_that_can_not_be_asked_for_long_fails_the_stage_and_gives_u
     bench.observatory.repository.errors["raws_present"] = "The repository is not there"
     error = (await take_and_ingest(bench, "BIAS"))[1]
     assert str(error) == (
-        "Whether the missing files are in the repository could not be seen 10 times in a row: The repository is not "
+        "Whether the missing files are in the repository could not be checked 10 times in a row: The repository is not "
         "there"
     )
     assert bench.observatory.camera.taken("BIAS") == 1

@@ -66,7 +66,7 @@ def test_a_saturated_flat_in_the_product_fails_it(seconds: list[float]) -> None:
     judgement = judge_frames(FLAT, flats(*seconds))
     assert judgement.verdict is Verdict.FAILED
     assert judgement.reason.startswith("Light: saturated, ")
-    assert "No good FLAT can be made of these frames" in judgement.reason
+    assert "No good FLAT can be made from these frames" in judgement.reason
     assert judgement.bad_frames
     assert judgement.detectors[0].failures_by_test["LEVEL"] % 16 == 0
 

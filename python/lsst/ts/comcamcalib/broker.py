@@ -73,5 +73,5 @@ def _ask(configuration: Mapping[str, Any]) -> None:
         raise RuntimeError(
             f"Kafka at {configuration['bootstrap.servers']} takes connections, but gave no answer within "
             f"{ANSWER_LIMIT_S:g} s ({error.args[0].str()}); check LSST_KAFKA_BROKER_ADDR, and "
-            "LSST_KAFKA_SECURITY_USERNAME and LSST_KAFKA_SECURITY_PASSWORD if it wants a login."
+            "LSST_KAFKA_SECURITY_USERNAME and LSST_KAFKA_SECURITY_PASSWORD if it needs a login."
         ) from error

@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 def fail(sentence: str) -> typer.Exit:
-    """Print what went wrong, and return what ends the program."""
+    """Print a sentence about the failure, and return the exception that ends the program."""
     problems.print(sentence, markup=False, style="red")
     return typer.Exit(1)
 
@@ -49,7 +49,7 @@ def drive(coroutine: Coroutine[Any, Any, T]) -> T:
     if "LSST_TOPIC_SUBNAME" not in os.environ:
         coroutine.close()
         raise fail(
-            "It is not known where the CSC is: the environment variable LSST_TOPIC_SUBNAME is not set. Source the "
+            "The CSC can't be found: the environment variable LSST_TOPIC_SUBNAME is not set. Source the "
             "environment file of your observatory; `comcamcalib observatory` writes that of a simulated one."
         )
     return run(coroutine)

@@ -33,7 +33,7 @@ __all__ = ["CalibrationClient", "RefusedError"]
 # The CSC answers every command within 10 s; the rest is for Kafka.
 COMMAND_LIMIT_S = 15.0
 
-# Longest wait for the remote's topics, and for the CSC's first sign of life (seconds).
+# Longest wait for the remote's topics, and for the CSC's first heartbeat (seconds).
 CONNECT_LIMIT_S = 30.0
 
 # Longest wait for a remote to close that did not start (seconds).
@@ -61,11 +61,11 @@ EVENTS = (
 
 
 class RefusedError(Exception):
-    """The CSC refused a command; the message says why, one line a reason."""
+    """The CSC refused a command; the message says why, one line for each reason."""
 
 
 class CalibrationClient:
-    """A Remote to ComCamCalib, with the waiting and the looking up done.
+    """A Remote to ComCamCalib, with methods that send each command and wait for its result.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class CalibrationClient:
     def __init__(self, domain: salobj.Domain | None = None) -> None:
         self._own_domain = domain is None
         self._domain = domain or salobj.Domain()
-        self.remote: salobj.Remote  # from the beginning of the context on
+        self.remote: salobj.Remote  # set when the context is entered
         self._listeners: list[Callable[[str, Any], None]] = []
         self._states: asyncio.Queue[Any] = asyncio.Queue()
         self._last_heartbeat = 0.0  # time.monotonic
@@ -142,9 +142,7 @@ class CalibrationClient:
         try:
             await self.remote.evt_summaryState.aget(timeout=CONNECT_LIMIT_S)
         except TimeoutError:
-            raise RuntimeError(
-                f"ComCamCalib gave no sign of life within {CONNECT_LIMIT_S:g} s; is it running?"
-            ) from None
+            raise RuntimeError(f"ComCamCalib sent no heartbeat within {CONNECT_LIMIT_S:g} s; is it running?") from None
         await salobj.set_summary_state(self.remote, salobj.State.ENABLED, override=override, timeout=60)
 
     async def start(self, config: str = "", reason: str = "", program: str = "", note: str = "") -> str:
@@ -177,7 +175,7 @@ class CalibrationClient:
         await self._command(self.remote.cmd_abort)
 
     async def status(self, run_id: str = "") -> dict[str, Any]:
-        """Return a summary of a run (the open or latest one for ""), and have all its events published again."""
+        """Return a summary of a run ("": the open or latest one); the CSC publishes all its events again."""
         ack = await self._command(self.remote.cmd_status, runId=run_id)
         summary: dict[str, Any] = json.loads(ack.result)
         return summary
@@ -205,8 +203,8 @@ class CalibrationClient:
             except TimeoutError:
                 if time.monotonic() - self._last_heartbeat > SILENCE_LIMIT_S:
                     raise RuntimeError(
-                        f"ComCamCalib has given no sign of life for {SILENCE_LIMIT_S:g} s; what becomes of run "
-                        f"{run_id} is not known. Start the CSC again: it will say in what state the run is."
+                        f"ComCamCalib has sent no heartbeat for {SILENCE_LIMIT_S:g} s; the state of run {run_id} is "
+                        "unknown. Start the CSC again: it then publishes the state of the run."
                     ) from None
 
     async def _on_heartbeat(self, message: Any) -> None:
@@ -235,5 +233,5 @@ class CalibrationClient:
 
 
 def clock(tai_s: float) -> str:
-    """Return a time of day (UTC) for people; TAI unix seconds, 0 gives ""."""
+    """Return the time of day (UTC) of TAI unix seconds as text; "" for 0."""
     return utils.astropy_time_from_tai_unix(tai_s).utc.isot[11:19] if tai_s else ""

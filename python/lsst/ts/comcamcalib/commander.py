@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The command ``command_comcamcalib``: salobj's commander, that knows this CSC's commands better."""
+"""The command ``command_comcamcalib``: salobj's commander, with easier forms of this CSC's commands."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["ComCamCalibCommander", "command_comcamcalib", "split_named", "typed_
 
 
 class ComCamCalibCommander(salobj.CscCommander):  # type: ignore[misc]
-    """Prints what the CSC publishes, and sends it the commands that are typed.
+    """Prints what the CSC publishes, and sends it the commands that the user types.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class ComCamCalibCommander(salobj.CscCommander):  # type: ignore[misc]
         )
 
     async def run_command(self, cmd: str) -> None:
-        """Carry out a line that was typed; what has blanks in it stands in quotes, as in a shell."""
+        """Carry out a line that the user typed; a value with blanks needs quotes, as in a shell."""
         try:
             shlex.split(cmd)
         except ValueError:
@@ -63,22 +63,22 @@ class ComCamCalibCommander(salobj.CscCommander):  # type: ignore[misc]
         files, fields = split_named(args, _public_fields(command))
         if len(files) > 1:
             raise ValueError(
-                f"one file is wanted, not {len(files)} words; write reason, program and note as name=value, what has "
-                'blanks in it as reason="two words", and run options into the file'
+                f"give one file, not {len(files)} words; write reason, program and note as name=value, a value with "
+                'blanks as reason="two words", and run options into the file'
             )
         if files and "config" in fields:
-            raise ValueError("a file and config are wanted both, but a run has either")
+            raise ValueError("a file and config are given; give only one of them")
         if files:
             fields["config"] = await asyncio.to_thread(Path(files[0]).read_text)
         await self._run(command, command.DataType(**fields))
 
     async def do_status(self, args: Sequence[str]) -> None:
-        """Have everything published again, and print the summary."""
+        """Have the CSC publish all events of a run again, and print the summary."""
         ack = await self._send("status", args, needed=0)
         self.output(json.dumps(json.loads(ack.result), indent=2))
 
     async def do_resumeCalibrationRun(self, args: Sequence[str]) -> None:
-        """Go on with a run."""
+        """Continue a run."""
         await self._send("resumeCalibrationRun", args, needed=0)
 
     async def do_acceptVerification(self, args: Sequence[str]) -> None:
@@ -86,7 +86,7 @@ class ComCamCalibCommander(salobj.CscCommander):  # type: ignore[misc]
         await self._send("acceptVerification", args, needed=3)
 
     async def do_decertify(self, args: Sequence[str]) -> None:
-        """Take back what a run has certified."""
+        """Withdraw what a run has certified."""
         await self._send("decertify", args, needed=3)
 
     async def evt_runState_callback(self, data: Any) -> None:
@@ -99,7 +99,7 @@ class ComCamCalibCommander(salobj.CscCommander):  # type: ignore[misc]
         self.output(f"{data.private_sndStamp:0.3f}: {data.runId} {data.stageName} is {state} {data.reason}".rstrip())
 
     async def _send(self, name: str, args: Sequence[str], needed: int) -> Any:
-        """Send a command of which the first ``needed`` fields have to be given."""
+        """Send a command whose first ``needed`` fields are required."""
         command = getattr(self.remote, f"cmd_{name}")
         values = typed_fields(name, args, _public_fields(command), needed)
         return await self._run(command, command.DataType(**values))
@@ -120,7 +120,7 @@ def _public_fields(command: Any) -> dict[str, type]:
 
 
 def split_named(words: Sequence[str], fields: Iterable[str]) -> tuple[list[str], dict[str, str]]:
-    """Part words into plain ones and those of the form ``name=value``.
+    """Separate plain words from those of the form ``name=value``.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ def typed_fields(command: str, words: Sequence[str], fields: Mapping[str, type],
     fields
         Type by name of field.
     needed
-        How many of the first fields have to be given.
+        How many of the first fields are required.
 
     Raises
     ------
@@ -191,7 +191,7 @@ def typed_fields(command: str, words: Sequence[str], fields: Mapping[str, type],
 
 
 def _value(name: str, text: str, kind: type) -> Any:
-    """Return the value of a field that a word stands for; a type of calibration may have its name."""
+    """Return the value of a field from a word; a type of calibration may be given by name."""
     if kind is not int:
         return text
     if name == "calibType" and text.upper() in CalibType.__members__:

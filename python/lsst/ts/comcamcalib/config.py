@@ -34,15 +34,15 @@ Name = Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9_]+$")]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 LONGEST_PREFLIGHT_S = 8.0
-"""LOVE gives up a command after 10 s, and the journal needs a moment for the new run, too."""
+"""Seconds; LOVE gives up a command after 10 s, and writing the new run to the journal takes a moment."""
 
 
 OCPS_INSTRUMENTS = {1: "LATISS", 2: "LSSTComCam", 3: "LSSTCam", 101: "rapid analysis"}
-"""Whom each OCPS works for, by its SAL index (enumeration SalIndex of the OCPS in ts_xml); it refuses another one."""
+"""Instrument of each OCPS, by its SAL index (enumeration SalIndex of the OCPS in ts_xml); it refuses any other."""
 
 
 class _Closed(pydantic.BaseModel):
-    """A model that can't be changed and has no fields but its own."""
+    """A model that can't be changed and refuses unknown fields."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
@@ -50,7 +50,7 @@ class _Closed(pydantic.BaseModel):
 class Limits(_Closed):
     """How long each wait may take; all in seconds."""
 
-    preflight: Seconds = Field(description="All checks before a run is accepted, side by side (seconds); at most 8.")
+    preflight: Seconds = Field(description="All checks before a run is accepted, in parallel (seconds); at most 8.")
     exposure_overhead: Seconds = Field(
         description="takeImages of one frame, from the command to its last acknowledgement, without the exposure time "
         "itself (seconds)."
@@ -61,12 +61,12 @@ class Limits(_Closed):
         description="How long a job waits for an OCPS that left ENABLED after the run was accepted (seconds)."
     )
     job_submission: Seconds = Field(
-        description="The job id in the OCPS's answer to execute; and, after an answer that leaves open whether there "
-        "is a job, the search for it at the UWS (seconds)."
+        description="The job id in the OCPS's answer to execute; and, after an answer that does not prove whether "
+        "there is a job, the search for it at the UWS (seconds)."
     )
     job: Seconds = Field(
-        description="One job from its submission to its end (seconds). Longer than the deadline that Kubernetes sets "
-        "for jobs (3600 s) by the time that a job may wait for a place."
+        description="One job from its submission to its end (seconds). This is the deadline that Kubernetes sets for "
+        "jobs (3600 s), plus the time that a job may wait for a free machine."
     )
     job_abort: Seconds = Field(description="The OCPS's answer to abort_job (seconds).")
     job_log: Seconds = Field(description="Fetching the log of a failed job, all requests together (seconds).")
@@ -79,13 +79,13 @@ class Limits(_Closed):
         description="How long a job is followed without any answer from UWS or OCPS before it counts as lost (seconds)."
     )
     butler_queue: Seconds = Field(
-        description="A call's wait for a Butler thread that is free to begin it (seconds). Longer than butler_certify, "
-        "for certifications are done one after the other."
+        description="A call's wait for a free Butler thread (seconds). Longer than butler_certify, because "
+        "certifications are done one after the other."
     )
     butler_query: Seconds = Field(description="One look-up in the Butler repository, from its beginning (seconds).")
     butler_dataset: Seconds = Field(
-        description="Reading one dataset of many (seconds). To read a product or the statistics of a verification, one "
-        "file for each exposure and detector, may take butler_query and this time for each dataset."
+        description="Reading one dataset of many (seconds). Reading a product or the statistics of a verification, "
+        "one file for each exposure and detector, may take butler_query plus this time for each dataset."
     )
     butler_certify: Seconds = Field(
         description="One certification, from its beginning (seconds). SQLite lets writers queue for up to 300 s."
@@ -96,7 +96,7 @@ class Limits(_Closed):
 
 
 class Estimates(_Closed):
-    """What things usually take, for planning only; all in seconds."""
+    """Usual durations, for planning only; all in seconds."""
 
     readout_s: Seconds = Field(description="From the end of an exposure to the beginning of the next (seconds).")
     ingest_s: Seconds = Field(description="From the last readout to the last file in the repository (seconds).")
@@ -111,7 +111,7 @@ class Plausible(_Closed):
     noise_min: float = Field(ge=0, description="Smallest plausible read noise of an amplifier (electron).")
     noise_max: float = Field(gt=0, allow_inf_nan=False, description="Largest plausible read noise (electron).")
     defect_fraction_max: float = Field(
-        gt=0, le=1, description="Largest plausible part of a detector's pixels that are defects (fraction, 0 to 1)."
+        gt=0, le=1, description="Largest plausible fraction of a detector's pixels that are defects (0 to 1)."
     )
 
     @pydantic.model_validator(mode="after")
@@ -125,7 +125,7 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
 class FrameLimits(_Closed):
-    """What single frames must be like, so that something good can be made of them."""
+    """Limits for single frames, outside which no good product can be made from them."""
 
     level_min: float = Field(gt=0, allow_inf_nan=False, description="Least level of a flat (electron).")
     level_max: float = Field(gt=0, allow_inf_nan=False, description="Largest level of a flat (electron).")
@@ -135,16 +135,16 @@ class FrameLimits(_Closed):
         description="Level up to which a flat has no light at all: the lamp is off (electron).",
     )
     turnoff_fraction_min: float = Field(
-        ge=0, lt=1, description="Least level of a flat as a part of the turn-off, where a ptc knows it (fraction)."
+        ge=0, lt=1, description="Least level of a flat as a fraction of the turn-off, if the ptc has it (fraction)."
     )
     turnoff_fraction_max: Fraction = Field(
-        description="Largest level of a flat as a part of the turn-off, where a ptc knows it (fraction)."
+        description="Largest level of a flat as a fraction of the turn-off, if the ptc has it (fraction)."
     )
     flat_noise_fraction_min: Fraction = Field(
-        description="Least noise of a flat, as a part of the square root of its level (fraction)."
+        description="Least noise of a flat, as a fraction of the square root of its level (fraction)."
     )
     dark_noise_fraction_min: Fraction = Field(
-        description="Least noise of a bias or dark, as a part of the read noise that the ptc knows (fraction)."
+        description="Least noise of a bias or dark, as a fraction of the read noise in the ptc (fraction)."
     )
     flux_tolerance: Fraction = Field(
         description="By how much the light per second of one flat may differ from that of the others (fraction)."
@@ -153,7 +153,7 @@ class FrameLimits(_Closed):
         description="Change of the light per second above which a single flat makes the product FAILED (fraction)."
     )
     shutter_uncertainty_s: float = Field(
-        ge=0, allow_inf_nan=False, description="How well an exposure time is known (seconds)."
+        ge=0, allow_inf_nan=False, description="Uncertainty of an exposure time (seconds)."
     )
     outlier_min: float = Field(
         gt=0,
@@ -163,10 +163,10 @@ class FrameLimits(_Closed):
     outlier_in_product_max: float = Field(
         gt=0,
         allow_inf_nan=False,
-        description="By how much one frame may move the plain mean of all before the product is FAILED (electron).",
+        description="By how much one frame may move the plain mean of all frames; more makes it FAILED (electron).",
     )
     nominal_gain: float = Field(
-        gt=0, allow_inf_nan=False, description="Gain for a first look at raws where no ptc is at hand (electron/adu)."
+        gt=0, allow_inf_nan=False, description="Gain for a first look at raws if there is no ptc (electron/adu)."
     )
 
     @pydantic.model_validator(mode="after")
@@ -191,21 +191,19 @@ class JobRecipe(_Closed):
         description="Pipeline as pipetask wants it; variables are expanded in the worker's environment (text).",
     )
     frames: tuple[FrameName, ...] = Field(
-        description="Types of frames whose exposures the data query names; empty where the job reads no raws."
+        description="Types of frames whose exposures the data query names; empty if the job reads no raws."
     )
-    dataset_type: Name = Field(
-        description="Dataset type that the job is run for and that is counted afterwards (text)."
-    )
+    dataset_type: Name = Field(description="Dataset type that the job makes and that is counted afterwards (text).")
     dimensions: Literal["detector", "detector+physical_filter", "detector+exposure_pair"] = Field(
-        description="What there has to be one dataset for."
+        description="Dimensions for each of which there must be one dataset."
     )
     options: Literal["bias", "dark", "flat", "defects", "ptc", ""] = Field(
-        description="The run option config_options_<this> goes into the command line; empty: none does."
+        description="The run option config_options_<this> is added to the job's command line; empty: none is added."
     )
 
 
 class VerificationRecipe(_Closed):
-    """How cp_verify looks at a product."""
+    """How cp_verify verifies a product."""
 
     label: Name = Field(description="Name of the job, unique among all recipes, such as verifyBias (text).")
     pipeline: str = Field(
@@ -214,7 +212,8 @@ class VerificationRecipe(_Closed):
     run_statistics: Name = Field(description="Dataset type of the statistics of the whole run (text).")
     detector_statistics: Name = Field(description="Dataset type of the statistics of exposure and detector (text).")
     tests: tuple[Name, ...] = Field(
-        min_length=1, description="Tests that count for the verdict, by cp_verify's names. Each must be there."
+        min_length=1,
+        description="Tests that count for the verdict, by cp_verify's names; if one is missing, it is UNKNOWN.",
     )
     signal_statistic: Name = Field(description="Name of an amplifier's statistic that is its signal (electron).")
     noise_statistic: Name = Field(description="Name of an amplifier's statistic that is its noise (electron).")
@@ -224,9 +223,11 @@ class Recipe(_Closed):
     """How one product is made and verified."""
 
     dataset_type: Name = Field(description="Dataset type of the product (text).")
-    builds_on: tuple[CalibName, ...] = Field(description="Types of products that its jobs look up.")
-    frames: tuple[FrameName, ...] = Field(description="Types of frames that have to be in the repository first.")
-    jobs: tuple[JobRecipe, ...] = Field(min_length=1, description="Its jobs, one after the other; the last makes it.")
+    builds_on: tuple[CalibName, ...] = Field(description="Types of products that its jobs use.")
+    frames: tuple[FrameName, ...] = Field(description="Types of frames that must be in the repository first.")
+    jobs: tuple[JobRecipe, ...] = Field(
+        min_length=1, description="Its jobs, one after the other; the last one makes the product."
+    )
     verification: VerificationRecipe | None = Field(
         description="Its verification by cp_verify; null: the values of the product itself are checked."
     )
@@ -241,7 +242,7 @@ class Recipe(_Closed):
 
 
 def _describe_options(schema: dict[str, Any]) -> None:
-    """Name and describe the run options; their values are checked as an operator's are, not by the schema."""
+    """Name and describe the run options; the rules for an operator's options check their values, not the schema."""
     schema["properties"] = {name: {"description": text} for name, text in OPTION_DESCRIPTIONS.items()}
     schema["additionalProperties"] = False
 
@@ -259,9 +260,9 @@ class CscConfig(_Closed):
         pattern=r"^https?://[^\s]+$",
         description="Base of the UWS's REST API, as in the OCPS's own configuration, without credentials (url).",
     )
-    uws_poll_interval_s: Seconds = Field(description="Time between two looks at the state of a job (seconds).")
+    uws_poll_interval_s: Seconds = Field(description="Time between two requests for the state of a job (seconds).")
     repo: str = Field(
-        min_length=1, pattern=r"^\S+$", description="Butler repository, the one that the OCPS works with (path or url)."
+        min_length=1, pattern=r"^\S+$", description="Butler repository, the same that the OCPS uses (path or url)."
     )
     raw_collection: str = Field(min_length=1, pattern=r"^\S+$", description="Collection that raws are ingested into.")
     journal_path: str = Field(min_length=1, description="SQLite file with the journal of the runs (path).")
@@ -271,14 +272,14 @@ class CscConfig(_Closed):
         description="Pause between two looks in Butler for files that no event announced (seconds)."
     )
     limits: Limits = Field(description="How long each wait may take (seconds).")
-    estimates: Estimates = Field(description="What things usually take, for planning (seconds).")
+    estimates: Estimates = Field(description="Usual durations, for planning (seconds).")
     plausible: Plausible = Field(description="Ranges of plausible values for DEFECTS, PTC and GAIN.")
-    frames: FrameLimits = Field(description="What single frames must be like.")
+    frames: FrameLimits = Field(description="Limits for single frames.")
     recipes: dict[Annotated[str, Field(json_schema_extra={"enum": CALIB_NAMES})], Recipe] = Field(
         description="How each product is made and verified."
     )
     run_defaults: dict[str, Any] = Field(
-        description="Run options that stand where the operator gives none.", json_schema_extra=_describe_options
+        description="Run options that hold if the operator does not give them.", json_schema_extra=_describe_options
     )
 
     @pydantic.field_validator("detectors")
@@ -318,21 +319,21 @@ class CscConfig(_Closed):
     def _names_the_job(cls, pattern: str) -> str:
         fields = [field for _, *field in string.Formatter().parse(pattern) if field[0] is not None]
         if fields != [["job_id", "", None]]:
-            raise ValueError("exactly one {job_id} has to be in it, and no other braces")
+            raise ValueError("it must have exactly one {job_id}, and no other braces")
         return pattern
 
     @pydantic.field_validator("recipes")
     @classmethod
     def _complete(cls, recipes: dict[str, Recipe]) -> dict[str, Recipe]:
         if sorted(recipes) != sorted(CALIB_NAMES):
-            raise ValueError(f"there has to be a recipe for each of {', '.join(CALIB_NAMES)}, and no other")
-        # Only the values of defects, ptc and gains can be judged by themselves.
+            raise ValueError(f"there must be a recipe for each of {', '.join(CALIB_NAMES)}, and no other")
+        # Without a verification only the values of defects, ptc and gains can be judged.
         if unverified := [name for name in ("BIAS", "DARK", "FLAT") if recipes[name].verification is None]:
             raise ValueError(f"the recipe of {', '.join(unverified)} needs a verification")
         labels = [job.label for recipe in recipes.values() for job in recipe.jobs]
         labels += [recipe.verification.label for recipe in recipes.values() if recipe.verification]
         if twice := sorted({label for label in labels if labels.count(label) > 1}):
-            raise ValueError(f"labels of jobs have to be unique; used twice: {', '.join(twice)}")
+            raise ValueError(f"labels of jobs must be unique; used twice: {', '.join(twice)}")
         for name, recipe in recipes.items():
             if late := [other for other in recipe.builds_on if CalibType[other] >= CalibType[name]]:
                 raise ValueError(f"{name} can't build on {', '.join(late)}, which comes later")
@@ -355,7 +356,7 @@ class CscConfig(_Closed):
 
     @classmethod
     def from_namespace(cls, config: types.SimpleNamespace | Mapping[str, Any]) -> Self:
-        """Make the configuration from what salobj has read.
+        """Make the configuration from the files that salobj has read.
 
         Parameters
         ----------
@@ -365,7 +366,7 @@ class CscConfig(_Closed):
         Raises
         ------
         BadInputError
-            If anything in it is wrong; one sentence a mistake.
+            If anything in it is wrong; one sentence for each mistake.
         """
         values = vars(config) if isinstance(config, types.SimpleNamespace) else config
         try:

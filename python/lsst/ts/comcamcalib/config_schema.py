@@ -19,8 +19,8 @@ __all__ = ["CONFIG_SCHEMA"]
 def _for_draft_7(node: Any, definitions: Mapping[str, Any]) -> Any:
     """Write a schema out without references, and with closed objects only.
 
-    A JSON schema of draft 7 ignores what stands beside a ``$ref``, and so would hide a field's own description.
-    A mapping with known keys becomes an object with these properties, because only so can each have a description.
+    A JSON schema of draft 7 ignores keywords beside a ``$ref``, and so would hide a field's own description.
+    A mapping with known keys becomes an object with these properties, so that each can have a description.
     """
     if isinstance(node, list):
         return [_for_draft_7(item, definitions) for item in node]

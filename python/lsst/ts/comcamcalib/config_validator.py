@@ -19,7 +19,7 @@ __all__ = ["ConfigValidator"]
 class ConfigValidator:
     """Validates like salobj's own validator, and names each field that is wrong.
 
-    Of an error salobj tells the message only, such as "'two' is not of type 'integer'", without the field.
+    salobj reports only the message of an error, such as "'two' is not of type 'integer'", without the field.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class ConfigValidator:
         Raises
         ------
         jsonschema.exceptions.ValidationError
-            If it does not fit the schema; the message has all that is wrong.
+            If it does not fit the schema; the message names all mistakes.
         """
         errors = sorted(self._validator.iter_errors(config), key=lambda error: [str(part) for part in error.path])
         if errors:

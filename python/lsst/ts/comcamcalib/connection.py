@@ -29,7 +29,7 @@ __all__ = ["Connection"]
 
 
 class Connection:
-    """The ways to camera, OODS, OCPS, UWS and Butler, from `start` to `close`.
+    """The connections to camera, OODS, OCPS, UWS and Butler, from `start` to `close`.
 
     Parameters
     ----------
@@ -54,9 +54,9 @@ class Connection:
         names = ["CCCamera", "CCHeaderService", "CCOODS", f"OCPS:{config.ocps_index}"]
         self._components = ComponentWatch(domain, names, limits)
         self._butler = ButlerService(config.repo, config.instrument, config.raw_collection, limits)
-        # Loads Butler and opens the repository, so that the first question to it is answered fast.
+        # Loads Butler and opens the repository, so that the first look-up is fast.
         self._warming_up: asyncio.Task[None] = utils.make_done_future()
-        # Close the parts, each to its end.
+        # Tasks that close the connections; each runs until its connection is closed.
         self._closing: list[asyncio.Task[None]] = []
         self.services = Services(
             camera=self._camera,
@@ -68,18 +68,18 @@ class Connection:
         )
 
     async def start(self) -> None:
-        """Connect, side by side."""
+        """Connect to all services in parallel."""
         parts = (self._ocps, self._uws, self._camera, self._oods, self._components, self._butler)
         await asyncio.gather(*(part.start() for part in parts))
         self._warming_up = asyncio.create_task(self._warm_up(), name="load Butler")
 
     async def close(self, limit_s: float) -> None:
-        """Disconnect, side by side; what can't be closed is logged, the rest is closed all the same.
+        """Disconnect in parallel; a connection that can't be closed is logged, the others are closed all the same.
 
         Parameters
         ----------
         limit_s
-            Longest wait (seconds). What is not closed by then goes on closing, and ends by its own limit.
+            Longest wait (seconds). A connection that is not closed by then goes on closing, within its own limit.
         """
         self._warming_up.cancel()
         parts = (self._jobs, self._ocps, self._uws, self._camera, self._oods, self._components, self._butler)
@@ -95,7 +95,7 @@ class Connection:
 
     @property
     def closed(self) -> bool:
-        """Whether all that was to be closed is closed."""
+        """Whether all connections are closed."""
         return bool(self._closing) and all(task.done() for task in self._closing)
 
     def _look_at_end(self, task: asyncio.Task[None]) -> None:

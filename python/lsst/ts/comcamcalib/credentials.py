@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Addresses and their credentials, which belong into the environment and never into a text."""
+"""Addresses and their credentials, which must be in the environment and never in a published text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .errors import ServiceError
 __all__ = ["PASSWORD_VARIABLE", "USER_VARIABLE", "url_problem", "uws_credentials", "without_credentials"]
 
 USER_VARIABLE = "COMCAMCALIB_UWS_USERNAME"
-"""Environment variable with the user name for the UWS, where an ingress asks for one."""
+"""Environment variable with the user name for the UWS, if an ingress asks for one."""
 
 PASSWORD_VARIABLE = "COMCAMCALIB_UWS_PASSWORD"
 """Environment variable with the password that belongs to it."""
@@ -26,7 +26,7 @@ _USER_INFO = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/'\"<>]*@")
 
 
 def without_credentials(text: str) -> str:
-    """Return a text without the user names and passwords that stand in its URLs."""
+    """Return a text without the user names and passwords in its URLs."""
     return _USER_INFO.sub(r"\1", text)
 
 
@@ -41,7 +41,7 @@ def url_problem(url: str) -> str:
     except ValueError:
         host = None
     if not host or parts.scheme not in ("http", "https") or re.search(r"\s", url):
-        return "has to be an address such as http://uws.example/api/v1"
+        return "must be an address such as http://uws.example/api/v1"
     if "@" in url:
         return (
             "must not have a user name or password in it, because it is published in events and sentences; set the "

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The CSC: commands in, events and telemetry out. What they mean is decided below."""
+"""The CSC: takes commands, publishes events and telemetry, and leaves all decisions to the modules below it."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ from .sal_interfaces.install import interface_problem
 
 __all__ = ["ComCamCalibCsc", "run_comcamcalib"]
 
-# Progress is told this often (seconds) while a run is in progress, and at other times.
+# Intervals of the telemetry (seconds): during a run, and otherwise.
 PROGRESS_INTERVAL_S = 1.0
 IDLE_PROGRESS_INTERVAL_S = 10.0
 
-# Leaving ENABLED, and the end of the process, have to be over within 10 s: first the run is interrupted (see
-# INTERRUPT_LIMIT_S of the runs, and the journal's own limit), then the connections have what is left of this (seconds),
-# but at least the other time. A connection that takes longer goes on closing by itself.
+# Leaving ENABLED, and the end of the process, must take less than 10 s. First the run is interrupted (see
+# INTERRUPT_LIMIT_S of the runs, and the journal's own limit). Then the connections have what is left of LEAVE_LIMIT_S
+# (seconds), but at least CLOSE_LIMIT_S, to close. A connection that takes longer goes on closing by itself.
 LEAVE_LIMIT_S = 8.5
 CLOSE_LIMIT_S = 1.0
 
-# A fault costs the run that is open; a broker may be away for a while.
+# Going to FAULT ends the open run, so a broker that is down for a short time must not cause it.
 MAX_TELEMETRY_FAILURES = 30
 
 
 class _PackageLog(logging.Handler):
-    """Passes on what the package logs, from whatever thread, to the handlers of the CSC's own logger, and so to SAL.
+    """Passes the package's log records, from any thread, to the handlers of the CSC's own logger, and so to SAL.
 
     Parameters
     ----------
@@ -65,12 +65,12 @@ class _PackageLog(logging.Handler):
         self._loop = asyncio.get_running_loop()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take over a record; when the event loop is closed, nothing can be told any more."""
+        """Pass on a record; after the event loop is closed, nothing can be published any more."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._pass_on, record)
 
     def _pass_on(self, record: logging.LogRecord) -> None:
-        # Not through the logger itself: the root logger has had the record already.
+        # Not through the logger itself, because the root logger has already handled the record.
         if self._log.isEnabledFor(record.levelno):
             for handler in self._log.handlers:
                 handler.handle(record)
@@ -88,7 +88,7 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
     override
         Configuration override file, if the initial state is DISABLED or ENABLED.
     simulation_mode
-        Only 0: the simulated observatory is outside of the CSC.
+        Only 0: the simulated observatory runs outside the CSC.
     """
 
     valid_simulation_modes = (0,)
@@ -106,7 +106,7 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         self._journal: Journal | None = None
         self._runner: Runner | None = None
         self._connection: Connection | None = None
-        # Connections that still close, though nobody waits for them.
+        # Connections that are still closing after their limit; nothing waits for them.
         self._closing: list[Connection] = []
         # Publishes the telemetry until the CSC closes.
         self._progress_task: asyncio.Task[None] = utils.make_done_future()
@@ -129,14 +129,14 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         return "ts_config_ocs"
 
     async def configure(self, config: types.SimpleNamespace) -> None:
-        """Take over a configuration; called by the command start."""
+        """Use a configuration; called by the command start."""
         try:
             self.config = CscConfig.from_namespace(config)
         except BadInputError as error:
             raise salobj.ExpectedError(f"The configuration can't be used: {error}") from error
 
     async def start(self) -> None:
-        """Start, and take back the alarms of an earlier process."""
+        """Start, and clear the alarms of an earlier process."""
         logging.getLogger(__package__).addHandler(self._package_log)
         await super().start()
         if self._runner is None:
@@ -156,7 +156,7 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
             await self._connect()
 
     async def close_tasks(self) -> None:
-        """End everything that this CSC has begun."""
+        """End all tasks and connections of this CSC."""
         await super().close_tasks()
         self._progress_task.cancel()
         await asyncio.gather(self._progress_task, return_exceptions=True)
@@ -165,7 +165,7 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         logging.getLogger(__package__).removeHandler(self._package_log)
 
     async def do_start(self, data: salobj.BaseMsgType) -> None:
-        """Take over the configuration and open the journal; a refusal is published."""
+        """Read the configuration and open the journal; a refusal is published."""
         async with self._refusing("start", data):
             await super().do_start(data)
             self._assert_no_fault()
@@ -192,7 +192,7 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
             await super().do_exitControl(data)
 
     def _assert_no_fault(self) -> None:
-        """Raise ExpectedError if a change of state has led to FAULT: to answer that it was done would be untrue."""
+        """Raise ExpectedError if a change of state has led to FAULT, so that it is not acknowledged as done."""
         if self.summary_state is salobj.State.FAULT:
             raise salobj.ExpectedError(f"The CSC went to FAULT: {self.evt_errorCode.data.errorReport}")
 
@@ -211,7 +211,7 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
             await self._running().abort(data.private_identity)
 
     async def do_status(self, data: salobj.BaseMsgType) -> salobj.type_hints.AckCmdDataType:
-        """Publish everything that is known of a run again."""
+        """Publish all entries of a run again."""
         async with self._refusing("status", data):
             if not self.disabled_or_enabled:
                 raise BadInputError([f"status is possible in DISABLED and ENABLED, not in {self.summary_state.name}."])
@@ -221,15 +221,15 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         return self._done(data, snapshot)
 
     async def do_resumeCalibrationRun(self, data: salobj.BaseMsgType) -> None:
-        """Refuse: this release can't do it yet."""
+        """Refuse, because this release does not have it yet."""
         await self._not_yet("resumeCalibrationRun", data)
 
     async def do_acceptVerification(self, data: salobj.BaseMsgType) -> None:
-        """Refuse: this release can't do it yet."""
+        """Refuse, because this release does not have it yet."""
         await self._not_yet("acceptVerification", data)
 
     async def do_decertify(self, data: salobj.BaseMsgType) -> None:
-        """Refuse: this release can't do it yet."""
+        """Refuse, because this release does not have it yet."""
         await self._not_yet("decertify", data)
 
     async def _not_yet(self, command: str, data: salobj.BaseMsgType) -> None:
@@ -245,8 +245,8 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         except (BadInputError, JournalError, salobj.ExpectedError) as error:
             self.log.warning("%s by %s was refused: %s", command, data.private_identity, error)
             await self._publisher.rejected(command, data.private_identity, str(error))
-            # Without a journal no run can be had. But for an answer to a question neither an open run is given up, nor
-            # what the journal has not taken yet: it is tried again.
+            # The CSC can't work without a journal. But a query that failed must cost neither an open run nor entries
+            # that the journal has not taken yet; these are tried again.
             runner = self._runner
             if isinstance(error, JournalError) and runner is not None and not (runner.open_log or runner.unwritten):
                 await self.fault(ErrorCode.JOURNAL_UNUSABLE, str(error))
@@ -323,7 +323,7 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
             runner = self._runner
             active = runner is not None and runner.active
             try:
-                # Once more after a run: its end must not come ten seconds late.
+                # Publish once more after a run, so that its end is not published ten seconds late.
                 if since_last >= IDLE_PROGRESS_INTERVAL_S or active or was_active:
                     await self._publisher.progress(runner.progress() if runner is not None else Progress())
                     since_last = 0.0

@@ -81,7 +81,7 @@ class CertificationState(enum.IntEnum):
 class ErrorCode(enum.IntEnum):
     """Reasons for which the CSC itself goes to FAULT.
 
-    A failed run is not one of them: it is told by ``runState`` and ``alarms``.
+    A failed run is not one of them: ``runState`` and ``alarms`` report it.
     """
 
     JOURNAL_UNUSABLE = 1

@@ -4,16 +4,16 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Exceptions of the package; every message is a sentence for people.
+"""Exceptions of the package; every message is a sentence for the operator.
 
 ::
 
     ComCamCalibError
-    ├── BadInputError          what an operator asked for is not possible; nothing moved
-    ├── StageError             a stage could not do its work
-    └── ServiceError           something outside did not do what was asked of it
-        ├── UnreachableError   it did not answer; asking again may help
-        ├── NotEnabledError    it refused a command because it is not ENABLED; nothing came of the command
+    ├── BadInputError          an operator's request is not possible; nothing moved
+    ├── StageError             a stage failed
+    └── ServiceError           an external service failed or refused
+        ├── UnreachableError   it did not answer; trying again may help
+        ├── NotEnabledError    it refused a command because it is not ENABLED, and did nothing
         └── UnknownJobError    the UWS does not know this job (any more)
 """
 
@@ -37,12 +37,12 @@ class ComCamCalibError(Exception):
 
 
 class BadInputError(ComCamCalibError):
-    """What was asked for is not possible: all the reasons at once.
+    """A request is not possible; the message has all reasons.
 
     Parameters
     ----------
     problems
-        One sentence a mistake; at least one.
+        One sentence for each mistake; at least one.
     """
 
     def __init__(self, problems: Iterable[str]) -> None:
@@ -51,19 +51,19 @@ class BadInputError(ComCamCalibError):
 
 
 class StageError(ComCamCalibError):
-    """A stage of a run could not do its work."""
+    """A stage of a run failed."""
 
 
 class ServiceError(ComCamCalibError):
-    """Something outside (camera, OODS, OCPS, UWS, Butler) did not do what was asked of it."""
+    """An external service (camera, OODS, OCPS, UWS, Butler) failed or refused."""
 
 
 class UnreachableError(ServiceError):
-    """A service did not answer within its limit, or not in a way that can be understood."""
+    """A service did not answer within its limit, or its answer can't be understood."""
 
 
 class NotEnabledError(ServiceError):
-    """A component refused a command because of its state: nothing came of the command, which may be sent again."""
+    """A component refused a command because of its state and did nothing; the command may be sent again."""
 
 
 class UnknownJobError(ServiceError):

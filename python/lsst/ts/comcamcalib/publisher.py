@@ -67,7 +67,7 @@ def to_fields(entry: Entry | Progress) -> dict[str, object]:
 
 
 class Publisher:
-    """Writes what happened to the CSC's topics.
+    """Writes entries and telemetry to the CSC's topics.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class Publisher:
         self._csc = csc
 
     async def publish(self, entry: Entry) -> None:
-        """Publish an entry, also if it is what was published last: somebody may have asked for it."""
+        """Publish an entry, even if it equals the last sample: ``status`` publishes entries again."""
         event = getattr(self._csc, f"evt_{EVENTS[type(entry)]}")
         await event.set_write(**to_fields(entry), force_output=True)
 
@@ -88,7 +88,7 @@ class Publisher:
         await self._csc.tel_progress.set_write(**to_fields(progress))
 
     async def rejected(self, command_name: str, requested_by: str, reason: str) -> None:
-        """Publish that a command was refused, for LOVE does not show the acknowledgement's text."""
+        """Publish that a command was refused, because LOVE does not show the text of the acknowledgement."""
         await self._csc.evt_commandRejected.set_write(
             commandName=command_name, requestedBy=requested_by, reason=reason, force_output=True
         )

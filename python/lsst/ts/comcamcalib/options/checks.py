@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Checks that take more than one option, and what follows from several of them together."""
+"""Checks of several options together, and values that follow from several options."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ __all__ = ["Choice", "check_together", "day_obs_range", "frame_times", "notices"
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """Values of options as far as they are known.
+    """The known values of options.
 
     Parameters
     ----------
     values
-        Value by option, without the options whose value is wrong or not known.
+        Value by option, without options whose value is wrong or unknown.
     given
-        Names of the options that the operator has given; the others have their defaults.
+        Names of the options that the operator gave; the others have their defaults.
     """
 
     values: Mapping[str, Any]
@@ -42,7 +42,7 @@ class Choice:
         return all(name in self.values for name in names)
 
     def uses(self, frame_type: str) -> bool:
-        """Whether the run takes frames of a type; without a known mode, whether the operator described such frames."""
+        """Whether the run takes frames of a type; if the mode is unknown, whether options for them were given."""
         if not self.knows("script_mode"):
             number, times = self.values.get(f"n_{frame_type}"), self.values.get(f"exp_times_{frame_type}")
             return number != 0 and times is not None and f"exp_times_{frame_type}" in self.given
@@ -67,7 +67,7 @@ def frame_times(choice: Choice, frame_type: str) -> tuple[int, float | tuple[flo
     -------
     number, times
         Number of used frames; exposure time of all frames, or one for each, the discarded first (seconds). If the
-        options don't fit together: a sentence that says why.
+        options contradict each other: a sentence that says why.
     """
     number, discarded = choice.values[f"n_{frame_type}"], choice.values[f"n_discard_{frame_type}"]
     name = f"exp_times_{frame_type}"
@@ -87,7 +87,7 @@ def frame_times(choice: Choice, frame_type: str) -> tuple[int, float | tuple[flo
     if len(times) == number:
         times = (times[0],) * discarded + times
     if number > MAX_FRAMES:
-        # Only the length of a list can ask for so many: n_x has this limit itself.
+        # Only a list can have so many, because n_x itself has this limit.
         return f"{name}: {number} exposure times, but a run takes at most {MAX_FRAMES} {frame_type}s; give fewer."
     if len(times) != number + discarded:
         allowed = f"{number}" + (f" or, with the discarded ones, {number + discarded}" if discarded else "")
@@ -105,9 +105,9 @@ def check_together(choice: Choice, day_obs: int | None = None) -> Iterator[str]:
     Parameters
     ----------
     choice
-        Values of the options as far as they are known.
+        The known values of the options.
     day_obs
-        The present day of observing, such as 20261122; None: it does not matter, as in a configuration.
+        The current day of observation, such as 20261122; None: it does not matter, as in a configuration.
 
     Yields
     ------
@@ -127,14 +127,14 @@ def check_together(choice: Choice, day_obs: int | None = None) -> Iterator[str]:
 
 
 def _check_validity(choice: Choice, day_obs: int | None) -> Iterator[str]:
-    """Check that the validity ends after it begins, whatever frames of this day or the next it may follow."""
+    """Check that the validity ends after it begins, for frames of this day and of the next."""
     if not choice.knows("certify_calib_begin_date", "certify_calib_end_date"):
         return
     valid_from, valid_to = _moment(choice, "begin"), _moment(choice, "end")
     if valid_from is not None and valid_to is not None:
         if valid_from >= valid_to:
             begin, end = choice.named("certify_calib_begin_date"), choice.named("certify_calib_end_date")
-            yield f"{end}: not after {begin}; the validity has to end after it begins."
+            yield f"{end}: not after {begin}; the validity must end after it begins."
         return
     if day_obs is None:
         return
@@ -152,7 +152,7 @@ def _check_validity(choice: Choice, day_obs: int | None) -> Iterator[str]:
 
 
 def _check_products(choice: Choice) -> Iterator[str]:
-    """Check that the run takes the frames that the products asked for are made of."""
+    """Check that the run takes the frames for the requested products."""
     if not choice.knows("script_mode") or choice.values["script_mode"] == ScriptMode.BIAS_DARK_FLAT:
         return
     for name in ("do_defects", "do_ptc", "do_gain_from_flat_pairs"):
@@ -185,7 +185,7 @@ def _used_flats(choice: Choice) -> tuple[float, ...]:
 
 
 def day_obs_range(day_obs: int) -> tuple[datetime.datetime, datetime.datetime]:
-    """Return the begin and end of a day of observing (TAI): it changes at noon."""
+    """Return the beginning and end of a day of observation (TAI), which are at noon."""
     begin = datetime.datetime.strptime(f"{day_obs}12", "%Y%m%d%H")
     return begin, begin + datetime.timedelta(days=1)
 
@@ -199,7 +199,7 @@ def _moment(choice: Choice, which: str) -> datetime.datetime | None:
 
 
 def _validity_notices(choice: Choice, day_obs: int) -> Iterator[str]:
-    """Say what an operator should know of a validity that was given."""
+    """Yield notices about a validity that the operator gave."""
     noon, next_noon = day_obs_range(day_obs)
     begin, end = _moment(choice, "begin"), _moment(choice, "end")
     valid_from, valid_to = begin or noon, end or next_noon
@@ -222,19 +222,19 @@ def _validity_notices(choice: Choice, day_obs: int) -> Iterator[str]:
     if begin == datetime.datetime(FIRST_YEAR, 1, 1):
         yield (
             f"certify_calib_begin_date: {begin.isoformat()} is the earliest time that Butler knows, so the validity is "
-            "stored, and published, as one without a begin."
+            "stored and published as one without a beginning."
         )
 
 
 def notices(choice: Choice, day_obs: int) -> Iterator[str]:
-    """Find options that are allowed, but whose effect may surprise the operator.
+    """Find options that are allowed but may surprise the operator.
 
     Parameters
     ----------
     choice
         Values of all options.
     day_obs
-        The day of observing, such as 20261122.
+        The day of observation, such as 20261122.
 
     Yields
     ------

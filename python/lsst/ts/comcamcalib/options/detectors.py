@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How detectors are named among the run options."""
+"""How the run options name detectors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RANGE = re.compile(r"(?P<first>[^-.]+)(?:\.\.|-)(?P<last>[^-.]+)")
 
 
 def detectors(instrument: str, names: Sequence[str]) -> Callable[[Any], tuple[int, ...]]:
-    """Return a reader of detectors, by id, full name, raft or range; none at all means all of them.
+    """Return a reader of detectors by id, full name, raft or range; an empty list means all of them.
 
     Parameters
     ----------

@@ -17,20 +17,20 @@ from .values import NotAllowedError, plain_text
 __all__ = ["MAX_HEADER", "MAX_PROGRAM", "header_text"]
 
 MAX_HEADER = 68
-"""Longest text that a card of a FITS header has room for (characters).
+"""Longest text in a card of a FITS header (characters).
 
-Of a card's 80 characters, 10 are the keyword and the equals sign and 2 the quotes. It is also the length that Butler's
-registry has for an exposure's observation_reason.
+Of a card's 80 characters, 10 are the keyword and the equals sign and 2 the quotes. It is also the limit of Butler's
+registry for an exposure's observation_reason.
 """
 
 MAX_PROGRAM = 64
-"""Length that Butler's registry has for an exposure's science_program (characters)."""
+"""Limit of Butler's registry for an exposure's science_program (characters)."""
 
 
 def header_text(limit: int) -> Callable[[Any], str]:
-    """Return a reader of texts for image headers: printable ASCII, as FITS has no other characters.
+    """Return a reader of texts for image headers: printable ASCII only, because FITS has no other characters.
 
-    Blanks at the ends are cut off: FITS does not keep them.
+    Blanks at both ends are removed, because FITS does not keep them.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def header_text(limit: int) -> Callable[[Any], str]:
             if character in text:
                 raise NotAllowedError(f"has a '{character}', which the camera can't take in image headers")
         if text.endswith("&"):
-            raise NotAllowedError("ends in '&', which means in an image header that the text goes on")
+            raise NotAllowedError("ends in '&', which means in an image header that the text continues")
         if text.endswith("\\"):
             # Texts are sent with a : between them, and one within a text is marked by a backslash before it: the header
             # service would take the : behind this text for a part of it, and put all that follow into wrong headers.

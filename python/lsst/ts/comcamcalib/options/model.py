@@ -19,11 +19,11 @@ from ..enums import CalibType
 __all__ = ["PlannedFrame", "RunOptions", "ScriptMode", "flat_pairs", "series_of_equals"]
 
 SAME_EXPOSURE_TIME_S = 5e-3
-"""Exposure times that differ by less count as equal (seconds); cp_pipe pairs flats with the same tolerance."""
+"""Largest difference of exposure times that count as equal (seconds); cp_pipe pairs flats with the same tolerance."""
 
 
 class ScriptMode(enum.StrEnum):
-    """Which types of frames a run takes."""
+    """The types of frames that a run takes."""
 
     BIAS = "BIAS"
     BIAS_DARK = "BIAS_DARK"
@@ -48,9 +48,9 @@ class PlannedFrame(pydantic.BaseModel):
 class RunOptions(pydantic.BaseModel):
     """Every option of a run with its effective value.
 
-    The fields have the options' names. Exposure times are in seconds: one number when all frames have the same, else
+    The fields have the options' names. Exposure times are in seconds: one number if all frames have the same, otherwise
     one for each frame, discarded frames first. Dates are ISO 8601, TAI; None: the date follows the frames, ``open``:
-    there is no end. What the run does not need may be None.
+    there is no end. Options that the run does not need may be None.
     """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
@@ -145,7 +145,7 @@ class RunOptions(pydantic.BaseModel):
         return threshold
 
     def effective(self) -> dict[str, Any]:
-        """Return every option with its effective value, in spellings that JSON has and that are options again."""
+        """Return every option with its effective value, as JSON values that can be used as options again."""
         values = self.model_dump(mode="json", exclude={"notices"})
         for name in values:
             if name.startswith("input_collections_"):
@@ -154,7 +154,7 @@ class RunOptions(pydantic.BaseModel):
 
 
 def _suffix(calib_type: CalibType) -> str:
-    """Return how the options of a type end."""
+    """Return the ending of the names of a type's options."""
     return "ptc" if calib_type is CalibType.GAIN else calib_type.name.lower()
 
 

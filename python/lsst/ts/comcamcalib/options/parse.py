@@ -21,19 +21,19 @@ from .table import FRAME_TYPES, IGNORED, Option, option_table
 from .text import UNREADABLE, read_text
 from .values import NotAllowedError, has_time_zone
 
-if TYPE_CHECKING:  # the configuration has run options in it, and is read with their help
+if TYPE_CHECKING:  # config imports the options to check its run_defaults
     from ..config import CscConfig
 
 __all__ = ["check_run_defaults", "parse_options", "usual_collection"]
 
 MAX_SENTENCES = 50
-"""Most mistakes that are named one by one; a text with more of them is no configuration."""
+"""Largest number of mistakes that are named one by one; a text with more is probably not a list of run options."""
 
 LIKE_ENOUGH = 0.75
-"""From which likeness on a name is taken for a misspelt one (ratio of difflib, 0 to 1)."""
+"""Similarity above which a name counts as misspelt (ratio of difflib, 0 to 1)."""
 
 AS_LIKELY = 0.03
-"""Difference of likeness that means nothing (ratio of difflib): one character of a long name more or less."""
+"""Difference of similarity that does not count (ratio of difflib): one character of a long name more or less."""
 
 
 def parse_options(
@@ -52,11 +52,11 @@ def parse_options(
     text
         The operator's options, a mapping in YAML 1.1 or JSON; "" means the defaults.
     config
-        The CSC's configuration. Its ``run_defaults`` stand where the operator gives nothing.
+        The CSC's configuration. Its ``run_defaults`` hold for options that the operator does not give.
     command_reason, command_program, command_note
-        The command's fields; an option of that name in the text wins over them, they win over ``run_defaults``.
+        The command's fields; an option of the same name in the text overrides them, and they override ``run_defaults``.
     now_day_obs
-        The present day of observing, such as 20261122.
+        The current day of observation, such as 20261122.
 
     Returns
     -------
@@ -66,7 +66,7 @@ def parse_options(
     Raises
     ------
     BadInputError
-        If anything is wrong; one sentence a mistake, all at once.
+        If anything is wrong; one sentence for each mistake, all at once.
 
     Notes
     -----
@@ -103,7 +103,7 @@ def check_run_defaults(config: CscConfig) -> list[str]:
     table = option_table(config)
     mistakes: list[str] = []
     given, doubtful = _read(config.run_defaults, table, mistakes)
-    # Options that the operator has to give, and those that depend on the day, can't be checked here.
+    # Options that the operator must give, and those that depend on the day, can't be checked here.
     doubtful |= {name for name, option in table.items() if option.default is None} - set(given)
     values = _merged(given, {name: option.default for name, option in table.items()})
     choice = Choice({name: values[name] for name in values if name not in doubtful}, frozenset(given))
@@ -120,7 +120,7 @@ def usual_collection(config: CscConfig) -> str:
 def _read(
     asked: Mapping[str, Any], table: Mapping[str, Option], mistakes: list[str]
 ) -> tuple[dict[str, Any], set[str]]:
-    """Read what was asked for.
+    """Read the given values.
 
     Parameters
     ----------
@@ -129,14 +129,14 @@ def _read(
     table
         All options.
     mistakes
-        A sentence is added for each value that is not allowed, and for each name that is no option.
+        Gets a sentence for each value that is not allowed, and for each name that is not an option.
 
     Returns
     -------
     given
         The converted values, by option.
     doubtful
-        Options that were given, or probably meant by a misspelt name, but whose value is not known.
+        Options without a known value that were given, or that a misspelt name probably means.
     """
     given: dict[str, Any] = {}
     doubtful: set[str] = set()
@@ -161,7 +161,7 @@ def _read(
 
 
 def _likely_names(name: str, table: Iterable[str]) -> list[str]:
-    """Return the options that a misspelt name may mean, several only if it is about as much like each of them."""
+    """Return the options that a misspelt name may mean; several only if it is about equally similar to them."""
     cleaned = re.sub(r"[^a-z0-9_]", "", name[:100].lower().replace("-", "_").replace(" ", "_"))
     likeness = {option: difflib.SequenceMatcher(None, option, cleaned).ratio() for option in table}
     best = max(likeness.values())
@@ -171,13 +171,13 @@ def _likely_names(name: str, table: Iterable[str]) -> list[str]:
 
 
 def _any_of(names: list[str]) -> str:
-    """Return names as a choice: ``a, b or c``."""
+    """Return names as alternatives: ``a, b or c``."""
     *first, last = names
     return f"{', '.join(first)} or {last}" if first else last
 
 
 def _merged(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what was given, and defaults for the rest; see the notes of `parse_options`."""
+    """Return the given values, and defaults for the others; see the notes of `parse_options`."""
     values = {**defaults, **given}
     for frame_type in FRAME_TYPES:
         number, times = f"n_{frame_type}", f"exp_times_{frame_type}"
@@ -191,7 +191,7 @@ def _merged(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, 
 
 
 def _time_zones(asked: Mapping[str, Any]) -> Iterator[str]:
-    """Say how a date is understood that was written with a ``Z``, which means UTC."""
+    """Yield a notice about each date that was written with a ``Z`` or ``UTC``, which is taken as TAI."""
     for name in ("certify_calib_begin_date", "certify_calib_end_date"):
         if has_time_zone(asked.get(name)):
             yield (
@@ -201,12 +201,12 @@ def _time_zones(asked: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _complete(choice: Choice, day_obs: int, said: list[str]) -> RunOptions:
-    """Make the options of a choice without mistakes; ``said`` are notices that there are already."""
+    """Make the options from a choice without mistakes; ``said`` has the notices so far."""
     values = dict(choice.values)
     for frame_type in FRAME_TYPES:
         if choice.uses(frame_type):
             found = frame_times(choice, frame_type)
-            assert not isinstance(found, str), found  # check_together has refused it before
+            assert not isinstance(found, str), found  # check_together has refused such a choice
             values[f"n_{frame_type}"] = found[0]
             if frame_type != "bias":
                 values[f"exp_times_{frame_type}"] = found[1]
@@ -218,7 +218,7 @@ def _complete(choice: Choice, day_obs: int, said: list[str]) -> RunOptions:
 
 
 def _not_endless(mistakes: list[str]) -> list[str]:
-    """Return the mistakes, or the first of very many of them and how many others there are."""
+    """Return the mistakes; if there are very many, the first ones and the number of the others."""
     if more := len(mistakes[MAX_SENTENCES:]):
         others = "1 more mistake is" if more == 1 else f"{more} more mistakes are"
         return [*mistakes[:MAX_SENTENCES], f"config: {others} not listed."]

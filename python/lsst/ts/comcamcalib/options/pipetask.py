@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an operator may add to the command line of a job's pipetask."""
+"""Options that an operator may add to the command line of a job's pipetask."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ VALUES = {
     "--start-method": (re.compile("spawn|forkserver"), "spawn or forkserver"),
     "--timeout": (re.compile("[1-9][0-9]*"), "a number of seconds"),
 }
-"""Options with a value that do not either, how the value looks, and this in words."""
+"""Options with a value that change neither, with the form of the value and its description."""
 
 ELSEWHERE = {
     "-i": "input_collections_",
@@ -53,10 +53,9 @@ ELSEWHERE = {
 def pipetask_options(value: Any) -> str:
     """Read options that are added to a job's ``pipetask run``.
 
-    The worker's script has them in a variable without quotes: the shell splits them at blanks, and nothing in them
-    protects a blank. So each word is judged as pipetask gets it, and only options are allowed that can change neither
-    what the job reads (as ``-b``, ``-i``, ``-d`` and ``-p`` do) nor where it writes (``-o``, ``--output-run``) nor
-    whether it runs at all.
+    The worker's script uses them in a variable without quotes: the shell splits them at every blank, even between
+    quotes. So each word is checked as pipetask gets it. Only options are allowed that change neither what the job reads
+    (as ``-b``, ``-i``, ``-d`` and ``-p`` do) nor where it writes (``-o``, ``--output-run``) nor whether it runs at all.
     """
     text = ocps_text(value)
     for character in "*?":
@@ -84,7 +83,7 @@ def pipetask_options(value: Any) -> str:
 
 
 def _name_and_joined_value(word: str) -> tuple[str, str | None]:
-    """Split ``--name=value`` and ``-nvalue``; the value is None where there is none."""
+    """Split ``--name=value`` and ``-nvalue``; the value is None if there is none."""
     if word.startswith("--"):
         name, equals, value = word.partition("=")
         return name, value if equals else None

@@ -4,14 +4,14 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Values as sentences show them: on one line, and not endless."""
+"""Values as sentences show them: on one line, with a limited length."""
 
 from __future__ import annotations
 
 __all__ = ["MAX_SHOWN", "shown"]
 
 MAX_SHOWN = 200
-"""Longest piece of a value that a sentence repeats (characters)."""
+"""Longest part of a value that a sentence shows (characters)."""
 
 
 def shown(value: object) -> str:
@@ -20,7 +20,7 @@ def shown(value: object) -> str:
     Parameters
     ----------
     value
-        Anything that can come from an operator's text or a configuration file.
+        Any value from an operator's text or a configuration file.
 
     Returns
     -------
@@ -32,7 +32,7 @@ def shown(value: object) -> str:
         return "''"
     cut = text[:MAX_SHOWN]
     safe = "".join(character if character.isprintable() else _escaped(character) for character in cut)
-    # Escaping makes it longer; the limit holds for what is shown.
+    # Escaping makes it longer, so the limit is applied afterwards.
     return safe[:MAX_SHOWN] + ("…" if len(text) > MAX_SHOWN or len(safe) > MAX_SHOWN else "")
 
 

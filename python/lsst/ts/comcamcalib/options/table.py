@@ -19,7 +19,7 @@ from .headers import MAX_HEADER, MAX_PROGRAM, header_text
 from .model import ScriptMode
 from .pipetask import pipetask_options
 
-if TYPE_CHECKING:  # the configuration has run options in it, and is read with their help
+if TYPE_CHECKING:  # config imports the options to check its run_defaults
     from ..config import CscConfig
 
 __all__ = ["FRAME_TYPES", "IGNORED", "MAX_FRAMES", "NO_END", "OPTION_DESCRIPTIONS", "Option", "option_table"]
@@ -28,13 +28,13 @@ FRAME_TYPES = ("bias", "dark", "flat")
 PRODUCT_TYPES = (*FRAME_TYPES, "defects", "ptc")
 
 NO_END = "open"
-"""What an operator writes for a validity without an end."""
+"""The word that an operator writes for a validity without an end."""
 
 IGNORED = "background_task_timeout"
 """An option of make_comcam_calibrations that has no effect here."""
 
 MAX_FRAMES = 1000
-"""Most frames of a type that a run uses: more than a calibration needs, few enough for one night."""
+"""Largest number of frames of a type in a run: more than a calibration needs, few enough for one night."""
 
 MAX_EXPOSURE_S = 3600
 """Longest exposure and wait (seconds)."""
@@ -54,12 +54,13 @@ class Option:
     Parameters
     ----------
     read
-        Converts what was written into the value, or raises `lsst.ts.comcamcalib.options.values.NotAllowedError`.
+        Converts the operator's text into the value, or raises
+        `lsst.ts.comcamcalib.options.values.NotAllowedError`.
     default
-        Value where neither operator nor configuration gives one; None where there is none, or where it depends on
-        others.
+        Value if neither operator nor configuration gives one; None if there is none, or if it depends on other
+        options.
     null_is_a_value
-        Whether null is a value of the option. For other options it is the same as leaving them out.
+        Whether null is a value of the option. For other options, null is the same as leaving them out.
     """
 
     read: Callable[[Any], Any]
@@ -107,14 +108,14 @@ def option_table(config: CscConfig) -> dict[str, Option]:
         "calib_collection": Option(values.collection, f"{config.instrument}/calib/daily"),
         "repo": Option(read_repo, config.repo),
         "n_processes": Option(values.whole(1, 128), 8),
-        # Null, also where the configuration has a date: they follow the frames.
+        # Null means that the date follows the frames, even if the configuration has a date.
         "certify_calib_begin_date": Option(values.date, None, null_is_a_value=True),
         "certify_calib_end_date": Option(_read_end, None, null_is_a_value=True),
         "max_counter_archiver_check": Option(values.whole(0, 100_000), 1000),
         "oods_timeout": Option(values.number(0, MAX_EXPOSURE_S, "seconds", above=True), 120.0),
         "max_retakes": Option(values.whole(0, 100), 2),
         "on_failure": Option(values.one_of(["continue", "stop"]), "continue"),
-        # With a threshold of all amplifiers, a dead detector would pass.
+        # If all amplifiers were allowed to fail, a dead detector would pass.
         **{
             f"number_verification_tests_threshold_{name}": Option(values.whole(0, AMPLIFIERS - 1), 8)
             for name in FRAME_TYPES
@@ -130,7 +131,7 @@ def option_table(config: CscConfig) -> dict[str, Option]:
 
 
 def _read_end(value: Any) -> str:
-    """Read the end of a validity: a date, or the word for none."""
+    """Read the end of a validity: a date, or the word for no end."""
     if isinstance(value, str) and value.strip(" ").lower() == NO_END:
         return NO_END
     try:
@@ -160,16 +161,16 @@ _OF_FRAMES = {name: f"{name} frames" for name in FRAME_TYPES}
 OPTION_DESCRIPTIONS = {
     "script_mode": "Types of frames to take: BIAS, BIAS_DARK, BIAS_DARK_FLAT or DARK.",
     **{
-        f"n_{name}": f"Number of {name} frames to take and use; null: as many as the list of exposure times has."
+        f"n_{name}": f"Number of {name} frames to take and use; null: as many as there are exposure times."
         for name in FRAME_TYPES
     },
     "exp_times_dark": "Exposure times of the darks, one for all or a list (seconds); at least 0.001.",
     "exp_times_flat": "Exposure times of the flats, one for all or a list (seconds); at least the camera's minimum.",
     **{f"n_discard_{name}": f"Number of {name} frames that are taken first and not used." for name in FRAME_TYPES},
-    "detectors": "Ids or names of the detectors, as (0,1,2), 0..8, 0-8, [0, 1, 2] or R22_S00; all or [] means all.",
+    "detectors": "Ids or names of the detectors, for example (0,1,2), 0..8, [0, 1, 2] or R22_S00; all or [] means all.",
     "generate_calibrations": "Whether to make calibrations (true or false); false: verify the input collections only.",
     "do_verify": "Whether to verify each product (true or false).",
-    "certify_unverified": "Whether to certify products that no verification has seen (true or false).",
+    "certify_unverified": "Whether to certify products that were not verified (true or false).",
     "do_defects": "Whether to make defects (true or false); needs BIAS_DARK_FLAT.",
     "do_ptc": "Whether to make photon transfer curves (true or false); needs BIAS_DARK_FLAT and flats in pairs.",
     "do_gain_from_flat_pairs": "Whether to estimate gains (true or false); needs BIAS_DARK_FLAT and flats in pairs.",
@@ -188,22 +189,22 @@ OPTION_DESCRIPTIONS = {
     "calib_collection": "CALIBRATION collection to certify into.",
     "repo": "Butler repository; only the configured one is possible.",
     "n_processes": "Number of processes of each pipetask.",
-    "certify_calib_begin_date": "Begin of the validity (ISO 8601 TAI); null: noon TAI before the first frame.",
+    "certify_calib_begin_date": "Start of the validity (ISO 8601 TAI); null: noon TAI before the first frame.",
     "certify_calib_end_date": "End of the validity (ISO 8601 TAI), or open; null: noon TAI after the last frame.",
-    "max_counter_archiver_check": "How often to look in Butler for a file that no event announced (number).",
+    "max_counter_archiver_check": "How many times to look in Butler for a file that no event announced (number).",
     "oods_timeout": "Time without a newly ingested file before looking in Butler (seconds).",
     "max_retakes": "Number of frames of each type that may be taken again because they were lost.",
-    "on_failure": "What a failed stage means for the others: continue, or stop (no further exposure).",
+    "on_failure": "What to do after a failed stage: continue, or stop (take no further exposure).",
     **{
         f"number_verification_tests_threshold_{name}": f"Amplifiers of a detector that may fail a {name} test (number)."
         for name in FRAME_TYPES
     },
-    "filter": "Name or number of the filter that is set before the flats; null: none is set.",
+    "filter": "Name or number of the filter to set before the flats; null: keep the filter in place.",
     "wait_between_exposures": "Pause between two exposures (seconds).",
     "reason": "Image header REASON (at most 68 printable ASCII characters without , and :).",
     "program": "Image header PROGRAM (at most 64 printable ASCII characters without , and :).",
     "test_case": "Image header TESTTYPE (at most 68 printable ASCII characters without , and :).",
-    "note": "The observer's note, for the observing log and no image header (text).",
-    IGNORED: "Ignored; there is no such limit any more (seconds).",
+    "note": "The observer's note, for the observing log, not for an image header (text).",
+    IGNORED: "Ignored, because there is no such limit any more (seconds).",
 }
 """What each option means, by name."""

@@ -35,7 +35,7 @@ NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
 
 class _Unreadable:
-    """Marks a value for which a mistake is already listed."""
+    """Marks a value whose mistake is already listed."""
 
 
 UNREADABLE = _Unreadable()
@@ -82,7 +82,7 @@ def read_text(text: str) -> tuple[dict[str, Any], list[str]]:
     values: dict[str, Any] = {}
     for name, value in pairs:
         if name in values and values[name] is not UNREADABLE:
-            mistakes.append(f"{shown(name)}: given twice; say it once.")
+            mistakes.append(f"{shown(name)}: given twice; give it once.")
             value = UNREADABLE
         values[name] = value
     return values, mistakes

@@ -4,10 +4,10 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an option's value means: one function a kind of value.
+"""Readers of option values: one function for each kind of value.
 
-Each takes a value as it was written (text, True, False, a list) or as a configuration file's YAML reader has made it
-(numbers and dates too), and returns what is meant. A value that is not allowed raises `NotAllowedError`; its text
+Each takes a value as it was written (text, True, False, a list) or as the YAML reader of a configuration file returns
+it (also numbers and dates), and returns its meaning. A value that is not allowed raises `NotAllowedError`; its text
 continues the sentence that begins with the option and the value: "is not a whole number from 1 to 1000".
 """
 
@@ -48,10 +48,10 @@ DATE = re.compile(
     r"(?: ?(?P<zone>[Zz]|TAI|UTC|[-+][0-9]{2}(?::?[0-9]{2})?))?"
 )
 NO_OFFSET = frozenset({"Z", "z", "UTC", "+00", "+0000", "+00:00", "-00", "-0000", "-00:00"})
-"""Time zones that programs add by default, also to times that are TAI already."""
+"""Time zones that programs add by default, even to times that are TAI."""
 
 TRUTH_VALUES = frozenset({"true", "yes", "on", "false", "no", "off"})
-"""The words that YAML 1.1 has for true and false."""
+"""The words for true and false in YAML 1.1."""
 
 COLLECTION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./@+-]*")
 MAX_COLLECTION_NAME = 64
@@ -61,16 +61,16 @@ MAX_TEXT = 1000
 """Longest text of an option (characters)."""
 
 FORBIDDEN_IN_OCPS = '"\\;`$|&<>#'
-"""Characters that would end or change the YAML template or the command line that a text is pasted into."""
+"""Characters that would end or change the YAML template or the command line into which a text is inserted."""
 
 MAX_LIST = 2000
-"""Longest list that is read (entries): the most frames of a type, used and discarded."""
+"""Longest list that is read (entries): the largest number of frames of a type, used and discarded."""
 
 SMALLEST_STEP = 0.001
-"""Least distance from a limit that does not belong to the range: cameras count exposure times in milliseconds."""
+"""Least distance from a limit that is not part of the range (seconds): cameras use milliseconds."""
 
 NOTHING = frozenset({"none", "null", "nil", "nan"})
-"""What other languages and programs write where YAML has null."""
+"""Words for null in other languages and programs."""
 
 FIRST_YEAR, LAST_YEAR = 1970, 2099
 """Butler silently cuts validity ranges at the beginning of 1970 and of 2100."""
@@ -98,7 +98,7 @@ def _text(value: Any) -> str:
 
 
 def boolean(value: Any) -> bool:
-    """Read true or false, by the words that YAML 1.1 has for it, in quotes or not."""
+    """Read true or false, in any spelling of YAML 1.1, in quotes or not."""
     if isinstance(value, bool):
         return value
     word = value.lower() if isinstance(value, str) else ""
@@ -130,11 +130,11 @@ def number(low: float, high: float, unit: str, *, above: bool = False) -> Callab
     Parameters
     ----------
     low, high
-        The range; both ends belong to it.
+        The range, with both ends.
     unit
-        What is counted, for the sentence.
+        The unit, for the sentence.
     above
-        Whether the low end does not belong to the range, nor what is nearer to it than `SMALLEST_STEP`.
+        Whether the range begins above the low end, by at least `SMALLEST_STEP`.
     """
     allowed = f"a number of {unit} {'above' if above else 'from'} {low:g} {'up ' if above else ''}to {high:g}"
 
@@ -162,7 +162,7 @@ def whole(low: int, high: int) -> Callable[[Any], int]:
 
 
 def one_of(words: Sequence[str]) -> Callable[[Any], str]:
-    """Return a reader of one of some words."""
+    """Return a reader of a word from a list."""
 
     def read(value: Any) -> str:
         if value in words:
@@ -200,7 +200,7 @@ def exposure_times(
     low, high, above
         The range of an exposure time (seconds), as for `number`.
     max_frames
-        Most frames of a type that are used, for the sentence.
+        Largest number of frames of a type that are used, for the sentence.
     """
     read_one = number(low, high, "seconds", above=above)
 
@@ -242,13 +242,13 @@ def plain_text(value: Any) -> str:
 
 
 def ocps_text(value: Any) -> str:
-    """Read a text that ends in the OCPS's fields, and so in a YAML template and a command line without any escaping."""
+    """Read a text that goes to the OCPS, which puts it into a YAML template and a command line without any escaping."""
     text = plain_text(value)
     for character in FORBIDDEN_IN_OCPS:
         if character in text:
-            raise NotAllowedError(f"has the character {character}, which is not allowed in what goes to the OCPS")
+            raise NotAllowedError(f"has the character {character}, which is not allowed in texts for the OCPS")
     if text.count("'") % 2:
-        raise NotAllowedError("has an odd number of ', so that a quotation does not end")
+        raise NotAllowedError("has an odd number of ', so a quotation does not end")
     return text
 
 
@@ -300,7 +300,7 @@ def _is_collection(value: Any) -> bool:
 
 
 def has_time_zone(value: Any) -> bool:
-    """Whether a date that `date` reads was written with another time zone than TAI."""
+    """Whether a date that `date` accepts was written with a time zone other than TAI."""
     if isinstance(value, datetime.datetime):
         return value.tzinfo is not None
     match = DATE.fullmatch(value) if isinstance(value, str) else None
@@ -308,9 +308,9 @@ def has_time_zone(value: Any) -> bool:
 
 
 def date(value: Any) -> str:
-    """Read a date, or a date and time (TAI); return ISO 8601 to the second or, if need be, microsecond.
+    """Read a date, or a date and time (TAI); return ISO 8601 to the second or, if needed, microsecond.
 
-    A time with ``Z`` or ``UTC`` is taken as it stands, as TAI: see `has_time_zone`.
+    A time with ``Z`` or ``UTC`` is read as TAI without conversion; see `has_time_zone`.
     """
     allowed = "is not an ISO 8601 date or time (TAI, without a time zone) such as 2026-11-22 or 2026-11-22T12:00:00"
     zoned = "has a time zone, but all times of a run are TAI; write the TAI time without a time zone"

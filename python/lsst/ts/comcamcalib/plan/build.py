@@ -35,12 +35,12 @@ def build_plan(run_id: str, options: RunOptions, config: CscConfig, now_tai_s: f
     config
         The CSC's configuration, with the recipes of the products.
     now_tai_s
-        When the run is to begin, TAI unix (seconds), for the notices; None: nobody is going to read them.
+        Time at which the run begins (TAI unix seconds), for the notices; None: the notices are not needed.
 
     Returns
     -------
     plan
-        What the run is going to do; the stages stand in an order in which each follows what it needs.
+        What the run will do; each stage comes after the stages that it needs.
     """
     plan = _Builder(run_id, options, config).build()
     if now_tai_s is None:
@@ -50,7 +50,7 @@ def build_plan(run_id: str, options: RunOptions, config: CscConfig, now_tai_s: f
 
 
 class _Builder:
-    """The options and what follows from them, while a plan is being made."""
+    """The options and the values derived from them, while a plan is being made."""
 
     def __init__(self, run_id: str, options: RunOptions, config: CscConfig) -> None:
         self.run_id = run_id
@@ -105,10 +105,10 @@ class _Builder:
                 yield StagePlan(f"{calib_type.name}.CERTIFY", StageKind.CERTIFY, calib_type, needs=(needs,))
 
     def _certifies(self, calib_type: CalibType) -> bool:
-        """Whether a product is to be certified: made by this run, and verified or allowed without.
+        """Whether a product is certified: this run makes it, and verifies it or need not.
 
-        Gains from flat pairs are a report, not a calibration. A run that only verifies certifies nothing at all: what
-        it makes of its flats rests on a bias and a dark that it has not made.
+        Gains from flat pairs are a report, not a calibration. A run that only verifies certifies nothing: the products
+        of its flats depend on a bias and a dark that it has not made.
         """
         if calib_type is CalibType.GAIN or not self.options.generate_calibrations:
             return False
@@ -173,7 +173,7 @@ class _Builder:
         if recipe.verification is None:
             return StagePlan(name, StageKind.VERIFY, calib_type, needs=needs, after=after)
         uses = self._uses(calib_type)
-        # Verification without generation judges the input collections, and nothing else.
+        # Verification without generation judges only the calibrations in the input collections.
         collections = self.options.input_collections_verify(calib_type)
         if made:
             uses[recipe.dataset_type] = recipe.jobs[-1].label
@@ -195,10 +195,10 @@ class _Builder:
         return StagePlan(name, StageKind.VERIFY, calib_type, needs=needs, after=after, jobs=(job,))
 
     def _heard_before(self, calib_type: CalibType) -> Iterator[str]:
-        """Name the stages that may find something against the frames of a product, before it is called good.
+        """Name the stages that may find the frames of a product bad, and must end before it is judged.
 
-        Frames are judged by the verification of their own type. Gains that were measured with flats say something about
-        the flats, and are made before these are judged.
+        Frames are judged by the verification of their own type. Implausible gains count
+        against the flats with which they were measured, so gains are made before the flats are judged.
         """
         if calib_type is CalibType.FLAT:
             yield from (
@@ -210,7 +210,7 @@ class _Builder:
 
 
 def _in_order(stages: Iterable[StagePlan]) -> Iterator[StagePlan]:
-    """Sort stages so that each follows all that it waits for, and otherwise as they are."""
+    """Sort stages so that each comes after all that it waits for; otherwise their order is kept."""
     left = list(stages)
     names: set[str] = set()
     while left:

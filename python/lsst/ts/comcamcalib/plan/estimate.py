@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How long a run will take: the length of its graph's critical path."""
+"""How long a run will take: the length of the critical path of its stages."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .plan import Sequence, StagePlan
 
 __all__ = ["critical_path", "stage_durations"]
 
-# Of a stage without jobs, which reads or certifies some datasets in the repository (seconds). Short, but not nothing:
-# a run is not complete before its last certification.
+# Duration of a stage without jobs, which reads or certifies some datasets in the repository (seconds). It is not zero,
+# because a run is not complete before its last certification.
 WITHOUT_JOBS_S = 1.0
 
 

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The plan of a run: frozen data, made whole before anything moves."""
+"""The plan of a run: frozen data, complete before anything moves."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ class Sequence:
 
 @dataclasses.dataclass(frozen=True)
 class JobPlan:
-    """One job for the OCPS, but for the exposure ids and job ids that only the run will know."""
+    """One job for the OCPS, without the exposure ids and job ids, which are known only during the run."""
 
     label: str
     pipeline: str
     stage_name: str
     mark: str
-    """Output glob that matches nothing: by it the job is recognised at the UWS."""
+    """Output glob that matches no dataset and identifies the job at the UWS."""
     frames: tuple[CalibType, ...]
     """Types whose exposures the data query names."""
     inputs: tuple[str, ...]
@@ -59,7 +59,7 @@ class JobPlan:
     """Input collections that follow, in order; those that do not exist yet are left out."""
     dataset_type: str
     dimensions: str
-    """``detector``, ``detector+physical_filter``, ``detector+exposure_pair``, or empty where nothing is counted."""
+    """``detector``, ``detector+physical_filter``, ``detector+exposure_pair``, or empty if nothing is counted."""
     uses: Mapping[str, str]
     """Dataset types that must have come from this run, with the label of the job that made each."""
     config_options: str
@@ -76,20 +76,20 @@ class StagePlan:
     needs: tuple[str, ...] = ()
     """Stages that must have SUCCEEDED."""
     after: tuple[str, ...] = ()
-    """Stages that must have ended, well or not: they use the same camera."""
+    """Stages that must have ended, successfully or not, because they use the same camera."""
     alongside: str = ""
-    """Stage that must have started, because its news are this stage's input."""
+    """Stage that must have started, because this stage uses what it publishes."""
     jobs: tuple[JobPlan, ...] = ()
 
     @property
     def waits_for(self) -> tuple[str, ...]:
-        """All stages that it waits for in one way or another."""
+        """All stages that it waits for in any of these ways."""
         return (*self.needs, *self.after, *((self.alongside,) if self.alongside else ()))
 
 
 @dataclasses.dataclass(frozen=True)
 class RunPlan:
-    """Everything that a run is going to do."""
+    """Everything that a run will do."""
 
     run_id: str
     options: RunOptions
@@ -98,7 +98,7 @@ class RunPlan:
     stages: tuple[StagePlan, ...]
     estimated_duration_s: float
     notices: tuple[str, ...] = ()
-    """What an operator should know of it, a sentence each."""
+    """Notices for the operator, a sentence each."""
 
     @property
     def images_expected(self) -> int:

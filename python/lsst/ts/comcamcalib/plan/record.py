@@ -4,10 +4,10 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a run writes down and tells: one frozen entry for each kind of news.
+"""What a run records and publishes: a frozen entry for each kind of news.
 
 Each entry has the fields of the SAL event of the same name (INTERFACE of the component), in Python's spelling, so
-that the publisher only translates names, and the journal keeps what the world was told.
+that the publisher only translates names, and the journal keeps what was published.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class JobState:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VerificationResult:
-    """The verdict on a product, with the counts that it rests on."""
+    """The verdict on a product, with the counts that it is based on."""
 
     run_id: str
     calib_type: CalibType
@@ -197,7 +197,7 @@ class Certification:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Alarms:
-    """What must draw somebody's attention."""
+    """Conditions that need an operator's attention."""
 
     run_id: str = ""
     run_failed: bool = False
@@ -228,8 +228,8 @@ Entry = (
 class CertificationIntent:
     """Datasets that are about to be certified; validity as in `Certification`.
 
-    Written down before Butler begins, so that what was done can be found by its UUIDs when the process ends before it
-    could write down the outcome.
+    Recorded before Butler begins, so that the datasets can be found by their UUIDs if the process ends before it could
+    record the outcome.
     """
 
     run_id: str
@@ -243,17 +243,17 @@ class CertificationIntent:
 
 
 Intent = CertificationIntent
-"""What is kept in the journal only, and never published."""
+"""Kinds of entries that are kept in the journal only, and never published."""
 
 
 class Record(Protocol):
-    """Where a run writes down what happens; whoever keeps it also publishes it."""
+    """Where a run records what happens; an implementation also publishes it."""
 
     async def write(self, entry: Entry) -> None:
-        """Write down an entry, then publish it."""
+        """Record an entry, then publish it."""
 
     async def intend(self, intent: Intent) -> None:
-        """Write down what is about to be done outside."""
+        """Record what is about to be done outside."""
 
     def waiting(self, who: str, for_what: str, limit_s: float | None = None) -> None:
-        """Say what a stage is doing or waiting for, and how long at the most (seconds; None: no limit of its own)."""
+        """Note what a stage is doing or waiting for, and its limit (seconds; None: no limit of its own)."""

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""For when a product is certified: by default, for the days of observing of the frames; pure."""
+"""The validity of products: by default, the days of observation of the frames; pure."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from ..options import NO_END, RunOptions, day_obs_range
 __all__ = ["Validity", "days_of", "noon_notice", "validity_of"]
 
 TAI_MINUS_UTC_S = 37
-"""Since 2017 (seconds). For times of day as a notice shows them; nothing is certified by it."""
+"""Since 2017 (seconds). Only for the times of day in a notice; no validity is computed with it."""
 
 EARLIEST = datetime.datetime(1970, 1, 1)
-"""Butler stores a range that begins here as one without a begin."""
+"""Butler stores a range that begins here as one without a beginning."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Validity:
     end_iso_tai: str
 
     def covers(self, begin_iso_tai: str, end_iso_tai: str) -> bool:
-        """Whether a calibration of this validity is found for an exposure: Butler wants that the two overlap."""
+        """Whether Butler finds a calibration of this validity for an exposure, which it does if the two overlap."""
         begin, end = _moment(begin_iso_tai), _moment(end_iso_tai)
         return (not self.end_iso_tai or begin < _moment(self.end_iso_tai)) and (
             not self.begin_iso_tai or end > _moment(self.begin_iso_tai)
@@ -50,10 +50,10 @@ class Validity:
 
 
 def days_of(day_obs: int, end_iso_tai: str) -> set[int]:
-    """Return the days of observing that an exposure is in, such as {20261122}.
+    """Return the days of observation that an exposure is in, such as {20261122}.
 
-    It belongs to the day in which it begins. One that goes on over noon is looked up in both: Butler wants a single
-    calibration for all of its time.
+    An exposure belongs to the day in which it begins. For one that lasts past noon both days count, because
+    Butler needs a single calibration that is valid for all of it.
 
     Parameters
     ----------
@@ -67,18 +67,18 @@ def days_of(day_obs: int, end_iso_tai: str) -> set[int]:
 
 
 def validity_of(options: RunOptions, days: Collection[int]) -> Validity:
-    """Return for when a product is to be certified.
+    """Return the validity with which a product is certified.
 
-    Where the operator gives no begin, it is the noon that begins the day of observing of the first frame that the run
-    has used so far. Where the operator gives no end, it is the noon that ends that of the last one. A product counts
-    for all frames of the run, not only for those that it is made of: they are one set, and calibrate each other.
+    If the operator gives no beginning, it is the noon at which the day of observation of the first used frame begins.
+    If the operator gives no end, it is the noon at which the day of observation of the last used frame ends. All frames
+    of the run count, not only those from which the product is made, because Butler must find it for all of them.
 
     Parameters
     ----------
     options
         Of the run.
     days
-        Days of observing of the frames that the run has used so far, as `days_of` has them.
+        Days of observation of the frames that the run has used so far, as `days_of` has them.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def validity_of(options: RunOptions, days: Collection[int]) -> Validity:
 
 
 def noon_notice(options: RunOptions, now_tai_s: float, duration_s: float) -> str:
-    """Say that a run will probably go on after noon TAI, when the day of observing changes; "" if it will not.
+    """Return a notice if a run will probably last past noon TAI, when the day of observation changes; otherwise "".
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def noon_notice(options: RunOptions, now_tai_s: float, duration_s: float) -> str
 
 
 def _both(moment: datetime.datetime) -> str:
-    """Return a moment (TAI) in TAI, and as a clock in Chile shows it."""
+    """Return a time (TAI) in words, in TAI and in Chilean time."""
     utc = moment.replace(tzinfo=datetime.UTC) - datetime.timedelta(seconds=TAI_MINUS_UTC_S)
     try:
         chile = f"{utc.astimezone(zoneinfo.ZoneInfo('America/Santiago')):%H:%M} in Chile"

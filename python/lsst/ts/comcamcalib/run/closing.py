@@ -4,10 +4,10 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs that were interrupted: what a restart says of them, and how abort closes them.
+"""Interrupted runs: how a restart marks them, and how abort closes them.
 
-The process may have ended between doing something outside and writing it down. So closing looks outside first: at the
-repository for what is certified, at the UWS for jobs, at the camera for a frame. What can't be looked at is named as
+The process may have ended after it did something outside and before it recorded that. So closing first checks the
+repository for certified datasets, the UWS for jobs, and the camera for a frame. Whatever can't be checked is named as
 not known.
 """
 
@@ -35,19 +35,19 @@ from .log import RunLog, move_run
 
 __all__ = ["Rest", "close_interrupted", "interrupted_by_restart"]
 
-# Longest time for each look outside, and for stopping each job (seconds); they go side by side. The list of the UWS's
+# Longest time for each check outside, and for stopping each job (seconds); they run in parallel. The list of the UWS's
 # jobs has the longer limit of its client (uws_list), because the UWS walks through the files of all jobs for it.
 LOOK_LIMIT_S = 9.0
 
 T = TypeVar("T")
 
 Rest = Callable[[], Awaitable[None]]
-"""Waits until nothing of a run goes on in this process any more; cancelling the wait cancels nothing of the run."""
+"""Waits until no task of a run is left in this process; cancelling the wait cancels no task of the run."""
 
 
 @dataclasses.dataclass
 class Findings:
-    """What closing a run has found; a sentence or part of one each."""
+    """What closing a run has found; each entry is a sentence or a part of one."""
 
     done: list[str] = dataclasses.field(default_factory=list)
     not_stopped: list[str] = dataclasses.field(default_factory=list)
@@ -59,13 +59,13 @@ class Findings:
 
 
 async def interrupted_by_restart(log: RunLog) -> None:
-    """Say that a run was open when an earlier process ended; its stages that were in progress have not ended."""
+    """Mark a run that was open when an earlier process ended as INTERRUPTED; its running stages become PENDING."""
     if log.status.state is RunState.INTERRUPTED:
         return
     for stage in log.stages_in(StageState.RUNNING):
         reason = "Interrupted: the service ended"
         if stage.stage_kind is StageKind.CERTIFY:
-            reason += ", perhaps after it had certified; abort looks, and says which it was"
+            reason += ", perhaps after it had certified; abort checks that and reports it"
         await log.write(dataclasses.replace(stage, state=StageState.PENDING, reason=reason))
     await move_run(log, RunState.INTERRUPTED, "The service ended while the run was open. Close the run with abort")
 
@@ -78,22 +78,22 @@ async def close_interrupted(
     begun: asyncio.Event,
     rest: Rest | None = None,
 ) -> None:
-    """Close an interrupted run: look what it has left, stop what still goes on, and say what is not known.
+    """Close an interrupted run: check what it has left, stop its jobs, and name what can't be checked.
 
     Parameters
     ----------
     log
-        Its record; the run is INTERRUPTED. If this is cancelled, it is so again.
+        Its record; the run is INTERRUPTED, and is so again if this is cancelled.
     services
-        The ways to its jobs, products and frames.
+        The services for its jobs, products and frames.
     config
         The CSC's configuration.
     requested_by
-        Who wants it.
+        Who sent the command.
     begun
         Set as soon as the run is ABORTING.
     rest
-        What of the run had not ended when this process interrupted it; None for a run of an earlier process.
+        Waits for tasks that had not ended when this process interrupted the run; None for a run of an earlier process.
     """
     reason = f"Aborted by {requested_by} after it had been interrupted"
     try:
@@ -124,13 +124,13 @@ async def _look_and_stop(log: RunLog, services: Services, config: CscConfig, res
         )
         _look_for_frame(log, services.camera, findings)
     except Exception as error:
-        logging.getLogger(__name__).exception("Bug: what run %s has left could not be looked at", log.status.run_id)
+        logging.getLogger(__name__).exception("Bug: what run %s has left could not be checked", log.status.run_id)
         findings.unknown.append(f"all that the run has left, because of an unforeseen {type(error).__name__}: {error}")
     return findings
 
 
 async def _within(look: Awaitable[T]) -> T:
-    """Await a look outside, but not for ever.
+    """Await a check outside, within a limit.
 
     Raises
     ------
@@ -148,7 +148,7 @@ async def _within(look: Awaitable[T]) -> T:
 
 
 async def _stop_jobs(log: RunLog, services: Services, config: CscConfig, findings: Findings) -> None:
-    """Stop the jobs that a run has left; one that has ended keeps its logs and its end."""
+    """Stop the jobs that a run has left; a job that has ended is left alone, with its logs."""
     recorded = [job for job in log.of(JobState) if not job.timestamp_ended]
     submitting = [stage for stage in log.of(StageStatus) if _may_have_been_submitting(stage, log)]
     await asyncio.gather(
@@ -159,7 +159,7 @@ async def _stop_jobs(log: RunLog, services: Services, config: CscConfig, finding
 
 async def _stop_job(log: RunLog, job: JobState, jobs: Jobs, findings: Findings) -> None:
     async def record(status: JobStatus) -> None:
-        """Record how it ended; that may come later than the end of the run."""
+        """Record how a job ended; this may happen after the end of the run."""
         await log.write(
             dataclasses.replace(
                 job,
@@ -264,13 +264,13 @@ async def _stop_found(log: RunLog, job: UwsJob, jobs: Jobs, config: CscConfig, f
 
 
 async def _look_for_certifications(log: RunLog, repository: Repository, findings: Findings, rest: Rest | None) -> None:
-    """Look which certifications that were begun were done, though nobody could write that down; publish these."""
+    """Find certifications that were begun and done but not recorded, and publish them."""
     going_on = ""
     if rest is not None:
         try:
             await _within(rest())
         except ServiceError:
-            going_on = "not yet, but Butler may still be at it"
+            going_on = "not yet, but Butler may still be certifying"
     recorded = log.of(Certification)
     for intent in log.of(CertificationIntent):
         same = [one for one in recorded if _product(one) == _product(intent)]
@@ -291,16 +291,16 @@ async def _look_for_certification(
     going_on: str,
     again: bool,
 ) -> None:
-    """Look whether an intended certification was done.
+    """Check whether an intended certification was done.
 
     Parameters
     ----------
     log, intent, repository, findings
-        The run's record, what was intended, where to look, and where to say what was found.
+        The run's record, what was intended, where to look, and where to enter the findings.
     going_on
-        What to say if it is not there, because it may still be done; "" if not.
+        Sentence for the case that it is not there yet but may still be done; "" if it can't.
     again
-        Whether the same datasets had been certified before, for another range: then only the intended range counts.
+        Whether the same datasets were certified before for another range; then only the intended range counts.
     """
     what = f"{intent.dataset_type} of {intent.output_collection}"
     problem, ranges = going_on, []
@@ -334,7 +334,7 @@ async def _look_for_certification(
             validity_begin=begin,
             validity_end=end,
             dataset_count=len(found),
-            reason=f"found when the interrupted run was closed{but}; what this replaces is not known here",
+            reason=f"found when the interrupted run was closed{but}; it is not known what this replaces",
         )
     )
     findings.done.append(f"{what} was certified: {sentence}{but}")
@@ -349,7 +349,7 @@ async def _look_for_certification(
 
 
 def _look_for_frame(log: RunLog, camera: Camera, findings: Findings) -> None:
-    """Say whether the camera took a frame that the run did not live to record; there can be one, the last."""
+    """Find out whether the camera took a last frame that the run could not record; there can be only one."""
     if not any(_was_taking_frames(stage) for stage in log.of(StageStatus)):
         return
     recorded = {image.obs_id for image in log.of(ImageTaken)}
@@ -365,12 +365,12 @@ def _look_for_frame(log: RunLog, camera: Camera, findings: Findings) -> None:
             "repository, and nothing uses them"
         )
     elif not own:
-        since = f"its last image is {last}, of another group" if last else "it has told of no image"
+        since = f"its last image is {last}, of another group" if last else "it has reported no image"
         findings.unknown.append(f"whether the camera took one more frame for the run: {since}")
 
 
 def _was_taking_frames(stage: StageStatus) -> bool:
-    """Whether a stage that takes frames had begun and not ended; files that are lost are taken again by INGEST."""
+    """Whether a stage that takes frames had begun and not ended; INGEST takes lost frames again."""
     return (
         stage.stage_kind in (StageKind.ACQUIRE, StageKind.INGEST)
         and stage.timestamp_started > 0

@@ -4,10 +4,10 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The journal: every run that was ever accepted, on disk.
+"""The journal: a record on disk of every accepted run.
 
-SQLite with a write-ahead log and full synchronisation, so that what was written is there after a power cut. One thread
-owns the connection, because the event loop must not wait for a disk.
+SQLite with a write-ahead log and full synchronisation, so that everything written survives a power cut. One thread owns
+the connection, because the event loop must not wait for a disk.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Journal:
     Parameters
     ----------
     path
-        The SQLite file; it is made when missing, its folder too.
+        The SQLite file; it and its folder are created if they do not exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -67,7 +67,7 @@ class Journal:
         self._connection: sqlite3.Connection | None = None
 
     async def open(self) -> None:
-        """Open the file, and make its table when it is new.
+        """Open the file, and create its table if the file is new.
 
         Raises
         ------
@@ -78,18 +78,18 @@ class Journal:
         await self._do("open", self._open)
 
     async def close(self) -> None:
-        """Close the file; nothing is written after that. Closing twice does no harm."""
+        """Close the file; it may be closed twice."""
         try:
             if self._connection is not None:
                 await self._do("close", self._close)
         except JournalError as error:
-            # What was written is on the disk; nothing depends on the closing.
+            # Everything written is already on the disk, so nothing depends on closing.
             logging.getLogger(__name__).warning("%s", error)
         finally:
             await self._thread.close(0.0 if self._hangs else WRITE_LIMIT_S)
 
     async def new_run(self, day_obs: int) -> str:
-        """Give the next run of a day its identifier, and keep it.
+        """Return the identifier of the next run of a day, and reserve it in the journal.
 
         Parameters
         ----------
@@ -108,7 +108,7 @@ class Journal:
         await self._do(f"write run {run.run_id} to", functools.partial(self._write, run))
 
     async def read(self, run_id: str) -> StoredRun | None:
-        """Return a run, or None if there is none of this id; "" is the latest run of which anything is known."""
+        """Return a run, or None if there is none with this id; "" is the latest run that has entries."""
         return await self._do("read", functools.partial(self._read, run_id))
 
     async def open_runs(self) -> list[StoredRun]:
@@ -117,21 +117,21 @@ class Journal:
         Raises
         ------
         JournalError
-            If the state of any run is not known: that run may be an open one.
+            If the state of any run is invalid, because that run may be open.
         """
         return await self._do("read the open runs of", self._open_runs)
 
     async def _do(self, what: str, function: Callable[[], Result]) -> Result:
-        """Let the journal's thread do something, within a limit.
+        """Have the journal's thread do something, within a limit.
 
-        While an earlier call hangs nothing more is waited for: a run writes often, and each time would take as long.
+        While an earlier call hangs, this does not wait: a run writes often, and each write would take the whole limit.
         """
         hung_on = self._thread.doing if self._hangs else ""
         try:
             result = await self._thread.do(what, 0.0 if hung_on else WRITE_LIMIT_S, function)
         except UnreachableError as error:
             self._hangs = True
-            cause = f"it still tries to {hung_on} it" if hung_on else f"no answer within {WRITE_LIMIT_S:g} s"
+            cause = f"an earlier call, to {hung_on} it, hangs" if hung_on else f"no answer within {WRITE_LIMIT_S:g} s"
             raise JournalError(f"Could not {what} the journal {self.path}: {cause}") from error
         except ServiceError as error:
             raise JournalError(f"Could not {what} the journal {self.path}: it is not open") from error
@@ -178,7 +178,7 @@ class Journal:
 
     def _new_run(self, day_obs: int) -> str:
         with self._opened() as connection:
-            # Another process that looks at the same time must not find the same number free.
+            # A process that does the same at this moment must not get the same number.
             connection.execute("BEGIN IMMEDIATE")
             latest = connection.execute(
                 "SELECT max(CAST(substr(run_id, 10) AS INTEGER)) FROM runs WHERE run_id LIKE ?", (f"{day_obs}-%",)
@@ -207,7 +207,7 @@ class Journal:
         return [self._stored(*row) for row in self._opened().execute(query).fetchall()]
 
     def _stored(self, run_id: object, state: object, entries: object) -> StoredRun:
-        """Make a run of a row; SQLite keeps what it is given, whatever the column's type."""
+        """Make a run from a row, with checks, because SQLite stores any value whatever the column's type."""
         known = isinstance(state, int) and state in {int(one) for one in RunState}
         if not known or not isinstance(state, int) or not isinstance(run_id, str) or not isinstance(entries, str):
             wrong = f"state {state!r}" if not known else "no text"

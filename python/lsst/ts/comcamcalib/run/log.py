@@ -4,11 +4,11 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The record of one run: what happened so far, kept in the journal and told to the world.
+"""The record of one run: all that has happened, kept in the journal and published.
 
-The newest entry of each thing (stage, image, job, …) is kept in memory, so that `status` can publish everything again;
-the same goes to the journal before it is published. While the journal can't be written, the run goes on, and the newest
-record is tried again until it is on the disk.
+The latest entry of each thing (stage, image, job, …) is kept in memory, so that `status` can publish all again. An
+entry is written to the journal before it is published. While the journal can't be written, the run goes on, and the
+write is tried again until it succeeds.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ from .states import OPEN_RUN_STATES, RUN_MOVES, check_move
 __all__ = ["Publish", "RunLog", "Wait", "move_run"]
 
 Publish = Callable[[Entry], Awaitable[None]]
-"""Tells the world about an entry."""
+"""Publishes an entry."""
 
-# Time between two attempts to write a record that the journal did not take (seconds).
+# Time between two attempts to write a record to the journal after a failure (seconds).
 RETRY_INTERVAL_S = 1.0
 
-# What makes an entry the newest of its thing; together with the type.
+# Fields that, with the type, identify what an entry is about; a new entry with the same values replaces the old one.
 _KEYS: dict[type[Entry | Intent], tuple[str, ...]] = {
     RunStatus: (),
     RunConfiguration: (),
@@ -88,7 +88,7 @@ class RunLog:
     journal
         Where entries are kept.
     publish
-        Called with each entry once it is written down.
+        Called with each entry after it is written to the journal.
     entries
         Entries so far, for a run of an earlier process.
     """
@@ -98,28 +98,28 @@ class RunLog:
         self._publish = publish
         self._log = logging.getLogger(__name__)
         self._entries: dict[tuple[object, ...], Entry | Intent] = {}
-        # Each is written out once: a long run has thousands of entries, and each new one is stored with all others.
+        # Each entry is turned into JSON only once: a long run has thousands, and each write stores all of them.
         self._texts: dict[tuple[object, ...], str] = {}
         self._changes = 0
         self.journal_problem = ""
-        """Why the newest record is not in the journal; empty if it is."""
-        # Writes the record that the journal did not take, until it takes it or the record is closed.
+        """Why the latest record is not in the journal; empty if it is."""
+        # Tries again to write the record to the journal until that succeeds or the record is closed.
         self._retrying: asyncio.Task[None] = utils.make_done_future()
         self._closed = False
         self._waits: dict[str, Wait] = {}
         self.unwell: tuple[Unwell, ...] = ()
-        """Other components that the run needs and that are not well now."""
+        """Other components that the run needs and that are not ENABLED or send no heartbeat."""
         for entry in entries:
             self._keep(entry)
 
     @classmethod
     def from_stored(cls, stored: StoredRun, journal: Journal, publish: Publish) -> RunLog:
-        """Make the record of a run that the journal has.
+        """Make the record of a run from the journal.
 
         Raises
         ------
         JournalError
-            If what the journal has can't be understood.
+            If the entries in the journal can't be understood.
         """
         types = {entry_type.__name__: entry_type for entry_type in (*get_args(Entry), CertificationIntent)}
         try:
@@ -135,26 +135,26 @@ class RunLog:
         return cls(journal, publish, entries)
 
     async def write(self, entry: Entry) -> None:
-        """Write down an entry, then publish it.
+        """Write an entry to the journal, then publish it.
 
-        A journal that fails does not stop the run: what the run does can be seen in its events, and an alarm says so.
-        When this is cancelled, the entry is written down and published all the same: it has happened.
+        A journal that fails does not stop the run: the events still show what the run does, and an alarm is published.
+        If this is cancelled, the entry is written and published all the same, because it has happened.
         """
         self._keep(entry)
         await self._to_its_end(self._write(entry))
 
     async def intend(self, intent: Intent) -> None:
-        """Write down what is about to be done outside; see `write` for a journal that fails."""
+        """Record what is about to be done outside; see `write` for a journal that fails."""
         self._keep(intent)
         await self._to_its_end(self._store())
 
     async def flush(self) -> None:
-        """Try at once to write what the journal did not take; `journal_problem` says whether it did now."""
+        """Try at once to write what is not in the journal yet; `journal_problem` shows whether that succeeded."""
         if self.journal_problem:
             await self._try_to_store()
 
     async def close(self) -> None:
-        """Try a last time to write what the journal did not take, then stop trying."""
+        """Try a last time to write what is not in the journal yet, then stop trying."""
         self._closed = True
         self._retrying.cancel()
         await asyncio.gather(self._retrying, return_exceptions=True)
@@ -162,7 +162,7 @@ class RunLog:
         if self.journal_problem:
             status = self.status
             self._log.error(
-                "Run %s is %s, but the journal does not know it: after a restart the run may be shown as it was "
+                "Run %s is %s, but that is not in the journal: after a restart the run may be shown as it was "
                 "earlier. If it is shown as INTERRUPTED then, close it with abort. %s",
                 status.run_id,
                 status.state.name,
@@ -170,7 +170,7 @@ class RunLog:
             )
 
     async def _to_its_end(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something that must not be cut short when whoever wants it is cancelled."""
+        """Do something that must be completed even if the caller is cancelled."""
         task = asyncio.create_task(work, name=f"record of run {self.status.run_id}")
         try:
             await asyncio.shield(task)
@@ -183,11 +183,11 @@ class RunLog:
         try:
             await self._publish(entry)
         except Exception:
-            # The run must reach a defined end. If nothing can be published for long, the telemetry goes to FAULT.
+            # The run must still reach its end. If publishing keeps failing, the telemetry sends the CSC to FAULT.
             self._log.exception("Run %s: %s could not be published", self.status.run_id, type(entry).__name__)
 
     async def _store(self) -> None:
-        """Write the record to the journal; while the journal fails, the retries do it, and nobody waits for them."""
+        """Write the record to the journal; while that fails, a task tries again, and nothing waits for it."""
         if self.journal_problem:
             return
         await self._try_to_store()
@@ -203,15 +203,15 @@ class RunLog:
         status = self.status
         stored = None
         try:
-            # After a failure, what came in meanwhile was left to this: it has to be written before all is well again.
+            # Entries that came during the failure were left to this task, so it must write them before it ends.
             while stored is None or (self.journal_problem and stored != self._changes):
                 stored = self._changes
                 await self._journal.write(StoredRun(status.run_id, self.status.state, self._to_json()))
         except JournalError as error:
             if str(error) != self.journal_problem:
                 self._log.error(
-                    "%s. The run goes on, and the journal is tried again every %g s; if the CSC is restarted before "
-                    "it can be written, it will not know what the run did from now on.",
+                    "%s. The run goes on, and the CSC tries to write the journal again every %g s; if the CSC is "
+                    "restarted before it can be written, it will not know what the run did from now on.",
                     error,
                     RETRY_INTERVAL_S,
                 )
@@ -222,19 +222,19 @@ class RunLog:
         self.journal_problem = ""
 
     def waiting(self, who: str, for_what: str, limit_s: float | None = None) -> None:
-        """Say what a stage is doing or waiting for, and how long at the most (seconds; None: no limit of its own)."""
+        """Note what a stage is doing or waiting for, and its limit (seconds; None: no limit of its own)."""
         self._waits[who] = Wait(for_what, utils.current_tai() + limit_s if limit_s is not None else 0.0)
 
     @property
     def waits(self) -> dict[str, Wait]:
-        """What each stage that is RUNNING is waiting for."""
+        """What each RUNNING stage is waiting for."""
         running = {stage.stage_name for stage in self.stages_in(StageState.RUNNING)}
         return {who: wait for who, wait in self._waits.items() if who in running}
 
     async def publish_all(self) -> None:
-        """Publish the newest entry of each thing again, one after the other."""
+        """Publish the latest entry of each thing again, one after the other."""
         for key in list(self._entries):
-            # What is the newest may have changed while the others were published.
+            # The latest entry may have changed while the others were published.
             entry = self._entries[key]
             if not isinstance(entry, CertificationIntent):
                 await self._publish(entry)
@@ -245,7 +245,7 @@ class RunLog:
         return self.of(RunStatus)[-1]
 
     def of(self, entry_type: type[EntryType]) -> list[EntryType]:
-        """Return the newest entries of one type, in the order in which their things appeared."""
+        """Return the latest entries of one type, in the order in which their things first appeared."""
         return [entry for entry in self._entries.values() if isinstance(entry, entry_type)]
 
     def stage(self, name: str) -> StageStatus:
@@ -287,7 +287,7 @@ class RunLog:
 
 
 async def move_run(log: RunLog, state: RunState, reason: str) -> None:
-    """Put a run into a state, and publish that; the only place that does."""
+    """Put a run into a state, and publish that; no other code does."""
     old = log.status
     check_move(RUN_MOVES, f"run {old.run_id}", old.state, state)
     now = utils.current_tai()
@@ -312,12 +312,12 @@ def _hints(entry_type: type) -> dict[str, Any]:
 
 
 def _from_json(entry_type: type[Entry | Intent], item: dict[str, object]) -> Entry | Intent:
-    """Make an entry again from what `RunLog` stored: numbers become enumerations, lists tuples.
+    """Make an entry from the values that `RunLog` stored: numbers become enumerations, lists tuples.
 
     Raises
     ------
     ValueError, KeyError
-        If a field is missing or has a value of another type: what is only half understood is not used.
+        If a field is missing or has a value of another type; such an entry is not used at all.
     """
     hints = _hints(entry_type)  # type: ignore[arg-type]  # mypy looks for the hash of an instance
     values = {

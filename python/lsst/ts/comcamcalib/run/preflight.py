@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Look before leaping: is everything there that a run needs?"""
+"""Check, before a run is accepted, that everything that it needs is available."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ __all__ = ["preflight"]
 
 
 async def preflight(plan: RunPlan, services: Services) -> list[str]:
-    """Check everything outside that a run needs, side by side and within a limit.
+    """Check everything outside that a run needs, in parallel and within a limit.
 
     Parameters
     ----------
     plan
         The run's plan.
     services
-        The ways to the outside.
+        The connections to the outside.
 
     Returns
     -------
     problems
-        A sentence for each thing that is not as it has to be, or that did not answer in time; empty: the run may start.
+        A sentence for each check that failed or was not answered in time; empty: the run may start.
     """
     limit_s = plan.config.limits.preflight
     checks: Mapping[str, Coroutine[Any, Any, list[str]]] = {
@@ -53,8 +53,8 @@ async def preflight(plan: RunPlan, services: Services) -> list[str]:
                 problems += task.result()
             else:
                 problems.append(
-                    f"{name[0].upper()}{name[1:]} did not answer within {limit_s:g} s; try again, and if it stays "
-                    "like this find out what it is doing"
+                    f"{name[0].upper()}{name[1:]} did not answer within {limit_s:g} s; try again, and if it "
+                    "still does not answer, find out what it is doing"
                 )
     finally:
         for task in tasks.values():
@@ -88,7 +88,7 @@ async def _check_filter(plan: RunPlan, services: Services) -> list[str]:
 
 
 async def _check_collections(plan: RunPlan, services: Services) -> list[str]:
-    """Make sure that every input collection exists; the collection to certify in is made when it does not."""
+    """Check that every input collection exists; the collection to certify into need not, because it is created."""
     calib_collection, repository = plan.options.calib_collection, services.repository
     wanted: dict[str, list[str]] = {plan.config.raw_collection: ["raw_collection of the CSC's configuration"]}
     for stage in plan.stages:
@@ -99,7 +99,7 @@ async def _check_collections(plan: RunPlan, services: Services) -> list[str]:
         missing, obstacle = await both(
             repository.missing_collections([*wanted, calib_collection]), repository.certify_obstacle(calib_collection)
         )
-        # Looking through all names takes longer; mostly there is no need.
+        # Comparing with the names of all collections takes longer, and is seldom needed.
         near = await repository.near_names(missing) if missing else {}
     except ServiceError as error:
         return [f"The repository {plan.config.repo} can't be used: {error}"]

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What can be derived from a run's record at any time: its progress, and the alarms."""
+"""Progress and alarms, derived from a run's record at any time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .states import STAGE_ENDED
 
 __all__ = ["Progress", "alarms_of", "progress_of"]
 
-# A stage that takes longer than estimated counts as done only to this part, until it has ended.
+# A stage that takes longer than estimated counts as done only up to this fraction, until it has ended.
 ALMOST_DONE = 0.95
 
 
@@ -82,7 +82,7 @@ def progress_of(log: RunLog, plan: RunPlan | None) -> Progress:
 
 
 def _activity(log: RunLog) -> str:
-    """Say what each running stage is waiting for and until when, and which component is not well, in one line."""
+    """Return one line with what each running stage is waiting for and until when, and which component has failed."""
     status = log.status
     if status.state is RunState.ABORTING:
         # All but the exposure in progress is cut short.
@@ -104,7 +104,7 @@ def _in_words(waits: Mapping[str, Wait]) -> list[str]:
 
 
 def _estimate(log: RunLog, plan: RunPlan | None) -> tuple[float, float]:
-    """Return the part of the work that is done, and the estimated seconds until the end."""
+    """Return the fraction of the work that is done, and the estimated seconds until the end."""
     status = log.status
     if status.state is RunState.COMPLETED:
         return 1.0, 0.0
@@ -123,7 +123,7 @@ def _estimate(log: RunLog, plan: RunPlan | None) -> tuple[float, float]:
 
 
 def _done(stage: StageStatus, duration: float, now: float) -> float:
-    """Return how much of a stage's estimated duration is behind it (seconds); what failed has been worked on, too."""
+    """Return how much of a stage's estimated duration is over (seconds); a failed stage counts as worked on."""
     if stage.state is StageState.SUCCEEDED:
         return duration
     if stage.state is StageState.PENDING or not stage.timestamp_started:
@@ -147,7 +147,7 @@ def alarms_of(log: RunLog | None, backend_problem: str = "") -> Alarms:
     status: RunStatus = log.status
     failed = log.stages_in(StageState.FAILED)
     verification = [stage for stage in failed if stage.stage_kind is StageKind.VERIFY]
-    # A verdict may stand before any job was run for it: the first flats showed that all are in vain.
+    # A verdict may come before any job has run, if the first flats show that no good product can be made.
     early = [result for result in log.of(VerificationResult) if result.verdict is Verdict.FAILED and not result.job_id]
     certification = [stage for stage in failed if stage.stage_kind is StageKind.CERTIFY]
     reasons = [status.reason] if status.state is RunState.FAILED else []
@@ -167,7 +167,7 @@ def alarms_of(log: RunLog | None, backend_problem: str = "") -> Alarms:
 
 
 def _each_once(sentences: list[str]) -> str:
-    """Join sentences, without those that an earlier one contains: that of the run has those of its stages."""
+    """Join sentences, without those that an earlier one contains: the run's sentence contains those of its stages."""
     kept: list[str] = []
     for sentence in sentences:
         if sentence and not any(sentence in other for other in kept):

@@ -25,23 +25,23 @@ from .surroundings import watch_components
 
 __all__ = ["INTERRUPT_LIMIT_S", "Run"]
 
-# After an abort nothing may move any more after this time (seconds), but for the exposure in progress.
+# An abort must have stopped everything but the exposure in progress within this time (seconds).
 ABORT_LIMIT_S = 9.0
 
-# Longest time for bringing to an end what is in progress when the CSC leaves ENABLED (seconds). Writing that down, and
-# closing the ways to the outside, come on top, and all of it has to be done within 10 s.
+# Longest time for stages to end when the CSC leaves ENABLED (seconds). Writing the journal and closing the connections
+# take more time, and all of it must be done within 10 s.
 INTERRUPT_LIMIT_S = 4.0
 
 
 class Run:
-    """A run and the task that does it.
+    """A run and the task that carries it out.
 
     Parameters
     ----------
     plan
-        What it is going to do.
+        What it will do.
     services
-        The ways to the outside.
+        The connections to the outside.
     log
         Its record.
     """
@@ -54,7 +54,7 @@ class Run:
         self._scheduler = Scheduler(self._context)
         # The run itself, until it ends or is cancelled by the task below.
         self._task: asyncio.Task[None] = utils.make_done_future()
-        # Abort or interruption, to its end.
+        # Task that aborts or interrupts the run.
         self._ending: asyncio.Task[None] = utils.make_done_future()
 
     @property
@@ -63,7 +63,7 @@ class Run:
         return self.log.status.state
 
     async def accept(self, requested_by: str) -> None:
-        """Write down that there is this run, then let it go."""
+        """Record that the run was accepted, then start it."""
         options = self.plan.options
         status = RunStatus(
             run_id=self.plan.run_id,
@@ -81,34 +81,34 @@ class Run:
         effective = json.dumps(options.effective(), default=str)
         await self.log.write(RunConfiguration(run_id=self.plan.run_id, config=effective))
         await self._scheduler.announce()
-        # Writing takes a moment, in which the run may have been aborted or interrupted already.
+        # The run may have been aborted or interrupted while this was written.
         if self.state is RunState.ACCEPTED:
             self._task = asyncio.create_task(self._go(), name=f"run {self.plan.run_id}")
 
     async def abort(self, requested_by: str) -> None:
         """Stop the run: no further exposure, its jobs aborted, nothing certified from now on.
 
-        Returns as soon as nothing new is begun; what is going on is brought to its end in the background.
+        Returns as soon as nothing new is started; what is in progress ends in the background.
         """
         begun = asyncio.Event()
         self._ending = asyncio.create_task(self._abort(requested_by, begun), name=f"abort {self.plan.run_id}")
         await begun.wait()
 
     async def interrupt(self, reason: str, limit_s: float = INTERRUPT_LIMIT_S) -> None:
-        """Leave the run as it is, INTERRUPTED: its jobs run on, the exposure in progress is not waited for.
+        """Interrupt the run: its jobs run on, and nothing waits for the exposure in progress.
 
         Parameters
         ----------
         reason
             Why, in a sentence without its full stop.
         limit_s
-            Longest wait for an abort that is under way, and for the stages (seconds). What has not ended by then ends
-            by itself; what it still finds is written down and published.
+            Longest wait for an abort in progress, and for the stages (seconds). A task that has not ended by then
+            ends by itself; its results are still recorded and published.
         """
         clock = asyncio.get_running_loop().time
         deadline = clock() + limit_s
         if not self._ending.done():
-            # An abort that is under way gets its time, for an aborted run is better than one that must be closed later.
+            # Give an abort in progress time to end, because otherwise the operator must close the run later.
             await asyncio.wait([self._ending], timeout=limit_s / 2)
         if self.state not in OPEN_RUN_STATES or self.state is RunState.INTERRUPTED:
             return
@@ -122,7 +122,7 @@ class Run:
         await move_run(self.log, RunState.INTERRUPTED, f"{reason}. Close the run with abort")
 
     async def wait_ended(self) -> None:
-        """Wait until nothing of the run goes on any more, however it ends; cancelling this cancels nothing of it."""
+        """Wait until all tasks of the run have ended; cancelling this cancels none of them."""
         await asyncio.wait([self._task])
         await asyncio.wait([self._ending])
 
@@ -161,7 +161,7 @@ class Run:
         return f"All stages succeeded; {where if certified else 'nothing was to be certified'}"
 
     async def _abort(self, requested_by: str, begun: asyncio.Event) -> None:
-        # Nothing is waited for before everything is told to stop.
+        # Stop everything first, and only then wait.
         self._context.no_more_exposures = "the run is being aborted"
         self._scheduler.stop()
         self._task.cancel()

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the commands ask for: at most one open run, and what is known of the others."""
+"""Carries out the commands: at most one run is open; the others are known from the journal."""
 
 from __future__ import annotations
 
@@ -52,24 +52,24 @@ class Runner:
         self._journal = journal
         self._tell = publish
         self._services: Services | None = None
-        # The run of this process that is open, or was last.
+        # The open run of this process, otherwise its last one.
         self._run: Run | None = None
         # The start that is being checked.
         self._starting: Start | None = None
         # Why the services behind the OCPS count as unreachable; empty if they answer.
         self._backend_problem = ""
-        # The record of the latest run, of whatever process; None if there never was one.
+        # The record of the latest run of any process; None if there never was one.
         self._latest: RunLog | None = None
-        # Records of the runs that earlier processes have left open, oldest first.
+        # Records of the runs that earlier processes left open, oldest first.
         self._left: list[RunLog] = []
         self._alarms = Alarms()
-        # Whether this process has had a run: alarms of an earlier process do not stand any more.
+        # Whether this process has had a run; alarms of an earlier process are not published again.
         self._own = False
         # Closes an interrupted run on behalf of abort.
         self._closing: asyncio.Task[None] = utils.make_done_future()
 
     async def start(self) -> None:
-        """Find out what earlier processes have left; an open run becomes INTERRUPTED.
+        """Read the runs of earlier processes; an open one becomes INTERRUPTED.
 
         Raises
         ------
@@ -78,7 +78,7 @@ class Runner:
         """
         for stored in await self._journal.open_runs():
             if stored.entries == "[]":
-                # Given its number, but the process ended before anything else was written.
+                # The run was given its identifier, but the process ended before anything else was written.
                 await self._journal.write(dataclasses.replace(stored, state=RunState.ABORTED))
             else:
                 log = self._log_of(stored)
@@ -90,16 +90,16 @@ class Runner:
             self._latest = same[0] if same else self._log_of(latest)
 
     async def close(self) -> None:
-        """Write down what the journal has not taken yet, if it takes it now; the journal is about to be closed."""
+        """Try to write what is not in the journal yet, because the journal is about to be closed."""
         for log in {id(log): log for log in (*self._left, self._latest) if log is not None}.values():
             await log.close()
 
     def connect(self, services: Services) -> None:
-        """Use these ways to the outside from now on."""
+        """Use these connections from now on."""
         self._services = services
 
     async def disconnect(self, reason: str, limit_s: float = INTERRUPT_LIMIT_S) -> None:
-        """Interrupt the open run, for the ways to the outside are about to be closed.
+        """Interrupt the open run, because the connections are about to be closed.
 
         Parameters
         ----------
@@ -123,7 +123,7 @@ class Runner:
 
     @property
     def open_log(self) -> RunLog | None:
-        """Record of the open run; None if there is none. Of several, after a damage, the latest, then the oldest."""
+        """Record of the open run; None if there is none. If there are several: the latest run, then the oldest."""
         logs = [log for log in (self._latest, *self._left) if log is not None]
         return next((log for log in logs if log.status.state in OPEN_RUN_STATES), None)
 
@@ -134,7 +134,7 @@ class Runner:
 
     @property
     def _shown(self) -> RunLog | None:
-        """Record of the run that telemetry and status are about: the open one, otherwise the latest."""
+        """Record of the run that telemetry and status show: the open one, otherwise the latest."""
         return self.open_log or self._latest
 
     async def start_run(self, request: StartRequest) -> str:
@@ -143,7 +143,7 @@ class Runner:
         Parameters
         ----------
         request
-            What is asked for.
+            What the operator sent.
 
         Returns
         -------
@@ -153,9 +153,9 @@ class Runner:
         Raises
         ------
         BadInputError
-            If anything stands against it: every reason at once.
+            If it is refused; the message has all reasons.
         JournalError
-            If the run can't be written down.
+            If the run can't be written to the journal.
         """
         open_log = self.open_log
         if open_log is not None:
@@ -190,7 +190,7 @@ class Runner:
         if problems:
             raise BadInputError(problems)
         if self._latest is not None:
-            # What the journal has not taken yet of the run before must not be overtaken by this one.
+            # Entries of the previous run that are not in the journal yet must be written before this run.
             await self._latest.flush()
             if self._latest.journal_problem:
                 raise BadInputError(
@@ -238,7 +238,7 @@ class Runner:
             await begun.wait()
 
     async def publish_status(self, run_id: str) -> dict[str, object]:
-        """Publish everything that is known of a run again.
+        """Publish all entries of a run again.
 
         Parameters
         ----------
@@ -261,7 +261,7 @@ class Runner:
             raise BadInputError([f"There is no run {run_id}." if run_id else "There has been no run yet."])
         await log.publish_all()
         if shown is not None and shown is not log:
-            # Whoever joins late gets the last sample of each topic: that has to be of the run that matters now.
+            # A client that joins late gets the last sample of each topic, which must belong to the current run.
             await shown.publish_all()
         await self._tell(self._alarms)
         return log.snapshot()
@@ -277,7 +277,7 @@ class Runner:
         try:
             return self._log_of(stored)
         except JournalError as error:
-            # A run that ended long ago, asked for by its name: that it is damaged does not stop the others.
+            # The operator asked for an ended run by its id; that its row is damaged does not affect other runs.
             raise BadInputError([str(error)]) from error
 
     def progress(self) -> Progress:
@@ -301,14 +301,14 @@ class Runner:
             await self._tell(alarms)
 
     def backend(self, reachable: bool, reason: str) -> None:
-        """Take note of whether the services behind the OCPS answer."""
+        """Note whether the services behind the OCPS answer."""
         self._backend_problem = "" if reachable else reason
 
     def _connected(self) -> Services:
         if self._services is None:
             raise BadInputError(
                 [
-                    "The CSC is not connected to camera, OCPS and Butler; it has to be ENABLED. If it is, "
+                    "The CSC is not connected to camera, OCPS and Butler; it must be ENABLED. If it is, "
                     "disable it and enable it again."
                 ]
             )

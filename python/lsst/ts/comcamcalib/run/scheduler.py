@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Run the stages of a plan, each as soon as what it waits for allows."""
+"""Run the stages of a plan, each as soon as the stages that it waits for allow."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ STAGES: Mapping[StageKind, StageFunction] = {
     StageKind.CERTIFY: certify.certify,
 }
 
-# Stages in these states won't give what others need of them.
+# Stages that need a stage in one of these states can't run.
 _GOOD_FOR_NOTHING = STAGE_ENDED - {StageState.SUCCEEDED}
 
 
 class Scheduler:
-    """The stages of one run, and the tasks that do them.
+    """The stages of one run, and the tasks that carry them out.
 
     Parameters
     ----------
     context
-        What the stages share; its record is told of each move.
+        What the stages share; each move is written to its record.
     stages
-        What does each kind of stage.
+        The function for each kind of stage.
     """
 
     def __init__(self, context: RunContext, stages: Mapping[StageKind, StageFunction] = STAGES) -> None:
@@ -72,15 +72,14 @@ class Scheduler:
         return self._status[name].state
 
     async def announce(self) -> None:
-        """Tell that all stages are PENDING."""
+        """Publish that all stages are PENDING."""
         for status in self._status.values():
             await self.context.record.write(status)
 
     async def run(self) -> list[str]:
         """Run all stages that can be run.
 
-        Cancelling this cancels the stages that are running, and waits until they have ended; what becomes of their
-        state is said by `settle`.
+        Cancelling this cancels the running stages and waits until they have ended; `settle` sets their states.
 
         Returns
         -------
@@ -99,22 +98,22 @@ class Scheduler:
             f"{name}: {status.reason}" for name, status in self._status.items() if status.state is StageState.FAILED
         ]
         left = [name for name, status in self._status.items() if status.state is not StageState.SUCCEEDED]
-        # Every stage that is not done well has a failed one at its root; if not, that must not look like success.
+        # A stage that did not succeed needs one that failed; if there is none, the run must still not look successful.
         return failures or [f"{name} is {self.state(name).name}" for name in left]
 
     def stop(self) -> None:
-        """Cancel the stages that are running, each once: a second time would cut short what they bring to an end."""
+        """Cancel the running stages, each only once: a second cancellation would interrupt their clean-up."""
         for task in self._tasks:
             if not task.cancelling():
                 task.cancel()
 
     async def settle(self, unfinished: StageState, reason: str) -> None:
-        """Tell what becomes of the stages after `run` was cancelled.
+        """Set and publish the states of the stages after `run` was cancelled.
 
         Parameters
         ----------
         unfinished
-            State of the stages that have not ended: ABORTED, or PENDING if they are to be done later.
+            State of the stages that have not ended: ABORTED, or PENDING if they can be done later.
         reason
             Why, in a sentence.
         """
@@ -152,7 +151,7 @@ class Scheduler:
         return await self._stages[stage.kind](stage, self.context)
 
     def _obstacle(self, stage: StagePlan) -> str:
-        """Say why a stage can't be done any more; empty if it may still be."""
+        """Return why a stage can't be done any more; empty if it may still be."""
         for name in (*stage.needs, *((stage.alongside,) if stage.alongside else ())):
             if self.state(name) in _GOOD_FOR_NOTHING:
                 return f"{name}, which it needs, is {self.state(name).name}"
@@ -174,7 +173,7 @@ class Scheduler:
             reason = task.result()
         except asyncio.CancelledError:
             self._log.warning("Run %s, %s was cancelled, but not by the run", self.context.run_id, name)
-            await self._fail(name, "What it was waiting for was closed; look at the CSC's log")
+            await self._fail(name, "A connection that it needs was closed; look at the CSC's log")
         except StageError as error:
             self._log.warning("Run %s, %s failed: %s", self.context.run_id, name, error)
             await self._fail(name, str(error))
@@ -190,7 +189,7 @@ class Scheduler:
             self.context.no_more_exposures = f"{name} failed and on_failure is stop"
 
     async def _move(self, name: str, state: StageState, reason: str) -> None:
-        """Put a stage into a state, and tell; the only place that does."""
+        """Put a stage into a state, and publish that; no other code does."""
         old = self._status[name]
         check_move(STAGE_MOVES, f"stage {name}", old.state, state)
         now = utils.current_tai()
@@ -206,5 +205,5 @@ class Scheduler:
         await self.context.record.write(status)
 
     def _job_id(self, name: str) -> str:
-        """Return the last job that a stage has had, or ""."""
+        """Return the id of the last job of a stage, or ""."""
         return next((job for stage, job in reversed(self.context.submitted_jobs) if stage == name), "")

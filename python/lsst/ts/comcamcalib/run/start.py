@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A start that is asked for, and may be called off until the run is accepted."""
+"""A requested start, which may be called off until the run is accepted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True)
 class StartRequest:
-    """What an operator asks for with startCalibrationRun."""
+    """What an operator sends with startCalibrationRun."""
 
     config: str
     reason: str
@@ -36,16 +36,16 @@ class Start:
 
     def __init__(self) -> None:
         self.called_off = ""
-        """Why it may not go on, in a sentence; empty if it may."""
+        """Why it was called off, in a sentence; empty if it was not."""
         self._news = asyncio.Event()
 
     def call_off(self, reason: str) -> None:
-        """See that it does not go on; the first reason counts."""
+        """Call it off; the first reason counts."""
         self.called_off = self.called_off or reason
         self._news.set()
 
     async def unless_called_off(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await something, but no longer than until the start is called off.
+        """Await something, unless the start is called off.
 
         Raises
         ------

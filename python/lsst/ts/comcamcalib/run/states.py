@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The moves that runs and stages may make: one table each, and one place that checks."""
+"""The state changes that runs and stages may make: a table for each, and one function that checks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OPEN_RUN_STATES = frozenset({RunState.ACCEPTED, RunState.RUNNING, RunState.ABORT
 
 STAGE_MOVES: Mapping[StageState, frozenset[StageState]] = {
     StageState.PENDING: frozenset({StageState.RUNNING, StageState.SKIPPED, StageState.ABORTED}),
-    # Back to PENDING: interrupted, to be done again when the run is resumed.
+    # Back to PENDING: the run was interrupted, and the stage would be done again.
     StageState.RUNNING: frozenset({StageState.SUCCEEDED, StageState.FAILED, StageState.ABORTED, StageState.PENDING}),
     StageState.SUCCEEDED: frozenset(),
     StageState.FAILED: frozenset(),
@@ -44,7 +44,7 @@ State = TypeVar("State", RunState, StageState)
 
 
 def check_move(moves: Mapping[State, frozenset[State]], what: str, old: State, new: State) -> None:
-    """Make sure that a state may follow another.
+    """Check that a state may follow another.
 
     Parameters
     ----------

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Other components during a run: one that the run still needs and that is not well is named at once."""
+"""Other components during a run: if one that the run still needs fails, it is named at once."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from .states import STAGE_ENDED
 
 __all__ = ["watch_components"]
 
-# A missing heartbeat shows only by the clock, so all is looked at this often (seconds).
+# Only the clock shows that heartbeats are missing, so all components are checked this often (seconds).
 LOOK_INTERVAL_S = 1.0
 
-# Components that a stage needs; INGEST has lost frames taken again. The OCPS has an index, which is configured.
+# Components that a stage needs. INGEST also needs the camera, because it takes lost frames again. The OCPS has a
+# configured index.
 _NEEDED = {
     StageKind.ACQUIRE: ("CCCamera", "CCHeaderService", "CCOODS"),
     StageKind.INGEST: ("CCCamera", "CCHeaderService", "CCOODS"),
@@ -32,21 +33,21 @@ _NEEDED = {
 
 
 async def watch_components(log: RunLog, components: Components) -> None:
-    """Note which components are not well, in the run's record and in the log, until this is cancelled.
+    """Note failed components in the run's record and in the log, until this is cancelled.
 
     Parameters
     ----------
     log
         The run's record.
     components
-        What is known of the components.
+        States of the components.
     """
     try:
         while True:
             try:
                 _look(log, components)
             except Exception:
-                logging.getLogger(__name__).exception("Bug: the components could not be looked at")
+                logging.getLogger(__name__).exception("Bug: the components could not be checked")
             await asyncio.sleep(LOOK_INTERVAL_S)
     finally:
         log.unwell = ()
@@ -63,5 +64,5 @@ def _look(log: RunLog, components: Components) -> None:
         if one not in log.unwell:
             logger.warning("Run %s: %s The run needs it, and waits within its limits.", run_id, one)
     for name in {one.component for one in log.unwell} - {one.component for one in unwell}:
-        logger.warning("Run %s: %s is well again.", run_id, name)
+        logger.warning("Run %s: %s has recovered.", run_id, name)
     log.unwell = found

@@ -4,4 +4,4 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The component's XML, and what adds it to an installed ts_xml."""
+"""The component's XML, and the code that adds it to an installed ts_xml."""

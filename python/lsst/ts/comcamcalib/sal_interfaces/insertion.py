@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Lines that are added to somebody else's file, marked so that they can be taken out again byte for byte."""
+"""Lines that are added to another package's file, marked so that they can be removed again byte for byte."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Insertion", "LayoutError", "after_list", "at_end", "before_last"]
 
 
 class LayoutError(RuntimeError):
-    """A file is not as it has to be for lines to be added or taken out; the message continues its path."""
+    """Lines can't be added to a file or removed from it; the message continues a sentence that begins with its path."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Insertion:
     file
         Path of the file, relative to the package that it belongs to.
     begin, lines, end
-        What is added: a line that marks the begin, the lines, a line that marks the end; each with its line end.
+        A line that marks the beginning, the lines to add, a line that marks the end; each with its line end.
     place
-        Finds where in the file's text that is; raises `LayoutError` if it can't.
+        Finds the place in the file's text; raises `LayoutError` if it can't.
     """
 
     file: str
@@ -42,7 +42,7 @@ class Insertion:
 
     @property
     def block(self) -> str:
-        """All that is added."""
+        """All added lines."""
         return f"{self.begin}{self.lines}{self.end}"
 
     def has_mark(self, text: str) -> bool:
@@ -58,19 +58,19 @@ class Insertion:
         at = self.place(text)
         before, after = text[:at], text[at:]
         if before and not before.endswith("\n") and not after:
-            # The last line has no end. The line break comes first instead of last, by which `removed` knows it.
+            # The last line has no line end. Put one before the block instead of after it, which `removed` recognises.
             return "\n".join([before, self.block.removesuffix("\n")])
         return f"{before}{self.block}{after}"
 
     def removed(self, text: str) -> str:
-        """Return a text without the lines, whichever release they are of; raise `LayoutError` if the end is missing."""
+        """Return a text without the lines of any release; raise `LayoutError` if the end mark is missing."""
         begin = text.find(self.begin)
         if begin < 0:
             return text
         last = self.end.removesuffix("\n")
         end = text.find(last, begin)
         if end < 0:
-            raise LayoutError(f"has {self.begin.strip()} without its end; install lsst.ts.xml anew")
+            raise LayoutError(f"has {self.begin.strip()} without its end; reinstall lsst.ts.xml")
         end += len(last)
         if end == len(text):
             return text[:begin].removesuffix("\n")
@@ -78,25 +78,25 @@ class Insertion:
 
 
 def before_last(closing: str) -> Callable[[str], int]:
-    """Return what finds the place before the last occurrence of a text."""
+    """Return a function that finds the place before the last occurrence of a text."""
 
     def place(text: str) -> int:
         at = text.rfind(closing)
         if at < 0:
-            raise LayoutError(f"has no {closing}, so nothing can be added; install lsst.ts.xml anew")
+            raise LayoutError(f"has no {closing}, so nothing can be added; reinstall lsst.ts.xml")
         return at
 
     return place
 
 
 def after_list(name: str) -> Callable[[str], int]:
-    """Return what finds the place after the statement that gives a Python module's variable a list."""
+    """Return a function that finds the place after the statement that assigns a list to a Python module's variable."""
 
     def place(text: str) -> int:
         try:
             statements = ast.parse(text).body
         except (SyntaxError, ValueError) as error:
-            raise LayoutError(f"can't be read as Python ({error}); install lsst.ts.xml anew") from None
+            raise LayoutError(f"can't be read as Python ({error}); reinstall lsst.ts.xml") from None
         ends = [
             statement.end_lineno
             for statement in statements
@@ -112,7 +112,7 @@ def after_list(name: str) -> Callable[[str], int]:
                 f"has no list {name}: this release of lsst.ts.xml keeps its components in a way that this package does "
                 "not know; ask for a newer release of ts_comcamcalib"
             )
-        # Not splitlines, which sees more kinds of line ends than Python's parser.
+        # Not splitlines, which recognises more kinds of line ends than Python's parser.
         return sum(len(line) for line in io.StringIO(text, newline="").readlines()[: ends[-1]])
 
     return place

@@ -4,11 +4,11 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Add the component to the installed lsst.ts.xml, or take it out again.
+"""Add the component to the installed lsst.ts.xml, or remove it again.
 
 Until ts_xml itself has the component, salobj does not know ComCamCalib, and programs that go through all components,
-such as LOVE's commander, do not list it. `install` adds all that ts_xml's own change would (upstream/ts_xml); the lines
-that it adds to ts_xml's files are marked, so that `remove` can restore the former state byte for byte.
+such as LOVE's commander, do not list it. `install` adds everything that the change to ts_xml would (upstream/ts_xml);
+the lines that it adds to ts_xml's files are marked, so that `remove` can restore the former state byte for byte.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class _Place:
     Parameters
     ----------
     directory
-        Its ``sal_interfaces`` directory. One that is not in a package's ``data`` is a copy of the XML alone, without
+        Its ``sal_interfaces`` directory. If it is not in a package's ``data``, it is a copy of the XML only, without
         the Python modules.
     """
 
@@ -73,12 +73,12 @@ class _Place:
 
     @property
     def is_upstream(self) -> bool:
-        """Whether ts_xml has the component by itself, without our marks."""
+        """Whether ts_xml itself has the component, without our marks."""
         text = _read(self.interfaces / "SALSubsystems.xml")
         return not _SUBSYSTEMS.has_mark(text) and f"<Name>{COMPONENT}</Name>" in text
 
     def on_the_wire(self, path: Path) -> bool:
-        """Whether a file decides what topics there are and how they look."""
+        """Whether a file defines topics."""
         return path.is_relative_to(self.interfaces)
 
 
@@ -89,12 +89,12 @@ def _interfaces_dir() -> Path:
 
 
 def _read(path: Path) -> str:
-    """Return a file's text with its line ends as they are."""
+    """Return a file's text with unchanged line ends."""
     return path.read_bytes().decode()
 
 
 def check_interface(directory: Path | None = None) -> list[str]:
-    """Say what differs between the installed lsst.ts.xml and one that has this package's component.
+    """Return the differences between the installed lsst.ts.xml and one with this package's component.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def check_interface(directory: Path | None = None) -> list[str]:
 
 
 def _differences(place: _Place) -> Iterator[tuple[Path, str]]:
-    """Yield each file that is not as it should be, and the sentence about it."""
+    """Yield each file that differs, with a sentence about it."""
     for path, insertion in place.insertions.items():
         if not path.is_file():
             yield path, f"{path} is missing"
@@ -129,9 +129,9 @@ def _names_component(insertion: Insertion, text: str, upstream: bool) -> bool:
 
 
 def interface_problem(directory: Path | None = None) -> str:
-    """Say why the CSC can't run with the installed interface, and what to do; "" if it can.
+    """Return why the CSC can't run with the installed interface, and what to do; "" if it can.
 
-    An interface that is part of ts_xml itself may differ, for ts_xml decides what goes over the wire. The list of
+    An interface that is part of ts_xml itself may differ, because ts_xml defines the messages. The list of
     components and the enumerations matter to other programs, not to the CSC.
 
     Parameters
@@ -160,7 +160,7 @@ def install_interface(directory: Path | None = None) -> bool:
     Returns
     -------
     changed
-        False if it was there already.
+        False if it was already there.
 
     Raises
     ------
@@ -168,7 +168,7 @@ def install_interface(directory: Path | None = None) -> bool:
         If a directory can't be written; nothing has been changed then.
     RuntimeError
         If lsst.ts.xml has a component of this name that this package did not put there, and it differs; or if a file
-        that has to be changed is missing, damaged, or of an unknown layout. Nothing has been changed then either.
+        that must be changed is missing, damaged, or has an unknown layout. Nothing has been changed then either.
     """
     place = _Place(directory)
     differences = check_interface(directory)
@@ -187,7 +187,7 @@ def install_interface(directory: Path | None = None) -> bool:
         except LayoutError as error:
             raise RuntimeError(f"{path} {error}") from None
         except FileNotFoundError:
-            raise RuntimeError(f"{path} is missing; install lsst.ts.xml anew") from None
+            raise RuntimeError(f"{path} is missing; reinstall lsst.ts.xml") from None
     if place.folder.exists():
         shutil.rmtree(place.folder)
     place.folder.mkdir()
@@ -199,7 +199,7 @@ def install_interface(directory: Path | None = None) -> bool:
 
 
 def remove_interface(directory: Path | None = None) -> bool:
-    """Take out what `install_interface` added.
+    """Remove everything that `install_interface` added.
 
     Parameters
     ----------
@@ -209,14 +209,14 @@ def remove_interface(directory: Path | None = None) -> bool:
     Returns
     -------
     changed
-        False if there was nothing of it.
+        False if there was nothing to remove.
 
     Raises
     ------
     PermissionError
         If a directory can't be written; nothing has been changed then.
     RuntimeError
-        If a file has the begin of what was added without its end.
+        If a file has the mark of the beginning without that of the end.
     """
     place = _Place(directory)
     if place.is_upstream:
@@ -234,7 +234,7 @@ def remove_interface(directory: Path | None = None) -> bool:
     if not restored and not own and not place.folder.exists():
         return False
     _check_writable(place)
-    # The lists first: a component that is named but has no files would be an error for all who read them.
+    # The lists first, because a component that is listed but has no files is an error for every reader.
     for path, text in restored.items():
         _replace(path, text.encode())
     if place.folder.exists():
@@ -247,7 +247,7 @@ def remove_interface(directory: Path | None = None) -> bool:
 
 
 def _check_writable(place: _Place) -> None:
-    """Make sure that nothing is begun that can't be finished."""
+    """Check that all directories can be written, so that a change is not left incomplete."""
     for directory in {path.parent for path in place.insertions}:
         if not os.access(directory, os.W_OK | os.X_OK):
             raise PermissionError(
@@ -257,7 +257,7 @@ def _check_writable(place: _Place) -> None:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old content or the new one, never a part."""
+    """Write a file so that a reader sees the old content or the new one, never a mixture."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     with os.fdopen(descriptor, "wb") as stream:
         stream.write(content)

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What ts_xml needs to have of the component: its interface, its entry in the list, its enumerations."""
+"""The parts of the component in ts_xml: its interface, its entry in the list, its enumerations."""
 
 from __future__ import annotations
 
@@ -46,5 +46,5 @@ def subsystem_entry() -> str:
 def enums_module() -> str:
     """Return the text of ts_xml's module with the enumerations that the interface declares."""
     source = (resources.files(__package__.rpartition(".")[0]) / "enums.py").read_text()
-    own, _, _ = source[source.index("__all__") :].partition("\n\n\nclass ErrorCode")  # is no part of the interface
+    own, _, _ = source[source.index("__all__") :].partition("\n\n\nclass ErrorCode")  # it is not part of the interface
     return _ENUMS_HEADER + own.replace('"ErrorCode", ', "") + "\n"

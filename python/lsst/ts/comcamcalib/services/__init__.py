@@ -4,4 +4,4 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The only code that touches the outside: camera, OODS, OCPS, UWS, Butler."""
+"""The only code that talks to external services: camera, OODS, OCPS, UWS, Butler."""

@@ -54,7 +54,7 @@ T = TypeVar("T")
 
 
 class ButlerService:
-    """The Butler repository, used by threads of its own: certifications are done in order, look-ups beside them.
+    """The Butler repository, used in threads of its own: certifications in order, look-ups in parallel to them.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class ButlerService:
         self._raw_collection = raw_collection
         self._limits = limits
         self._threads = ButlerThreads(repo, limits)
-        # An exposure that was ingested does not change any more.
+        # Records of exposures; they do not change after ingest.
         self._exposures: dict[int, ExposureFound] = {}
 
     async def start(self) -> None:
@@ -81,7 +81,7 @@ class ButlerService:
         self._threads.start()
 
     async def close(self) -> None:
-        """End the threads; what they are doing is waited for, but not long."""
+        """End the threads; wait a short time for the calls in progress."""
         await self._threads.close()
 
     async def missing_collections(self, names: Sequence[str]) -> list[str]:
@@ -89,11 +89,11 @@ class ButlerService:
         return await self._ask("look for collections", butler_queries.missing_collections, names)
 
     async def near_names(self, names: Sequence[str]) -> dict[str, str]:
-        """Return the existing collections that are probably meant by other names; see `Repository.near_names`."""
+        """Return, by name, the existing collections that are probably meant; see `Repository.near_names`."""
         return await self._ask("look through the names of collections", butler_queries.near_names, names)
 
     async def certify_obstacle(self, calib_collection: str) -> str:
-        """Say why nothing can be certified in a collection; see `Repository.certify_obstacle`."""
+        """Return why nothing can be certified in a collection; see `Repository.certify_obstacle`."""
         return await self._ask(f"look at {calib_collection}", butler_certify.certify_obstacle, calib_collection)
 
     async def raws_present(self, exposure_ids: Collection[int], detectors: Collection[int]) -> set[tuple[int, int]]:
@@ -104,7 +104,7 @@ class ButlerService:
         )
 
     async def exposures(self, exposure_ids: Collection[int]) -> dict[int, ExposureFound]:
-        """Return the exposures that the repository knows, by id; each is asked for until it is known."""
+        """Return the exposures that the repository knows, by id; known ones are not looked up again."""
         if unknown := set(exposure_ids) - self._exposures.keys():
             what = f"look up {len(unknown)} exposures"
             self._exposures |= await self._ask(what, butler_queries.exposures, self._instrument, unknown)
@@ -148,7 +148,7 @@ class ButlerService:
     async def statistics(
         self, collection: str, run_statistics: str, detector_statistics: str, physical_filter: str | None = None
     ) -> tuple[Statistics | None, dict[tuple[int, int], Statistics]]:
-        """Read what a verification found; see `Repository.statistics`."""
+        """Read the statistics of a verification; see `Repository.statistics`."""
         what = f"read {run_statistics} and {detector_statistics} from {collection}"
         find = butler_statistics.find_statistics
         found = await self._ask(
@@ -216,7 +216,7 @@ class ButlerService:
     async def certified_ranges(
         self, dataset_type: str, calib_collection: str, dataset_ids: Collection[str]
     ) -> list[CertifiedRange]:
-        """Return what some datasets are certified for; see `Repository.certified_ranges`."""
+        """Return the ranges for which some datasets are certified; see `Repository.certified_ranges`."""
         return await self._threads.in_order(
             f"look which {dataset_type} are certified in {calib_collection}",
             self._limits.butler_query,
@@ -255,7 +255,7 @@ class ButlerService:
     async def certified_ptc(
         self, collections: Sequence[str], exposure_id: int, detectors: Collection[int]
     ) -> dict[int, KnownAmplifiers]:
-        """Return what the ptc that is valid for an exposure knows; see `Repository.certified_ptc`."""
+        """Return the values of the ptc that is valid for an exposure; see `Repository.certified_ptc`."""
         what = f"look up the ptc of exposure {exposure_id} in {', '.join(collections)}"
         return await self._threads.look(
             what,

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Certification in the Butler repository; these functions block and belong in Butler's thread."""
+"""Certification in the Butler repository; these functions block and must run in Butler's thread."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def certify(
         there = matches(butler, instrument, dataset_type, [calib_collection], timespan)
         done = {match.dataset_id for match in there if match.timespan.contains(timespan)}
         wanted = [ref for ref in refs if str(ref.id) not in done]
-        # Only what has the very same data id makes room: not what another instrument has for the same detector number.
+        # Only datasets with exactly the same data id are withdrawn, not those of another instrument's detector.
         keys = {_data_id(ref) for ref in wanted}
         in_the_way = [match for match in there if match.data_id in keys]
         if in_the_way:  # Butler's own check fails on a collection that never had this type
-            # Withdraws the range, and leaves what of the older ranges is outside of it.
+            # Withdraws the range only; older ranges stay valid outside it.
             data_ids = [ref.dataId for ref in wanted]
             butler.registry.decertify(calib_collection, dataset_type, timespan, dataIds=data_ids)
         if wanted:
@@ -68,7 +68,7 @@ def certify(
 def certified_ranges(
     butler: Butler, instrument: str, dataset_type: str, calib_collection: str, dataset_ids: Collection[str]
 ) -> list[CertifiedRange]:
-    """Return what some datasets are certified for; see `Repository.certified_ranges`."""
+    """Return the ranges for which some datasets are certified; see `Repository.certified_ranges`."""
     from lsst.daf.butler import MissingCollectionError, MissingDatasetTypeError, Timespan
 
     try:
@@ -92,18 +92,18 @@ def read_back(
     dataset_ids: Collection[str],
     exposures: Collection[int],
 ) -> list[str]:
-    """Return for each dataset that is not found as it should be what is wrong; see `Repository.read_back`."""
+    """Return a sentence for each dataset that Butler does not find as it should; see `Repository.read_back`."""
     timespan = timespan_of(begin_iso_tai, end_iso_tai)
     records = exposure_records(butler, instrument, exposures)
     frames = [record for record in records if record.timespan.overlaps(timespan)]
-    # A frame at the edge of the range may find what is certified beyond it, too.
+    # For a frame at the edge of the range, Butler may also find datasets certified beyond it.
     there = matches(butler, instrument, dataset_type, [calib_collection], _hull(timespan, frames))
     covering = {match.dataset_id for match in there if match.timespan.contains(timespan)}
     by_data_id: dict[tuple[Any, ...], list[Match]] = {}
     for match in there:
         by_data_id.setdefault(match.data_id, []).append(match)
     problems = [
-        f"The repository does not know exposure {exposure}, so it is not known what is found for it."
+        f"The repository does not know exposure {exposure}, so it can't be checked what is found for it."
         for exposure in sorted(set(exposures) - {int(record.id) for record in records})
     ]
     refs = {str(ref.id): ref for ref in butler.get_many_datasets(dataset_ids)}
@@ -126,7 +126,7 @@ def read_back(
 
 
 def _hull(timespan: Timespan, frames: list[Any]) -> Timespan:
-    """Return the shortest range that has a range and the times of all frames in it."""
+    """Return the shortest range that contains a range and the times of all frames."""
     from lsst.daf.butler import Timespan
 
     begins = [timespan.begin, *(frame.timespan.begin for frame in frames)]
@@ -135,7 +135,7 @@ def _hull(timespan: Timespan, frames: list[Any]) -> Timespan:
 
 
 def _not_found(name: str, dataset_id: str, there: list[Match], timespan: Timespan) -> Iterator[str]:
-    """Yield a sentence if a look-up within the range does not find a dataset, and only this one.
+    """Yield a sentence if a look-up within the range does not find exactly this dataset.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def _not_found(name: str, dataset_id: str, there: list[Match], timespan: Timespa
     dataset_id
         Its UUID.
     there
-        What the collection has for its data id.
+        Datasets that the collection has for its data id.
     timespan
         The range.
     """
@@ -161,8 +161,8 @@ def _not_found_by_butler(
 ) -> list[str]:
     """Return a sentence if Butler's own look-up does not find the first of some datasets.
 
-    It takes three queries for each dataset, so that the others are looked for in what one query has found. This one
-    shows that both ways of looking are the same.
+    That look-up takes three queries for each dataset, so the other datasets are checked in the result of one query.
+    This check shows that both ways agree.
     """
     for ref in refs[:1]:
         instant = next(_instants(timespan))
@@ -175,7 +175,7 @@ def _not_found_by_butler(
 
 
 def _not_found_for_frames(name: str, dataset_id: str, there: list[Match], frames: list[Any]) -> Iterator[str]:
-    """Yield a sentence if the look-up for a frame does not find a dataset, and only this one, as Butler wants it.
+    """Yield a sentence if the look-up for a frame does not find exactly this dataset, as Butler requires.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def _not_found_for_frames(name: str, dataset_id: str, there: list[Match], frames
     dataset_id
         Its UUID.
     there
-        What the collection has for its data id.
+        Datasets that the collection has for its data id.
     frames
         The repository's records of the exposures.
     """
@@ -212,7 +212,7 @@ def timespan_of(begin_iso_tai: str, end_iso_tai: str) -> Timespan:
         timespan = Timespan(begin, end)
     except ValueError as error:
         raise ServiceError(f"{begin_iso_tai!r} to {end_iso_tai!r} is no validity range: {error}.") from error
-    # Butler makes an instant of two equal dates.
+    # Butler makes an instant from two equal dates.
     if timespan.isEmpty() or (begin is not None and end is not None and begin >= end):
         raise ServiceError(f"The validity range {begin_iso_tai!r} to {end_iso_tai!r} is empty.")
     return timespan
@@ -235,17 +235,19 @@ def _refs_to_certify(
         raise ServiceError(f"{run_collection} has no {dataset_type} with the ids {', '.join(missing)}.")
     refs = [by_id[dataset_id] for dataset_id in sorted(set(dataset_ids))]
     if not refs[0].datasetType.isCalibration():
-        raise ServiceError(f"{dataset_type} is no calibration: the repository lets nobody certify it.")
+        raise ServiceError(
+            f"{dataset_type} is not registered as a calibration, so the repository refuses to certify it."
+        )
     return refs
 
 
 def _make_calibration_collection(butler: Butler, name: str) -> None:
-    """Make a CALIBRATION collection if there is none of this name.
+    """Create a CALIBRATION collection if there is none with this name.
 
     Raises
     ------
     ServiceError
-        If there is another collection of this name.
+        If there is a collection of another kind with this name.
     """
     from lsst.daf.butler import CollectionType
 
@@ -255,7 +257,7 @@ def _make_calibration_collection(butler: Butler, name: str) -> None:
 
 
 def certify_obstacle(butler: Butler, name: str) -> str:
-    """Say why nothing can be certified in a collection; "" if it is a CALIBRATION one or does not exist."""
+    """Return why nothing can be certified in a collection; "" if it is a CALIBRATION one or does not exist."""
     from lsst.daf.butler import CollectionType, MissingCollectionError
 
     try:
@@ -276,20 +278,20 @@ def _data_id(ref: DatasetRef) -> tuple[Any, ...]:
 
 
 def _detector_and_filter(ref: DatasetRef) -> tuple[int | None, str | None]:
-    """Return detector and physical filter of a dataset, None for what its type has not."""
+    """Return detector and physical filter of a dataset, None for a dimension that its type does not have."""
     mapping = ref.dataId.required
     detector = mapping.get("detector")
     return (None if detector is None else int(detector), mapping.get("physical_filter"))
 
 
 def _words(ref: DatasetRef) -> str:
-    """Return words for a data id, such as ``detector 4, r_03``."""
+    """Return a data id as text, such as ``detector 4, r_03``."""
     detector, physical_filter = _detector_and_filter(ref)
     return f"detector {detector}" + (f", {physical_filter}" if physical_filter else "")
 
 
 def _instants(timespan: Timespan) -> Iterator[Timespan]:
-    """Yield instants at the beginning and in the middle of a range; of an unbounded one, within its bounded side."""
+    """Yield instants at the beginning and in the middle of a range; if it is unbounded, near its bounded side."""
     from astropy.time import Time, TimeDelta
     from lsst.daf.butler import Timespan
 

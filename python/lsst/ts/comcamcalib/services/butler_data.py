@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the Butler service tells, as plain data: nobody above it holds an object of Butler's."""
+"""The results of the Butler service as plain data, so that no code above it holds Butler's own objects."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class DatasetFound:
     dataset_id
         UUID as text.
     detector, physical_filter, exposure
-        Its data id; None where the dataset type has no such dimension.
+        Its data id; None if the dataset type has no such dimension.
     run
         The RUN collection that it is in.
     """
@@ -56,11 +56,11 @@ class ExposureFound:
     exposure_id
         Its id.
     day_obs
-        The day of observing that it belongs to, such as 20261122.
+        The day of observation that it belongs to, such as 20261122.
     physical_filter
         Its filter.
     begin_iso_tai, end_iso_tai
-        From when to when it was taken (ISO 8601 TAI).
+        Beginning and end of the exposure (ISO 8601 TAI).
     """
 
     exposure_id: int
@@ -90,7 +90,7 @@ class CertifiedDataset:
 
 @dataclasses.dataclass(frozen=True)
 class ReplacedDataset:
-    """A certification that had to make room.
+    """An older certification that was withdrawn.
 
     Parameters
     ----------
@@ -99,8 +99,8 @@ class ReplacedDataset:
     detector, physical_filter
         Its data id.
     begin_iso_tai, end_iso_tai
-        The whole validity range that it had (ISO 8601 TAI, "": unbounded). What of it lies outside the new range
-        stays certified.
+        The whole validity range that it had (ISO 8601 TAI, "": unbounded). Outside the
+        new range it stays certified.
     """
 
     dataset_id: str
@@ -112,14 +112,14 @@ class ReplacedDataset:
 
 @dataclasses.dataclass(frozen=True)
 class CertifyOutcome:
-    """What a certification did.
+    """The outcome of a certification.
 
     Parameters
     ----------
     certified
-        What is certified now.
+        The datasets that are certified now.
     replaced
-        What had to make room, one entry for each range; a dataset may have had several.
+        The certifications that were withdrawn, one entry for each range; a dataset may have had several.
     """
 
     certified: tuple[CertifiedDataset, ...]

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Calibration look-ups in the Butler repository, many with one query; they block and belong in Butler's thread.
+"""Calibration look-ups in the Butler repository, many with one query; they block and must run in Butler's thread.
 
 Butler's own look-up of a single dataset takes 10 to 70 ms: too much for each detector of each exposure of each job.
 """
@@ -25,7 +25,7 @@ __all__ = ["Match", "foreign_inputs", "matches"]
 
 @dataclasses.dataclass(frozen=True)
 class Match:
-    """A dataset that a collection has for some time.
+    """A dataset that a collection has for some range of time.
 
     Parameters
     ----------
@@ -35,13 +35,13 @@ class Match:
         Its whole data id: the values of the required dimensions, in Butler's order, the instrument first. A collection
         may have calibrations of several instruments.
     detector, physical_filter
-        What of the data id is shown; None where the dataset type has no such dimension.
+        The parts of the data id that sentences show; None if the dataset type has no such dimension.
     run
         The RUN collection that it was written to.
     collection
         The collection that was searched.
     timespan
-        For how long: the validity range in a CALIBRATION collection, for ever in a RUN.
+        Its validity range in a CALIBRATION collection; unbounded in a RUN.
     """
 
     dataset_id: str
@@ -56,14 +56,14 @@ class Match:
 def matches(
     butler: Butler, instrument: str, dataset_type: str, collections: Sequence[str], timespan: Timespan
 ) -> list[Match]:
-    """Return what collections have of a dataset type for a time that overlaps a range, in the order of the collections.
+    """Return the datasets of a type whose validity overlaps a range, in the order of the collections.
 
     Parameters
     ----------
     butler
         The repository.
     instrument
-        Only its datasets are looked for.
+        Only its datasets are searched.
     dataset_type, collections
         What to look for, and where; no chains.
     timespan
@@ -106,10 +106,10 @@ def foreign_inputs(
     detectors: Collection[int],
     expected_run: str,
 ) -> list[str]:
-    """Return a sentence for each detector for which a job used another dataset than that of a certain RUN.
+    """Return a sentence for each detector for which a job did not use the dataset of a certain RUN.
 
-    The job's chain records its inputs in the order in which they were searched. So this is the search that pipetask
-    did: the first collection that has the type for the detector at the time of the exposure.
+    The job's chain records its inputs in the order in which they were searched. So this repeats pipetask's search: it
+    takes the first collection that has the type for the detector at the time of the exposure.
     """
     from lsst.daf.butler import Timespan
 
@@ -117,7 +117,7 @@ def foreign_inputs(
     if unknown := sorted(set(exposures) - {int(record.id) for record in records}):
         return [f"The repository does not know exposures {', '.join(map(str, unknown))}, which {job_collection} used."]
     if not records:
-        return [f"It is not known which exposures {job_collection} used, so its {dataset_type} can't be told."]
+        return [f"It is not known which exposures {job_collection} used, so its {dataset_type} can't be checked."]
     searched = butler.collections.query(job_collection, flatten_chains=True)
     inputs = [name for name in searched if not name.startswith(f"{job_collection}/")]
     begin, end = min(record.timespan.begin for record in records), max(record.timespan.end for record in records)
@@ -141,8 +141,8 @@ def foreign_inputs(
 def _filters(record: Any, made: Collection[str | None]) -> Collection[str | None]:
     """Return the filters that a job looks up for an exposure; None: the type has no filter.
 
-    For a flat it is the exposure's own. A job that sees the time of another exposure, which has a filter all the same,
-    looks up what was made.
+    For a flat, it is the exposure's own filter. Other exposures have a filter, too, but it does not matter for them, so
+    all filters of the product count.
     """
     if record.observation_type == "flat" and set(made) - {None}:
         return {str(record.physical_filter)}

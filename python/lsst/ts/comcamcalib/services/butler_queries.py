@@ -4,9 +4,9 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Look-ups in the Butler repository; they block and belong in Butler's thread.
+"""Look-ups in the Butler repository; they block and must run in Butler's thread.
 
-Butler itself is imported when the first of them is called, not with this module: that takes seconds.
+Butler is imported when the first of them is called, not with this module, because that takes seconds.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ __all__ = [
 ]
 
 IMAGE_TYPES = ("biasBootstrap", "bias")
-"""Combined images that the defects of a detector may have been found in, or next to: they tell how large it is."""
+"""Combined images of the job that made the defects; they give the size of the detector."""
 
 
 JOB_COLLECTIONS = "u/ocps/"
-"""How the names of the collections begin that the OCPS's jobs leave; there are thousands, and nobody types them."""
+"""Beginning of the names of the collections of OCPS jobs; there are thousands, and operators never type them."""
 
 
 def iso_tai(bound: Time | None) -> str:
@@ -56,8 +56,8 @@ def iso_tai(bound: Time | None) -> str:
 def find_refs(butler: Butler, dataset_type: str, collections: str | Sequence[str], **query: Any) -> list[DatasetRef]:
     """Return the datasets of a type; none if the repository has no such type.
 
-    Their data ids have what identifies them, and not what follows from it, such as the filter of an exposure: Butler
-    would ask for that with seven queries more.
+    Their data ids have only the required dimensions, not implied ones such as the filter of an exposure, because Butler
+    would need seven more queries for these.
 
     Parameters
     ----------
@@ -99,9 +99,9 @@ def missing_collections(butler: Butler, names: Sequence[str]) -> list[str]:
 
 
 def near_names(butler: Butler, names: Sequence[str]) -> dict[str, str]:
-    """Return the existing collections whose names are probably meant by others, by these.
+    """Return, by name, the existing collections that are probably meant by unknown names.
 
-    Only collections that have calibrations are looked at: CALIBRATION and CHAINED ones, without those of jobs.
+    Only collections with calibrations are considered: CALIBRATION and CHAINED ones, without those of jobs.
     """
     from lsst.daf.butler import CollectionType
 
@@ -195,21 +195,21 @@ def _amplifiers(curve: Any) -> AmplifierValues:
 
 
 def _detector_pixels(butler: Butler, defects: DatasetRef, chain: str) -> int:
-    """Return how many pixels a detector has, from a combined image that the job that found its defects could see."""
+    """Return how many pixels a detector has, from a combined image in the chain of the job that found its defects."""
     for image_type in IMAGE_TYPES:
         try:
             ref = butler.find_dataset(image_type, defects.dataId, collections=chain)
-        except LookupError:  # no such type, or not certain which: ask for the next
+        except LookupError:  # there is none, or several: try the next type
             continue
         if ref is not None:
             return int(butler.get(ref).image.array.size)
     raise ServiceError(
-        f"How large detector {defects.dataId['detector']} is can't be told: {chain} has no {' or '.join(IMAGE_TYPES)}."
+        f"The size of detector {defects.dataId['detector']} is unknown: {chain} has no {' or '.join(IMAGE_TYPES)}."
     )
 
 
 def exposure_records(butler: Butler, instrument: str, exposure_ids: Collection[int]) -> list[Any]:
-    """Return what the repository knows of exposures."""
+    """Return the repository's records of exposures."""
     if not exposure_ids:
         return []
     records: Iterable[Any] = butler.query_dimension_records(
@@ -224,7 +224,7 @@ def exposure_records(butler: Butler, instrument: str, exposure_ids: Collection[i
 
 
 def _found(ref: DatasetRef) -> DatasetFound:
-    """Return plain data for a dataset."""
+    """Return a dataset as plain data."""
     data_id = ref.dataId
     required = data_id.dimensions.required
     return DatasetFound(

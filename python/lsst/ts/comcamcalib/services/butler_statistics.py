@@ -4,11 +4,11 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The statistics of a verification, many small YAML files; these functions block and belong in threads.
+"""The statistics of a verification, many small YAML files; these functions block and must run in threads.
 
-Butler reads a file at a time, each with queries of its own, with PyYAML's code in pure Python. For a verification of
-hundreds of exposures and detectors this takes longer than the verification is worth. So the places of all files are
-looked up with one query, and the files are read side by side, with libyaml's code in C where PyYAML has it.
+Butler reads one file at a time, each with several queries, and with PyYAML's code in pure Python. For hundreds of
+exposures and detectors this takes too long. So one query looks up the places of all files, and the files are read in
+parallel, with libyaml's C code if PyYAML has it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["StatisticsFile", "find_statistics", "read_files", "read_without_file
 YAML_STORAGE_CLASS = "StructuredDataDict"
 """Storage class of cp_verify's statistics: a dictionary that Butler's own formatter writes with ``yaml.safe_dump``."""
 
-# The same values, ten times faster; PyYAML's wheels and conda packages have it.
+# Gives the same values ten times faster; PyYAML's wheels and conda packages have it.
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -74,7 +74,7 @@ def find_statistics(
     of_run = find_refs(butler, run_statistics, collection, **data_id)
     if len(of_run) > 1:
         raise ServiceError(
-            f"{collection} has {len(of_run)} datasets of type {run_statistics}; which filter is meant has to be said."
+            f"{collection} has {len(of_run)} datasets of type {run_statistics}; the filter must be given."
         )
     of_detectors = find_refs(butler, detector_statistics, collection, **data_id)
     keys: dict[DatasetRef, tuple[int, int] | None] = dict.fromkeys(of_run)
@@ -84,7 +84,7 @@ def find_statistics(
 
 
 def _yaml_file(ref: DatasetRef, uri: ResourcePath | None) -> ResourcePath | None:
-    """Return the file of a dataset if it is one that Butler's YAML formatter writes; None if it is another."""
+    """Return the file of a dataset if Butler's YAML formatter has written it; otherwise None."""
     storage_class = ref.datasetType.storageClass
     plain = storage_class.name == YAML_STORAGE_CLASS and storage_class.pytype is dict
     return uri if plain and uri is not None and uri.getExtension() == ".yaml" else None
@@ -113,12 +113,12 @@ def _read_file(ref: DatasetRef, uri: ResourcePath) -> Statistics:
 def read_without_file(
     butler: Butler, files: Sequence[StatisticsFile]
 ) -> list[tuple[tuple[int, int] | None, Statistics]]:
-    """Have Butler read the statistics whose files are written in another way."""
+    """Have Butler read the statistics whose files have another format."""
     return [(one.key, _mapping(one.ref, butler.get(one.ref))) for one in files if not one.uri]
 
 
 def _mapping(ref: DatasetRef, value: object) -> Statistics:
-    """Return what was read, which must be a mapping."""
+    """Return a value that was read if it is a mapping; otherwise raise ServiceError."""
     if not isinstance(value, Mapping):
         raise ServiceError(f"The dataset {ref} is a {type(value).__name__}, not statistics.")
     return value

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Threads for the Butler repository: look-ups beside certifications, each thread with a Butler of its own."""
+"""Threads for the Butler repository: look-ups in parallel to certifications, each thread with its own Butler."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 CLOSE_LIMIT_S = 3.0
-"""Longest wait for what the threads are doing when they are to end (seconds): DISABLED must not take longer."""
+"""Longest wait for calls in progress when the threads end (seconds), because ``disable`` must not take longer."""
 
 LOOK_UPS = 3
-"""Look-ups side by side: one may read a whole verification, one wait for a locked database, and one is still free."""
+"""Look-ups in parallel: one may read a whole verification, one wait for a locked database, and one is still free."""
 
 FILES = 8
-"""Files that are read side by side: an object store answers each request after some 30 ms, whatever its size."""
+"""Files read in parallel: an object store takes about 30 ms for each request, whatever its size."""
 
 
 class ButlerThreads:
-    """Butlers in threads: some that only look, one that certifies, and some that read files without a Butler.
+    """Threads for Butler calls: some for look-ups, one for certifications, and some that read files without a Butler.
 
-    Butler is imported, and the repository opened, by the first call: the CSC is in STANDBY before that. No Butler is
-    ever used by two threads at once: those that look have clones of one that does nothing else, because a clone is
-    made without asking the database. Only the one that certifies may write; what is asked of it is done in order.
+    The first call imports Butler and opens the repository, so that this does not happen in STANDBY. No two threads use
+    the same Butler object: the look-up threads have clones of one that is used for nothing else, because a clone is
+    made without asking the database. Only the certifying thread may write; it does its calls in order.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class ButlerThreads:
             threads.start()
 
     async def close(self) -> None:
-        """End the threads; what they are doing is waited for, but not long."""
+        """End the threads; wait a short time for the calls in progress."""
         await asyncio.gather(
             *(threads.close(CLOSE_LIMIT_S) for threads in (self._looking, self._certifying, self._reading))
         )
@@ -82,7 +82,7 @@ class ButlerThreads:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Have one of the threads that only look call a function with its repository.
+        """Have one of the look-up threads call a function with its Butler.
 
         Parameters
         ----------
@@ -111,7 +111,7 @@ class ButlerThreads:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Have the thread that certifies call a function, after all that it was asked before; see `look`."""
+        """Have the certifying thread call a function, after all earlier requests; see `look`."""
         call = self._with_butler(what, True, lambda butler: function(butler, *args, **kwargs))
         return await self._certifying.do(what, limit_s, call, self._queue_limit_s)
 
@@ -129,7 +129,7 @@ class ButlerThreads:
         return await self._reading.do(what, limit_s, call, self._queue_limit_s)
 
     def _with_butler(self, what: str, writeable: bool, function: Callable[[Butler], T]) -> Callable[[], T]:
-        """Make a call of a function that needs the thread's Butler."""
+        """Return a call of a function with the thread's Butler."""
 
         def call() -> T:
             try:
@@ -137,7 +137,7 @@ class ButlerThreads:
             except ServiceError:
                 raise
             except Exception as error:
-                # A lost connection to the database would be lost for ever: open the repository anew next time.
+                # The connection to the database may be lost, so open the repository again next time.
                 self._close_butler()
                 if not writeable:
                     self._drop_original()
@@ -150,7 +150,7 @@ class ButlerThreads:
         return ServiceError(f"{self._name} could not {what}: {cause}")
 
     def _opened_butler(self, writeable: bool) -> Butler:
-        """Return the thread's Butler, with the repository as others have changed it meanwhile."""
+        """Return the thread's Butler, refreshed so that it sees what others have changed."""
         butler: Butler | None = getattr(self._own, "butler", None)
         if butler is None:
             butler = self._own.butler = self._open() if writeable else self._clone()
@@ -184,7 +184,7 @@ class ButlerThreads:
             self._drop_original()
 
     def _drop_original(self) -> None:
-        """Close the Butler that others are clones of; the next clone is made of a new one."""
+        """Close the Butler from which clones are made; the next clone is made from a new one."""
         with self._original_lock:
             butler, self._original = self._original, None
         _close(butler)

@@ -29,7 +29,7 @@ __all__ = ["Camera", "ComCamCamera", "FrameRequest", "TakenFrame"]
 T = TypeVar("T")
 
 SETTLE_S = 2.0
-"""After an image's endReadout the camera is still busy for some tenths of a second; it gets this time (seconds)."""
+"""Time that the camera gets to become idle (seconds); it is busy for some tenths of a second after endReadout."""
 
 
 class Camera(Protocol):
@@ -42,13 +42,13 @@ class Camera(Protocol):
         """Stop listening to the camera."""
 
     async def obstacle(self) -> str:
-        """Return why no frame can be taken now, in a sentence; "" if the camera is idle or has not said.
+        """Return why no frame can be taken now, in a sentence; "" if the camera is idle or its state is not known.
 
-        A camera that is about to become idle gets a moment for that.
+        A camera that is about to become idle gets a short time for that.
         """
 
     def images_begun(self) -> Mapping[str, str | None]:
-        """Return the group ids of the last images that began, whoever's they are, by name, oldest first."""
+        """Return the group ids of the last images that began, by name, oldest first, whoever took them."""
 
     async def find_filter(self, wanted: str) -> str:
         """Return the name of a filter that the camera has.
@@ -61,7 +61,7 @@ class Camera(Protocol):
         Raises
         ------
         ServiceError
-            If there is no such filter; the message names those there are.
+            If there is no such filter; the message names the existing ones.
         """
 
     async def set_filter(self, wanted: str) -> None:
@@ -96,9 +96,9 @@ class ComCamCamera:
 
     Notes
     -----
-    ``ComCam`` sends the commands. What came of them is read from the events by a Remote of our own: an exposure counts
-    when its endReadout came, while ``ComCam`` returns after startIntegration, takes any image that starts for its own,
-    and ignores the controller in the image's name.
+    ``ComCam`` sends the commands; a Remote of our own reads the outcome from the events. Here an exposure counts after
+    its endReadout, while ``ComCam`` returns after startIntegration, takes any image that starts for its own, and
+    ignores the controller in the image's name.
     """
 
     def __init__(self, domain: salobj.Domain, limits: Limits) -> None:
@@ -109,9 +109,9 @@ class ComCamCamera:
         self._events: salobj.Remote | None = None
         self._state: salobj.State | None = None
         self._exposure: Exposure | None = None
-        self._groups: set[str] = set()  # of all frames that were asked for here
+        self._groups: set[str] = set()  # group ids of all frames that this object was asked to take
         self._activity = CameraActivity(limits.readout)
-        self._news = asyncio.Event()  # set when there is something new about the activity
+        self._news = asyncio.Event()  # set when the activity may have changed
 
     async def start(self) -> None:
         """Start the remotes and wait until they have read the last samples of the camera's events."""
@@ -130,7 +130,7 @@ class ComCamCamera:
         await asyncio.gather(self._comcam.start_task, self._events.start_task)
 
     async def close(self) -> None:
-        """Close the remotes; a frame that is being waited for ends in an error."""
+        """Close the remotes; a wait for a frame ends with an error."""
         if self._exposure is not None:
             self._exposure.fail("The connection to the camera was closed")
         comcam, self._comcam = self._comcam, None
@@ -158,7 +158,7 @@ class ComCamCamera:
     async def find_filter(self, wanted: str) -> str:
         """Return the name of a filter that the camera has; see `Camera.find_filter`."""
         comcam = self._ready_comcam()
-        # ComCam splits this text at colons only, the camera's XML says commas.
+        # ComCam splits this text at colons only, but the camera's XML says that commas separate the filters.
         names = ",".join(await self._within(comcam.get_available_filters(), self._limits.preflight, "list its filters"))
         available = [name.strip() for name in names.replace(":", ",").split(",") if name.strip()]
         if wanted in available:
@@ -181,7 +181,7 @@ class ComCamCamera:
         end = await self._within(comcam.setup_filter(filter_name), self._limits.filter_change, what)
         if end is None or end.filterName != filter_name:
             got = "no filter" if end is None else f"filter {end.filterName}"
-            raise ServiceError(f"The camera was told to set filter {filter_name} and has put {got} in place.")
+            raise ServiceError(f"The camera was commanded to set filter {filter_name}, but put {got} in place.")
 
     async def take(self, request: FrameRequest) -> TakenFrame:
         """Take one frame and wait until it is read out; see `Camera.take`."""
@@ -190,8 +190,8 @@ class ComCamCamera:
             raise ServiceError(f"{request.describe()} can't be taken: {self._exposure.request.describe()} still is.")
         self._exposure = exposure = Exposure(request)
         self._groups.add(request.group_id)
-        # ComCam takes the next startIntegration in its queue for that of the image that it commands. One of an earlier
-        # image must not be left there.
+        # ComCam takes the next startIntegration in its queue for that of the image that it commands, so none of an
+        # earlier image may be left there.
         comcam.camera.evt_startIntegration.flush()
         try:
             return await self._take(comcam, exposure)
@@ -200,7 +200,7 @@ class ComCamCamera:
             exposure.forget()
 
     async def _take(self, comcam: ComCam, exposure: Exposure) -> TakenFrame:
-        """Have ComCam take the frame, while the events tell what becomes of it."""
+        """Have ComCam take the frame, and follow it by its events."""
         request, limits = exposure.request, self._limits
         command = asyncio.create_task(_take_one(comcam, request), name=f"takeImages {request.describe()}")
         try:
@@ -216,14 +216,14 @@ class ComCamCamera:
         return frame
 
     def _check_agreement(self, frame: TakenFrame, ids: list[int]) -> None:
-        """Check that ComCam tells of the same image.
+        """Check that ComCam returned the same image.
 
-        It takes the next image that begins for the one that it commanded, and ignores the controller in its name.
+        ComCam takes the next image that begins for the one that it commanded, and ignores the controller in its name.
 
         Raises
         ------
         ServiceError
-            If it tells of an image that is none of ours.
+            If it returned an image that is not ours.
         """
         begun = self._activity.images_begun
         name = next((name for name in begun if [_comcam_id(name)] == ids), None)
@@ -231,13 +231,13 @@ class ComCamCamera:
             return
         if name is None or begun[name] not in self._groups:
             raise ServiceError(
-                f"Image {frame.obs_id} is exposure {frame.exposure_id}, but takeImages told {ids}: somebody else takes "
-                "images at the same time. Make sure that nobody does, then start another run."
+                f"Image {frame.obs_id} is exposure {frame.exposure_id}, but takeImages returned {ids}: somebody else "
+                "takes images at the same time. Make sure that nobody does, then start another run."
             )
-        self._log.warning("ComCam told of %s, an earlier image, instead of %s", name, frame.obs_id)
+        self._log.warning("ComCam returned %s, an earlier image, instead of %s", name, frame.obs_id)
 
     async def _within(self, call: Awaitable[T], limit_s: float, what: str) -> T:
-        """Await a call of ComCam, with a limit and a sentence."""
+        """Await a call of ComCam with a limit; raise a sentence if it fails."""
         try:
             async with asyncio.timeout(limit_s):
                 return await call
@@ -250,17 +250,17 @@ class ComCamCamera:
         Raises
         ------
         ServiceError
-            If the camera is not ENABLED, or not known to be, or the remotes are closed.
+            If the camera is not known to be ENABLED, or the remotes are closed.
         """
         if self._comcam is None:
             raise ServiceError("The camera is not connected.")
         if self._state is not salobj.State.ENABLED:
-            state = "told no summary state yet" if self._state is None else f"is in {self._state.name}"
-            raise ServiceError(f"CCCamera {state}, not ENABLED: enable it.")
+            state = "has not published its summary state" if self._state is None else f"is in {self._state.name}"
+            raise ServiceError(f"CCCamera {state}: enable it.")
         return self._comcam
 
     async def _on_summary_state(self, data: salobj.BaseMsgType) -> None:
-        """Remember the state; a camera that leaves ENABLED takes no more frames."""
+        """Store the state; if the camera leaves ENABLED, the frame in progress fails."""
         self._state = state_from(data)
         if self._state is not salobj.State.ENABLED and self._exposure is not None:
             state = "an unknown state" if self._state is None else self._state.name
@@ -274,25 +274,25 @@ class ComCamCamera:
             self._exposure.on_start(data)
 
     async def _on_end_readout(self, data: salobj.BaseMsgType) -> None:
-        """See that the frame is complete."""
+        """Note that the frame was read out."""
         self._activity.on_end(data)
         self._news.set()
         if self._exposure is not None:
             self._exposure.on_end(data)
 
     async def _on_command_state(self, data: salobj.BaseMsgType) -> None:
-        """Remember whether the camera does a command."""
+        """Note whether the camera is doing a command."""
         self._activity.on_command_state(data)
         self._news.set()
 
     async def _on_rafts_state(self, data: salobj.BaseMsgType) -> None:
-        """Remember what the rafts do."""
+        """Note what the rafts are doing."""
         self._activity.on_rafts_state(data)
         self._news.set()
 
 
 async def _take_one(comcam: ComCam, request: FrameRequest) -> list[int]:
-    """Have ComCam take one frame; return the exposure ids that it tells."""
+    """Have ComCam take one frame; return the exposure ids from ComCam."""
     ids = await comcam.take_imgtype(
         imgtype=request.image_type,
         exptime=0.0 if request.image_type == "BIAS" else request.exposure_time_s,
@@ -307,7 +307,7 @@ async def _take_one(comcam: ComCam, request: FrameRequest) -> list[int]:
 
 
 def _comcam_id(image_name: str) -> int | None:
-    """Return the exposure id that ComCam makes of an image name, None if it can't make one."""
+    """Return the exposure id that ComCam makes from an image name, None if it can't make one."""
     parts = image_name.split("_")
     text = parts[2] + parts[3][1:] if len(parts) == 4 else ""
     return int(text) if text.isdecimal() else None

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether the camera is at work, as far as its events say."""
+"""Whether the camera is busy, according to its events."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from .exposure import group_of
 __all__ = ["CameraActivity"]
 
 MAX_BEGUN = 100
-"""How many of the last images are remembered."""
+"""Largest number of images that are kept."""
 
 BUSY = 2
 """ccsCommandState while a command is being done; 1 is IDLE."""
 
 RAFTS_AT_WORK = {3: "INTEGRATING", 4: "READING_OUT", 6: "DISCARDING"}
-"""Substates of raftsDetailedState in which no image can be taken. Clearing goes on between images, too."""
+"""Substates of raftsDetailedState in which no image can be taken. Clearing happens between images, too."""
 
 
 class CameraActivity:
-    """What the camera's events say about what it does.
+    """The camera's activity, from its events.
 
-    Kafka keeps the order within a topic only, so the samples are compared by the times at which they were sent. The
-    last samples from before this began to listen count, too.
+    Kafka keeps the order only within a topic, so samples are compared by the times at which they were sent. The last
+    samples from before the start count, too.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class CameraActivity:
         return self._begun
 
     def on_start(self, data: salobj.BaseMsgType) -> None:
-        """Take note of startIntegration."""
+        """Note a startIntegration."""
         self._begun[data.imageName] = group_of(data)
         self._last = data
         while len(self._begun) > MAX_BEGUN:
@@ -60,28 +60,28 @@ class CameraActivity:
             del self._begun[gone]
 
     def on_end(self, data: salobj.BaseMsgType) -> None:
-        """Take note of endReadout; it may arrive before the image's startIntegration."""
+        """Note an endReadout; it may arrive before the image's startIntegration."""
         self._ended.add(data.imageName)
         if len(self._ended) > 2 * MAX_BEGUN:
             self._ended &= {*self._begun, data.imageName}
 
     def on_command_state(self, data: salobj.BaseMsgType) -> None:
-        """Take note of ccsCommandState."""
+        """Note a ccsCommandState."""
         self._command = data
 
     def on_rafts_state(self, data: salobj.BaseMsgType) -> None:
-        """Take note of raftsDetailedState."""
+        """Note a raftsDetailedState."""
         self._rafts = data
 
     @property
     def known(self) -> bool:
-        """Whether the camera has said at all whether it is at work."""
+        """Whether any event has shown whether the camera is busy."""
         return self._command is not None or self._last is not None
 
     def obstacle(self) -> str:
-        """Return why no image can be taken now, in a sentence; "" if nothing is known against it.
+        """Return why no image can be taken now, in a sentence; "" if no event shows an obstacle.
 
-        The broker forgets what a camera said that has been idle for days, so that nothing known is no obstacle.
+        If a camera is idle for days, the broker no longer has its events; so missing events are not an obstacle.
         """
         image = self._image_in_progress()
         busy = self._command is not None and self._command.substate == BUSY
@@ -96,13 +96,13 @@ class CameraActivity:
         return f"{what} Wait until its {idle}, then start again; if it never is, look at CCCamera."
 
     def _image_in_progress(self) -> str:
-        """Return words for the image that is being taken, "" if none is."""
+        """Return a text about the image that is being taken, "" if there is none."""
         last = self._last
         if last is None or last.imageName in self._ended:
             return ""
         command = self._command
         if command is not None and command.substate != BUSY and command.private_sndStamp > last.private_sndStamp:
-            return ""  # its command is over; an image that has not ended by now never will
+            return ""  # its command is over, so an image that has not ended by now will never end
         until_tai = last.private_sndStamp + last.exposureTime + self._readout_limit_s
         if until_tai < utils.current_tai():
             return ""

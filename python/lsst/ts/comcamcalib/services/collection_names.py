@@ -14,15 +14,15 @@ from collections.abc import Iterable
 __all__ = ["near"]
 
 LONG_WORD = 4
-"""Shortest word in which a wrong letter is taken for a slip (letters); ``u/me/a`` and ``u/me/b`` are both meant."""
+"""Shortest word in which one wrong letter counts as a slip (letters); ``u/me/a`` and ``u/me/b`` are different names."""
 
 
 def near(name: str, existing: Iterable[str]) -> str:
-    """Return an existing name that is probably meant by another, "" if there is none.
+    """Return an existing name that the operator probably means, "" if there is none.
 
-    Two names are near each other if they differ only in upper and lower case and in what stands between words, or by
-    one slip of the keyboard within a word: a letter too many, too few or wrong, or two of them exchanged. Digits never
-    count as slips: ``daily2`` and ``2026-11-23`` are names beside ``daily`` and ``2026-11-22``.
+    Two names are near each other if they differ only in upper and lower case and in the separators between words, or by
+    one typing mistake within a word: a letter too many, too few or wrong, or two exchanged. Digits never count as
+    mistakes: ``daily2`` and ``2026-11-23`` are different names from ``daily`` and ``2026-11-22``.
 
     Parameters
     ----------
@@ -44,12 +44,12 @@ def _words(name: str) -> list[str]:
 
 
 def _run_together(words: list[str]) -> str:
-    """Return words without what stands between them; numbers stay apart, for ``1/12`` is not ``11/2``."""
+    """Return words joined without separators; numbers are marked, because ``1/12`` is not ``11/2``."""
     return "".join(word if word.isalpha() else f"<{word}>" for word in words)
 
 
 def _one_slip(words: list[str], others: list[str]) -> bool:
-    """Whether two names have the same words, but for one slip in one long word."""
+    """Whether two names have the same words, apart from one typing mistake in one long word."""
     if len(words) != len(others):
         return False
     unlike = [(one, other) for one, other in zip(words, others, strict=True) if one != other]

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The observatory's ``ComCam``, with an end to its wait for the last image."""
+"""The observatory's ``ComCam``, with a limit on its wait for the last image."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["ComCamWithLimit"]
 
 
 class ComCamWithLimit(ComCam):  # type: ignore[misc]
-    """``ComCam`` that takes the camera for ready when the last image can't be under way any more.
+    """``ComCam`` that stops waiting for the last image when that image can't be in progress any more.
 
     Before each image ``ComCam`` waits for the endReadout of the last one that began. After a fault in mid-exposure
-    there never is one, and ``ComCam`` would wait until somebody takes an image by other means.
+    it never comes, and ``ComCam`` would wait until somebody takes an image in another way.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class ComCamWithLimit(ComCam):  # type: ignore[misc]
     readout_limit_s
         The longest time from the end of an exposure to endReadout, seconds.
     log
-        Where an image without endReadout is told.
+        Logger for the message about an image without endReadout.
     """
 
     def __init__(self, domain: salobj.Domain, readout_limit_s: float, log: logging.Logger) -> None:
@@ -40,7 +40,7 @@ class ComCamWithLimit(ComCam):  # type: ignore[misc]
     async def wait_for_camera_readiness(self) -> None:
         """Wait until the last image is read out, or its time for that is over."""
         self.camera.evt_endReadout.flush()
-        # The last samples were read when the remote started: where there is none, no image was ever taken.
+        # The last samples were read when the remote started; if there is none, no image was ever taken.
         while (last := self.camera.evt_startIntegration.get()) is not None and not self._is_read_out(last):
             end_tai = last.private_sndStamp + last.exposureTime + self._readout_limit_s
             try:
@@ -48,14 +48,14 @@ class ComCamWithLimit(ComCam):  # type: ignore[misc]
                     await self.camera.evt_endReadout.next(flush=False)
             except TimeoutError:
                 self.log.warning(
-                    "The camera never told that %s was read out, and its time for that is over: going on without.",
+                    "The camera never reported the readout of %s, and its time for that is over: going on without it.",
                     last.imageName,
                 )
                 break
-        # What ComCam has not read of former images, it would take for the next one.
+        # ComCam takes the next startIntegration in its queue for the next image's, so those of earlier ones must go.
         self.camera.evt_startIntegration.flush()
 
     def _is_read_out(self, image: salobj.BaseMsgType) -> bool:
-        """Was this image the last one that was read out?"""
+        """Whether this image is the last one that was read out."""
         end = self.camera.evt_endReadout.get()
         return end is not None and bool(end.imageName == image.imageName)

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""State of the components that a run needs."""
+"""States of the components that a run needs."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ __all__ = ["ComponentWatch", "Components", "Unwell", "state_from"]
 
 @dataclasses.dataclass(frozen=True)
 class Unwell:
-    """A component that is not ENABLED, or gives no sign of life.
+    """A component that is not ENABLED, or sends no heartbeat.
 
     Parameters
     ----------
     component
-        Its name, an indexed one as ``OCPS:2``.
+        Its name; with an index, such as ``OCPS:2``.
     what
-        What is wrong with it; stays the same as long as that does.
+        What is wrong with it; the same text as long as the fault is the same.
     remedy
         What to do about it.
     """
@@ -45,16 +45,16 @@ class Unwell:
 
 
 class Components(Protocol):
-    """What the layers above ask about other components."""
+    """What other layers need to know about components."""
 
     def unwell(self) -> list[Unwell]:
-        """Return the components that are not ENABLED or give no sign of life; empty: all are well."""
+        """Return the components that are not ENABLED or send no heartbeat."""
 
     def problems(self) -> list[str]:
-        """Return a sentence for each component that is not ENABLED or gives no sign of life; empty: all are well."""
+        """Return a sentence for each component that is not ENABLED or sends no heartbeat."""
 
     def state_of(self, name: str) -> salobj.State | None:
-        """Return the last summary state that a component has told, None if it told none."""
+        """Return the last summary state of a component, None if it has published none."""
 
 
 class ComponentWatch:
@@ -65,14 +65,14 @@ class ComponentWatch:
     domain
         Domain of the CSC.
     names
-        Components, an indexed one as ``OCPS:2``.
+        Components; with an index, such as ``OCPS:2``.
     limits
         Limits of time: ``component_heartbeat``.
 
     Notes
     -----
-    The state is an event of which the last sample is kept for whoever comes later: it may stem from a process that died
-    long ago. So a component is only good if its heart beats.
+    The last sample of the summary state is kept for late readers, so it may be from a process that died long ago. So a
+    component counts as ENABLED only if it also sends heartbeats.
     """
 
     def __init__(self, domain: salobj.Domain, names: Sequence[str], limits: Limits) -> None:
@@ -92,22 +92,22 @@ class ComponentWatch:
         await asyncio.gather(*(remote.start_task for remote in self._remotes))
 
     async def close(self) -> None:
-        """Close the remotes; nothing is known of the components any more."""
+        """Close the remotes; after that, the states are unknown."""
         remotes, self._remotes = self._remotes, []
         self._watched = {name: _Watched() for name in self._watched}
         await asyncio.gather(*(remote.close() for remote in remotes))
 
     def problems(self) -> list[str]:
-        """Return a sentence for each component that is not well; see `Components.problems`."""
+        """Return a sentence for each component that has failed; see `Components.problems`."""
         return [self._with_age(one) for one in self.unwell()]
 
     def unwell(self) -> list[Unwell]:
-        """Return the components that are not well; see `Components.unwell`."""
+        """Return the components that have failed; see `Components.unwell`."""
         found = (self._look_at(name, watched) for name, watched in self._watched.items())
         return [one for one in found if one is not None]
 
     def state_of(self, name: str) -> salobj.State | None:
-        """Return the last summary state that a component has told, None if it told none.
+        """Return the last summary state of a component, None if it has published none.
 
         Raises
         ------
@@ -119,11 +119,11 @@ class ComponentWatch:
     def _look_at(self, name: str, watched: _Watched) -> Unwell | None:
         """Return what is wrong with a component, None if nothing is."""
         if watched.heartbeat is None:
-            return Unwell(name, "gives no sign of life (no heartbeat)", "start it")
+            return Unwell(name, "has sent no heartbeat", "start it")
         if time.monotonic() - watched.heartbeat > self._heartbeat_limit_s:
-            return Unwell(name, "gives no sign of life", "look at it, restart it")
+            return Unwell(name, "sends no heartbeat any more", "check it, restart it")
         if watched.state is None:
-            return Unwell(name, "is alive but has told no summary state", "look at it")
+            return Unwell(name, "sends heartbeats but has not published its summary state", "check it")
         if watched.state is salobj.State.FAULT:
             return Unwell(name, "is in FAULT", "look at its errorCode, send it to STANDBY, enable it")
         if watched.state is not salobj.State.ENABLED:
@@ -131,16 +131,16 @@ class ComponentWatch:
         return None
 
     def _with_age(self, one: Unwell) -> str:
-        """Return a sentence, with the age of the last heartbeat where that is the trouble."""
+        """Return a sentence, with the age of the last heartbeat if that is too old."""
         heartbeat = self._watched[one.component].heartbeat
         if heartbeat is None or (age_s := time.monotonic() - heartbeat) <= self._heartbeat_limit_s:
             return str(one)
-        return f"{one.component} {one.what}: its last heartbeat came {age_s:.0f} s ago. Look at it, restart it."
+        return f"{one.component} {one.what}: the last one came {age_s:.0f} s ago. Check it, restart it."
 
 
 @dataclasses.dataclass
 class _Watched:
-    """What one component told last.
+    """The last samples from one component.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ class _Watched:
 
 
 def state_from(data: salobj.BaseMsgType) -> salobj.State | None:
-    """Return the state that a summaryState tells; None if there is no such state."""
+    """Return the state in a summaryState; None if there is no such state."""
     try:
         return salobj.State(data.summaryState)
     except ValueError:
@@ -163,11 +163,11 @@ def state_from(data: salobj.BaseMsgType) -> salobj.State | None:
 
 
 async def _on_summary_state(watched: _Watched, data: salobj.BaseMsgType) -> None:
-    """Remember the state."""
+    """Store the state."""
     watched.state = state_from(data)
 
 
 async def _on_heartbeat(watched: _Watched, limit_s: float, data: salobj.BaseMsgType) -> None:
-    """Remember that the component is alive, unless this is a heartbeat of old, kept for late readers."""
+    """Note that the component is alive, unless this is an old heartbeat that was kept for late readers."""
     if utils.current_tai() - data.private_sndStamp <= limit_s:
         watched.heartbeat = time.monotonic()

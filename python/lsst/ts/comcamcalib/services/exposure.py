@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One frame of LSSTComCam, and what the camera's events tell of it while it is being taken."""
+"""One frame of LSSTComCam, followed by the camera's events while it is being taken."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Exposure:
     Parameters
     ----------
     request
-        What was asked for.
+        The requested frame.
 
     Attributes
     ----------
@@ -100,37 +100,37 @@ class Exposure:
         self._timestamp_s = 0.0
 
     def on_start(self, data: salobj.BaseMsgType) -> None:
-        """Take note of startIntegration, if it is this frame's."""
+        """Note a startIntegration if it is this frame's."""
         if self.started.done() or group_of(data) != self.request.group_id:
             return
         self._obs_id = data.imageName
-        # Both are TAI; a camera that leaves the first out still stamps what it sends.
+        # Both are TAI; if the camera leaves out the first, the time at which the event was sent is used.
         self._timestamp_s = data.timestampAcquisitionStart or data.private_sndStamp
         self.started.set_result(None)
         self._see_read_out()
 
     def on_end(self, data: salobj.BaseMsgType) -> None:
-        """Take note of endReadout; it is another topic, so that it may arrive before startIntegration."""
+        """Note an endReadout; because it is another topic, it may arrive before startIntegration."""
         self._ended.add(data.imageName)
         self._see_read_out()
 
     def _see_read_out(self) -> None:
-        """See whether this frame's image is among those that were read out."""
+        """Check whether this frame's image is among those that were read out."""
         if self.started.done() and self._obs_id in self._ended and not self.read_out.done():
             self.read_out.set_result(None)
 
     def fail(self, sentence: str) -> None:
-        """End the waiting for this frame."""
+        """End all waits for this frame with an error."""
         if not self._failed.done():
             self._failed.set_result(sentence)
 
     def forget(self) -> None:
-        """Cancel what nobody waits for any more."""
+        """Cancel futures that nothing waits for any more."""
         for future in (self.started, self.read_out, self._failed):
             future.cancel()
 
     async def unless_failed(self, step: asyncio.Future[T], limit_s: float, name: str) -> T:
-        """Wait for a step of the frame, but no longer than the limit, nor after it failed.
+        """Wait for a step of the frame until the limit is over or the frame has failed.
 
         Raises
         ------
@@ -163,7 +163,7 @@ class Exposure:
         return TakenFrame(exposure_id, self._obs_id, self._timestamp_s)
 
     def describe(self) -> str:
-        """Return words for the frame, with its name if it has one."""
+        """Return a text for the frame, with its image name if it has one."""
         return self.request.describe() + (f" (image {self._obs_id})" if self._obs_id else "")
 
 
@@ -178,12 +178,12 @@ def group_of(data: salobj.BaseMsgType) -> str | None:
 
 
 def _split(text: str) -> list[str]:
-    """Split a text at its colons, but for those with a backslash before them, and take the backslashes away."""
+    """Split a text at its colons, except those after a backslash, and remove the backslashes."""
     return [re.sub(r"\\(.)", r"\1", part).strip() for part in re.split(r"(?<!\\):", text)]
 
 
 def cause_of(error: BaseException, limit_s: float) -> str:
-    """Return words for what went wrong in a call of ComCam."""
+    """Return the cause of an error of ComCam as text."""
     if isinstance(error, salobj.AckTimeoutError) or (isinstance(error, TimeoutError) and not str(error)):
         return f"there was no answer within its limit (at most {limit_s:g} s)"
     if isinstance(error, salobj.AckError):

@@ -15,7 +15,7 @@ __all__ = ["exposure_id_of"]
 IMAGE_NAME = re.compile(r"CC_(?P<controller>[A-Z])_(?P<year>\d{4})(?P<month_day>\d{4})_(?P<sequence>\d{6})", re.ASCII)
 
 YEAR_OFFSET = {"O": 0, "C": 1000, "H": 2000, "P": 3000, "Q": 4000, "S": 5000}
-"""What the id's year is ahead of the image's for each controller: the rule of obs_lsst, which has no other letters."""
+"""Years by which an id is ahead of the image's date, by controller: the rule of obs_lsst, which has no others."""
 
 LAST_DAY_WITH_OFFSET = {"C": 20231004, "P": 20250417, "Q": 20250417, "S": 20250417}
 """The last day_obs on which a controller had its offset (this day included).
@@ -39,7 +39,7 @@ def exposure_id_of(obs_id: str) -> int:
     Raises
     ------
     ValueError
-        If it is no image name of LSSTComCam, or there is no rule for it; the message is a sentence.
+        If it is not an image name of LSSTComCam, or there is no rule for it; the message is a sentence.
     """
     match = IMAGE_NAME.fullmatch(obs_id)
     if match is None:

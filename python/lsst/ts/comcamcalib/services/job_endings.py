@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How jobs end, in words: what their logs say, and what two witnesses make of it."""
+"""How jobs end, in sentences: from their logs, and from what UWS and OCPS report."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ __all__ = ["JobEndings", "still_tried"]
 def still_tried(job_id: str, obstacle: str) -> str:
     """Return the sentence about a job that is not stopped yet."""
     return (
-        f"Job {job_id} was not stopped: {obstacle} It is tried again until it has ended or the CSC leaves ENABLED; "
-        "jobState shows its end."
+        f"Job {job_id} was not stopped: {obstacle} The CSC tries again until the job has ended or the CSC leaves "
+        "ENABLED; jobState shows its end."
     )
 
 
 class JobEndings:
-    """Says how a job ended, and why.
+    """Finds out how a job ended, and why.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class JobEndings:
         end
             How it ended.
         seen
-            What the UWS shows of it, None if nothing.
+            The job as the UWS shows it; None if it does not.
         remark
             Further sentence for the message.
         """
@@ -76,7 +76,7 @@ class JobEndings:
             phase=seen.phase_word if seen and seen.phase is end.phase else end.phase,
             exit_code=end.exit_code,
             message=" ".join(filter(None, (message, remark))),
-            # The server's time has whole seconds only; a job must not seem to have ended before it was submitted.
+            # The server's time has only whole seconds; a job must not appear to have ended before it was submitted.
             timestamp_ended_s=max(ended_s, job.status.timestamp_submitted_s),
         )
 
@@ -84,15 +84,15 @@ class JobEndings:
         """Return a sentence that says why a job failed."""
         if end.phase is Phase.COMPLETED:
             return (
-                f"The UWS calls job {job_id} completed, but the OCPS reported exit code {end.exit_code}; what "
-                "contradicts itself does not count as good."
+                f"The UWS calls job {job_id} completed, but the OCPS reported exit code {end.exit_code}, so "
+                "the job does not count as good."
             )
         if end.phase is Phase.ABORTED:
             return f"Job {job_id} was aborted."
         if end.phase is Phase.UNKNOWN:
             return (
-                f"The UWS does not know job {job_id} (any more), and the OCPS has reported nothing of its end: it was "
-                "deleted, or its time at the UWS is over. How it ended is not known."
+                f"The UWS does not know job {job_id} (any more), and the OCPS has not reported its end: it was "
+                "deleted, or its time at the UWS is over. How it ended is unknown."
             )
         try:
             async with asyncio.timeout(self._limits.job_log):
@@ -100,15 +100,15 @@ class JobEndings:
             explanation = await asyncio.to_thread(explain_failure, log_text)
         except NoLogError as error:
             return f"Job {job_id} failed before it could write a log. {error} {_where_to_look(job_id)}"
-        except Exception as error:  # whatever it is, that the job failed must be published
+        except Exception as error:  # whatever the error is, the failure of the job must be published
             return f"Job {job_id} failed; its log could not be read: {str(error) or 'there was no time left for it'}"
         return f"Job {job_id} failed: {explanation}"
 
 
 def _where_to_look(job_id: str) -> str:
-    """Say where the cause of a failure stands that no log tells of; the UWS does not pass it on."""
+    """Return where to look for the cause of a failure without a log, which the UWS does not pass on."""
     return (
-        "An image that can't be pulled, no place for its pod, or an init container that failed (it clones "
-        "uws_scripts) looks like this. Look with kubectl in the namespace of the UWS: describe job "
+        "Possible causes: its image can't be pulled, there is no machine for its pod, or its init container (which "
+        "clones uws_scripts) failed. Look with kubectl in the namespace of the UWS: describe job "
         f"uws-job-{job_id}, describe pod -l jobId={job_id}, logs -l jobId={job_id} --all-containers."
     )

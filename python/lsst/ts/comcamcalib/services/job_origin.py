@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which job is whose: marks, and the repository that a job works on."""
+"""To which run and repository a job belongs: marks, and the repository that it uses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def mark_of(request: JobRequest) -> str:
 
 
 def foreign_repository(seen: UwsJob, repo: str) -> str:
-    """Say that a job works on another repository than this CSC; "" if it does not, or if that can't be compared.
+    """Return a sentence if a job uses another repository than this CSC; "" if not, or if they can't be compared.
 
     Parameters
     ----------
@@ -34,15 +34,15 @@ def foreign_repository(seen: UwsJob, repo: str) -> str:
 
     Notes
     -----
-    Reads Butler's index of repositories and looks at files: not for the event loop.
+    Reads Butler's index of repositories and other files, so it must not run in the event loop.
     """
     if not repo or not seen.butler_repo or same_repository(seen.butler_repo, repo):
         return ""
     theirs = without_credentials(seen.butler_repo)
     return (
-        f"Job {seen.job_id} works on the repository {theirs}, but this CSC is configured for {repo}: what the job "
-        "makes is not found here. Correct repo of this CSC or the configuration of the OCPS; both have to name the "
-        "same repository"
+        f"Job {seen.job_id} works on the repository {theirs}, but this CSC is configured for {repo}: the "
+        "products of the job are not found here. Correct repo of this CSC or the configuration of the OCPS; both must "
+        "name the same repository"
     )
 
 
@@ -67,7 +67,7 @@ def _resolve_alias(name: str) -> str:
         from lsst.daf.butler import ButlerRepoIndex
 
         return str(ButlerRepoIndex.get_repo_uri(name, return_label=True))
-    except Exception:  # no index, or one that can't be read: then the name is all that is known
+    except Exception:  # there is no index, or it can't be read: keep the name
         return name
 
 

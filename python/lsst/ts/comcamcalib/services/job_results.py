@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the OCPS has reported of the ends of jobs."""
+"""The ends of jobs that the OCPS has reported."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from .ocps import Ocps
 __all__ = ["MAX_RESULTS", "JobResults"]
 
 MAX_RESULTS = 1000
-"""How many results are remembered."""
+"""Largest number of results that are kept."""
 
 
 class JobResults:
-    """Remembers the exit codes of all jobs, ours or not: a result may come before the id of the job.
+    """Keeps the exit codes of all jobs, not only ours, because a result may come before the id of our job.
 
     Parameters
     ----------
     ocps
-        Who reports them.
+        The OCPS, which reports them.
     on_result
         Called with the id of each job that has ended.
     """
@@ -41,7 +41,7 @@ class JobResults:
 
     def _notice(self, job_id: str, exit_code: int) -> None:
         if exit_code == ABORTED_EXIT_CODE and job_id in self._exit_codes:
-            return  # it was deleted after it had ended; how it ended is known
+            return  # the job was deleted after its end, which is already known
         self._exit_codes[job_id] = exit_code
         while len(self._exit_codes) > MAX_RESULTS:
             del self._exit_codes[next(iter(self._exit_codes))]

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Find out whether a submission that was not answered well has made a job."""
+"""Find out whether a submission without a good answer has made a job."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from .uws_watch import UwsWatch
 __all__ = ["JobSearch"]
 
 CLOCK_TOLERANCE_S = 60.0
-"""How much the clocks of Kubernetes and of this machine may differ: a job with the mark that is older than that before
-its submission stems from another life of the journal, which gave the same run id."""
+"""How much the clocks of Kubernetes and of this machine may differ (seconds). A job with the mark that was created
+earlier than this before its submission is from an earlier journal that gave the same run id."""
 
 SHARE, LATE_SHARE = 0.5, 0.1
 """How much of its time the UWS may spend with lists of all jobs, while somebody waits for a job and later. It does
@@ -40,9 +40,9 @@ class JobSearch:
     submitted_s
         When the submission or the run began (TAI unix seconds).
     uws
-        Where to look.
+        The UWS.
     poll_interval_s
-        Shortest time between two looks (seconds).
+        Shortest time between two searches (seconds).
     limits
         Limits of time: ``job_submission``, ``uws_unreachable``.
     known
@@ -78,7 +78,7 @@ class JobSearch:
         return await self._look_until(self._limits.job_submission, SHARE)
 
     async def find_late(self) -> list[UwsJob]:
-        """Look for another ``uws_unreachable`` seconds of a UWS that answers."""
+        """Search for another ``uws_unreachable`` seconds of a UWS that answers."""
         found = await self._look_until(self._limits.uws_unreachable, LATE_SHARE)
         while not found and self.trouble:
             await asyncio.sleep(self._poll_interval_s)
@@ -92,8 +92,8 @@ class JobSearch:
         if self.trouble and not self._answers:
             return f"Whether the job exists is not known, because the UWS can't be asked: {self.trouble} {goes_on}"
         return (
-            f"No job with its mark {self._mark} was at the UWS in the {self._limits.job_submission:g} s after that; "
-            f"whether one comes later is not known. {goes_on}"
+            f"No job with its mark {self._mark} appeared at the UWS in the {self._limits.job_submission:g} s after "
+            f"that; one may still appear. {goes_on}"
         )
 
     async def _look_until(self, limit_s: float, share: float) -> list[UwsJob]:

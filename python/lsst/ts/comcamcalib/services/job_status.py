@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Jobs as the stages see them, and what two witnesses make of a job's end."""
+"""Jobs as the stages see them, and how a job's end follows from the reports of UWS and OCPS."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ __all__ = [
 ]
 
 ABORTED_EXIT_CODE = 255
-"""Exit code that the OCPS tells for a job that it aborted."""
+"""Exit code that the OCPS reports for a job that it aborted."""
 
 
 @dataclasses.dataclass(frozen=True)
 class JobStatus:
-    """What is known of a job.
+    """The state of a job.
 
     Parameters
     ----------
     job_id
         Id at the UWS.
     phase
-        The UWS's word for how far it is, such as ``executing``.
+        Its phase in the UWS's words, such as ``executing``.
     exit_code
-        0: it did its work; -1: it has not ended yet; otherwise it did not do its work.
+        0: it succeeded; -1: it has not ended yet; otherwise it failed.
     message
-        One sentence: for a failed job what its log says about the cause.
+        One sentence; for a failed job, the cause from its log.
     timestamp_submitted_s, timestamp_ended_s
         TAI unix seconds; 0: not yet, or not known.
     """
@@ -72,25 +72,25 @@ Backend = Callable[[bool, str], Awaitable[None]]
 
 
 async def ignore(_status: JobStatus) -> None:
-    """Do nothing, where nobody wants to know what becomes of a job."""
+    """Do nothing; a callback for jobs whose status nobody needs."""
 
 
 class Jobs(Protocol):
-    """What the stages need in order to have pipelines run."""
+    """What the stages need to have pipelines run."""
 
     async def run(self, request: JobRequest, on_change: OnChange) -> JobStatus:
         """Submit a job and follow it to its end.
 
-        Cancelling this ends the following, not the job. A submission in progress goes on; `abort_all` reaches it.
-        A job that returned as lost or late is stopped in the background when that is possible, and its end is passed
-        to ``on_change`` then.
+        Cancelling this does not stop the job, only the following of it. A submission in progress goes on; `abort_all`
+        stops it, too. A job that is returned as lost or late is stopped in the background as soon as possible, and its
+        end is then passed to ``on_change``.
 
         Parameters
         ----------
         request
             The job.
         on_change
-            Awaited with each new status, first as soon as the job id is known, last with the one that is returned.
+            Awaited with each new status: first as soon as the job id is known, last with the status that is returned.
 
         Returns
         -------
@@ -111,14 +111,14 @@ class Jobs(Protocol):
     async def abort(self, job_id: str, on_change: OnChange = ignore) -> JobStatus:
         """Abort one job, unless it has ended, and make sure at the UWS that it has.
 
-        The UWS is asked first: what it aborts it deletes, with all logs.
+        The UWS is asked for the phase first, because it deletes an aborted job with all logs.
 
         Parameters
         ----------
         job_id
             The job.
         on_change
-            Awaited with the job's end, also if it ends after this has raised an exception or was cancelled.
+            Awaited with the job's end, even if this has raised an exception or was cancelled before.
 
         Returns
         -------
@@ -128,23 +128,23 @@ class Jobs(Protocol):
         Raises
         ------
         ServiceError
-            If it is not stopped yet. That goes on in the background until it is, or until the service is closed.
+            If it is not stopped yet. The service keeps trying in the background until it is, or until it is closed.
         """
 
     async def abort_all(self, limit_s: float, run_id: str | None = None) -> list[str]:
-        """Abort every open job of a run, as `abort` does, those that are still being submitted too.
+        """Abort every open job of a run, as `abort` does, including those that are still being submitted.
 
         Parameters
         ----------
         limit_s
-            How long this waits (seconds). What is not stopped by then is tried further in the background.
+            How long this waits (seconds). The service keeps trying in the background to stop jobs that remain.
         run_id
             The run; the jobs of others are left alone. None: all runs.
 
         Returns
         -------
         problems
-            A sentence for each that is not stopped yet.
+            A sentence for each job that is not stopped yet.
         """
 
     def stop_late(
@@ -171,16 +171,16 @@ class Jobs(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class JobEnd:
-    """How a job ended, as far as two witnesses tell.
+    """How a job ended, according to UWS and OCPS.
 
     Parameters
     ----------
     phase
         Last phase; `Phase.UNKNOWN`: the UWS has forgotten it.
     exit_code
-        0 if it did its work.
+        0 if it succeeded.
     certain
-        Whether the witnesses agree, or the one that knows nothing can't be asked any more.
+        Whether the two agree, or only one of them knows the end.
     """
 
     phase: Phase
@@ -194,14 +194,14 @@ def judge(phase: Phase | None, told: int | None) -> JobEnd | None:
     Parameters
     ----------
     phase
-        What the UWS says; None: it does not know the job (any more).
+        Phase at the UWS; None: it does not know the job (any more).
     told
-        Exit code that the OCPS told; None: it told none.
+        Exit code that the OCPS reported; None: it reported none.
 
     Notes
     -----
-    Good is only what one of them calls good and the other does not deny. The OCPS tells the end of a job that the UWS
-    still calls running when it was asked a moment too early: then there is no end yet, the UWS will be asked again.
+    A job is good only if one of them says so and the other does not contradict it. If the OCPS reports the end of a job
+    that the UWS still calls running, the UWS was asked a moment too early: there is no end yet, and it is asked again.
     """
     if phase is None:
         if told is None:
@@ -215,7 +215,7 @@ def judge(phase: Phase | None, told: int | None) -> JobEnd | None:
 
 
 def told_end(told: int) -> JobEnd:
-    """Return the end of a job of which only the OCPS has told."""
+    """Return the end of a job that only the OCPS has reported."""
     if told == 0:
         return JobEnd(Phase.COMPLETED, 0, certain=True)
     return JobEnd(Phase.ABORTED if told == ABORTED_EXIT_CODE else Phase.ERROR, told, certain=True)

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Stop jobs, and go on trying until they are stopped."""
+"""Stop jobs, and keep trying until they have ended."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from .uws_watch import UwsWatch
 __all__ = ["MAX_DOUBTS", "JobStopper"]
 
 MAX_DOUBTS = 2
-"""How often the UWS is asked again when it does not know a job, or shows another end than the OCPS reports."""
+"""How often the UWS is asked again if it does not know a job, or shows a different end from the OCPS's report."""
 
 MAX_RETRY_PAUSE_S = 30.0
 """Longest time between two commands to abort a job (seconds)."""
 
 CLOSE_S = 1.0
-"""How long `JobStopper.close` takes at most to publish what it gives up (seconds)."""
+"""Longest time that `JobStopper.close` takes to publish the jobs that it gives up (seconds)."""
 
 
 @dataclasses.dataclass
 class _Attempt:
-    """What has been tried with a job so far."""
+    """The attempts to stop a job so far."""
 
     task: asyncio.Task[None]
     wanted: bool
-    """Whether an operator wants it stopped, so that it is aborted though the UWS does not answer."""
+    """Whether an operator wants it stopped; then it may be aborted although the UWS does not answer."""
     failed: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
     """Set when the first attempt since the last request has failed."""
     end: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
@@ -51,22 +51,22 @@ class _Attempt:
     """Whether the OCPS has said that it deleted the job."""
     doubts: int = 0
     next_s: float = 0.0
-    """When the OCPS may be asked again, and since when it has been asked (seconds of the loop's clock)."""
+    """When the OCPS may be asked again, and when it was last asked (seconds of the loop's clock)."""
     asked_s: float = 0.0
     pause_s: float = 0.0
 
 
 class JobStopper:
-    """Stops jobs that have not ended by themselves; each has a task that ends with the job.
+    """Stops jobs that have not ended; each has a task that ends with the job.
 
     Parameters
     ----------
     ocps, uws, results
-        Who aborts jobs, who knows their phases, and who has heard of their ends.
+        Services that abort jobs, that know their phases, and that keep their reported ends.
     endings
-        Says how they ended.
+        Finds out how they ended.
     poll_interval_s
-        Time between two looks at a job (seconds).
+        Time between two requests for the state of a job (seconds).
     limits
         Limits of time: ``job_abort``.
     """
@@ -103,8 +103,8 @@ class JobStopper:
         for job, attempt in attempts.items():
             if not attempt.end.is_set():
                 sentence = (
-                    f"Job {job.job_id} was not stopped: {attempt.obstacle} The CSC has left ENABLED, so it is not "
-                    "tried any more. Look at the UWS, and delete the job there if it still runs."
+                    f"Job {job.job_id} was not stopped: {attempt.obstacle} The CSC has left ENABLED and does not "
+                    "try any more. Look at the UWS, and delete the job there if it still runs."
                 )
                 self._log.warning("%s", sentence)
                 status = dataclasses.replace(job.status, message=sentence)
@@ -113,14 +113,14 @@ class JobStopper:
             await asyncio.wait(given_up, timeout=CLOSE_S)
 
     def stop(self, job: TrackedJob, wanted: bool) -> None:
-        """Begin to stop a job, or try at once what is being tried.
+        """Begin to stop a job; if that is in progress, try again at once.
 
         Parameters
         ----------
         job
             The job.
         wanted
-            Whether an operator wants that; otherwise nothing is sent as long as the UWS does not answer.
+            Whether an operator wants that; if not, nothing is sent as long as the UWS does not answer.
         """
         attempt = self._attempts.get(job)
         if attempt is None or attempt.task.done():
@@ -170,7 +170,7 @@ class JobStopper:
                     return
                 if self._may_ask(job, seen, attempt) and asyncio.get_running_loop().time() >= attempt.next_s:
                     await self._ask(job, attempt)
-                    continue  # whatever the answer, the UWS knows what came of it
+                    continue  # whatever the answer is, the UWS shows the outcome
                 self._take_stock(job, seen, attempt)
                 await job.pause(self._poll_interval_s)
         except Exception:
@@ -188,14 +188,14 @@ class JobStopper:
             attempt.doubts = 0
             if seen.phase is Phase.ABORTED and attempt.accepted:
                 return JobEnd(Phase.ABORTED, ABORTED_EXIT_CODE, certain=True)
-            # 255 says only that the OCPS deleted it: a job that completed before has completed.
+            # 255 only says that the OCPS deleted the job, which may have completed before.
             return judge(seen.phase, None if told == ABORTED_EXIT_CODE else told)
         if told is not None:
             return told_end(told)
         if seen is not None:
             return None
         attempt.doubts += 1
-        if attempt.accepted:  # the UWS deletes what is aborted
+        if attempt.accepted:  # the UWS deletes a job that is aborted
             return JobEnd(Phase.ABORTED, ABORTED_EXIT_CODE, certain=True)
         if attempt.doubts > MAX_DOUBTS and (attempt.refusal or job.known_at_uws or not job.fresh):
             return JobEnd(Phase.UNKNOWN, 1, certain=False)
@@ -204,8 +204,8 @@ class JobStopper:
     def _may_ask(self, job: TrackedJob, seen: UwsJob | ServiceError | None, attempt: _Attempt) -> bool:
         """Return whether the OCPS may be asked to abort, which deletes the logs of a job that has completed.
 
-        It may if the UWS shows that the job has not ended. If the UWS can't say it, only for a job of which no word of
-        the OCPS was missed: the OCPS would have reported its end.
+        It may if the UWS shows that the job has not ended. If the UWS does not answer, it may only for a job that this
+        process has submitted, because then the OCPS would have reported its end.
         """
         if isinstance(seen, UwsJob):
             return True
@@ -248,7 +248,7 @@ class JobStopper:
 
     @staticmethod
     def _remark(seen: UwsJob | ServiceError | None, attempt: _Attempt) -> str:
-        """Say what was tried with a job that is not known any more."""
+        """Return a sentence about the abort of a job that the UWS does not know any more."""
         if not attempt.refusal or seen is not None:
             return ""
-        return f"It was to be aborted; the answer was: {attempt.refusal}"
+        return f"The CSC tried to abort it; the answer was: {attempt.refusal}"

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Submissions of jobs, and the search for those whose submission was not answered well."""
+"""Submissions of jobs, and the search for jobs whose submission got no good answer."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = ["JobSubmissions", "Submission"]
 
 @dataclasses.dataclass(frozen=True)
 class Submission:
-    """A job that has been asked for, and who wants to know of it."""
+    """A requested job, and the callback for its states."""
 
     request: JobRequest
     on_change: OnChange
@@ -42,29 +42,29 @@ class Submission:
 
     @property
     def mark(self) -> str:
-        """What the job is recognised by at the UWS."""
+        """The mark that identifies the job at the UWS."""
         return mark_of(self.request)
 
     def belongs_to(self, run_id: str | None) -> bool:
-        """Return whether a run wants it; None: any run."""
+        """Return whether it belongs to a run; None: to any run."""
         return run_id is None or self.mark.startswith(f"{run_id}_")
 
 
 class JobSubmissions:
-    """Submits jobs; each submission goes on when whoever wanted it is cancelled.
+    """Submits jobs; a submission goes on even if the task that requested it is cancelled.
 
     Parameters
     ----------
     ocps, uws
-        Where jobs are submitted, and where they are looked for.
+        Services to which jobs are submitted, and in which they are searched for.
     stopper
-        Stops the jobs that nobody waits for.
+        Stops the jobs that no stage waits for any more.
     poll_interval_s
-        Shortest time between two looks (seconds).
+        Shortest time between two searches (seconds).
     limits
         Limits of time: ``job_submission``, ``uws_unreachable``.
     track
-        Keeps an eye on a job from now on.
+        Called with a job that the service follows from now on.
     """
 
     def __init__(
@@ -85,11 +85,11 @@ class JobSubmissions:
         self._log = logging.getLogger(__name__)
         self._known_ids: set[str] = set()
         self.in_progress: dict[asyncio.Task[TrackedJob], Submission] = {}
-        """Those whose job has no id yet."""
-        self._late: set[asyncio.Task[None]] = set()  # searches that go on when the submission has failed
+        """Submissions whose job has no id yet."""
+        self._late: set[asyncio.Task[None]] = set()  # searches that go on after the submission has failed
 
     async def close(self) -> None:
-        """End everything; what may become a job is logged."""
+        """End all tasks; log each submission and search that may still lead to a job."""
         for task, submission in self.in_progress.items():
             if not task.done():
                 self._log.warning(
@@ -113,19 +113,19 @@ class JobSubmissions:
         return submission, task
 
     async def find(self, submission: Submission, trouble: str) -> TrackedJob:
-        """Return the job that was made though the answer to its submission did not say so.
+        """Return the job that was made although the answer to its submission did not say so.
 
         Parameters
         ----------
         submission
             The submission.
         trouble
-            What the answer was, in a sentence.
+            The answer, in a sentence.
 
         Raises
         ------
         UnreachableError
-            If it is not found; then it is looked for in the background, and stopped when it appears.
+            If it is not found; then the search goes on in the background, and a job that appears is stopped.
         """
         search = self._search(submission)
         found = await search.find()
@@ -179,7 +179,7 @@ class JobSubmissions:
         return self._made(first.job_id, submission)
 
     async def _submit(self, submission: Submission) -> TrackedJob:
-        """Submit a job, and keep an eye on it, whoever still wants it."""
+        """Submit a job and follow it, even if nothing waits for it any more."""
         try:
             job_id = await self._ocps.submit(submission.request)
         except UnreachableError as error:
@@ -189,20 +189,20 @@ class JobSubmissions:
         return self._made(job_id, submission)
 
     def _submitted(self, task: asyncio.Task[TrackedJob]) -> None:
-        """Note that a submission is over; its error is its caller's, who may be gone."""
+        """Note that a submission is over; log its error, because its caller may be gone."""
         submission = self.in_progress.pop(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            # Refused because of the state, it may be sent again; whoever wants that says so.
+            # After a refusal because of the state, the caller may send it again, and then logs that itself.
             level = logging.INFO if isinstance(error, NotEnabledError) else logging.WARNING
             self._log.log(level, "Submission of %s failed: %s", submission.request.pipeline, error)
 
     async def _stop_late(self, search: JobSearch, submission: Submission) -> None:
-        """Stop the jobs of a submission that appear after everybody has given it up."""
+        """Stop the jobs of a submission that appear after its stage has given it up."""
         found = await search.find_late()
         if not found:
             self._log.warning("No job with the mark %s has appeared at the UWS; the search is over", submission.mark)
         for seen in found:
-            self._log.warning("Job %s, which nobody waits for any more, has appeared, and is stopped", seen.job_id)
+            self._log.warning("Job %s, which no stage waits for any more, has appeared, and is stopped", seen.job_id)
             job = self._made(seen.job_id, submission)
             job.reason = f"Job {job.job_id} appeared when its submission had been given up"
             self._stopper.stop(job, wanted=True)
@@ -245,6 +245,6 @@ class JobSubmissions:
         )
 
     def _made(self, job_id: str, submission: Submission) -> TrackedJob:
-        """Keep an eye on a job that was submitted."""
+        """Follow a job that was submitted."""
         self._known_ids.add(job_id)
         return self._track(TrackedJob(job_id, submission.mark, submission.on_change, submission.began_s, fresh=True))

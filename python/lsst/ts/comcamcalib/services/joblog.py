@@ -6,8 +6,8 @@
 
 """Find the line of a job's log that says why the job failed.
 
-A log of pipetask ends with the least telling of its lines (``MPGraphExecutorError: One or more tasks failed during
-execution.``). What happened stands far above, among thousands of lines of what went well.
+A log of pipetask ends with its least informative line (``MPGraphExecutorError: One or more tasks failed during
+execution.``). The cause is far above, among thousands of lines about successful work.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .server_text import explain_server_text, shorten_middle
 __all__ = ["explain_failure"]
 
 MAX_LENGTH = 400
-"""Longest explanation (characters): it goes into an event's text."""
+"""Longest explanation (characters), because it becomes part of an event."""
 
 TRACEBACK = "Traceback (most recent call last):"
 
@@ -41,7 +41,7 @@ SHORT_RECORD = re.compile(r"[\w.]+ (?P<level>[A-Z]+): (?P<message>.*)")
 
 BAD_LEVELS = ("ERROR", "FATAL", "CRITICAL")
 
-# Errors that only say that there was another one.
+# Messages that only refer to another error.
 BOILERPLATE = re.compile(
     r"Caught an exception, details are in traceback"
     r"|processing will continue for remaining tasks"
@@ -50,7 +50,7 @@ BOILERPLATE = re.compile(
 )
 WRAPPER = re.compile(r"(\w+\.)*MPGraphExecutorError\b")
 
-# What the system or the shell says when it ends a command or can't start one.
+# Messages of the system or the shell when it ends a command or can't start one.
 SYSTEM = re.compile(
     r"killed by signal \d+"
     r"|^\S+: line \d+: "
@@ -65,7 +65,7 @@ KUBERNETES_LINES = 8
 
 
 class _Rank(enum.IntEnum):
-    """How telling a line is; the first of the most telling ones explains the failure."""
+    """How well a line explains a failure; the first of the best ones is used."""
 
     CAUSE = 1
     ERROR = 2
@@ -83,7 +83,7 @@ class _Finding:
 
 
 def explain_failure(log_text: str) -> str:
-    """Return what a failed job's log says about the cause, in one line.
+    """Return the cause of a job's failure from its log, in one line.
 
     Parameters
     ----------
@@ -93,8 +93,8 @@ def explain_failure(log_text: str) -> str:
     Returns
     -------
     explanation
-        The first exception (with what caused it, and the task and detector that it struck), kill, shell or logged
-        error; if there is none, the last line.
+        The first exception (with its cause, task and detector), signal, shell error or logged error; if there is none,
+        the last line.
     """
     lines = log_text.splitlines()
     findings = [*_exceptions(lines), *_single_lines(lines)]
@@ -118,9 +118,9 @@ def _exceptions(lines: Sequence[str]) -> Iterator[_Finding]:
         rank = _Rank.CONSEQUENCE if WRAPPER.match(chain[0]) else _Rank.CAUSE
         record = _record(lines[start - 1]) if start else None
         if record and record["level"] == "WARNING":
-            rank = _Rank.COMPLAINT  # it was caught, and what logged it went on
+            rank = _Rank.COMPLAINT  # the exception was caught and logged, and the program went on
         text = _without_module(chain[-1])
-        if len(chain) > 1:  # each gets its half of the room: a long text must not displace the cause
+        if len(chain) > 1:  # each gets half of the length, so that a long text does not displace the cause
             half = MAX_LENGTH // 2 - 40
             text = f"{shorten_middle(text, half)} (cause: {shorten_middle(_without_module(chain[0]), half)})"
         yield _Finding(rank, start, _where(lines, start) + text)
@@ -145,17 +145,17 @@ def _chain(lines: Sequence[str], start: int) -> tuple[list[str], int]:
 
 
 def _exception_text(lines: Sequence[str], at: int) -> str:
-    """Return what an exception says, also where that goes on in the lines after its first one."""
-    if KUBERNETES.search(lines[at]):  # status, reason, headers and body stand in lines of their own
+    """Return the message of an exception, including lines after its first one."""
+    if KUBERNETES.search(lines[at]):  # status, reason, headers and body are on the next lines
         name = lines[at].partition(":")[0]
         return f"{name}: {explain_server_text(chr(10).join(lines[at : at + KUBERNETES_LINES]))}"
-    if lines[at].endswith(":") and at + 1 < len(lines):  # as that of a validation error
+    if lines[at].endswith(":") and at + 1 < len(lines):  # such as the message of a validation error
         return f"{lines[at]} {lines[at + 1]}"
     return lines[at]
 
 
 def _single_lines(lines: Sequence[str]) -> Iterator[_Finding]:
-    """Yield a finding for each line that complains by itself."""
+    """Yield a finding for each single line that reports an error."""
     for number, line in enumerate(lines):
         record = _record(line)
         if record and record["level"] not in BAD_LEVELS:

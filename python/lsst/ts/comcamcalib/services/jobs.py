@@ -36,25 +36,26 @@ T = TypeVar("T")
 
 
 class JobService:
-    """Has pipelines run by the OCPS, and follows each job at the UWS and by the OCPS's job_result.
+    """Has the OCPS run pipelines, and follows each job at the UWS and by the OCPS's job_result.
 
     Parameters
     ----------
     ocps, uws
-        Where jobs are submitted, and where they are looked at.
+        Services to which jobs are submitted, and that show their state.
     poll_interval_s
-        Time between two looks at a job (seconds).
+        Time between two requests for the state of a job (seconds).
     limits
         Limits of time: ``job``, ``job_submission``, ``job_abort``, ``job_log``, ``uws_unreachable``.
     backend
         Awaited with (False, sentence) when the UWS stops answering and with (True, "") when it answers again.
     repo
-        Repository that the jobs have to work on; "": it is not compared.
+        Repository that the jobs must use; "": it is not compared.
 
     Notes
     -----
-    The end of the OCPS's execute command is of no use: it says "Done" for a failed job, and never comes if the OCPS was
-    restarted. A job is known by its id, and before that by its mark, which belongs to one run.
+    The last acknowledgement of the OCPS's execute command is not used: it says "Done" for a failed job, too, and never
+    comes if the OCPS was restarted. A job is identified by its id, and before that by its mark, which belongs to one
+    run.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class JobService:
         self._background: set[asyncio.Task[Any]] = set()
 
     async def close(self) -> None:
-        """Stop all that goes on here; jobs go on at the UWS."""
+        """End all tasks of this service; jobs run on at the UWS."""
         self._results.close()
         await self._submissions.close()
         for task in self._background:
@@ -115,7 +116,7 @@ class JobService:
         return job.status
 
     async def abort_all(self, limit_s: float, run_id: str | None = None) -> list[str]:
-        """Abort every open job of a run, those that are still being submitted too; see `Jobs.abort_all`."""
+        """Abort every open job of a run, including those that are still being submitted; see `Jobs.abort_all`."""
         stops: dict[asyncio.Task[str], TrackedJob | None] = {}
         for job in [job for job in self._jobs.values() if job.belongs_to(run_id) and not job.ended]:
             self._stopper.stop(job, wanted=True)
@@ -135,7 +136,7 @@ class JobService:
             elif stop in done:
                 problems.append(stop.result())
             elif tracked:
-                stop.cancel()  # the stopper goes on
+                stop.cancel()  # cancels only the wait; the stopper goes on
                 problems.append(self._stopper.unfinished(tracked))
             else:
                 problems.append(
@@ -162,13 +163,13 @@ class JobService:
         return await self._stopper.stopped(job)
 
     def _track(self, job: TrackedJob) -> TrackedJob:
-        """Keep an eye on a job until its end is known."""
+        """Register a job until its end is known."""
         self._jobs = {job_id: one for job_id, one in self._jobs.items() if not one.ended}
         self._jobs[job.job_id] = job
         return job
 
     def _spawn(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
-        """Do something that outlives whoever asks for it, until the service is closed."""
+        """Start a task that goes on even if its caller is cancelled, until the service is closed."""
         task = asyncio.create_task(work, name=name)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
@@ -177,7 +178,7 @@ class JobService:
     # Following
 
     def _on_result(self, job_id: str) -> None:
-        """Look at a job at once, because the OCPS has reported its end."""
+        """Ask for a job's state at once, because the OCPS has reported its end."""
         if job_id in self._jobs:
             self._jobs[job_id].news.set()
 
@@ -187,14 +188,14 @@ class JobService:
         return await self._follow(job, submission)
 
     async def _follow(self, job: TrackedJob, submission: Submission | None) -> JobStatus:
-        """Look at a job again and again until it has ended, or its time is over; return the last status."""
+        """Ask for a job's state until it has ended or its time is over; return the last status."""
         clock = asyncio.get_running_loop().time
         submitted_s = job.status.timestamp_submitted_s
         deadline = clock() + self._limits.job - (utils.current_tai() - submitted_s if submitted_s else 0.0)
         answered = clock()
         doubts = 0
         while not job.ended:
-            if job in self._stopper:  # which finds out how it ends
+            if job in self._stopper:  # the stopper finds out how it ends
                 if clock() > deadline:
                     return await self._give_up(job)
                 await job.pause(self._poll_interval_s)
@@ -231,12 +232,12 @@ class JobService:
         return job.status
 
     async def _not_ours(self, job: TrackedJob, seen: UwsJob, submission: Submission | None) -> TrackedJob | None:
-        """Compare a job with what was submitted; return the right one if it is another, None if it is this one.
+        """Compare a job with its submission; return the right job if this is another one, None if it is the right one.
 
         Raises
         ------
         ServiceError
-            If it works on another repository, or is another job and the right one is not found.
+            If it uses another repository, or is another job and the right one is not found.
         """
         if submission is not None and seen.output_glob and not seen.has_mark(job.mark):
             sentence = (
@@ -287,14 +288,14 @@ class JobService:
     # Endings
 
     async def _lose(self, job: TrackedJob, error: ServiceError) -> JobStatus:
-        """Give up a job of which nothing is heard, but stop it as soon as it can be reached."""
-        job.reason = f"Nothing had been heard of job {job.job_id} for {self._limits.uws_unreachable:g} s"
+        """Give up a job of which there is no news, but stop it as soon as that is possible."""
+        job.reason = f"There had been no news of job {job.job_id} for {self._limits.uws_unreachable:g} s"
         status = dataclasses.replace(
             job.status,
             phase=Phase.UNKNOWN,
             exit_code=1,
-            message=f"Nothing was heard of job {job.job_id} for {self._limits.uws_unreachable:g} s; it may still run. "
-            f"{error} As soon as the UWS answers, the job is looked at, and aborted if it still runs. See to the UWS, "
+            message=f"There was no news of job {job.job_id} for {self._limits.uws_unreachable:g} s; it may still run. "
+            f"{error} As soon as the UWS answers, the job is checked, and aborted if it still runs. Check the UWS, "
             "then start another run.",
             timestamp_ended_s=utils.current_tai(),
         )
@@ -313,7 +314,7 @@ class JobService:
         return await self._abandon(job)
 
     async def _abandon(self, job: TrackedJob) -> JobStatus:
-        """Stop a job that is of no use any more, and return its last status as far as it is known."""
+        """Stop a job that is not needed any more, and return its last known status."""
         unfinished = await self._stop_for_a_while(job)
         if not unfinished:
             return job.status
@@ -327,7 +328,7 @@ class JobService:
         """Stop a job; return a sentence if that takes too long, and goes on in the background."""
         self._stopper.stop(job, wanted=True)
         try:
-            # For the OCPS's answer, and for the look at the UWS that shows what came of it.
+            # Time for the OCPS's answer, and for the request to the UWS that shows the outcome.
             async with asyncio.timeout(2 * self._limits.job_abort):
                 return await self._stopper.stopped(job)
         except TimeoutError:

@@ -24,8 +24,8 @@ from .server_text import explain_server_text
 __all__ = ["JobRequest", "Ocps", "SalOcps"]
 
 FORBIDDEN = frozenset('"\\;`$')
-"""Characters that would become something else in the UWS's job template or in the worker's shell; an exception is a
-pipeline's variable, such as ``${CP_PIPE_DIR}``."""
+"""Characters that the UWS's job template or the worker's shell would interpret; a pipeline's variable, such as
+``${CP_PIPE_DIR}``, is allowed."""
 
 NOT_ALLOWED = re.compile(
     r"(Failed: )?(\w+ )?not allowed in (state|fault state)\b(?P<state>.*)", re.IGNORECASE | re.DOTALL
@@ -42,12 +42,12 @@ class JobRequest:
     pipeline
         Pipeline file, may begin with ``${CP_PIPE_DIR}``, which is expanded where the job runs.
     data_query
-        Butler expression: which data.
+        Butler expression that selects the data.
     config
         Further pipetask options, such as ``-i …`` and ``-j 8``.
     output_dataset_types
-        Comma-separated globs: what is copied out of the repository; also carries the mark by which the job is
-        recognised at the UWS.
+        Comma-separated globs for datasets to copy out of the repository; the last one is the mark that identifies
+        the job at the UWS.
     """
 
     pipeline: str
@@ -69,8 +69,8 @@ class Ocps(Protocol):
         NotEnabledError
             If the OCPS refused it because it is not ENABLED: there is no job.
         UnreachableError
-            After any other answer, and after none: whether the job exists is then not known. An error of the UWS, of
-            what stands before it, or of the OCPS itself may come though the job was made.
+            After any other answer, and after none; then it is not known whether the job exists. The UWS, a proxy in
+            front of it, or the OCPS itself may report an error although the job was made.
         """
 
     async def abort_job(self, job_id: str) -> None:
@@ -160,7 +160,7 @@ class SalOcps:
             ) from error
         except salobj.AckError as error:
             raise self._failure(what, error) from error
-        except Exception as error:  # of the bus: it may have been sent or not
+        except Exception as error:  # an error of the bus: the command may or may not have been sent
             raise UnreachableError(f"The command to {what} could not be sent to {self._name}: {error!r}.") from error
         words = explain_server_text(acknowledgement.result)
         if acknowledgement.ack != salobj.SalRetCode.CMD_INPROGRESS:
@@ -187,7 +187,7 @@ class SalOcps:
     def _failure(self, what: str, error: salobj.AckError) -> ServiceError:
         """Return the exception for a command that failed.
 
-        Only a refusal because of the state proves that the command did nothing.
+        Only a refusal because of the OCPS's state proves that the command did nothing.
         """
         result = error.ackcmd.result
         if refusal := NOT_ALLOWED.fullmatch(result):
@@ -210,7 +210,7 @@ class SalOcps:
         return self._remote
 
     async def _on_job_result(self, data: salobj.BaseMsgType) -> None:
-        """Tell all subscribers; one that fails does not keep it from the others."""
+        """Notify all subscribers, even if one of them fails."""
         for callback in tuple(self._subscribers):
             try:
                 callback(data.job_id, data.exit_code)
@@ -228,7 +228,7 @@ def _job_id(result: str) -> str:
 
 
 def _check_text(request: JobRequest) -> None:
-    """Refuse text that the UWS pastes into a template, or the worker into a command line, as something else.
+    """Refuse text that the UWS's template or the worker's command line would change.
 
     Raises
     ------

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the OODS tells about files that it put into the Butler repository."""
+"""The OODS's notices about the ingest of files into the Butler repository."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from .image_name import exposure_id_of
 __all__ = ["CcOods", "IngestNotice", "Oods", "notice_of"]
 
 UNDEFINED_CAMERA = "UNDEF"
-"""What the OODS puts for the camera when it could not read a file's header."""
+"""Camera name in a notice if the OODS could not read the file's header."""
 
 UNKNOWN_RAFT = "R??"
-"""What it puts for the raft in a failure; the sensor's two digits are the detector's number then, not its place."""
+"""Raft in a notice of a failure; the sensor's two digits are then the detector's number, not its place."""
 
 
 @dataclasses.dataclass(frozen=True)
 class IngestNotice:
-    """What became of one file.
+    """The outcome of the ingest of one file.
 
     Parameters
     ----------
     exposure_id
-        Butler's exposure id; None if the OODS could not tell.
+        Butler's exposure id; None if the OODS does not know it.
     detector
-        Detector id; None if the OODS could not tell.
+        Detector id; None if the OODS does not know it.
     succeeded
         Whether the file is in the repository now.
     description
@@ -63,7 +63,7 @@ class CcOods:
     domain
         Domain of the CSC.
     instrument
-        The camera's name in the events, ``LSSTComCam``; what is told of other cameras is dropped.
+        The camera's name in the events, ``LSSTComCam``; notices about other cameras are ignored.
     detectors
         Full names of the detectors, such as ``R22_S00``, by detector id.
     """
@@ -77,7 +77,7 @@ class CcOods:
         self._remote: salobj.Remote | None = None
 
     async def start(self) -> None:
-        """Start the remote. What was told before is not read: it is in the Butler repository, if it was good."""
+        """Start the remote. Earlier notices are not read; if they were successes, the files are in the repository."""
         self._remote = salobj.Remote(self._domain, "CCOODS", readonly=True, include=["imageInOODS"], evt_max_history=0)
         self._remote.evt_imageInOODS.callback = self._on_image
         await self._remote.start_task
@@ -99,7 +99,7 @@ class CcOods:
         return unsubscribe
 
     async def _on_image(self, data: salobj.BaseMsgType) -> None:
-        """Tell all subscribers; one that fails does not keep it from the others."""
+        """Notify all subscribers, even if one of them fails."""
         notice = notice_of(data, self._instrument, self._detectors)
         if notice is None:
             return
@@ -131,7 +131,7 @@ def notice_of(data: salobj.BaseMsgType, instrument: str, detectors: Sequence[str
     -----
     A file that was ingested is named by image name, raft and sensor (``CC_O_20261122_000012``, ``R22``, ``S11``). One
     that was not is named by the digits of its exposure id, ``R??`` and the detector's number (``S04``), or, when even
-    its header could not be read, by question marks and the camera UNDEF. The latter may be any file.
+    its header could not be read, by question marks and the camera UNDEF. That may be any file.
     """
     succeeded = data.statusCode == 0
     if data.camera not in (instrument, UNDEFINED_CAMERA):
@@ -150,7 +150,7 @@ def notice_of(data: salobj.BaseMsgType, instrument: str, detectors: Sequence[str
 
 
 def _detector(raft: str, sensor: str, detectors: Sequence[str]) -> int | None:
-    """Return the detector id, None if it can't be told."""
+    """Return the detector id, None if the names do not give it."""
     if raft == UNKNOWN_RAFT:
         number = sensor.removeprefix("S")
         return int(number) if number.isdecimal() and int(number) < len(detectors) else None

@@ -4,9 +4,9 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A first look at frames before any pipeline: their levels, and what the certified ptc knows of the amplifiers.
+"""A first look at frames before any pipeline: their levels, and the amplifiers' values in the certified ptc.
 
-These block and belong in a thread of Butler's.
+These functions block and must run in one of Butler's threads.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 __all__ = ["KnownAmplifiers", "certified_ptc", "raw_levels"]
 
 PIXELS_LOOKED_AT = 1000
-"""About how many pixels of an amplifier are looked at. They give its median to a 25th of a pixel's noise."""
+"""Approximate number of pixels of an amplifier that are used. They give its median to a 25th of a pixel's noise."""
 
 
 @dataclasses.dataclass(frozen=True)
 class KnownAmplifiers:
-    """What a photon transfer curve knows of a detector, by amplifier name; NaN where it does not.
+    """Values of a detector in a photon transfer curve, by amplifier name; NaN if there is none.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class KnownAmplifiers:
     noise
         Read noise (electron).
     turnoff
-        Level at which the amplifier stops to follow the light (electron).
+        Level above which the amplifier is no longer linear (electron).
     """
 
     gain: Mapping[str, float]
@@ -50,7 +50,7 @@ class KnownAmplifiers:
 def certified_ptc(
     butler: Butler, instrument: str, collections: Sequence[str], exposure_id: int, detectors: Collection[int]
 ) -> dict[int, KnownAmplifiers]:
-    """Return what the ptc that is valid for an exposure knows, by detector; what has none is left out.
+    """Return the values of the ptc that is valid for an exposure, by detector; detectors without a ptc are left out.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def certified_ptc(
     instrument
         Butler's name of the instrument.
     collections
-        Where to look, in order; what does not exist is skipped.
+        Collections to search, in order; those that do not exist are skipped.
     exposure_id
         The exposure.
     detectors
@@ -76,7 +76,7 @@ def certified_ptc(
             ref = butler.find_dataset(
                 "ptc", instrument=instrument, detector=detector, collections=there, timespan=records[0].timespan
             )
-        except LookupError:  # no such type, or not certain which
+        except LookupError:  # there is none, or several
             continue
         if ref is not None:
             known[detector] = _known(butler.get(ref))
@@ -93,9 +93,9 @@ def _known(curve: Any) -> KnownAmplifiers:
 
 
 def _turnoff(curve: Any, name: str) -> float:
-    """Return the turn-off (adu); NaN if the curve has not seen it.
+    """Return the turn-off (adu); NaN if the curve did not reach it.
 
-    A curve without any flat beyond has the brightest of its flats there, which says nothing about the amplifier.
+    If no flat is beyond the turn-off, the curve has the level of its brightest flat there, which is not a turn-off.
     """
     turnoff = float(curve.ptcTurnoff.get(name, math.nan))
     means = [float(one) for one in curve.rawMeans.get(name, [])]

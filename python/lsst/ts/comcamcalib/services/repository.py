@@ -32,10 +32,10 @@ class Repository(Protocol):
         """Return those of the collections that the repository does not have."""
 
     async def near_names(self, names: Sequence[str]) -> dict[str, str]:
-        """Return the existing collections with calibrations that are probably meant by other names, by these."""
+        """Return, by name, the existing collections with calibrations that are probably meant by unknown names."""
 
     async def certify_obstacle(self, calib_collection: str) -> str:
-        """Say why nothing can be certified in a collection; "" if it is a CALIBRATION one or does not exist."""
+        """Return why nothing can be certified in a collection; "" if it is a CALIBRATION one or does not exist."""
 
     async def raws_present(self, exposure_ids: Collection[int], detectors: Collection[int]) -> set[tuple[int, int]]:
         """Return the (exposure id, detector) whose raw is in the repository."""
@@ -57,7 +57,7 @@ class Repository(Protocol):
         detectors: Collection[int],
         expected_run: str,
     ) -> list[str]:
-        """Return a sentence for each detector for which a job used another dataset than this run's own.
+        """Return a sentence for each detector for which a job did not use this run's own dataset.
 
         Parameters
         ----------
@@ -66,7 +66,7 @@ class Repository(Protocol):
         dataset_type
             The calibration that it looked up, such as ``bias``.
         exposures, detectors
-            The data that it worked on.
+            The data that it processed.
         expected_run
             The RUN collection with this run's own product.
         """
@@ -77,14 +77,14 @@ class Repository(Protocol):
     async def statistics(
         self, collection: str, run_statistics: str, detector_statistics: str, physical_filter: str | None = None
     ) -> tuple[Statistics | None, dict[tuple[int, int], Statistics]]:
-        """Read what a verification found.
+        """Read the statistics of a verification.
 
         Returns
         -------
         run_level
             The statistics of the whole run; None if there are none.
         detector_level
-            Those by (exposure id, detector).
+            Those of each detector, by (exposure id, detector).
         """
 
     async def certify(
@@ -98,8 +98,8 @@ class Repository(Protocol):
     ) -> CertifyOutcome:
         """Certify exactly these datasets of a RUN collection for a validity range, all or none.
 
-        What is certified for the same data ids within the range makes room; outside the range it stays. Doing the same
-        again changes nothing.
+        Older certifications of the same data ids are withdrawn within the range, and stay outside it. Repeating a
+        certification changes nothing.
 
         Parameters
         ----------
@@ -124,18 +124,18 @@ class Repository(Protocol):
         dataset_ids: Collection[str],
         exposures: Collection[int] = (),
     ) -> list[str]:
-        """Return for each of these datasets that is not found in the collection as it should be what is wrong.
+        """Return a sentence for each of these datasets that Butler does not find in the collection as it should.
 
-        It should be found within the whole range, and for each of the exposures that the range covers, as the only
-        one. What was asked to be certified before is done, or was dropped, when this looks.
+        Butler should find exactly this dataset within the whole range, and for each exposure that the range covers.
+        Certifications that were requested before have ended, or were dropped, when this looks.
         """
 
     async def certified_ranges(
         self, dataset_type: str, calib_collection: str, dataset_ids: Collection[str]
     ) -> list[CertifiedRange]:
-        """Return what some datasets are certified for in a collection, whatever range was asked for.
+        """Return the ranges for which some datasets are certified in a collection.
 
-        What was asked to be certified before is done, or was dropped, when this looks.
+        Certifications that were requested before have ended, or were dropped, when this looks.
         """
 
     async def defects_area(self, collection_run: str, dataset_type: str = "defects") -> dict[int, DefectsArea]:
@@ -152,7 +152,7 @@ class Repository(Protocol):
     async def certified_ptc(
         self, collections: Sequence[str], exposure_id: int, detectors: Collection[int]
     ) -> dict[int, KnownAmplifiers]:
-        """Return what the ptc that is valid for an exposure knows, by detector; what has none is left out."""
+        """Return the values of the ptc that is valid for an exposure, by detector; those without a ptc are left out."""
 
     async def raw_levels(self, exposure_id: int, detector: int) -> dict[str, float]:
         """Return the level (adu) above its overscan of each amplifier of a raw, by name."""

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Texts of servers, made short without losing what they are about."""
+"""Shortens the texts of servers without losing the cause."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ MAX_SERVER_TEXT = 300
 """Longest text of a server in a sentence (characters)."""
 
 # How the Kubernetes client for Python writes an ApiException: status, reason, headers, body. Only the body, a JSON
-# object in the end, says what the trouble is; it may be written as bytes, and the text may have been cut anywhere.
+# object at the end, has the cause; it may be written as bytes, and the text may have been cut anywhere.
 _KUBERNETES = re.compile(r"\((?P<status>\d{3})\)\s*Reason: (?P<reason>[^\n]*?)\s*(?=HTTP response|\n|$)")
 _BODY = "HTTP response body:"
 _MESSAGE = re.compile(r'"message"\s*:\s*"(?P<message>(?:[^"\\]|\\+.)+)')
 
-# How urllib3 names what is behind its MaxRetryError.
+# How urllib3 writes the cause of its MaxRetryError.
 _CAUSED_BY = re.compile(r"Caused by \w+\((?P<cause>.*)\)\)?\s*$", re.DOTALL)
 
 
 def explain_server_text(text: str) -> str:
-    """Return what a server's error text is about, in one line of bounded length.
+    """Return the cause from a server's error text, in one line of limited length.
 
     Parameters
     ----------
     text
-        The body of an error reply, or what else a server said; a traceback and an exception of the Kubernetes client
+        The body of an error reply, or other text from a server; a traceback and an exception of the Kubernetes client
         have their cause at the end.
     """
     text = without_credentials(text)
@@ -50,7 +50,7 @@ def explain_server_text(text: str) -> str:
 
 
 def shorten_middle(text: str, limit: int) -> str:
-    """Return a text in one line of at most ``limit`` characters; what is cut is cut from its middle."""
+    """Return a text in one line of at most ``limit`` characters, shortened in the middle."""
     text = " ".join(text.split())
     if len(text) <= limit:
         return text
@@ -59,7 +59,7 @@ def shorten_middle(text: str, limit: int) -> str:
 
 
 def _unescape(text: str) -> str:
-    """Return a JSON string's content without its escapes; what is cut in the middle of one is left as it is."""
+    """Return a JSON string's content without its escapes; an escape that is cut off is kept."""
     return re.sub(r'\\+(["/])', r"\1", text).replace("\\n", " ")
 
 

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Ask for several things at once, and leave none of them to itself."""
+"""Await several things in parallel, and leave no task behind."""
 
 from __future__ import annotations
 

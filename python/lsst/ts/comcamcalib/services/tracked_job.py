@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One job that the job service keeps an eye on until its end is known."""
+"""One job that the job service follows until its end is known."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ __all__ = ["TrackedJob"]
 
 
 class TrackedJob:
-    """One job, and who wants to know of it.
+    """One job, and the callback for its states.
 
     Parameters
     ----------
     job_id
         Its id at the UWS.
     mark
-        What it is recognised by at the UWS, which begins with the run's id; "" if that is not known.
+        The mark that identifies it at the UWS and begins with the run's id; "" if it is not known.
     on_change
         Awaited with each new status.
     timestamp_submitted_s
         When it was submitted (TAI unix seconds); 0: not known.
     fresh
-        Whether this process submitted it, so that it has missed no word of the OCPS about it.
+        Whether this process submitted it, and so has received every report of the OCPS about it.
     """
 
     def __init__(
@@ -47,11 +47,11 @@ class TrackedJob:
         self.fresh = fresh
         self.status = JobStatus(job_id, Phase.PENDING, timestamp_submitted_s=timestamp_submitted_s)
         self.reason = ""
-        """Why the service stops it, without a full stop; "" if it does not, or for an operator."""
+        """Why the service stops it, without a full stop; "" if it does not, or if an operator does."""
         self.known_at_uws = False
         """Whether the UWS has ever shown it."""
         self.news = asyncio.Event()
-        """Set when there is a reason to look at it at once."""
+        """Set when its state should be requested at once."""
         self.concluded = asyncio.Event()
         """Set when its end is known and published."""
         self._concluding = False
@@ -71,7 +71,7 @@ class TrackedJob:
         await self.on_change(status)
 
     async def conclude(self, status: JobStatus) -> JobStatus:
-        """Publish how the job ended, once, whoever finds out first; return what was published."""
+        """Publish how the job ended, only once, whichever task finds out first; return the published status."""
         if self._concluding:
             await self.concluded.wait()
             return self.status
@@ -85,7 +85,7 @@ class TrackedJob:
         return status
 
     async def pause(self, limit_s: float) -> None:
-        """Wait until it is time for another look (seconds), or there is news."""
+        """Wait until it is time for the next request (seconds), or there is news."""
         try:
             async with asyncio.timeout(limit_s):
                 await self.news.wait()

@@ -37,22 +37,22 @@ LOG_NAME = "ocps.log"
 """Base name of the file to which the worker script copies all that a job's commands print."""
 
 MAX_JSON_BYTES = 64 * 2**20
-"""A reply larger than this is no list of jobs: a job object takes some 4 kB, and the server keeps jobs for hours."""
+"""Largest accepted reply (bytes): a job object takes about 4 kB, and the server keeps jobs only for hours."""
 
 MAX_QUICK_BYTES = 256 * 1024
 """A reply larger than this is not parsed in the event loop: a list of 300 jobs with 500 files each takes 0.7 s."""
 
 LOG_TAIL_BYTES = 512 * 1024
-"""How much of a log's end is kept: pipetask's last words about some hundred failed quanta."""
+"""How much of a log's end is kept (bytes): enough for pipetask's messages about a hundred failed quanta."""
 
 ATTEMPTS = 4
-"""How often a request is tried in all."""
+"""Number of tries of a request."""
 
 BACKOFF_MAX_S = 5.0
 """Longest pause between two tries (seconds)."""
 
 LOG_TRIES = 3
-"""How often a log whose position among the results moved while it was being read is read again."""
+"""How often a log is read again if its position among the results changed while it was being read."""
 
 NO_JOB = "0" * 32
 """Has the form of a job id. The server makes its ids at random, so this one is never taken."""
@@ -107,7 +107,7 @@ class Uws(Protocol):
 
 
 class NoLogError(ServiceError):
-    """A job left no log: what would have written it was never started, or could not write."""
+    """A job left no log: the process that writes it never started, or could not write."""
 
 
 class UwsClient:
@@ -184,8 +184,8 @@ class UwsClient:
 
         Notes
         -----
-        A file is known by its position in a listing that changes as files appear. What was read counts only if the log
-        has the same position before and after.
+        A file is identified by its position in a listing that changes as files appear. So the text counts only if
+        the log has the same position before and after.
         """
         position = _log_position(await self.job(job_id))
         for _ in range(LOG_TRIES):
@@ -205,8 +205,8 @@ class UwsClient:
 
         Notes
         -----
-        A job that can't exist is asked for. The server has to ask Kubernetes for it, which proves that both work, and
-        answers in a way that nothing else does. It looks at no files, which it does for each job of a list.
+        This requests a job that can't exist. The server must ask Kubernetes for it, which proves that both work, and
+        its answer is one that no other server gives. For a list of jobs it would walk through the files of every job.
         """
         try:
             await self._attempt(f"job/{NO_JOB}", _read_json(parse_job), self._limits.preflight)
@@ -223,7 +223,7 @@ class UwsClient:
     async def _request(
         self, path: str, read: Callable[[aiohttp.ClientResponse], Awaitable[T]], limit_s: float | None = None
     ) -> T:
-        """Get ``path`` and return what ``read`` makes of the response, trying again where this may help."""
+        """Get ``path`` and return the result of ``read`` for the response; try again if that may help."""
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(UnreachableError),
             stop=tenacity.stop_after_attempt(ATTEMPTS),
@@ -239,11 +239,11 @@ class UwsClient:
         Raises
         ------
         NotFoundError
-            On status 404, in the UWS's own words. Anybody's 404 proves nothing: an ingress has its own.
+            On status 404 with the UWS's own text. Any other 404 proves nothing, because an ingress answers 404, too.
         ServiceError
-            On another status that would be the same the next time.
+            On another status that a retry would not change.
         UnreachableError
-            On what may be better the next time: no connection, no answer in time, 5xx, an answer that makes no sense.
+            If a retry may help: no connection, no answer in time, 5xx, or an answer that can't be understood.
         """
         if self._session is None:
             raise ServiceError("The UWS client is closed.")
@@ -260,7 +260,7 @@ class UwsClient:
             words = explain_server_text(str(error)) or type(error).__name__
             raise UnreachableError(f"The UWS could not be asked: GET {url}: {words}.") from error
         except NonsenseError as error:
-            raise ForeignAnswerError(f"The UWS answered GET {url} with something else than {error}.") from error
+            raise ForeignAnswerError(f"The UWS answered GET {url} with something other than {error}.") from error
 
     async def _read_tail(self, response: aiohttp.ClientResponse) -> str:
         """Read a text of any length; keep its end, from the beginning of a line."""
@@ -279,7 +279,7 @@ class UwsClient:
 
 
 def _authorization() -> dict[str, str]:
-    """Return the header with the credentials of the environment, none if there are none."""
+    """Return the header with the credentials from the environment, none if there are none."""
     credentials = uws_credentials()
     if credentials is None:
         return {}
@@ -292,7 +292,7 @@ def is_job_id(text: str) -> bool:
 
 
 def _check_job_id(job_id: str) -> None:
-    """Refuse what would become another path of the server."""
+    """Refuse an id that would become another path of the server."""
     if not is_job_id(job_id):
         raise ServiceError(f"{job_id[:200]!r} is no job id of the UWS.")
 

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an error reply means, at the address of the UWS: its own answers, and those of others that stand before it."""
+"""What an error reply from the address of the UWS means: the UWS's own answers, and those of servers in front of it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .server_text import explain_server_text
 __all__ = ["ForeignAnswerError", "NotFoundError", "OddStatusError", "refusal_of"]
 
 MAX_REFUSAL_BYTES = 16 * 1024
-"""How much of an error reply is read: the cause of a Kubernetes exception stands behind all of its headers."""
+"""How much of an error reply is read: the cause of a Kubernetes exception comes after all of its headers."""
 
 _RESULT_PATH = re.compile(r"/job/result/[^/]+/\d{1,9}$")
 
 
 class NotFoundError(ServiceError):
-    """The UWS itself answered that it does not have what it was asked for."""
+    """The UWS itself answered that it does not have the requested thing."""
 
 
 class ForeignAnswerError(UnreachableError):
@@ -68,7 +68,7 @@ def _is_own_not_found(url: str, words: str, content_type: str) -> bool:
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> str:
-    """Return the text of an error reply, as much of it as can matter."""
+    """Return the text of an error reply, up to a limit."""
     body = bytearray()
     async for chunk in response.content.iter_chunked(2**12):
         body += chunk

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Jobs as the UWS describes them, and how its JSON is understood."""
+"""Jobs as the UWS describes them, and the parsing of its JSON."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = ["NonsenseError", "Phase", "UwsJob", "UwsResult", "parse_job", "parse_
 
 
 class NonsenseError(Exception):
-    """An answer is not what it should be; the message says what it should have been."""
+    """An answer has the wrong form; the message says which form was expected."""
 
 
 class Phase(enum.StrEnum):
-    """How far a job is: the words of the UWS standard, and one for any other word that a server may use."""
+    """The phase of a job: the words of the UWS standard, and one for any other word that a server may use."""
 
     PENDING = "pending"
     QUEUED = "queued"
@@ -48,7 +48,7 @@ class Phase(enum.StrEnum):
 
     @property
     def ended(self) -> bool:
-        """Whether the job is over. Only what surely is: `UNKNOWN` and `UNHEARD_OF` may still be running."""
+        """Whether the job has certainly ended; with `UNKNOWN` and `UNHEARD_OF` it may still be running."""
         return self in (Phase.COMPLETED, Phase.ERROR, Phase.ABORTED, Phase.ARCHIVED)
 
 
@@ -69,19 +69,19 @@ class UwsJob:
     job_id
         Its id.
     run_id
-        Who submitted it says; the OCPS puts a command number there, which is not unique.
+        Text from the client that submitted it; the OCPS puts a command number there, which is not unique.
     phase
-        How far it is.
+        Its phase.
     phase_word
         The server's own word for it.
     timestamp_created_s, timestamp_started_s, timestamp_ended_s
-        TAI unix seconds; 0: not yet, or not told (a failed job has no end time).
+        TAI unix seconds; 0: not yet, or not given (a failed job has no end time).
     output_glob
-        What was asked to be copied out of the repository; carries the mark of who submitted it.
+        Globs for the datasets to copy out of the repository; the last one is the mark of the submission.
     results
-        The files that it left so far.
+        The files that it has written so far.
     butler_repo
-        Repository that it works on, as the OCPS's configuration names it; "": not told.
+        Repository that it works on, as the OCPS's configuration names it; "": not given.
     """
 
     job_id: str
@@ -96,7 +96,7 @@ class UwsJob:
     butler_repo: str = ""
 
     def has_mark(self, mark: str) -> bool:
-        """Return whether a mark stands among what the job was asked to copy out."""
+        """Return whether a mark is among the job's output globs."""
         return mark in (glob.strip() for glob in self.output_glob.split(","))
 
     def belongs_to_run(self, run_id: str) -> bool:
@@ -107,8 +107,8 @@ class UwsJob:
 def parse_jobs(value: Any) -> list[UwsJob]:
     """Turn a JSON list into jobs.
 
-    If one of them can't be understood, the whole list is refused: that one could be the job that is looked for, and a
-    list without it would say that there is no such job.
+    If one of them can't be understood, the whole list is refused: that one could be the job that is searched for, and a
+    list without it would wrongly prove that there is no such job.
     """
     if not isinstance(value, list):
         raise NonsenseError("a list of jobs")
@@ -116,7 +116,7 @@ def parse_jobs(value: Any) -> list[UwsJob]:
 
 
 def parse_job(value: Any) -> UwsJob:
-    """Turn a JSON job object into a job; fields that are not needed to follow it may be missing or strange."""
+    """Turn a JSON job object into a job; fields that are not needed to follow it may be missing or invalid."""
     if not isinstance(value, Mapping):
         raise NonsenseError("a job object")
     job_id, word = value.get("jobId"), value.get("phase")
@@ -147,7 +147,7 @@ def _environment(job: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _results(items: Any) -> list[UwsResult]:
-    """Return a job's files; the server gives the ids as numbers, a text of digits is taken as well."""
+    """Return a job's files; the server gives the ids as numbers, but a text of digits is accepted, too."""
     found = []
     for item in items if isinstance(items, list) else []:
         if isinstance(item, Mapping) and isinstance(item.get("uri"), str) and str(item.get("id")).isdecimal():
@@ -156,7 +156,7 @@ def _results(items: Any) -> list[UwsResult]:
 
 
 def _tai_of(text: Any) -> float:
-    """Turn the server's ``2026-11-22 12:00:00+00:00`` (UTC) into TAI unix seconds; 0 for null and what is no time."""
+    """Turn the server's ``2026-11-22 12:00:00+00:00`` (UTC) into TAI unix seconds; 0 if it is none."""
     if not isinstance(text, str):
         return 0.0
     try:

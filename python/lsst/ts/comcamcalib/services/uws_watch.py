@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The UWS as the job service sees it: with an answer for each question, and one notice when it stops answering."""
+"""The UWS as the job service sees it: an answer for each request, and one notice when it stops answering."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ __all__ = ["UwsWatch"]
 
 
 class UwsWatch:
-    """Asks the UWS, and says when it stops answering and when it answers again; each once.
+    """Sends requests to the UWS, and reports once when it stops answering and once when it answers again.
 
     Parameters
     ----------
     uws
         The UWS.
     poll_interval_s
-        Time between two questions while it does not answer (seconds).
+        Time between two requests while it does not answer (seconds).
     backend
         Awaited with (False, sentence) when the UWS stops answering and with (True, "") when it answers again.
     """
@@ -39,11 +39,11 @@ class UwsWatch:
         self._poll_interval_s = poll_interval_s
         self._backend = backend
         self._reachable = True
-        # Goes on until the UWS answers again, whether any job is still followed or not.
+        # Goes on until the UWS answers again, even if no job is followed any more.
         self.waiting: asyncio.Task[None] = utils.make_done_future()
 
     async def close(self) -> None:
-        """Stop asking."""
+        """Stop the requests."""
         self.waiting.cancel()
         await asyncio.gather(self.waiting, return_exceptions=True)
 
@@ -75,7 +75,7 @@ class UwsWatch:
         return await self._uws.log_text(job_id)
 
     async def _tell_backend(self, reachable: bool, sentence: str) -> None:
-        """Pass on that the UWS stopped answering, or answers again."""
+        """Report that the UWS stopped answering, or answers again."""
         if reachable is not self._reachable:
             self._reachable = reachable
             if not reachable and self.waiting.done():
@@ -86,6 +86,6 @@ class UwsWatch:
         """Ask until the UWS answers again."""
         while not self._reachable:
             await asyncio.sleep(self._poll_interval_s)
-            with contextlib.suppress(ServiceError):  # that it does not answer has been passed on
+            with contextlib.suppress(ServiceError):  # it was already reported that the UWS does not answer
                 await self._uws.ping()
                 await self._tell_backend(True, "")

@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(eq=False)
 class _Call:
-    """Something to be done, and how far it is."""
+    """A call for a thread, and its state."""
 
     what: str
     function: Callable[[], Any]
@@ -36,16 +36,16 @@ class _Call:
 
 
 class WorkerThreads:
-    """Some threads that do what one queue says, each one thing after the other.
+    """Threads that take calls from one queue, each thread one call after the other.
 
-    The threads are daemons: what hangs in them does not keep the process from ending, as it would in an executor.
+    The threads are daemons, so a call that hangs does not keep the process from ending, as it would in an executor.
 
     Parameters
     ----------
     name
         Name of the threads, also for messages.
     count
-        How many things can be done side by side.
+        Number of calls that can run in parallel.
     at_end
         Called by each thread before it ends.
     """
@@ -61,7 +61,7 @@ class WorkerThreads:
 
     @property
     def doing(self) -> str:
-        """What the threads are doing; empty if nothing."""
+        """The calls in progress; empty if there are none."""
         return ", ".join(list(self._doing.values()))
 
     def start(self) -> None:
@@ -83,15 +83,15 @@ class WorkerThreads:
         limit_s
             Longest wait for the function, from its own beginning (seconds).
         function
-            What to call.
+            The function.
         queue_limit_s
             Longest wait for a thread that is free to begin it (seconds), at least ``limit_s``.
 
         Raises
         ------
         UnreachableError
-            If a limit is over. A call that has begun can't be stopped; it goes on, and the message says so. One that
-            has not begun never will.
+            If a limit is over. A call that has begun can't be stopped; it goes on, and the message says so. A call
+            that has not begun never will.
         ServiceError
             If the threads are not running, or are ended before one of them has begun the call.
         """
@@ -99,7 +99,7 @@ class WorkerThreads:
             raise ServiceError(f"{self._name} could not {what}: it is closed.")
         call = _Call(what, function)
         begun, ended = asyncio.wrap_future(call.begun), asyncio.wrap_future(call.outcome)
-        # Nobody may be waiting any more when it fails; asyncio would complain of an error that nobody looked at.
+        # If nothing waits for it any more when it fails, asyncio would report an exception that was never retrieved.
         ended.add_done_callback(lambda future: future.cancelled() or future.exception())
         self._queue.put(call)
         try:
@@ -110,11 +110,11 @@ class WorkerThreads:
             await asyncio.wait([ended], timeout=limit_s)
         except asyncio.CancelledError:
             if not call.outcome.cancel() and not call.outcome.done():
-                self._log.warning("%s goes on to %s; nobody waits for it any more", self._name, what)
+                self._log.warning("%s still tries to %s, although nothing waits for it any more", self._name, what)
             raise
         if not ended.done():
             raise UnreachableError(
-                f"{self._name} could not {what} within {limit_s:g} s: it still tries to, which can't be stopped."
+                f"{self._name} could not {what} within {limit_s:g} s: the call goes on and can't be stopped."
             )
         result: T = ended.result()
         return result
@@ -128,12 +128,12 @@ class WorkerThreads:
         )
 
     async def close(self, limit_s: float) -> None:
-        """End the threads; what has not begun never will.
+        """End the threads; calls that have not begun never will.
 
         Parameters
         ----------
         limit_s
-            Longest wait for what they are doing (seconds); after that they are left to themselves.
+            Longest wait for calls in progress (seconds); after that the threads are left running.
         """
         threads, self._threads = self._threads, []
         while not self._queue.empty():
@@ -147,7 +147,7 @@ class WorkerThreads:
             self._log.warning("%s is left behind: it still tries to %s", self._name, self.doing or "close")
 
     def _work(self) -> None:
-        """Do what the queue says, until it says None."""
+        """Do the calls in the queue until it has None."""
         name = threading.current_thread().name
         while (call := self._queue.get()) is not None:
             if not call.outcome.set_running_or_notify_cancel():

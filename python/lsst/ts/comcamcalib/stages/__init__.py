@@ -4,4 +4,4 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What each kind of stage does, one file a kind."""
+"""The work of each kind of stage, one file for each kind."""

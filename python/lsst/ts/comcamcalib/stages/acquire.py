@@ -33,7 +33,7 @@ async def acquire(stage: StagePlan, context: RunContext) -> str:
     Returns
     -------
     reason
-        One sentence about what was done.
+        One sentence that says what was done.
 
     Raises
     ------
@@ -69,15 +69,15 @@ async def _set_filter(filter_name: str, stage: StagePlan, context: RunContext) -
 
 
 async def expose(frame: Frame, stage_name: str, context: RunContext) -> ImageTaken:
-    """Take one frame and write it down.
+    """Take one frame and record it.
 
-    When this is cancelled, the exposure in progress goes on to its end, unless the context says otherwise: the camera
-    would go on anyway, and the run has to know what it took.
+    If this is cancelled, the exposure in progress is completed first, unless the context says otherwise: the camera
+    completes it in any case, and the run must know what it took.
 
     Parameters
     ----------
     frame
-        What to take.
+        The frame to take.
     stage_name
         Stage that waits for it.
     context

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Certify a product that was found good."""
+"""Certify a product whose verdict is good."""
 
 from __future__ import annotations
 
@@ -25,44 +25,44 @@ from .context import Product, RunContext
 
 __all__ = ["certify"]
 
-# Whoever cancels (abort, leaving ENABLED) has to answer within 10 s, whatever Butler does.
+# Whoever cancels (abort, leaving ENABLED) must answer within 10 s, even if Butler hangs.
 CANCELLED_LIMIT_S = 5.0
 
 MANY = 10
-"""Most exposures that a sentence names one by one."""
+"""Largest number of exposures that a sentence names one by one."""
 
 
 @dataclasses.dataclass(frozen=True)
 class _Task:
-    """What is to be certified, and for when."""
+    """A product to certify, and its validity."""
 
     stage: StagePlan
     who: str
-    """Name of the stage that does it: the product's own, or that of a product built on it."""
+    """Name of the stage that certifies: the product's own, or that of a product built on it."""
     product: Product
     validity: Validity
     frames: tuple[int, ...]
-    """Used exposures of the run so far for which it has to be found; the validity covers them."""
+    """Used exposures of the run so far for which Butler must find the product; the validity covers them."""
     left_out: tuple[int, ...]
-    """Exposures that the product is made of, but that a validity given on purpose does not cover."""
+    """Exposures from which the product is made, but which the operator's validity does not cover."""
     why_again: str = ""
-    """Why it is certified once more, for more time; empty the first time."""
+    """Why it is certified once more, for longer; empty the first time."""
 
 
 @dataclasses.dataclass(frozen=True)
 class _Attempt:
-    """What Butler said when it was asked to certify."""
+    """Butler's answer to a request to certify."""
 
     outcome: CertifyOutcome | None
-    """What it did; None if it is not known."""
+    """What Butler did; None if that is unknown."""
     unknown: str = ""
-    """Why it is not known, in words; empty if it is."""
+    """Why the outcome is unknown; empty if it is known."""
     error: ServiceError | None = None
-    """What was wrong; None also if the stage was cancelled."""
+    """The error; None also if the stage was cancelled."""
 
 
 async def certify(stage: StagePlan, context: RunContext) -> str:
-    """Put exactly the datasets that were made into the calibration collection, and read them back.
+    """Certify exactly the datasets of the product in the calibration collection, and read them back.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ async def certify(stage: StagePlan, context: RunContext) -> str:
     Returns
     -------
     reason
-        One sentence about what was certified.
+        One sentence that says what was certified.
 
     Raises
     ------
@@ -83,8 +83,8 @@ async def certify(stage: StagePlan, context: RunContext) -> str:
 
     Notes
     -----
-    When this is cancelled before Butler has begun, nothing is certified. What Butler has begun can't be stopped; then
-    this ends as if it had not been cancelled, for what was done has to be known and published.
+    If this is cancelled before Butler has begun, nothing is certified. A call that Butler has begun can't be stopped;
+    then this ends as if it had not been cancelled, because the outcome must be known and published.
     """
     task = await _prepare(stage, stage.name, context)
     if over := _over(task.validity, context):
@@ -93,7 +93,7 @@ async def certify(stage: StagePlan, context: RunContext) -> str:
     context.certified[stage.calib_type] = task.validity
     this = asyncio.current_task()
     if this is not None and this.cancelling():
-        # It was stopped meanwhile, and nothing more may be begun.
+        # The stage was stopped meanwhile, so nothing more may be started.
         return reason
     with contextlib.suppress(asyncio.CancelledError):
         for base in context.plan.recipe(stage.calib_type).builds_on:
@@ -102,10 +102,10 @@ async def certify(stage: StagePlan, context: RunContext) -> str:
 
 
 async def _extend(base: CalibType, task: _Task, context: RunContext) -> None:
-    """Certify a product of this run for more time if another was built on it from frames of a later day.
+    """Certify a product of this run for longer if another was built on it from frames of a later day.
 
-    It was certified when these frames had not been taken yet, and would not be found for them, nor in the night for
-    which the other is.
+    It was certified before these frames were taken, so Butler would not find it for them, nor in the night for which
+    the other product is certified.
     """
     stage, validity = context.plan.stage(base, StageKind.CERTIFY), context.certified.get(base)
     if stage is None or validity is None or context.plan.options.certify_calib_end_date is not None:
@@ -113,7 +113,7 @@ async def _extend(base: CalibType, task: _Task, context: RunContext) -> None:
     if validity.end_iso_tai >= task.validity.end_iso_tai:
         return
     name = task.stage.calib_type.name
-    # At once, so that no other stage does the same beside this one.
+    # Noted at once, so that no other stage does the same at the same time.
     context.certified[base] = task.validity
     try:
         longer = await _prepare(stage, task.who, context)
@@ -133,7 +133,7 @@ async def _certify(task: _Task, context: RunContext) -> str:
         attempt = await _begin(task, context)
     ending = asyncio.create_task(_read_back(task, attempt, context), name=f"read back {task.stage.calib_type.name}")
     while not ending.done():
-        # Butler's own limit ends this, or ours.
+        # Ends by Butler's own limit, or by ours.
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait([ending])
     reason = ending.result()
@@ -143,7 +143,7 @@ async def _certify(task: _Task, context: RunContext) -> str:
 
 
 async def _prepare(stage: StagePlan, who: str, context: RunContext) -> _Task:
-    """Find out for when a product is to be certified, from its frames as the repository knows them."""
+    """Find out the validity of a product from the repository's records of its frames."""
     product, options = context.products[stage.calib_type], context.plan.options
     own = _own_exposures(stage, context)
     used = tuple(exposure for calib_type in context.frames for exposure in context.exposure_ids(calib_type))
@@ -154,17 +154,18 @@ async def _prepare(stage: StagePlan, who: str, context: RunContext) -> _Task:
     except ServiceError as error:
         raise StageError(f"{what}: when its frames were taken could not be looked up: {error}") from error
     if unknown := [exposure for exposure in own if exposure not in known]:
-        raise StageError(f"{what}: the repository does not know {_named(unknown)}, so its validity is not known")
+        raise StageError(f"{what}: the repository does not know {_named(unknown)}, so its validity can't be determined")
     try:
         days = {day for one in known.values() for day in days_of(one.day_obs, one.end_iso_tai)}
         validity = validity_of(options, days)
     except ValueError as error:
-        raise StageError(f"{what}: {error}. Start another run with a validity that is right") from error
+        raise StageError(f"{what}: {error}. Start another run with a correct validity") from error
     covered = [exposure for exposure, one in known.items() if _covers(validity, one)]
     left_out = tuple(exposure for exposure in own if exposure not in covered)
     if left_out:
         logging.getLogger(__name__).warning(
-            "Run %s, %s: the validity %s does not cover %s of which this is made; Butler does not find it for these",
+            "Run %s, %s: the validity %s does not cover %s from which this product is made; Butler does not find it "
+            "for these",
             context.run_id,
             stage.name,
             validity.words,
@@ -174,7 +175,7 @@ async def _prepare(stage: StagePlan, who: str, context: RunContext) -> _Task:
 
 
 def _own_exposures(stage: StagePlan, context: RunContext) -> tuple[int, ...]:
-    """Return the used exposures that a product is made of."""
+    """Return the used exposures from which a product is made."""
     types = [CalibType[name] for name in context.plan.recipe(stage.calib_type).frames]
     return tuple(
         exposure
@@ -199,11 +200,11 @@ def _covers(validity: Validity, exposure: ExposureFound) -> bool:
 
 
 async def _begin(task: _Task, context: RunContext) -> _Attempt:
-    """Have Butler certify, and return what it said."""
+    """Have Butler certify, and return its answer."""
     product, collection = task.product, context.plan.options.calib_collection
     limit_s = context.config.limits.butler_certify
     context.record.waiting(task.who, f"Butler to certify in {collection}", limit_s)
-    # If the process ends while Butler is at it, whoever closes the run knows what to look for.
+    # If the process ends while Butler certifies, closing the run finds from this entry what to look for.
     await context.record.intend(
         CertificationIntent(
             run_id=context.run_id,
@@ -226,7 +227,7 @@ async def _begin(task: _Task, context: RunContext) -> _Attempt:
             product.ids,
         )
     except UnreachableError as error:
-        # That there was no answer in time proves nothing: Butler may have done it, or still do it.
+        # No answer in time proves nothing: Butler may have certified, or may still do so.
         return _Attempt(None, "Butler did not answer in time", error)
     except ServiceError as error:
         raise StageError(
@@ -236,22 +237,22 @@ async def _begin(task: _Task, context: RunContext) -> _Attempt:
 
 
 async def _read_back(task: _Task, attempt: _Attempt, context: RunContext) -> str:
-    """See what is certified, and publish it.
+    """Find out what is certified, and publish it.
 
     Parameters
     ----------
     task
-        What was to be certified.
+        The product and its validity.
     attempt
-        What Butler said. The repository does what it is asked to certify or read back one after the other, so that it
-        answers this question when it is done with the certification, or has dropped it.
+        Butler's answer. The repository certifies and reads back in the order of the requests, so it answers this one
+        only after it has ended the certification, or dropped it.
     context
         What the stages share.
 
     Returns
     -------
     reason
-        One sentence about what was certified; empty if nothing was, because the stage was cancelled.
+        One sentence that says what was certified; empty if nothing was because the stage was cancelled.
     """
     product, collection = task.product, context.plan.options.calib_collection
     what = f"{product.dataset_type} of job {product.job_id}"
@@ -291,7 +292,7 @@ async def _read_back(task: _Task, attempt: _Attempt, context: RunContext) -> str
 
 
 async def _is_certified(task: _Task, context: RunContext) -> bool:
-    """Whether any of the datasets is certified at all, for whatever range."""
+    """Whether any of the datasets is certified for any range."""
     product = task.product
     return bool(
         await context.services.repository.certified_ranges(
@@ -307,13 +308,13 @@ def _entry(task: _Task, attempt: _Attempt, context: RunContext) -> Certification
         notes.append("certified without verification, as certify_unverified asks")
     if task.left_out:
         notes.append(
-            f"WARNING: the validity that was given does not cover {_named(task.left_out)} of which this is made; "
-            "Butler does not find it for these"
+            f"WARNING: the validity that was given does not cover {_named(task.left_out)} from which this product is "
+            "made; Butler does not find it for these"
         )
     if over := _over(task.validity, context):
         notes.append(over)
     if outcome is None:
-        notes.append(f"{attempt.unknown}, so what this replaces is not known here")
+        notes.append(f"{attempt.unknown}, so it is not known what this replaces")
     elif replaced := sorted({one.dataset_id for one in outcome.replaced}):
         datasets = "1 dataset that was" if len(replaced) == 1 else f"{len(replaced)} datasets that were"
         notes.append(f"replaces {datasets} certified before: {', '.join(replaced)}")
@@ -332,7 +333,7 @@ def _entry(task: _Task, attempt: _Attempt, context: RunContext) -> Certification
 
 
 def _named(exposures: list[int] | tuple[int, ...]) -> str:
-    """Return words for some exposures; of many, only the first are named."""
+    """Return a text that names exposures; only the first few if there are many."""
     names = ", ".join(str(exposure) for exposure in exposures[:MANY])
     more = f" and {len(exposures) - MANY} more" if len(exposures) > MANY else ""
     return f"exposure{'s' if len(exposures) > 1 else ''} {names}{more}"

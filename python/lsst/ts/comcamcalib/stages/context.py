@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the stages of one run share: the plan, the services, the record, and what came of the earlier stages."""
+"""What the stages of one run share: the plan, the services, the record, and results of earlier stages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = ["Frames", "Product", "RunContext", "Services", "job_collection", "job
 
 @dataclasses.dataclass(frozen=True)
 class Services:
-    """The ways to the outside that a run uses."""
+    """The connections to the outside that a run uses."""
 
     camera: Camera
     components: Components
@@ -44,13 +44,13 @@ class Services:
 
 @dataclasses.dataclass
 class Frames:
-    """The exposures of one type, as they come in."""
+    """The exposures of one type taken so far."""
 
     taken: list[ImageTaken] = dataclasses.field(default_factory=list)
     lost: set[int] = dataclasses.field(default_factory=set)
-    """Exposure ids of the frames that were given up; others were taken instead."""
+    """Exposure ids of frames that were given up as lost."""
     news: News = dataclasses.field(default_factory=News)
-    """Told whenever a frame was taken or the acquisition ended."""
+    """Notified when a frame was taken or the acquisition ended."""
     acquisition_ended: bool = False
 
     @property
@@ -86,9 +86,9 @@ class RunContext:
     plan
         The plan of the run.
     services
-        The ways to the outside.
+        The connections to the outside.
     record
-        Where everything that happens is written down.
+        Where everything that happens is recorded.
     """
 
     def __init__(self, plan: RunPlan, services: Services, record: Record) -> None:
@@ -98,22 +98,22 @@ class RunContext:
         self.ledger = IngestLedger(plan.options.detectors)
         self.frames: Mapping[CalibType, Frames] = {calib_type: Frames() for calib_type in plan.sequences}
         self.never_delivered: set[int] = set()
-        """Detectors of which no file arrives any more, as a stage has seen: to take frames again would not help."""
+        """Detectors of which no file arrives any more, so that taking frames again does not help."""
         self.products: dict[CalibType, Product] = {}
         self.certified: dict[CalibType, Validity] = {}
-        """For when each product is certified, of those that are."""
+        """Validity of each product that is certified."""
         self.job_ids: dict[str, str] = {}
-        """Job that did the work of each label of the plan's jobs."""
+        """Id of the job that was run for each label of the plan's jobs."""
         self.submitted_jobs: list[tuple[str, str]] = []
         """Stage name and job id of every job, failed ones too, in the order of submission."""
-        # Collections that are known to exist; the repository is asked for each of them only once.
+        # Collections that are known to exist, so that the repository is asked for each only once.
         self._collections_seen: set[str] = set()
         self.bad_frames: dict[CalibType, str] = {}
-        """Why nothing that is made of the frames of a type can be good; a type is there only if that was found out."""
+        """Why no product made from the frames of a type can be good; only types whose frames are bad have an entry."""
         self.camera_lock = asyncio.Lock()
-        """One frame at a time, whoever wants it."""
+        """Held while a frame is taken, so that stages take frames one at a time."""
         self.no_more_exposures = ""
-        """Why no further exposure may be taken; empty while they may."""
+        """Why no further exposure may be taken; empty if it may."""
         self.finish_exposure = True
         """Whether a stage that is cancelled waits until the exposure in progress is read out."""
 
@@ -132,7 +132,7 @@ class RunContext:
         return tuple(image.exposure_id for image in self.frames[calib_type].used)
 
     def unwell(self, *components: str) -> str:
-        """Return a sentence about each of some components that is not well now, to be added to another; often ""."""
+        """Return sentences about those of the components that have failed, to be added to another; "" if none has."""
         unwell = self.services.components.unwell()
         return "".join(f". {str(one).removesuffix('.')}" for one in unwell if one.component in components)
 
@@ -151,7 +151,7 @@ class RunContext:
 
     @property
     def flat_pairs(self) -> int:
-        """Number of pairs that cp_pipe will make of the flats that count."""
+        """Number of pairs that cp_pipe will make from the flats that count."""
         used = sorted(self.frames[CalibType.FLAT].used, key=lambda image: image.exposure_id)
         return len(flat_pairs([image.exposure_time for image in used]))
 

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is known of the frames of a run, and what speaks against them: products that share frames share their fate."""
+"""What is known of the frames of a run, and what shows that they are bad, for all products made from them."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ __all__ = ["blame_frames", "frame_facts", "known_to_be_bad", "share_fate"]
 
 
 async def frame_facts(calib_type: CalibType, collections: Sequence[str], context: RunContext) -> FrameFacts:
-    """Return what is known of the frames of a type, apart from what cp_verify measured.
+    """Return the facts about the frames of a type that cp_verify does not measure.
 
-    Without a ptc the absolute limits hold alone; that it could not be read is logged.
+    If the ptc can't be read, only the absolute limits apply; that is logged.
 
     Parameters
     ----------
     calib_type
         Type of the frames.
     collections
-        Where the ptc is looked up, in order.
+        Collections in which the ptc is looked up, in order.
     context
         What the stages share.
     """
@@ -63,7 +63,7 @@ async def frame_facts(calib_type: CalibType, collections: Sequence[str], context
 
 
 def blame_frames(calib_type: CalibType, sentence: str, context: RunContext) -> None:
-    """Note that nothing made of the frames of a type can be good, and why; the first reason stays."""
+    """Note why no product made from the frames of a type can be good; the first reason is kept."""
     if sentence and calib_type in context.frames:
         context.bad_frames.setdefault(calib_type, sentence)
 
@@ -77,14 +77,14 @@ def known_to_be_bad(calib_type: CalibType, context: RunContext) -> str:
 
 
 def share_fate(calib_type: CalibType, judgement: Judgement, context: RunContext) -> Judgement:
-    """Return the judgement of a product, FAILED if frames that it is made of were found bad.
+    """Return the judgement of a product: FAILED if frames from which it is made were found bad.
 
     Parameters
     ----------
     calib_type
         The product.
     judgement
-        What it came to by itself.
+        Its own judgement.
     context
         What the stages share.
     """
@@ -92,5 +92,7 @@ def share_fate(calib_type: CalibType, judgement: Judgement, context: RunContext)
     bad = [(one, context.bad_frames[one]) for one in frames if one is not calib_type and one in context.bad_frames]
     if not bad:
         return judgement
-    reasons = " ".join(f"The {one.name} frames that it is made of are bad: {sentence}" for one, sentence in bad)
-    return dataclasses.replace(judgement, verdict=Verdict.FAILED, reason=f"{reasons} By itself: {judgement.reason}")
+    reasons = " ".join(f"The {one.name} frames that it is made from are bad: {sentence}" for one, sentence in bad)
+    return dataclasses.replace(
+        judgement, verdict=Verdict.FAILED, reason=f"{reasons} Its own result: {judgement.reason}"
+    )

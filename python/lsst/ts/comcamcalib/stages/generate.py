@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Have pipelines make a product, and make sure that they did."""
+"""Have pipelines make a product, and check that they did."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 async def generate(stage: StagePlan, context: RunContext) -> str:
-    """Run the jobs of a product, one after the other, and check what each of them left.
+    """Run the jobs of a product, one after the other, and check the datasets of each.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ async def generate(stage: StagePlan, context: RunContext) -> str:
     Returns
     -------
     reason
-        One sentence about what was made.
+        One sentence that says what was made.
 
     Raises
     ------
@@ -70,7 +70,7 @@ async def generate(stage: StagePlan, context: RunContext) -> str:
 
 
 async def run_job(job: JobPlan, stage: StagePlan, context: RunContext) -> str:
-    """Run one job to its end and check that it used what it was meant to use.
+    """Run one job to its end, and check that it used this run's own products.
 
     Parameters
     ----------
@@ -139,12 +139,12 @@ async def _run_when_enabled(
     while True:
         await _wait_for_ocps(deadline, job, stage, context)
         request = await _request(job, exposures, context)
-        # After an answer that leaves open whether there is a job, it is looked for once as long.
+        # If the answer does not prove whether there is a job, the search for it may take as long again.
         context.record.waiting(stage.name, f"the OCPS to accept {job.label}", 2 * limits.job_submission)
         try:
             return await context.services.jobs.run(request, lambda status: _tell_job(status, job, stage, context))
         except NotEnabledError as error:
-            # It left ENABLED a moment ago; nothing came of the command, so that it can be sent again.
+            # It left ENABLED a moment ago and did nothing, so the command can be sent again.
             if clock() >= deadline:
                 raise
             _log.warning("Run %s, %s: %s", context.run_id, stage.name, error)
@@ -153,19 +153,19 @@ async def _run_when_enabled(
 
 
 async def _wait_for_ocps(deadline: float, job: JobPlan, stage: StagePlan, context: RunContext) -> None:
-    """Wait until the OCPS is ENABLED and alive; say what is waited for.
+    """Wait until the OCPS is ENABLED and sends heartbeats; publish what is being waited for.
 
     Raises
     ------
     ServiceError
-        If it is not at the deadline (seconds of the loop's clock).
+        If it is not by the deadline (seconds of the loop's clock).
     """
     clock = asyncio.get_running_loop().time
     told = ""
     while problem := _ocps_problem(context):
         if clock() >= deadline:
             raise ServiceError(
-                f"{problem} That was waited for in vain for {context.config.limits.ocps_enabled:g} s; the job was not "
+                f"{problem} The run waited for that for {context.config.limits.ocps_enabled:g} s; the job was not "
                 "submitted. Then start another run."
             )
         context.record.waiting(stage.name, f"the OCPS, for {job.label}: {problem}", deadline - clock())
@@ -193,8 +193,8 @@ async def _tell_job(status: JobStatus, job: JobPlan, stage: StagePlan, context: 
 
 
 async def _check_inputs(job: JobPlan, job_id: str, exposures: tuple[int, ...], context: RunContext) -> None:
-    """Make sure that a job used this run's own products, and not older ones that came first in its chain."""
-    # A job without exposures of its own looked nothing up by time; any exposure of the run will do for the look-up.
+    """Check that a job used this run's own products, and not older ones that came first in its chain."""
+    # A job without exposures of its own does not look up by time, so any exposure of the run serves for this check.
     witnesses = exposures or tuple(image.exposure_id for frames in context.frames.values() for image in frames.used[:1])
 
     async def foreign(dataset_type: str, label: str) -> list[str]:
@@ -204,7 +204,7 @@ async def _check_inputs(job: JobPlan, job_id: str, exposures: tuple[int, ...], c
                 job_collection(job_id), dataset_type, witnesses, context.plan.options.detectors, expected
             )
         except ServiceError as error:
-            return [f"which {dataset_type} it used could not be seen: {error}"]
+            return [f"which {dataset_type} it used could not be looked up: {error}"]
 
     answers = await all_of(foreign(*one) for one in job.uses.items())
     if problems := list(itertools.chain.from_iterable(answers)):
@@ -215,7 +215,7 @@ async def _check_inputs(job: JobPlan, job_id: str, exposures: tuple[int, ...], c
 
 
 async def _check_datasets(job: JobPlan, job_id: str, context: RunContext) -> list[DatasetFound]:
-    """Make sure that a job left its dataset for every detector, and return the datasets."""
+    """Check that a job wrote its dataset for every detector, and return the datasets."""
     repository, options = context.services.repository, context.plan.options
     run_collection = f"{job_collection(job_id)}/run"
     flats = context.exposure_ids(CalibType.FLAT) if job.dimensions == "detector+physical_filter" else ()
@@ -230,7 +230,7 @@ async def _check_datasets(job: JobPlan, job_id: str, context: RunContext) -> lis
             if unknown:
                 raise StageError(f"The repository does not know the filter of the exposures {', '.join(unknown)}")
     except ServiceError as error:
-        raise StageError(f"What the job {job.label} ({job_id}) made could not be seen: {error}") from error
+        raise StageError(f"What the job {job.label} ({job_id}) made could not be looked up: {error}") from error
     each = 1
     if job.dimensions == "detector+exposure_pair":
         each = context.flat_pairs
@@ -267,7 +267,7 @@ async def _tell_gains(product: Product, context: RunContext) -> None:
 
 
 def _by_amplifier(values: AmplifierValues) -> dict[str, tuple[float, ...]]:
-    """Return gains and noises as the event has them: 16 values in readout order, NaN where there is none."""
+    """Return gains and noises for the event: 16 values in readout order, NaN if there is no value."""
     names = list(values.gain)[:AMPLIFIERS]
     padding = (NOT_MEASURED,) * (AMPLIFIERS - len(names))
     return {

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""See every file of every used frame arrive in the repository; have lost frames taken again."""
+"""Wait until every file of every used frame is in the repository; have lost frames taken again."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from .light_watch import watch_light
 
 __all__ = ["ingest"]
 
-# A database that does not answer for this many looks in a row is more than busy.
+# If the database does not answer this many look-ups in a row, it is not just busy.
 MAX_BLIND_LOOKS = 10
 
-# So many frames in a row that lack the same detectors are no losses at random any more.
+# If this many frames in a row lack the same detectors, the losses are not random.
 LOSSES_THAT_ARE_NO_CHANCE = 2
 
 
@@ -41,13 +41,13 @@ async def ingest(stage: StagePlan, context: RunContext) -> str:
     Returns
     -------
     reason
-        One sentence about what was done.
+        One sentence that says what was done.
 
     Raises
     ------
     StageError
         If frames are lost that can't be taken again, or the frames were not all taken; with ``on_failure: stop`` also
-        as soon as it is certain by the first flats that nothing good can come of them.
+        as soon as the first flats prove that no good product can be made from the set.
     """
     account = _Ingest(stage, context)
     if stage.calib_type is not CalibType.FLAT or not context.plan.options.do_verify:
@@ -70,15 +70,15 @@ async def ingest(stage: StagePlan, context: RunContext) -> str:
 async def _outlook(
     watching: asyncio.Task[str], arrivals: asyncio.Queue[ImageTaken | None], stage: StagePlan, context: RunContext
 ) -> str:
-    """Return what the look at the light came to; it is waited for when all files are there, but not for long."""
+    """Return the result of the check of the light; wait for it a short time after all files have arrived."""
     limit = context.config.limits.butler_query
     arrivals.put_nowait(None)
     if not watching.done():
-        context.record.waiting(stage.name, "a look at the light of the first flats", limit)
+        context.record.waiting(stage.name, "the check of the light of the first flats", limit)
         await asyncio.wait([watching], timeout=limit)
     if not watching.done():
         logging.getLogger(__name__).warning(
-            "Run %s: the light of the flats could not be looked at within %g s; their verification will judge it",
+            "Run %s: the light of the flats could not be checked within %g s; their verification will judge it",
             *(context.run_id, limit),
         )
         return ""
@@ -86,7 +86,7 @@ async def _outlook(
 
 
 class _Ingest:
-    """The account of one type's frames."""
+    """Keeps track of the files of one type's frames."""
 
     def __init__(self, stage: StagePlan, context: RunContext) -> None:
         self.stage = stage
@@ -96,27 +96,27 @@ class _Ingest:
         self.frames = context.frames[stage.calib_type]
         self.ledger = context.ledger
         self.settled: set[int] = set()
-        # Frames of which all files are in the repository, for who wants to look at them at once.
+        # Frames of which all files are in the repository, for the task that checks the light.
         self.arrivals: asyncio.Queue[ImageTaken | None] = asyncio.Queue()
         self.retakes = 0
-        # Lost images that are still to be taken again.
+        # Lost images that have not been taken again yet.
         self.again: list[ImageTaken] = []
         # Position of the next frame that is not in the plan.
         self.next_index = len(self.sequence.frames) + 1
-        # Positions of the two flats of each pair. cp_pipe pairs only flats that follow each other, so when one is lost
-        # both have to be taken again.
+        # Positions of the two flats of each pair. cp_pipe pairs only flats that follow each other, so if one is lost,
+        # both must be taken again.
         self.partner = self._planned_pairs()
-        # By exposure id: how many files had arrived when one last did, when that was (event loop time, seconds), and
-        # how often Butler was asked since.
+        # By exposure id: how many files have arrived, when the last one did (event loop time, seconds), and how often
+        # Butler was asked since then.
         self.arrived: dict[int, int] = {}
         self.quiet_since: dict[int, float] = {}
         self.looks: dict[int, int] = {}
-        # Looks in a row at which Butler did not answer.
+        # Look-ups in a row that Butler did not answer.
         self.blind_looks = 0
 
     async def run(self) -> str:
         while True:
-            # Noted before looking, so that what comes in while looking ends the wait below.
+            # Noted before the look-up, so that anything that arrives during it ends the wait below.
             seen = (self.ledger.news.count, self.frames.news.count)
             await self._settle_arrived()
             for image in self._pending():
@@ -146,7 +146,7 @@ class _Ingest:
 
     @property
     def _cut_short(self) -> bool:
-        """Whether the acquisition ended before all planned frames were taken; then nothing more is taken."""
+        """Whether the acquisition ended before all planned frames were taken; then none is taken again."""
         extra = self.next_index - 1 - len(self.sequence.frames)
         return self.frames.acquisition_ended and len(self.frames.taken) - extra < len(self.sequence.frames)
 
@@ -173,8 +173,8 @@ class _Ingest:
     def _next_look(self, image: ImageTaken) -> float:
         """Return when to look in Butler for the missing files of an image (event loop time, seconds).
 
-        That is at once when the OODS told of a failure of each of them, for it may have succeeded later; else when it
-        was silent about the image for too long, and then again and again.
+        If the OODS reported a failure for each of them, that is at once, because a later ingest may have succeeded.
+        Otherwise it is when the OODS has reported nothing about the image for too long, and then repeatedly.
         """
         exposure_id = image.exposure_id
         arrived = len(self.ledger.ingested(exposure_id))
@@ -185,11 +185,11 @@ class _Ingest:
         return self.quiet_since[exposure_id] + patience + pauses
 
     def _all_failed(self, exposure_id: int) -> bool:
-        """Whether the OODS told of a failure for each missing file: nothing more is to be expected of it."""
+        """Whether the OODS reported a failure for each missing file, so that no more notices are expected."""
         return self.ledger.missing(exposure_id) <= set(self.ledger.failed(exposure_id))
 
     async def _wait(self, pending: list[ImageTaken], seen: tuple[int, int]) -> None:
-        """Wait until something arrives, or until it is time to look for what did not."""
+        """Wait until a file or frame arrives, or until it is time to look for missing files."""
         look = min((self._next_look(image) for image in pending), default=None)
         limit = None if look is None else max(0.0, look - self._now())
         what = f"files of {', '.join(image.obs_id for image in pending)}" if pending else "the next frame"
@@ -206,19 +206,19 @@ class _Ingest:
             await asyncio.gather(*waits, return_exceptions=True)
 
     async def _look_for(self, image: ImageTaken) -> None:
-        """Look in Butler for files that no event announced; what is not there after the last look is lost."""
+        """Look in Butler for files that no event announced; a file that is not there after the last look-up is lost."""
         exposure_id = image.exposure_id
         failed = self._all_failed(exposure_id)
         present: set[tuple[int, int]] = set()
         try:
             present = await self.context.services.repository.raws_present([exposure_id], self.options.detectors)
         except ServiceError as error:
-            # Not seen is not lost: the frame may well be there, so that it is neither given up nor taken again.
+            # Without an answer the file may well be there, so the frame is neither given up nor taken again.
             self.blind_looks += 1
             if self.blind_looks >= MAX_BLIND_LOOKS:
                 raise StageError(
-                    f"Whether the missing files are in the repository could not be seen {self.blind_looks} times in a "
-                    f"row: {error}"
+                    f"Whether the missing files are in the repository could not be checked {self.blind_looks} times "
+                    f"in a row: {error}"
                 ) from error
             self.quiet_since[exposure_id] += self.context.config.archiver_check_interval_s
             return
@@ -249,13 +249,13 @@ class _Ingest:
         self.again.append(image)
 
     def _why_in_vain(self, image: ImageTaken) -> str:
-        """Say why it would be in vain to take a lost frame again; "" if it may help.
+        """Return why taking a lost frame again would not help; "" if it may help.
 
-        To take a frame again helps against a loss at random. It does not help if the same detectors are missing again
-        and again, or if nothing brings files into the repository.
+        It helps against random losses. It does not help if the same detectors are missing again and again, or if no
+        files reach the repository.
         """
         if unwell := self.context.unwell("CCOODS", "CCHeaderService").removeprefix(". "):
-            return f"No frame is taken again before this is mended: {unwell}. Then start another run"
+            return f"No frame is taken again until this is repaired: {unwell}. Then start another run"
         in_a_row = {detector: self._losses_in_a_row(detector) for detector in self.options.detectors}
         always = [
             detector
@@ -273,12 +273,12 @@ class _Ingest:
         rest = [detector for detector in self.options.detectors if detector not in always]
         if not rest:
             return (
-                f"No file of {frames} has arrived of any detector that is used, so no frame is taken again. Look at "
+                f"No file of any detector in use has arrived for {frames}, so no frame is taken again. Look at "
                 "CCOODS, CCHeaderService and the camera's file transfer, then start another run"
             )
         return (
-            f"It is not chance: nothing of {names} has arrived of {frames}, so no frame is taken again. Find out why "
-            "(its readout board, the file transfer, the OODS), or start another run without it: "
+            f"This is not random: no file of {names} has arrived for {frames}, so no frame is taken again. Find out "
+            "why (its readout board, the file transfer, the OODS), or start another run without it: "
             f"detectors: {rest}"
         )
 
@@ -287,10 +287,10 @@ class _Ingest:
         return any(detector in self.ledger.ingested(image.exposure_id) for image in self.frames.taken)
 
     def _losses_in_a_row(self, detector: int) -> int:
-        """Return for how many frames, the last ones of the type, a detector's file is missing and will not come.
+        """Return for how many of the last frames of the type, in a row, a detector's file is lost.
 
-        A frame counts that is lost, or of which nothing has come for so long that Butler was asked and did not have the
-        file either. One whose files may be on their way is neither for nor against.
+        A frame counts if it is lost, or if no file has come for so long that Butler was asked and did not have the file
+        either. A frame whose files may still be on their way is left out.
         """
         count = 0
         for image in reversed([one for one in self.frames.taken if not one.discarded]):
@@ -300,7 +300,7 @@ class _Ingest:
         return count
 
     async def _take_again(self) -> None:
-        """Take again what was lost; flats in pairs only when no other flat can come between the two."""
+        """Take lost frames again; pairs of flats only when no other flat can be taken between the two."""
         if self._cut_short or (self.partner and not self.frames.acquisition_ended):
             return
         while self.again:
@@ -322,14 +322,14 @@ class _Ingest:
         return index
 
     async def _give_up_partner(self, index: int) -> None:
-        """Do without a flat whose partner was lost."""
+        """Give up a flat whose partner was lost."""
         for image in self.frames.used:
             if image.image_index == index:
                 self.frames.lost.add(image.exposure_id)
                 if image.exposure_id not in self.settled:
                     self.settled.add(image.exposure_id)
                     await self._tell(image)
-        # Both were lost: one more pair is enough.
+        # If both were lost, one new pair replaces them.
         self.again = [image for image in self.again if image.image_index != index]
 
     def _missing(self, image: ImageTaken) -> str:
@@ -340,9 +340,9 @@ class _Ingest:
         failed = self.ledger.failed(image.exposure_id)
         if failed:
             return "the OODS says: " + "; ".join(dict.fromkeys(failed.values()))
-        cause = f"no event told of them within {self.options.oods_timeout:g} s, and Butler does not have them"
+        cause = f"no event reported them within {self.options.oods_timeout:g} s, and Butler does not have them"
         if self.ledger.unattributed:
-            cause += f"; the OODS also told of failures without naming a file: {self.ledger.unattributed[-1]}"
+            cause += f"; the OODS also reported failures without naming a file: {self.ledger.unattributed[-1]}"
         return cause
 
     async def _tell(self, image: ImageTaken) -> None:

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which files of which exposures have arrived in the Butler repository; pure."""
+"""Record of the files that have arrived in the Butler repository, by exposure and detector; pure."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["IngestLedger"]
 
 
 class IngestLedger:
-    """A table of exposure by detector, filled from the OODS's notices and from looks into Butler.
+    """A table by exposure and detector, filled from the OODS's notices and from look-ups in Butler.
 
-    Notices may come before the run knows that it has taken the exposure: all are kept, whoever's they are.
+    Notices may come before the run knows that it has taken the exposure, so notices of all exposures are kept.
 
     Parameters
     ----------
@@ -32,12 +32,12 @@ class IngestLedger:
         self._ingested: dict[int, set[int]] = {}
         self._failed: dict[int, dict[int, str]] = {}
         self.unattributed: list[str] = []
-        """Failures of which the OODS could not say which file they concern."""
+        """Failures for which the OODS could not name the file."""
         self.news = News()
-        """Told by every notice that changes the table."""
+        """Notified of every change of the table."""
 
     def notice(self, notice: IngestNotice) -> None:
-        """Enter what the OODS told."""
+        """Enter a notice of the OODS."""
         if notice.exposure_id is None or notice.detector is None:
             if not notice.succeeded:
                 self.unattributed.append(notice.description)
@@ -49,7 +49,7 @@ class IngestLedger:
             self.news.tell()
 
     def present(self, exposure_id: int, detector: int) -> None:
-        """Enter that a file is in the repository, whatever was told of it before."""
+        """Enter that a file is in the repository, even if a failure was reported before."""
         self._ingested.setdefault(exposure_id, set()).add(detector)
         self._failed.get(exposure_id, {}).pop(detector, None)
         self.news.tell()
@@ -59,10 +59,10 @@ class IngestLedger:
         return self._detectors & self._ingested.get(exposure_id, set())
 
     def failed(self, exposure_id: int) -> dict[int, str]:
-        """Return the detectors that count whose ingest failed, with the OODS's words."""
+        """Return the detectors that count whose ingest failed, with the OODS's message."""
         failed = self._failed.get(exposure_id, {})
         return {detector: failed[detector] for detector in sorted(self._detectors & failed.keys())}
 
     def missing(self, exposure_id: int) -> frozenset[int]:
-        """Return the detectors that count whose file is not known to be in the repository."""
+        """Return the detectors that count whose file has not been found in the repository."""
         return self._detectors - self.ingested(exposure_id)

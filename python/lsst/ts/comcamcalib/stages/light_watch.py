@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Look at the light of the first flats as soon as they are in the repository, and say so if the rest is in vain."""
+"""Check the light of the first flats, as soon as they are in the repository, for faults that spoil the whole set."""
 
 from __future__ import annotations
 
@@ -27,23 +27,24 @@ __all__ = ["watch_light"]
 
 
 async def watch_light(stage: StagePlan, arrivals: asyncio.Queue[ImageTaken | None], context: RunContext) -> str:
-    """Look at flats until their light is good, or until it is certain that nothing good can come of them.
+    """Check flats until their light is good, or until it is certain that no good product can be made from the set.
 
-    What can't be read is not certain: that is logged, and the verification judges later.
+    If a raw can't be read, nothing is certain: that is logged, and the verification judges later.
 
     Parameters
     ----------
     stage
-        The stage that sees the flats arrive.
+        The stage that waits for the files of the flats.
     arrivals
         Flats that are in the repository; None: no more will come.
     context
-        What the stages share. If all is in vain, it is recorded there, and published as a FAILED verificationResult.
+        What the stages share. A set that is certainly bad is recorded there and published as a FAILED
+        verificationResult.
 
     Returns
     -------
     sentence
-        Why all is in vain; "" if that is not certain.
+        Why no good product can be made; "" if that is not certain.
     """
     options, repository = context.plan.options, context.services.repository
     planned = [
@@ -56,7 +57,7 @@ async def watch_light(stage: StagePlan, arrivals: asyncio.Queue[ImageTaken | Non
             adu = {detector: await repository.raw_levels(image.exposure_id, detector) for detector in options.detectors}
         except ServiceError as error:
             logging.getLogger(__name__).warning(
-                "Run %s: the light of %s could not be looked at before its verification: %s",
+                "Run %s: the light of %s could not be checked before its verification: %s",
                 *(context.run_id, image.obs_id, error),
             )
             return ""
@@ -79,7 +80,7 @@ async def watch_light(stage: StagePlan, arrivals: asyncio.Queue[ImageTaken | Non
 
 
 async def _facts(calib_type: CalibType, context: RunContext) -> FrameFacts:
-    """Return what is known of the amplifiers, by the ptc that the verification will use."""
+    """Return the facts about the amplifiers from the ptc that the verification will use."""
     verify = context.plan.stage(calib_type, StageKind.VERIFY)
     return await frame_facts(calib_type, verify.jobs[0].collections if verify else (), context)
 
@@ -98,7 +99,7 @@ def _in_electrons(adu: Mapping[int, Mapping[str, float]], facts: FrameFacts) -> 
 
 
 async def _announce(calib_type: CalibType, image: ImageTaken, sentence: str, context: RunContext) -> None:
-    """Record and publish a verdict that stands already; the verification, if there is one, makes it precise."""
+    """Record and publish a verdict that is already certain; a later verification gives the details."""
     logging.getLogger(__name__).warning("Run %s: %s", context.run_id, sentence)
     blame_frames(calib_type, f"{sentence}.", context)
     physical_filter = ""

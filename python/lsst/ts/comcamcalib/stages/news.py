@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Something that happens again and again, with any number of tasks that wait for the next time."""
+"""A recurring event for which any number of tasks can wait."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["News"]
 class News:
     """A counter that can be waited for.
 
-    Unlike an event that each reader clears, no reader can take the news away from another.
+    Unlike an event that readers clear, one reader can't hide the news from another.
     """
 
     def __init__(self) -> None:
@@ -24,12 +24,12 @@ class News:
         self._next = asyncio.Event()
 
     def tell(self) -> None:
-        """Wake everybody who waits."""
+        """Wake all tasks that wait."""
         self.count += 1
         self._next.set()
         self._next = asyncio.Event()
 
     async def since(self, count: int) -> None:
-        """Wait until there is more than was known at some count."""
+        """Wait until the counter is above a given count."""
         while self.count == count:
             await self._next.wait()

@@ -38,7 +38,7 @@ GOOD_VERDICTS = frozenset({Verdict.PASSED, Verdict.PASSED_WITH_FAILURES, Verdict
 
 
 async def verify(stage: StagePlan, context: RunContext) -> str:
-    """Verify a product: by cp_verify where there is a recipe for it, else by its own values.
+    """Verify a product: by cp_verify if the recipe has a verification, otherwise by its own values.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ async def verify(stage: StagePlan, context: RunContext) -> str:
     Raises
     ------
     StageError
-        If the verdict is FAILED or UNKNOWN; not knowing is never good.
+        If the verdict is FAILED or UNKNOWN.
     """
     recipe = context.plan.recipe(stage.calib_type).verification
     judgements: list[tuple[str, Judgement]]
@@ -98,9 +98,9 @@ def _without_statistics(calib_type: CalibType, problem: str, context: RunContext
 
 
 def _note_frames(stage: StagePlan, judgements: list[Judgement], context: RunContext) -> None:
-    """Note what a verification found out about its frames, for all products of the same frames."""
+    """Note what a verification found out about its frames, for all products made from them."""
     if all(one.exposures_expected and one.verdict is not Verdict.UNKNOWN for one in judgements):
-        # It has seen all frames with all their pixels, and so knows better than a first look at some of them.
+        # The verification used all pixels of all frames, so it overrides the first look at some of them.
         context.bad_frames.pop(stage.calib_type, None)
     for one in judgements:
         if one.bad_frames:
@@ -110,7 +110,7 @@ def _note_frames(stage: StagePlan, judgements: list[Judgement], context: RunCont
 async def _judge_statistics(
     recipe: VerificationRecipe, job_id: str, stage: StagePlan, context: RunContext
 ) -> list[tuple[str, Judgement]]:
-    """Judge the statistics of a verification job, by physical filter for flats. A thread does it: it takes seconds."""
+    """Judge the statistics of a verification job, by filter for flats; in a thread, because it takes seconds."""
     repository, calib_type = context.services.repository, stage.calib_type
     exposures = context.exposure_ids(calib_type)
     run_collection = f"{job_collection(job_id)}/run"
@@ -147,9 +147,9 @@ async def _judge_statistics(
 
 
 async def _heed_gains(judgements: list[tuple[str, Judgement]], context: RunContext) -> list[tuple[str, Judgement]]:
-    """Let implausible gains and noises that were measured with the same flats speak against them.
+    """Count implausible gains and noises against the flats with which they were measured.
 
-    More amplifiers of a detector than the flats' threshold allows make the flats FAILED; fewer are named.
+    If more amplifiers of a detector have them than the flats' threshold allows, FLAT is FAILED; fewer are only named.
     """
     threshold = context.plan.options.number_verification_tests_threshold(CalibType.FLAT)
     for calib_type in (CalibType.PTC, CalibType.GAIN):
@@ -158,7 +158,7 @@ async def _heed_gains(judgements: list[tuple[str, Judgement]], context: RunConte
         gains = await _judge_product(context.products[calib_type], calib_type, context)
         if gains.verdict is not Verdict.FAILED:
             continue
-        reason = f"{calib_type.name}, which was made of the same flats, speaks against them: {gains.reason}"
+        reason = f"{calib_type.name}, which was made from the same flats, shows that they are bad: {gains.reason}"
         if any(one.amplifiers_failed > threshold for one in gains.detectors):
             changes: dict[str, Any] = {"verdict": Verdict.FAILED, "bad_frames": reason}
             judgements = [
@@ -180,7 +180,7 @@ async def _heed_gains(judgements: list[tuple[str, Judgement]], context: RunConte
 
 
 async def _judge_product(product: Product, calib_type: CalibType, context: RunContext) -> Judgement:
-    """Judge a product by its own values: there for each detector, finite, plausible."""
+    """Judge a product by its own values, which must be finite and plausible for each detector."""
     repository, plausible, names = context.services.repository, context.config.plausible, context.plan.detector_names
     try:
         if calib_type is CalibType.DEFECTS:

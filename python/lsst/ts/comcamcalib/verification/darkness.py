@@ -4,9 +4,9 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Judge the frames without light, biases and darks: alike from frame to frame, and as noisy as electronics are.
+"""Judge biases and darks: their levels must agree from frame to frame, and their noise must not be too low.
 
-cp_verify compares each frame with the product, and lets an amplifier that is dead, and so quiet, pass.
+cp_verify only compares each frame with the product, and passes a dead amplifier, which has too little noise.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ MAD_TO_SIGMA = 1.4826
 """Standard deviation of a Gaussian in units of its median absolute deviation."""
 
 OUTLIER_SIGMAS = 5.0
-"""As cp_verify clips. None of 300,000 values (205 detectors x 16 amplifiers x 100 frames) is so far off by chance."""
+"""As cp_verify clips. Not one of 300,000 values (205 x 16 amplifiers in 100 frames) is that far off by chance."""
 
 FEWEST_FOR_MAD = 3
-"""Two values are equally far from their median, so their spread says nothing."""
+"""Least number of frames: two values are equally far from their median, so their spread says nothing."""
 
 
 def judge_darkness(
     levels: Levels, detectors: Sequence[int], exposures: Sequence[int], facts: FrameFacts
 ) -> list[Finding]:
-    """Find what is wrong with biases or darks of which their product was subtracted.
+    """Find faults of biases or darks from which their product was subtracted.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def judge_darkness(
     detectors, exposures
         Ids of all that should be there.
     facts
-        What else is known.
+        Further facts about the frames.
 
     Returns
     -------
@@ -66,7 +66,7 @@ def judge_darkness(
             # less is left of it.
             findings += quiet
         for found in outliers.values():
-            # A cosmic ray moves the plain mean of an amplifier, but not that of many.
+            # A cosmic ray moves the mean of one amplifier, but not that of many.
             findings += [finding for finding, strong in found if strong or len(found) > facts.threshold]
     return findings
 
@@ -86,9 +86,9 @@ def _quiet(
 def _outliers(
     levels: Levels, exposures: Sequence[int], detector: int, name: str, facts: FrameFacts
 ) -> Iterator[tuple[Finding, bool]]:
-    """Find the frames whose level differs from that of the others, and whether it does by more than a pixel's noise.
+    """Yield the frames whose level stands out, each with whether it does so by more than a pixel's noise.
 
-    Spread alone does not excuse a frame: what differs by more than that stands out, whatever the others do.
+    A large spread does not excuse a frame: one that differs by more than a pixel's noise always stands out.
     """
     measured = [exposure for exposure in exposures if name in levels[exposure, detector][0]]
     if len(measured) < 2:
@@ -101,7 +101,7 @@ def _outliers(
     limit = max(least, min(OUTLIER_SIGMAS * MAD_TO_SIGMA * spread, noise))
     for exposure, signal, others in zip(measured, signals, median_of_others(signals), strict=True):
         if abs(signal - others) > limit:
-            # What a plain mean of the frames would be off by; clipping may save it, but must not be relied upon.
+            # Error of a plain mean of the frames; clipping may reduce it, but that is not certain.
             spoils = facts.in_product and abs(signal - others) / len(measured) > facts.limits.outlier_in_product_max
             finding = Finding(Kind.OUTLIER, exposure, detector, name, signal - others, limit, spoils=spoils)
             yield finding, abs(signal - others) > noise

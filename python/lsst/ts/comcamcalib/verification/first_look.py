@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Say from the levels of the first flats whether it is certain that nothing good can come of all of them."""
+"""Decide from the levels of the first flats whether it is certain that no good product can be made from the set."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ from .light import level_range
 __all__ = ["FEWEST_FLATS", "certainly_in_vain", "is_suspicious"]
 
 FEWEST_FLATS = 2
-"""One flat alone may be the camera's mistake, and more than one frame is needed to say that it is the light."""
+"""A single bad flat may be a fault of the camera; only more than one shows that the light is wrong."""
 
 BRIGHTENING = 1.5
-"""By which factor the lamp may still brighten. If it does, the flats differ so much that they fail for that reason."""
+"""Factor by which the lamp may still brighten; if it does so by more, the flats fail because they differ too much."""
 
 RawLevels = Mapping[int, Mapping[int, Mapping[str, float]]]
 """Levels (electron) by exposure id, detector id and amplifier name."""
 
 
 def is_suspicious(levels: RawLevels, facts: FrameFacts) -> bool:
-    """Whether any of the flats that were looked at is without light, too dark, or too bright."""
+    """Whether any of the checked flats is without light, too dark, or too bright."""
     return any(_fault(one, facts) for one in levels.values())
 
 
 def certainly_in_vain(levels: RawLevels, planned_times_s: Sequence[float], facts: FrameFacts) -> str:
-    """Say why nothing good can come of the flats any more; "" if something may.
+    """Return why no good product can be made from the flats any more; "" if it is still possible.
 
     Parameters
     ----------
     levels
-        Of the flats that were looked at, each of all detectors.
+        Levels of the checked flats, each for all detectors.
     planned_times_s
-        Exposure times of all flats that the product is to be made of (seconds), the ones looked at included.
+        Exposure times of all flats from which the product will be made (seconds), including the checked ones.
     facts
-        Exposure times of the flats that were looked at, limits, and turn-offs where they are known.
+        Exposure times of the checked flats, limits, and known turn-offs.
 
     Notes
     -----
-    A flat that is saturated or without light spoils the product, whatever the others are like. Flats that are too dark
-    do so if they are the majority: then the light of those to come follows from their exposure times.
+    A flat that is saturated or without light spoils the product in any case. Flats that are too dark spoil it if they
+    are the majority; the light of the flats to come is computed from their exposure times.
     """
     total = len(planned_times_s)
     faults = {exposure: _fault(one, facts) for exposure, one in levels.items()}
@@ -104,5 +104,5 @@ def _sentence(name: str, exposures: Sequence[int], levels: RawLevels, total: int
     level = statistics.median(_typical(levels[exposure]) for exposure in exposures)
     return (
         f"{len(exposures)} of {total} flats are in the repository, and {name} (exposures {listed(exposures)}: about "
-        f"{level:.0f} electron). The rest is in vain: no good FLAT, DEFECTS, PTC or GAIN can be made of them"
+        f"{level:.0f} electron). More flats will not help: no good FLAT, DEFECTS, PTC or GAIN can be made from this set"
     )

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the rules for single frames share: what is known of the frames, and what a rule finds."""
+"""What the rules for single frames share: facts about the frames, and the findings of a rule."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ TEST_OF = {
 
 
 LAMP_OFF = "Light: lamp off, no light in {named}. Look at lamp, shutter and filter."
-"""What is said if no detector has any light."""
+"""The sentence if no detector has any light."""
 
 SENTENCES = {
     Kind.NO_LIGHT: "Light: no light in {named}.",
@@ -73,7 +73,7 @@ SENTENCES = {
     "at least {limit:.3g}. Saturated pixels look like that.",
     Kind.LAMP: "Light: the lamp differs, {named} got up to {worst:+.1%} compared with the others.",
     Kind.DRIFT: "Light: lamp drifting by {worst:+.1%} during the flats, most of all in {named}.",
-    Kind.DETECTOR_FLUX: "Light: the lamp is alike, but a detector differs, {named} saw up to {worst:+.1%} compared "
+    Kind.DETECTOR_FLUX: "Light: the lamp is steady, but a detector differs, {named} saw up to {worst:+.1%} compared "
     "with the other detectors and exposures.",
     Kind.AMPLIFIER_FLUX: "Light: amplifiers differ, {named} saw up to {worst:+.1%} compared with the rest of their "
     "detector and the other exposures.",
@@ -81,12 +81,12 @@ SENTENCES = {
     Kind.QUIET: "Dead amplifiers: {named} have {value:.3g} electron of noise where their electronics make at least "
     "{limit:.3g}.",
 }
-"""What is said of each kind: which exposures and detectors, the median value and limit, the worst value."""
+"""The sentence for each kind, with exposures and detectors, the median value and limit, and the worst value."""
 
 
 @dataclasses.dataclass(frozen=True)
 class FrameFacts:
-    """What is known of the frames that a verification looked at, apart from its statistics.
+    """Facts about the frames of a verification, apart from its statistics.
 
     Parameters
     ----------
@@ -95,14 +95,14 @@ class FrameFacts:
     exposure_times
         Seconds, by exposure id.
     in_product
-        Whether the verified product was made of the very same frames: then it takes part of their noise with it.
+        Whether the verified product was made from the same frames, so that subtracting it removes part of their noise.
     threshold
         How many amplifiers of a detector may be at fault.
     quiet_noise
-        Noise below which an amplifier is dead (electron), where its read noise is not known.
+        Noise below which an amplifier is dead (electron), if its read noise is not known.
     gains, read_noises, turnoffs
         Gain (electron/adu), read noise and turn-off (electron) by detector id and amplifier name, from the ptc that is
-        certified; NaN, or not there: not known.
+        certified; NaN or absent: not known.
     """
 
     limits: FrameLimits
@@ -117,7 +117,7 @@ class FrameFacts:
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """Something that is wrong with a frame.
+    """A fault of a frame.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ class Finding:
     limit
         What it was compared with, in the same unit.
     spoils
-        Whether one such frame is enough to make the product worthless.
+        Whether one such frame is enough to spoil the product.
     """
 
     kind: Kind
@@ -150,11 +150,11 @@ class Finding:
 
 
 def noise_left(variances: Sequence[float]) -> list[float]:
-    """Return which part of each frame's noise is left after a product made of all of them was taken out.
+    """Return the fraction of each frame's noise that is left after a product made from all of them was subtracted.
 
     With N frames of relative variance v in a plain mean, what is left of the variance of frame i is
-    ``(1 - 2/N) v_i + sum(v) / N**2``; in a mean weighted with the inverse variance it is ``v_i - 1 / sum(1/v)``. Which
-    of the two the pipeline takes is its own affair, so the smaller one is returned.
+    ``(1 - 2/N) v_i + sum(v) / N**2``; in a mean weighted with the inverse variance it is ``v_i - 1 / sum(1/v)``. It
+    is not known here which of the two the pipeline uses, so the smaller one is returned.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ def median_of_others(values: Sequence[float]) -> list[float]:
 
 
 def spoiling(findings: Collection[Finding], threshold: int) -> set[Kind]:
-    """Return the kinds of findings that make the product worthless.
+    """Return the kinds of findings that spoil the product.
 
     That is: in any exposure, more amplifiers of a detector than the threshold allows have it, or a detector as a whole.
     """

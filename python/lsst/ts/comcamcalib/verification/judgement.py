@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a verification comes to."""
+"""The result of a verification."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from ..enums import Verdict
 __all__ = ["DetectorJudgement", "Judgement", "listed", "one_line"]
 
 MAX_SENTENCE = 2000
-"""Longest sentence (characters); names in broken statistics could be endless."""
+"""Longest sentence (characters), because names in damaged statistics may have any length."""
 
 MAX_LISTED = 5
-"""Most things of a kind that a sentence names one by one."""
+"""Largest number of things of a kind that a sentence names one by one."""
 
 
 @dataclasses.dataclass(frozen=True)
 class DetectorJudgement:
-    """What was found out about one detector.
+    """The result for one detector.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class DetectorJudgement:
 
 @dataclasses.dataclass(frozen=True)
 class Judgement:
-    """A verdict, why, and what it rests on.
+    """A verdict, its reason, and the numbers behind it.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class Judgement:
     reason
         One sentence: what failed or is missing.
     exposures_expected, exposures_verified
-        Exposures that there should be statistics of, and those of which they are complete for all detectors.
+        Number of exposures that should have statistics, and of those whose statistics are complete for all detectors.
     detectors_expected, detectors_verified
         Likewise for detectors, complete for all exposures.
     tests_failed
@@ -77,7 +77,7 @@ class Judgement:
     detectors
         The same for each detector.
     bad_frames
-        Why nothing that is made of the same frames can be good; "" if nothing speaks against the frames.
+        Why no product made from the same frames can be good; "" if the frames are not bad.
     """
 
     verdict: Verdict
@@ -96,7 +96,7 @@ class Judgement:
 
     @classmethod
     def unknown(cls, reason: str) -> Self:
-        """Return the judgement of what could not be looked at, for one reason."""
+        """Return the judgement UNKNOWN, with one reason, for a product that could not be verified."""
         return cls(Verdict.UNKNOWN, reason)
 
 
@@ -107,7 +107,7 @@ def one_line(sentence: str) -> str:
 
 
 def listed(things: Iterable[object]) -> str:
-    """Return things as a list for a sentence; if there are very many, the first of them and how many more."""
+    """Return things as a list for a sentence; if there are many, the first ones and the number of the others."""
     texts = [str(thing) for thing in things]
     more = len(texts[MAX_LISTED:])
     return ", ".join(texts[:MAX_LISTED]) + (f" and {more} more" if more else "")

@@ -4,9 +4,9 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Judge the light of flats: enough of it, not too much, with the noise that light has, alike from frame to frame.
+"""Judge the light of flats: its level, its noise, and whether it is the same from frame to frame.
 
-cp_verify compares the noise with the square root of the signal from one side only, and looks at no level at all.
+cp_verify only checks that the noise is not above the square root of the signal, and does not check the level.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from .frames import Finding, FrameFacts, Kind, Levels, median_of_others, noise_l
 __all__ = ["judge_light", "level_range"]
 
 NOISE_OF_NO_LIGHT = 0.5
-"""More noise than this part of the signal is no light: that of 100 electron has 0.1 of it, and real flats far less."""
+"""Noise above this fraction of the signal means no light: 100 electron have 0.1, real flats far less."""
 
 FULL = 0.98
-"""Part of the turn-off from which on pixels are full. Noise does not show it where the frames of a set differ much."""
+"""Fraction of the turn-off above which pixels are full. Noise does not show this if the frames of a set differ much."""
 
 ORDERED = 0.8
-"""Kendall's rank correlation from which on a change of the lamp is a drift (1: each frame follows the trend)."""
+"""Kendall's rank correlation above which a change of the lamp is a drift (1: each frame follows the trend)."""
 
 FEWEST_FOR_DRIFT = 4
-"""With fewer frames any order is a trend."""
+"""Least number of frames for a drift: with fewer, any order looks like a trend."""
 
 Kept = dict[int, dict[int, dict[str, float]]]
 """Electrons per second by exposure, detector and amplifier."""
 
 
 def level_range(detector: int, amplifier: str, facts: FrameFacts) -> tuple[float, float]:
-    """Return the least and the largest level (electron) of an amplifier of which a flat may be made."""
+    """Return the least and the largest level (electron) that an amplifier may have in a flat."""
     low, high = facts.limits.level_min, facts.limits.level_max
     turnoff = facts.turnoffs.get(detector, {}).get(amplifier, math.nan)
     least, most = facts.limits.turnoff_fraction_min * turnoff, facts.limits.turnoff_fraction_max * turnoff
@@ -47,7 +47,7 @@ def level_range(detector: int, amplifier: str, facts: FrameFacts) -> tuple[float
 
 
 def judge_light(levels: Levels, detectors: Sequence[int], exposures: Sequence[int], facts: FrameFacts) -> list[Finding]:
-    """Find what is wrong with the light of the flats of one filter.
+    """Find faults of the light of the flats of one filter.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def judge_light(levels: Levels, detectors: Sequence[int], exposures: Sequence[in
     detectors, exposures
         Ids of all that should be there; the exposures in the order in which they were taken.
     facts
-        What else is known.
+        Further facts about the frames.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def _level(
 
 
 def _per_second(levels: Levels, facts: FrameFacts, without: set[tuple[int, int, str]]) -> Kept:
-    """Return the light per second of what is neither saturated nor without light: those are named already."""
+    """Return the light per second of amplifiers that were not found to be saturated or without light."""
     kept: Kept = {}
     for (exposure, detector), (signals, _) in levels.items():
         seconds = facts.exposure_times.get(exposure, 0.0)
@@ -119,13 +119,14 @@ def _per_second(levels: Levels, facts: FrameFacts, without: set[tuple[int, int, 
 def _flux(kept: Kept, exposures: Sequence[int], facts: FrameFacts) -> Iterator[Finding]:
     """Compare the light per second between the exposures.
 
-    What all detectors see in an exposure is the lamp; what one of them sees apart from that is the detector.
+    A change that all detectors see in an exposure comes from the lamp; one that a single detector sees comes from
+    that detector.
     """
     of_detectors = _changes(kept)
     lamp = {one: statistics.median(of_detectors[one].values()) for one in exposures if one in of_detectors}
     strong = facts.limits.flux_change_max
     span = _drift(list(lamp.values()))
-    # A slow drift shows at its two ends, though neither is far from the others.
+    # A slow drift shows as the difference of its two ends, although neither is far from the others.
     ends = {*list(lamp)[:1], *list(lamp)[-1:]} if abs(span) > facts.limits.flux_tolerance else set()
     # What drifts differs from the middle of the set; otherwise each exposure is compared with the others.
     apart = lamp if ends else _apart({exposure: 1 + change for exposure, change in lamp.items()})
@@ -196,7 +197,7 @@ def _changes(kept: Kept) -> dict[int, dict[int, float]]:
 
 
 def _drift(changes: Sequence[float]) -> float:
-    """Return the change from the first to the last of values that follow each other in time, 0 if it is no trend."""
+    """Return the change from the first to the last of some values in order of time; 0 if there is no trend."""
     if len(changes) < FEWEST_FOR_DRIFT:
         return 0.0
     pairs = [(changes[j] > changes[i]) - (changes[j] < changes[i]) for j in range(len(changes)) for i in range(j)]

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The verdict on products that are judged by their own values: there for each detector, finite, plausible."""
+"""The verdict on products that are judged by their own values, which must be finite and plausible for each detector."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ def judge_defects(detectors: Mapping[int, str], areas: Mapping[int, DetectorArea
     Parameters
     ----------
     detectors
-        Full names of the detectors that there have to be defects of, by id.
+        Full names of the detectors for which there must be defects, by id.
     areas
-        What was found, by detector id. A detector without any defect is there with 0 pixels.
+        The areas found, by detector id. A detector without any defect has an entry with 0 pixels.
     plausible
-        The largest part that may be defective.
+        The largest fraction that may be defective.
 
     Returns
     -------
     judgement
-        UNKNOWN if a detector is missing, FAILED if an area is implausible, else PASSED.
+        UNKNOWN if a detector is missing, FAILED if an area is implausible, otherwise PASSED.
     """
     missing = [name for detector, name in detectors.items() if detector not in areas]
     failures: dict[int, list[str]] = {}
@@ -59,7 +59,7 @@ def judge_defects(detectors: Mapping[int, str], areas: Mapping[int, DetectorArea
         if area is None:
             continue
         if area.detector_pixels <= 0 or not 0 <= area.pixels <= area.detector_pixels:
-            failures[detector] = [f"{area.pixels} of {area.detector_pixels} pixels are no area"]
+            failures[detector] = [f"{area.pixels} of {area.detector_pixels} pixels is not a valid area"]
         elif area.pixels > plausible.defect_fraction_max * area.detector_pixels:
             fraction, limit = area.pixels / area.detector_pixels, plausible.defect_fraction_max
             failures[detector] = [f"{fraction:.1%} of its pixels, at most {limit:.1%} are plausible"]
@@ -72,9 +72,9 @@ def judge_ptc(detectors: Mapping[int, str], values: Mapping[int, Amplifiers], pl
     Parameters
     ----------
     detectors
-        Full names of the detectors that there has to be a curve of, by id.
+        Full names of the detectors for which there must be a curve, by id.
     values
-        What was found, by detector id.
+        The values found, by detector id.
     plausible
         Ranges of gain and noise.
 
@@ -97,9 +97,9 @@ def judge_gain(
     detectors
         Full names of the detectors, by id.
     values
-        What was found, by (exposure id of the pair's first flat, detector id).
+        The values found, by (exposure id of the pair's first flat, detector id).
     pairs
-        Number of pairs that there have to be values of for each detector.
+        Number of pairs for which there must be values, for each detector.
     plausible
         Ranges of gain and noise.
 
@@ -139,7 +139,7 @@ def _judge_amplifiers(
 
 
 def _not_measured(gains: Mapping[str, float], noises: Mapping[str, float]) -> Iterator[str]:
-    """Name what is not known of a detector's amplifiers."""
+    """Name the amplifiers of a detector that have no value."""
     for name, values in (("gain", gains), ("noise", noises)):
         if len(values) != AMPLIFIERS:
             yield f"({name} of {len(values)} amplifiers instead of {AMPLIFIERS})"

@@ -4,9 +4,9 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Read cp_verify's statistics, and find out whether they are complete and agree with each other.
+"""Read cp_verify's statistics, and check that they are complete and agree with each other.
 
-Nothing is taken for granted: these are dictionaries from files. cp_verify writes for each detector of each exposure::
+Everything is checked, because these are dictionaries from files. cp_verify writes for each detector of each exposure::
 
     {"AMP": {amplifier: {statistic: value}}, "VERIFY": {"AMP": {amplifier: {test: bool, "SUCCESS": bool}},
      "DET": {test: bool, "SUCCESS": bool}}, "SUCCESS": bool, ...}
@@ -42,7 +42,7 @@ AMPLIFIERS = 16
 """Amplifiers of a detector."""
 
 FAILS_ALWAYS = "PROCESSING"
-"""cp_verify has this test only where it failed (too many cosmic rays); so it can't be expected, but it counts."""
+"""cp_verify writes this test only if it failed (too many cosmic rays), so it may be absent, but it counts."""
 
 EXPOSURE_TEST = "SCATTER"
 """The only test of a whole exposure that is known; it does not count (the configuration says why)."""
@@ -54,29 +54,29 @@ _SIGNAL_AND_NOISE = ("MEAN", "NOISE")
 
 
 class UnreadableError(ValueError):
-    """Statistics do not have the shape that they must have, or contradict themselves."""
+    """Statistics do not have the required form, or contradict themselves."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ExpectedStatistics:
-    """What there should be statistics of, and how they are judged.
+    """The expected statistics, and how they are judged.
 
     Parameters
     ----------
     calib_type, physical_filter
-        The product; "" for the filter of what has none.
+        The product, and its filter; "" if it has none.
     exposures
         Ids of the exposures.
     detectors
         Full names of the detectors by id.
     tests
-        Names of the tests that count: each is there for all amplifiers, or for the detector as a whole.
+        Names of the tests that count; each must be there for all amplifiers, or for the detector as a whole.
     threshold
         How many amplifiers of a detector may fail the same test in an exposure.
     signal_statistic, noise_statistic
         Names of an amplifier's statistics (electron).
     frames
-        What is known of the frames apart from the statistics; None: only cp_verify's own tests are counted.
+        Facts about the frames apart from the statistics; None: only cp_verify's own tests are counted.
     """
 
     calib_type: CalibType
@@ -92,7 +92,7 @@ class ExpectedStatistics:
 
 @dataclasses.dataclass(frozen=True)
 class DetectorStatistics:
-    """What is known of one detector in one exposure.
+    """The statistics of one detector in one exposure.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class DetectorStatistics:
     others
         Tests that do not count and failed, in the same way.
     success
-        cp_verify's own opinion.
+        cp_verify's own result.
     signals, noises
         By amplifier (electron).
     """
@@ -115,12 +115,12 @@ class DetectorStatistics:
 
 @dataclasses.dataclass(frozen=True)
 class ExposureResult:
-    """What the run's statistics say of one exposure.
+    """The run's statistics of one exposure.
 
     Parameters
     ----------
     success
-        cp_verify's own opinion.
+        cp_verify's own result.
     failures
         As (detector name, amplifier or "", test); the detector is "" for a test of the exposure as a whole.
     """
@@ -129,8 +129,8 @@ class ExposureResult:
     failures: frozenset[tuple[str, str, str]]
 
 
-# The readers go through hundreds of thousands of values: what is as it should be is passed on without making the words
-# for what it is, and by its very type, because asking abstract classes takes most of the time.
+# The readers go through hundreds of thousands of values. So they first compare the exact type, because checks against
+# abstract classes take most of the time, and make the text for an error only if there is one.
 
 
 def _mapping(value: Any, what: str) -> Mapping[Any, Any]:
@@ -163,7 +163,7 @@ def read_run(statistics: Mapping[Any, Any], names: Collection[str]) -> dict[int,
     Raises
     ------
     UnreadableError
-        If something in them does not make sense.
+        If they have the wrong form or contradict themselves.
     """
     results: dict[int, ExposureResult] = {}
     for key, entry in _mapping(statistics, "the content").items():
@@ -245,7 +245,7 @@ def read_detector(statistics: Mapping[Any, Any], expected: ExpectedStatistics) -
 
 
 def _check_success(tests: Mapping[str, Mapping[Any, Any]], success: bool) -> None:
-    """Check that the opinions of cp_verify follow from each other."""
+    """Check that cp_verify's values of SUCCESS follow from its tests."""
     opinions = {
         name: results.get("SUCCESS") is True or _boolean(results.get("SUCCESS"), f"SUCCESS of {name or 'the detector'}")
         for name, results in tests.items()
@@ -259,7 +259,7 @@ def _check_success(tests: Mapping[str, Mapping[Any, Any]], success: bool) -> Non
 
 
 def _check_present(test: str, tests: Mapping[str, Mapping[Any, Any]]) -> None:
-    """Check that a test is there for all amplifiers, or for the detector."""
+    """Check that a test was done for all amplifiers, or for the detector."""
     lacking = sorted(name for name, results in tests.items() if name and test not in results)
     if lacking and (len(lacking) < AMPLIFIERS or test not in tests[""]):
         of = "for any amplifier" if len(lacking) == AMPLIFIERS else f"for {', '.join(lacking)}"
@@ -282,10 +282,10 @@ def _is_finite(value: Any) -> TypeGuard[int | float]:
 
 
 def without_signal(statistics: Any, expected: ExpectedStatistics) -> list[str]:
-    """Return the amplifiers of a detector that cp_verify has looked at, but of which it could not measure the signal.
+    """Return the amplifiers of a detector that cp_verify has tested, but whose signal it could not measure.
 
-    That is what it writes of a flat without light: the product that it divides by is not a number, then. A value that
-    is not there at all says nothing, unless it is not there for any amplifier.
+    It writes that for a flat without light, because the product that it divides by is then not a number. A value that
+    is missing for some amplifiers says nothing; one that is missing for all of them does.
     """
     values = statistics.get("AMP") if isinstance(statistics, Mapping) else None
     if not isinstance(values, Mapping) or len(values) != AMPLIFIERS:

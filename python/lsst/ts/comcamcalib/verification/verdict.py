@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The verdict on a product that cp_verify has looked at."""
+"""The verdict on a product that cp_verify has verified."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from .statistics import (
 __all__ = ["judge_statistics"]
 
 Found = Mapping[tuple[int, int], DetectorStatistics]
-"""What was read, by (exposure, detector)."""
+"""The statistics that could be read, by (exposure, detector)."""
 
 
 def judge_statistics(
@@ -45,28 +45,28 @@ def judge_statistics(
     """Give a verdict on the statistics of a verification.
 
     A detector fails if, in the majority of the exposures, more of its amplifiers than the threshold allows fail the
-    same test, or a test of the whole detector fails. To cp_verify's tests come our own of the frames (LEVEL, NOISE_LOW,
-    FLUX, OUTLIER), which are counted in the same way.
+    same test, or a test of the whole detector fails. Our own tests of the frames (LEVEL, NOISE_LOW, FLUX, OUTLIER) are
+    counted in the same way as cp_verify's.
 
     The product is FAILED if a single frame of it is so bad that it spoils the product; otherwise UNKNOWN if the
-    statistics of the run and of the detectors contradict each other; otherwise FAILED if a detector fails by what is
-    there; otherwise UNKNOWN if anything is missing or makes no sense; otherwise PASSED_WITH_FAILURES if there are
-    failures below the threshold; otherwise PASSED.
+    statistics of the run and of the detectors contradict each other; otherwise FAILED if a detector fails by
+    the statistics that there are; otherwise UNKNOWN if anything is missing or can't be read; otherwise
+    PASSED_WITH_FAILURES if there are failures below the threshold; otherwise PASSED.
 
     Parameters
     ----------
     expected
-        What there should be statistics of.
+        The expected statistics.
     run_statistics
         Those of the whole run; None if there are none.
     detector_statistics
-        Those of each detector in each exposure, by (exposure id, detector id). Others than the expected ones do not
-        matter: flats in several filters share them.
+        Those of each detector in each exposure, by (exposure id, detector id). Others than the expected ones are
+        ignored, because flats in several filters share a collection.
 
     Returns
     -------
     judgement
-        The verdict, with a sentence, and the numbers by the written procedure's rule next to it.
+        The verdict with a sentence, and the numbers by the written procedure's rule.
     """
     found: dict[tuple[int, int], DetectorStatistics] = {}
     dark: dict[tuple[int, int], list[str]] = {}
@@ -97,14 +97,14 @@ def judge_statistics(
 
 
 class _Frames:
-    """What our own tests found in the frames.
+    """Findings of our own tests of the frames.
 
     Parameters
     ----------
     expected
-        What there should be statistics of.
+        The expected statistics.
     found
-        What was read.
+        The statistics that could be read.
     dark
         The amplifiers of which cp_verify could not measure any signal, by (exposure, detector). Of a detector that has
         others, too, nothing was read: what is known of it is not complete.
@@ -136,20 +136,20 @@ def _unlit(names: list[str]) -> tuple[dict[str, float], dict[str, float]]:
 
 
 def _missing_exposures(expected: ExpectedStatistics, run: Mapping[int, ExposureResult]) -> list[str]:
-    """Name the exposures that the run's statistics lack, or have without being asked for."""
+    """Name the exposures that the run's statistics lack, or have although they are not expected."""
     sentences = [f"exposure {one} in the statistics of the run" for one in expected.exposures if one not in run]
     strangers = sorted(set(run) - set(expected.exposures))
-    return sentences + [f"the reason why the run has exposure {one}" for one in strangers]
+    return sentences + [f"a reason why the statistics of the run have exposure {one}" for one in strangers]
 
 
 def _contradictions(expected: ExpectedStatistics, run: Mapping[int, ExposureResult], found: Found) -> list[str]:
-    """Compare what the run says of each exposure with what its detectors say."""
+    """Compare the run's statistics of each exposure with those of its detectors."""
     sentences = []
     counts = (*expected.tests, FAILS_ALWAYS)
     for exposure in expected.exposures:
         of_detectors = {name: found.get((exposure, detector)) for detector, name in expected.detectors.items()}
         if exposure not in run or None in of_detectors.values():
-            continue  # it is missing, and said to be
+            continue  # it is already named as missing
         said = run[exposure]
         by_run = {one for one in said.failures if one[0]}
         as_a_whole = said.failures - by_run
@@ -158,7 +158,7 @@ def _contradictions(expected: ExpectedStatistics, run: Mapping[int, ExposureResu
             sentences.append(f"the run has exposure {exposure} as a success, but {listed(failed)} failed")
         elif not said.success and not failed and not as_a_whole:
             sentences.append(f"the run has exposure {exposure} as a failure, but no detector failed")
-        # Flats have tests of the whole exposure; where there are such, the run does not repeat those of the detectors.
+        # Flats have tests of the whole exposure; if there are any, the run does not repeat those of the detectors.
         elif by_run or expected.calib_type is not CalibType.FLAT:
             by_detectors = {
                 (name, *one) for name, of_one in of_detectors.items() if of_one is not None for one in of_one.failures
@@ -232,7 +232,7 @@ def _verdict(
     )
     if frames.spoiling:
         also = f" The statistics are not complete, or do not fit together: {not_known}." if not_known else ""
-        return Verdict.FAILED, f"{about_frames}No good {expected.calib_type.name} can be made of these frames.{also}"
+        return Verdict.FAILED, f"{about_frames}No good {expected.calib_type.name} can be made from these frames.{also}"
     verdict, sentence = _verdict_of_tests(expected, bad, by_test, not_known, bool(missing), bool(contradictions))
     return verdict, about_frames + sentence
 
@@ -334,7 +334,7 @@ def _counted(by_test: Mapping[str, int]) -> str:
 
 
 def _not_counted(run: Mapping[int, ExposureResult], found: Found, verdict: Verdict) -> str:
-    """Say of a good verdict which tests it leaves out of account."""
+    """Return a sentence for a good verdict that names failed tests that do not count."""
     of_exposures = collections.Counter(
         f"{test} of the exposure" for one in run.values() for detector, _, test in one.failures if not detector
     )
