@@ -22,6 +22,7 @@ from ..services.jobs import JobStatus
 from ..services.ocps import JobRequest
 from ..services.side_by_side import all_of, both
 from .context import Product, RunContext, job_collection, job_state
+from .frames import known_to_be_bad
 
 __all__ = ["generate", "run_job"]
 
@@ -58,13 +59,9 @@ async def generate(stage: StagePlan, context: RunContext) -> str:
             job_id = await run_job(job, stage, context)
             datasets = await _check_datasets(job, job_id, context)
     except StageError as error:
-        frames = [CalibType[name] for name in context.plan.recipe(stage.calib_type).frames]
-        known = [
-            f"The {one.name} frames are bad: {context.bad_frames[one]}" for one in frames if one in context.bad_frames
-        ]
-        if not known:
-            raise
-        raise StageError(" ".join([*known, str(error)])) from error
+        if known := known_to_be_bad(stage.calib_type, context):
+            raise StageError(" ".join([known, str(error)])) from error
+        raise
     product = Product(stage.jobs[-1].dataset_type, job_id, tuple(datasets))
     context.products[stage.calib_type] = product
     if stage.calib_type is CalibType.GAIN:
