@@ -203,6 +203,15 @@ async def test_journal_that_can_not_be_made_is_a_fault(
 
 # Commands in the wrong state
 
+
+@pytest.mark.parametrize("command", ["enable", "disable", "standby"])
+async def test_change_of_state_that_is_not_possible_is_published_as_refused(
+    csc: ComCamCalibCsc, operator: Operator, command: str
+) -> None:
+    (sentence,) = await operator.refused(command)
+    assert f"{command} not allowed in state" in sentence and "STANDBY" in sentence
+
+
 COMMANDS = {
     "startCalibrationRun": {},
     "abort": {},

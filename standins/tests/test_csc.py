@@ -177,7 +177,9 @@ class TestTheTestCsc(salobj.BaseCscTestCase, unittest.IsolatedAsyncioTestCase):
             assert self.remote.evt_errorCode.get_oldest() is None
             await self.remote.cmd_standby.start(timeout=LIMIT)
             await self.csc.fault(7, "the reason")
-            with salobj.assertRaisesAckError(ack=SalRetCode.CMD_FAILED, result_contains="7: the reason"):
+            with salobj.assertRaisesAckError(
+                ack=SalRetCode.CMD_FAILED, result_contains="errorCode=7, errorReport='the reason'"
+            ):
                 await self.remote.cmd_wait.start(timeout=LIMIT)
 
     async def test_a_fault_while_going_to_fault_is_ignored(self) -> None:

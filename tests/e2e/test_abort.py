@@ -163,6 +163,20 @@ async def test_abort_with_the_uws_down_names_what_could_not_be_stopped(site: Sit
     assert [one["phase"] for one in await uws_jobs(site.observatory)] == ["executing"]
 
 
+async def test_abort_while_a_start_is_being_checked_calls_it_off(site: Site, enabled_csc: ComCamCalibCsc) -> None:
+    site.observatory.world.faults.set([Fault("http", "delay", times=None, value=60.0)])
+    starting = asyncio.create_task(site.operator.refused("startCalibrationRun", config="script_mode: BIAS"))
+    async with asyncio.timeout(10.0):
+        while enabled_csc._runner is None or enabled_csc._runner._starting is None:  # noqa: ASYNC110  nothing is published of a start that is being checked
+            await asyncio.sleep(0.01)
+    await site.operator.command("abort")
+    (sentence,) = await starting
+    assert sentence.startswith("Aborted by ") and sentence.endswith("while it was being checked; no run was begun.")
+    assert not site.operator.samples("runState")
+    site.observatory.world.faults.set([])
+    await site.complete(**BIAS)
+
+
 async def test_second_abort_is_refused(site: Site) -> None:
     run = await site.start(script_mode="DARK", n_dark=1, exp_times_dark=100)
     await run.doing("DARK frame 1 of 1")

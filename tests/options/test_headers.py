@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,23 @@ def test_an_ampersand_at_the_end_would_be_taken_for_a_text_that_goes_on() -> Non
     for text in ("a &", "a &  ", "&"):
         with pytest.raises(NotAllowedError, match="ends in '&'"):
             read(text)
+
+
+@pytest.mark.parametrize("text", ["C:\\", "a\\", "a\\\\", "\\", "a \\ "])
+def test_a_backslash_at_the_end_would_join_the_next_header(text: str) -> None:
+    with pytest.raises(NotAllowedError, match="ends in a backslash" if ":" not in text else "has a ':'"):
+        read(text)
+
+
+@given(st.lists(st.text("ab\\ '&", max_size=5), min_size=2, max_size=4))
+def test_what_is_accepted_stays_in_its_own_header(texts: list[str]) -> None:
+    """By the header service's rule: a : splits if no backslash stands before it; then a backslash is taken away."""
+    try:
+        accepted = [read(text) for text in texts]
+    except NotAllowedError:
+        return
+    sent = ":".join(text.replace("\\", "\\\\").replace(":", "\\:") for text in accepted)
+    assert [re.sub(r"\\(.)", r"\1", part) for part in re.split(r"(?<!\\):", sent)] == accepted
 
 
 def test_each_header_has_its_own_limit(mistakes: Any, parse: Any) -> None:

@@ -260,6 +260,11 @@ def test_gains_have_the_collections_and_command_line_of_the_ptc(parse: Parse) ->
             "the TAI time without a time zone.",
         ),
         (
+            "certify_calib_end_date: unbounded",
+            "certify_calib_end_date: unbounded is not an ISO 8601 date or time (TAI, without a time zone) such as "
+            "2026-11-22 or 2026-11-22T12:00:00; open means that there is no end.",
+        ),
+        (
             "certify_calib_begin_date: 1950-01-01",
             "certify_calib_begin_date: 1950-01-01 is outside the years 1970 to 2099, "
             "which Butler's validity ranges have.",
@@ -555,6 +560,16 @@ def test_a_validity_without_an_end_is_written_open(parse: Parse) -> None:
         assert options.notices == ()
     (notice,) = parse("{certify_calib_begin_date: 2026-11-23, certify_calib_end_date: open}").notices
     assert "from 2026-11-23T00:00:00 to no end covers only a part of day_obs 20261122" in notice
+
+
+@pytest.mark.parametrize("begin", ["2026-11-23T12:00:00", "2026-11-24T11:59:59"])
+def test_a_begin_after_the_frames_of_today_is_for_a_run_over_noon_only(parse: Any, begin: str) -> None:
+    (notice,) = parse(f"certify_calib_begin_date: {begin}").notices
+    assert notice == (
+        f"certify_calib_begin_date {begin}: not before 2026-11-23T12:00:00, when the validity ends if all frames are "
+        "of day_obs 20261122: nothing can be certified then. Give certify_calib_end_date, too, unless the run "
+        "continues past that noon."
+    )
 
 
 def test_a_begin_that_butler_stores_as_none_is_told(parse: Parse) -> None:

@@ -130,6 +130,14 @@ def test_dates_that_were_given_do_not_follow_the_frames() -> None:
     assert "given, by certify_calib_begin_date and certify_calib_end_date" in notice
 
 
+@pytest.mark.parametrize("options", [{"generate_calibrations": False}, {"do_verify": False}])
+def test_a_run_that_certifies_nothing_has_no_validity_that_could_follow(options: dict[str, bool]) -> None:
+    notice = noon_notice(make_options(**options), tai_s("2026-11-23T11:00:00"), 4000)
+    assert notice.endswith("belong to day_obs 20261123. The run certifies nothing.")
+    unverified = make_options(do_verify=False, certify_unverified=True)
+    assert "follows the frames" in noon_notice(unverified, tai_s("2026-11-23T11:00:00"), 4000)
+
+
 @pytest.mark.parametrize("now", ["2026-11-22T12:00:00", "2026-11-22T20:00:00", "2026-11-23T11:00:00"])
 def test_a_run_that_ends_before_noon_has_no_notice(now: str) -> None:
     assert noon_notice(make_options(), tai_s(now), 3599) == ""

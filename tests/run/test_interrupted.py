@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lsst.ts import utils
 from lsst.ts.comcamcalib.enums import CertificationState, RunState, StageState
+from lsst.ts.comcamcalib.errors import ServiceError
 from lsst.ts.comcamcalib.plan.record import Alarms, Certification, ImageTaken, JobState
 from lsst.ts.comcamcalib.services.butler import CertifyOutcome
 from lsst.ts.comcamcalib.services.job_status import JobStatus, OnChange
 from support.house import House
+from support.job_world import uws_job
 from support.plans import make_config
 from support.services import FakeRepository, Gate
 
@@ -343,7 +346,114 @@ async def test_uws_that_can_not_be_asked_leaves_nothing_unsaid(stored_house: Hou
         "Not known: whether jobs that were being submitted exist: the UWS can't be asked (Connection refused)" in reason
     )
     assert f"OUTPUT_GLOB has {run_id}_ in it" in reason
+    assert run_id in jobs.late, "what is there when it answers again has an owner"
     assert after.of(JobState) == [], "no end is recorded that nobody has seen"
+    await after.close()
+
+
+async def killed_while_a_job_was_being_submitted(house: House) -> tuple[House, str]:
+    """End the process before the OCPS has answered; come back when the job exists. Return the run's id, too."""
+    jobs = house.observatory.jobs
+    answer = jobs.submitting["cpBias"] = asyncio.Event()
+    run_id = await house.start(**BIAS)
+    async with asyncio.timeout(5):
+        while not jobs._submissions:  # noqa: ASYNC110, a turn of the loop is all that is slept
+            await asyncio.sleep(0)
+    (submission,) = jobs._submissions
+    request = submission.get_coro().cr_frame.f_locals["request"]  # type: ignore[union-attr]
+    await house.die()
+    answer.set()
+    house.observatory.world.submit(request).phase = "executing"
+    return await House(house.config, house.path, house.observatory).open(), run_id
+
+
+async def test_list_of_jobs_that_takes_long_is_waited_for_though_the_command_is_answered_at_once(
+    stored_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The UWS walks through the files of all jobs for it; the other looks have a shorter limit."""
+    monkeypatch.setattr("lsst.ts.comcamcalib.run.closing.LOOK_LIMIT_S", 0.01)
+    after, _ = await killed_while_a_job_was_being_submitted(stored_house)
+    gate = after.observatory.uws.listing = Gate()
+    await after.runner.abort("op")
+    await gate.until_reached()
+    await asyncio.sleep(0.05)  # longer than the limit of the other looks
+    assert after.status.state is RunState.ABORTING
+    gate.open()
+    await after.until(lambda: after.status.state is RunState.ABORTED)
+    assert after.observatory.jobs.aborted == ["job-01"]
+    assert "job job-01, which was not in the run's record, is aborted" in after.status.reason
+    await after.close()
+
+
+async def test_leaving_enabled_does_not_wait_for_the_list_of_jobs(stored_house: House) -> None:
+    after, _ = await killed_while_a_job_was_being_submitted(stored_house)
+    gate = after.observatory.uws.listing = Gate()
+    await after.runner.abort("op")
+    await gate.until_reached()
+    await asyncio.wait_for(after.runner.disconnect("The CSC went to DISABLED", limit_s=0.1), 5)
+    assert after.status.state is RunState.INTERRUPTED
+    assert after.status.reason.endswith("but that was not finished. Close it with abort once more")
+    await after.close()
+
+
+async def test_job_that_is_not_in_the_record_gets_its_events_also_when_it_stops_late(stored_house: House) -> None:
+    after, run_id = await killed_while_a_job_was_being_submitted(stored_house)
+    later: list[OnChange] = []
+
+    async def abort(job_id: str, on_change: OnChange) -> JobStatus:
+        later.append(on_change)
+        raise ServiceError(f"Job {job_id} was not stopped; jobState shows its end")
+
+    after.observatory.jobs.abort = abort  # type: ignore[assignment,method-assign]
+    reason = await close(after)
+    assert "Not stopped: job job-01, which is not in the run's record (Job job-01 was not stopped" in reason
+    (seen,) = after.of(JobState)
+    assert (seen.run_id, seen.stage_name, seen.job_id, seen.phase) == (run_id, "BIAS.GENERATE", "job-01", "executing")
+    assert seen.log_url.endswith("/job/job-01/results")
+    await later[0](JobStatus("job-01", "aborted", 255, "", 0.0, 1_800_000_900.0))
+    last = after.of(JobState)[-1]
+    assert (last.phase, last.exit_code, last.timestamp_ended) == ("aborted", 255, 1_800_000_900.0)
+    await after.close()
+
+
+async def test_job_that_comes_to_be_only_after_the_closing_has_an_owner_and_its_events(stored_house: House) -> None:
+    """The OCPS was still at it when the run was closed, as when the UWS lets it wait."""
+    jobs = stored_house.observatory.jobs
+    jobs.submitting["cpBias"] = asyncio.Event()
+    run_id = await stored_house.start(**BIAS)
+    async with asyncio.timeout(5):
+        while not jobs._submissions:  # noqa: ASYNC110, a turn of the loop is all that is slept
+            await asyncio.sleep(0)
+    after = await die_and_come_back(stored_house)
+    reason = await close(after)
+    assert "Not known: whether the OCPS still makes a job for BIAS.GENERATE, which may have been asked for" in reason
+    known, on_found = jobs.late[run_id]
+    assert known == set()
+    appeared = uws_job("late", mark=f"{run_id}_BIAS.GENERATE_cpBias*")
+    await on_found(appeared)(JobStatus("late", "aborted", 255, "It was aborted.", 0.0, 1_800_000_900.0))
+    last = after.of(JobState)[-1]
+    assert (last.run_id, last.stage_name, last.job_id, last.phase) == (run_id, "BIAS.GENERATE", "late", "aborted")
+    await after.close()
+
+
+async def test_no_job_is_still_to_come_when_the_stage_had_its_job(stored_house: House) -> None:
+    jobs = stored_house.observatory.jobs
+    jobs.hold("cpBias")
+    run_id = await stored_house.start(**BIAS)
+    await jobs.until_executing("cpBias")
+    after = await die_and_come_back(stored_house)
+    assert "still makes a job" not in await close(after)
+    assert run_id not in jobs.late
+    await after.close()
+
+
+async def test_job_of_an_earlier_run_that_had_the_same_id_is_left_alone(stored_house: House) -> None:
+    """After the loss of a journal the runs of a day are counted from 001 again."""
+    after, _ = await killed_while_a_job_was_being_submitted(stored_house)
+    after.observatory.uws.created_s = utils.current_tai() - 3600
+    reason = await close(after)
+    assert after.observatory.jobs.aborted == []
+    assert "job-01" not in reason
     await after.close()
 
 

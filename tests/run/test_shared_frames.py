@@ -8,8 +8,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from lsst.ts.comcamcalib.enums import CalibType, RunState, StageState, Verdict
+from lsst.ts.comcamcalib.errors import ServiceError
 from lsst.ts.comcamcalib.plan.record import VerificationResult
 from lsst.ts.comcamcalib.services.butler import AmplifierValues
 from support.house import House
@@ -143,6 +146,33 @@ async def test_frames_of_which_nobody_could_say_anything_speak_for_themselves(ho
     await house.ended()
     assert verdicts(house)["FLAT"] == Verdict.UNKNOWN.name
     assert house.certified == {"bias", "dark", "defects", "ptc"}
+
+
+@pytest.mark.parametrize("broken", ["job", "statistics"])
+async def test_what_the_first_look_saw_stands_where_there_are_no_statistics(
+    house: House, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = house.observatory.repository
+    statistics = repository.statistics
+
+    async def unreadable(collection: str, run_statistics: str, *others: Any) -> Any:
+        if run_statistics == "verifyFlatStats":
+            raise ServiceError("a file of them is empty")
+        return await statistics(collection, run_statistics, *others)
+
+    house.observatory.world.lamp = 0.0
+    if broken == "job":
+        house.observatory.jobs.failing["verifyFlat"] = "ValueError: array must not contain infs or NaNs"
+    else:
+        monkeypatch.setattr(repository, "statistics", unreadable)
+    await house.start(do_defects=True)
+    await house.ended()
+    assert verdicts(house) == {"BIAS": "PASSED", "DARK": "PASSED", "FLAT": "FAILED", "DEFECTS": "FAILED"}
+    light = "The FLAT frames are bad: 2 of 4 flats are in the repository, and without any light: lamp off"
+    assert light in house.reasons["FLAT.VERIFY"]
+    assert ("infs or NaNs" if broken == "job" else "a file of them is empty") in house.reasons["FLAT.VERIFY"]
+    assert "lamp off" in reason(house, "DEFECTS")
+    assert house.certified == {"bias", "dark"}
 
 
 async def test_a_job_that_fails_for_bad_light_says_so(house: House) -> None:

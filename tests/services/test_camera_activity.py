@@ -112,7 +112,10 @@ def test_rafts_at_work_are_an_obstacle_though_no_command_is_being_done(
     """An image that was begun with startImage goes on when that command is over."""
     activity.on_command_state(substate(IDLE, 5))
     activity.on_rafts_state(substate(state, 6))
-    assert f"its rafts are {word}" in activity.obstacle()
+    assert activity.obstacle() == (
+        f"CCCamera is busy: its rafts are {word}. Wait until its raftsDetailedState is QUIESCENT, then start again; if "
+        "it never is, check CCCamera."
+    )
 
 
 @pytest.mark.parametrize("state", [QUIESCENT, CLEARING, 1, 99])

@@ -195,6 +195,16 @@ async def test_a_job_that_takes_too_long_is_aborted(world: JobWorld) -> None:
     assert service.open_jobs == frozenset()
 
 
+@pytest.mark.parametrize(("phase", "begun"), [("pending", False), ("queued", False), ("executing", True)])
+async def test_a_job_that_never_began_says_where_to_look(world: JobWorld, phase: str, begun: bool) -> None:
+    service = world.service(job=0.01)
+    world.uws.prepare(phase)
+    world.ocps.on_abort = lambda _job_id: world.uws.prepare(None)
+    status = await world.run(service)
+    assert ("had not even begun to execute (look with kubectl at the pods" in status.message) is not begun
+    assert status.message.endswith("; it was aborted.")
+
+
 async def test_a_job_that_takes_too_long_and_can_not_be_aborted_stays_open(world: JobWorld) -> None:
     service = world.service(job=0.01)
     world.ocps.refusal = ServiceError("OCPS:2 could not abort job job1: it is tired.")

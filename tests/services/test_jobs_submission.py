@@ -70,7 +70,7 @@ async def test_a_job_that_is_not_found_in_time_is_named_and_stopped_when_it_appe
     world.uws.listing = [uws_job("late")]
     status = await world.until_concluded("late")
     assert (status.phase, status.exit_code) == ("aborted", 255)
-    assert status.message == "Job late appeared when its submission had been given up; it was aborted."
+    assert status.message == "Job late appeared after its submission was given up; it was aborted."
     assert world.ocps.aborted == ["late"]
 
 
@@ -188,10 +188,46 @@ async def test_a_job_that_the_uws_never_knew_runs_at_another_uws(world: JobWorld
     assert (status.succeeded, status.phase, status.exit_code) == (False, "aborted", 255)
     assert status.message == (
         f"The UWS does not know job job1, which the OCPS has just submitted, nor a job with its mark {MARK}. The OCPS "
-        "probably works with another UWS than uws_url of this CSC: compare them; it was aborted."
+        "probably uses a UWS other than uws_url of this CSC: compare them; it was aborted."
     )
     assert world.ocps.aborted == ["job1"]
     assert world.told[-1] == status
+
+
+@pytest.mark.parametrize("phase", ["executing", "completed"])
+async def test_an_id_that_the_uws_never_knew_leads_to_the_job_with_the_mark(world: JobWorld, phase: str) -> None:
+    """A proxy or cache may answer the submission with another id; the job may have completed meanwhile."""
+    world.uws.by_id |= {"wrong": [None], "right": [phase, "completed"], "twin": ["executing", None]}
+    world.uws.listing = [
+        uws_job("right", phase, timestamp_created_s=utils.current_tai()),
+        uws_job("twin", timestamp_created_s=utils.current_tai() + 1),
+    ]
+    world.ocps.answer.set_result("wrong")
+    status = await world.run(world.service())
+    assert status.succeeded and status.job_id == "right"
+    assert (await world.until_concluded("twin")).message.startswith("Job twin has the same mark as job right")
+    (wrong,) = [one for one in world.told if one.job_id == "wrong" and one.ended]
+    assert wrong.message.endswith("which the OCPS has just submitted; the job with its mark is right.")
+    assert "wrong" not in world.ocps.aborted
+
+
+async def test_a_job_at_another_uws_that_can_not_be_aborted_is_explained_once(world: JobWorld) -> None:
+    world.uws.prepare(None)
+    world.ocps.refusal = UnreachableError("OCPS:2 could not abort job job1: 404 Client Error.")
+    status = await world.run(world.service())
+    assert status.message.count("The UWS does not know job job1") == 1
+    assert status.message.endswith(
+        "compare them. How the job ended is unknown. The CSC tried to abort it; the answer was: OCPS:2 could not abort "
+        "job job1: 404 Client Error."
+    )
+
+
+async def test_without_the_list_it_is_not_known_whether_there_is_a_job_with_the_mark(world: JobWorld) -> None:
+    world.uws.prepare(None)
+    world.uws.listing = DOWN
+    status = await world.run(world.service())
+    assert f"; it is not known whether there is a job with its mark {MARK} (The UWS did not answer.)" in status.message
+    assert f"nor a job with its mark {MARK}" not in status.message
 
 
 async def test_a_job_on_another_repository_is_aborted_with_both_names(world: JobWorld) -> None:
@@ -216,3 +252,38 @@ async def test_a_job_on_another_repository_is_not_good_though_it_has_completed(w
 async def test_another_form_of_the_same_name_is_the_same_repository(world: JobWorld, name: str) -> None:
     world.uws.prepare(uws_job("job1", "completed", butler_repo=name))
     assert (await world.run(world.service(repo="/repo/LSSTComCam"))).succeeded
+
+
+# Jobs of a run that is closed
+
+
+async def test_a_job_that_appears_when_its_run_is_closed_is_stopped_and_told_of(world: JobWorld) -> None:
+    service = world.service()
+    now = utils.current_tai()
+    world.uws.by_id["late"] = ["executing"]
+    world.uws.listing = DOWN
+    service.stop_late(RUN, now, {"known"}, lambda _job: world.on_change)
+    await asyncio.wait_for(world.uws.listed.wait(), LIMIT_S)
+    world.ocps.on_abort = lambda job_id: world.uws.by_id.update({job_id: [None]})
+    world.uws.listing = [
+        uws_job("known", timestamp_created_s=now),
+        uws_job("over", "completed", timestamp_created_s=now),
+        uws_job("ancient", timestamp_created_s=now - 3600),
+        uws_job("other", mark="20261122-002_BIAS.GENERATE_cpBias*", timestamp_created_s=now),
+        uws_job("late", timestamp_created_s=now + 1),
+    ]
+    status = await world.until_concluded("late")
+    assert (status.phase, status.exit_code) == ("aborted", 255)
+    assert status.message == "Job late appeared after its run was closed; it was aborted."
+    assert world.ocps.aborted == ["late"]
+
+
+async def test_leaving_enabled_ends_the_search_for_a_run_s_jobs_and_says_so(
+    world: JobWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = world.service()
+    world.uws.listing = DOWN
+    service.stop_late(RUN, utils.current_tai(), (), lambda _job: world.on_change)
+    await asyncio.wait_for(world.uws.listed.wait(), LIMIT_S)
+    await service._submissions.close()
+    assert f"Closed during the search for jobs of run {RUN}; look for it at the UWS" in caplog.text

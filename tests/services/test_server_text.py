@@ -57,6 +57,19 @@ def test_without_a_body_status_and_reason_are_all_there_is() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("body", "cause"),
+    [
+        ("etcdserver: request timed out", "etcdserver: request timed out"),
+        ("<html><head></head><body><h1>504 Gateway Time-out</h1></body></html>", "504 Gateway Time-out"),
+        ('{"error": "upstream is overloaded"}', '{"error": "upstream is overloaded"}'),
+    ],
+)
+def test_a_body_without_a_message_is_the_cause_itself(body: str, cause: str) -> None:
+    text = explain_server_text(api_exception(500, "Internal Server Error", body))
+    assert text == f"Kubernetes answered 500 Internal Server Error: {cause}"
+
+
 def test_a_connection_to_kubernetes_that_fails_says_why() -> None:
     text = explain_server_text(
         "HTTPSConnectionPool(host='10.43.0.1', port=443): Max retries exceeded with url: /apis/batch/v1/namespaces/uws/"

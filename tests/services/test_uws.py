@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import string
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,9 @@ from hypothesis import strategies as st
 from lsst.ts import utils
 from lsst.ts.comcamcalib.config import Limits
 from lsst.ts.comcamcalib.errors import ServiceError, UnknownJobError, UnreachableError
+from lsst.ts.comcamcalib.services import uws_job
 from lsst.ts.comcamcalib.services.uws import ATTEMPTS, LOG_TAIL_BYTES, LOG_TRIES, Phase, UwsClient
-from lsst.ts.comcamcalib.services.uws_job import NonsenseError, parse_job, parse_jobs
+from lsst.ts.comcamcalib.services.uws_job import NonsenseError, UwsJob, parse_job, parse_jobs
 from lsst.ts.comcamcalib.simulation.faults import Fault, Faults
 from lsst.ts.comcamcalib.simulation.uws_server import UwsServer
 from support.bus import HandWorker
@@ -298,6 +300,18 @@ async def test_ping_asks_once_and_for_nothing_that_costs_the_server_a_look_at_fi
     assert scripted.asked == [asked, asked]
 
 
+@pytest.mark.parametrize("path", ["", "/api", "/api/v2", "/api/v1/job", "/api/v1/job/result", "/api/v1/api/v1"])
+async def test_every_wrong_base_path_of_the_uws_itself_is_told(
+    simulated: tuple[UwsClient, HandWorker, Faults, UwsServer], limits: Limits, path: str
+) -> None:
+    root = simulated[3].url.removesuffix("/api/v1")
+    async with UwsClient(f"{root}/api/v1", limits, backoff_s=0.001) as client:
+        await client.ping()
+    async with UwsClient(root + path, limits, backoff_s=0.001) as client:
+        with pytest.raises(UnreachableError, match=r"Check uws_url, its path included \(such as /api/v1\)"):
+            await client.ping()
+
+
 @pytest.mark.parametrize(
     "answer",
     [*FOREIGN_404.values(), says_page("<html>It works!</html>", "text/html", 200), says([], 200)],
@@ -364,6 +378,44 @@ async def test_the_list_of_all_jobs_has_a_limit_of_its_own(server: tuple[Scripte
         with pytest.raises(UnreachableError, match=r"within 0\.05 s"):
             await client.jobs()
     released.set()
+
+
+async def test_all_tries_of_the_list_together_keep_its_limit(
+    server: tuple[ScriptedServer, str], limits: Limits
+) -> None:
+    """A server that answers each try with an error just in time must not multiply the wait."""
+    answers = 0
+
+    async def fails(_request: web.Request) -> web.StreamResponse:
+        nonlocal answers
+        answers += 1
+        if answers > 1:
+            await asyncio.Event().wait()
+        return web.Response(status=503)
+
+    server[0].prepare("job", fails)
+    limits = limits.model_copy(update={"uws_list": 0.2})
+    async with UwsClient(server[1], limits, backoff_s=0.001) as client:
+        with pytest.raises(UnreachableError, match=r"did not list its jobs within 0\.2 s"):
+            await client.jobs()
+    assert answers == 2
+
+
+async def test_long_list_of_jobs_is_understood_outside_of_the_event_loop(
+    scripted: ScriptedServer, client: UwsClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = [{"id": number, "uri": f"file:///uws/jobs/{JOB}/out/bias_{number}.fits"} for number in range(500)]
+    scripted.prepare("job", says([job_object("executing", jobId=f"{one:032x}", results=results) for one in range(20)]))
+    threads: list[threading.Thread] = []
+    parse = uws_job.parse_job
+
+    def parse_and_note(value: Any) -> UwsJob:
+        threads.append(threading.current_thread())
+        return parse(value)
+
+    monkeypatch.setattr(uws_job, "parse_job", parse_and_note)
+    assert [len(job.results) for job in await client.jobs()] == [500] * 20
+    assert threading.main_thread() not in threads
 
 
 def test_an_empty_value_of_the_environment_is_null_and_means_not_told() -> None:

@@ -242,6 +242,32 @@ async def test_detector_that_never_delivers_costs_no_retake_and_the_line_for_the
     assert bench.observatory.camera.taken("DARK") == 3
 
 
+async def test_detector_that_has_recovered_by_the_next_type_gets_its_retake(make_bench) -> None:
+    bench = make_bench(n_bias=2, n_dark=3, **QUICK)
+    bench.observatory.camera.arrive = never_from(bench, [4])
+    await take_and_ingest(bench, "BIAS")
+    bench.observatory.camera.arrive = losing(bench, {"DARK 3": [4]})
+    reason = (await take_and_ingest(bench, "DARK"))[1]
+    assert reason == "All files of 3 frames are in the repository, 1 of them taken again"
+
+
+async def test_each_detector_that_is_named_has_delivered_nothing_of_so_many_frames(make_bench) -> None:
+    bench = make_bench(n_bias=4, **QUICK)
+    bench.observatory.camera.arrive = losing(bench, {"BIAS 2": [4], "BIAS 3": [4, 1], "BIAS 4": [4, 1]})
+    error = (await take_and_ingest(bench, "BIAS"))[1]
+    assert "no file of R22_S01, R22_S11 has arrived for the last 2 BIAS frames" in str(error)
+    assert str(error).endswith("detectors: [0]"), "the next run must not fail by the other one"
+
+
+async def test_single_frame_of_the_next_type_is_enough_for_a_detector_that_is_known(make_bench) -> None:
+    bench = make_bench(n_bias=2, n_dark=1, **QUICK)
+    bench.observatory.camera.arrive = never_from(bench, [4])
+    await take_and_ingest(bench, "BIAS")
+    error = (await take_and_ingest(bench, "DARK"))[1]
+    assert "no file of R22_S11 has arrived for the last DARK frame, as of earlier ones, so" in str(error)
+    assert bench.observatory.camera.taken("DARK") == 1
+
+
 async def test_detector_that_dies_in_the_middle_of_a_sequence_is_recognised_too(make_bench) -> None:
     bench = make_bench(n_bias=5, **QUICK)
     bench.observatory.camera.arrive = never_from(bench, [1], since=4)
@@ -280,7 +306,7 @@ async def test_when_nothing_arrives_at_all_no_detectors_are_proposed(make_bench)
     bench.observatory.camera.arrive = lambda exposure: None
     error = (await take_and_ingest(bench, "BIAS"))[1]
     assert "For the last 2 BIAS frames, no file of any detector in use has arrived" in str(error)
-    assert "Look at CCOODS" in str(error)
+    assert "Check CCOODS" in str(error)
     assert "detectors: [" not in str(error)
     assert bench.observatory.camera.taken("BIAS") == 2
 

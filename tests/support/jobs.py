@@ -9,10 +9,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Collection
 
 from lsst.ts.comcamcalib.errors import NotEnabledError, ServiceError
 from lsst.ts.comcamcalib.services.job_status import JobStatus, OnChange, ignore
 from lsst.ts.comcamcalib.services.ocps import JobRequest
+from lsst.ts.comcamcalib.services.uws_job import UwsJob
 
 from support.clock import patience_s
 from support.world import FakeJob, World
@@ -40,6 +42,8 @@ class FakeJobs:
         self.unstoppable: set[str] = set()
         """Labels of the jobs that can't be aborted."""
         self.aborted: list[str] = []
+        self.late: dict[str, tuple[set[str], Callable[[UwsJob], OnChange]]] = {}
+        """Runs whose jobs are looked for when they are closed: the jobs that are known, and who hears of others."""
         self.executing: dict[str, asyncio.Event] = {}
         """Set when a job of the label executes."""
         self._on_change: dict[str, OnChange] = {}
@@ -117,6 +121,11 @@ class FakeJobs:
         status = JobStatus(job_id, job.phase, 0 if job.phase == "completed" else 255, "", TAI, TAI + 60)
         await on_change(status)
         return status
+
+    def stop_late(
+        self, run_id: str, since_s: float, known: Collection[str], on_found: Callable[[UwsJob], OnChange]
+    ) -> None:
+        self.late[run_id] = (set(known), on_found)
 
     async def abort_all(self, limit_s: float, run_id: str | None = None) -> list[str]:
         problems = []

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     *("csc", "csc_process", "enabled_csc", "journal_path", "observatory", "operator", "session_observatory"),
-    *("running_csc", "running_csc_process", "without_journal"),
+    *("running_csc", "running_csc_process", "small_observatory", "without_journal"),
 ]
 
 SPEED = 50.0
@@ -41,16 +41,15 @@ CSC_PROGRAM = "from lsst.ts.comcamcalib.csc import run_comcamcalib; run_comcamca
 STOP_LIMIT_S = 20.0
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def session_observatory(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Observatory]:
-    """The observatory of the session, with a worker that puts recorded products in place."""
+@contextlib.asynccontextmanager
+async def small_observatory(root: Path) -> AsyncIterator[Observatory]:
+    """Run a fast observatory with small detectors, and a worker that puts recorded products in place."""
     from lsst.ts import salobj
     from lsst.ts.comcamcalib.simulation.focal_plane import FocalPlane
     from lsst.ts.comcamcalib.simulation.observatory import Observatory
     from lsst.ts.comcamcalib.simulation.replay import ReplayWorker
     from lsst.ts.comcamcalib.simulation.repo import create_repo
 
-    root = tmp_path_factory.mktemp("e2e")
     focal_plane = FocalPlane(amplifier_shape=(32, 16), overscan_columns=8, hot_pixels=2, low_pixels=1)
     await asyncio.to_thread(create_repo, root / "template", focal_plane)
     async with Observatory(
@@ -61,6 +60,13 @@ async def session_observatory(tmp_path_factory: pytest.TempPathFactory) -> Async
         speed=SPEED,
         ocps_state=salobj.State.ENABLED,
     ) as observatory:
+        yield observatory
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def session_observatory(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Observatory]:
+    """The observatory of the session."""
+    async with small_observatory(tmp_path_factory.mktemp("e2e")) as observatory:
         yield observatory
 
 

@@ -182,6 +182,10 @@ class FakeUws:
         self.world = world
         self.error = ""
         self.gate: Gate | None = None
+        self.listing: Gate | None = None
+        """Where the list of all jobs stops."""
+        self.created_s = TAI
+        """When all jobs of the world were made."""
 
     async def ping(self) -> None:
         if self.gate is not None:
@@ -197,9 +201,12 @@ class FakeUws:
             raise UnknownJobError(f"no job {job_id}")
         job = self.world.jobs[job_id]
         end = TAI if job.ended else 0.0
-        return UwsJob(job_id, "", Phase.of(job.phase), job.phase, TAI, TAI, end, job.request.output_dataset_types, ())
+        made_s, globs = self.created_s, job.request.output_dataset_types
+        return UwsJob(job_id, "", Phase.of(job.phase), job.phase, made_s, TAI, end, globs, ())
 
     async def jobs(self) -> list[UwsJob]:
+        if self.listing is not None:
+            await self.listing.pass_through()
         if self.error:
             raise UnreachableError(self.error)
         return [await self.job(job_id) for job_id, job in self.world.jobs.items() if job.phase != "aborted"]

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How much of a frame's noise is left when a product made of it is taken out."""
+"""What frames have in common: the noise that a product made of them leaves, and the median of the others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lsst.ts.comcamcalib.verification.frames import noise_left
+from lsst.ts.comcamcalib.verification.frames import median_of_others, noise_left
 
 variances = st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=30)
 
@@ -47,3 +47,26 @@ def test_it_is_a_part_of_the_noise_whatever_the_frames_are_like(variances: list[
 @given(st.lists(st.sampled_from([0.0, -1.0, math.nan]), min_size=1, max_size=3))
 def test_without_a_variance_nothing_is_expected(variances: list[float]) -> None:
     assert noise_left(variances) == [0.0] * len(variances)
+
+
+@pytest.mark.parametrize(
+    ("values", "others"),
+    [
+        ([1.0, 5.0], [5.0, 1.0]),
+        ([1.0, 1.0, 5.0], [1.0, 1.0, 1.0]),
+        ([5.0, 1.0, 5.0, 1.0], [1.0, 5.0, 1.0, 5.0]),
+        ([3.0, 1.0, 2.0], [2.0, 2.0, 2.0]),
+        ([4.0, 4.0, 4.0, 4.0, 9.0], [4.0] * 5),
+    ],
+)
+def test_each_is_compared_with_the_others_and_not_with_itself(values: list[float], others: list[float]) -> None:
+    assert median_of_others(values) == others
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=12))
+def test_it_is_a_median_of_the_others(values: list[float]) -> None:
+    for index, found in enumerate(median_of_others(values)):
+        others = sorted(values[:index] + values[index + 1 :])
+        low, high = others[(len(others) - 1) // 2], others[len(others) // 2]
+        assert low <= found <= high
+        assert found == values[index] or found in (low, high)

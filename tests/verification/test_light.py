@@ -83,6 +83,10 @@ def test_level_and_noise_of_one_flat(signal: float, noise: float, found: set[str
         (129_000.0, 6_450, 90_000),
         (math.nan, 5_000, 90_000),
         (0.0, 5_000, 90_000),
+        (5_000.0, 5_000, 90_000),
+        (-1e9, 5_000, 90_000),
+        (math.inf, 5_000, 90_000),
+        (1e9, 5_000, 90_000),
         (None, 5_000, 90_000),
     ],
 )
@@ -109,6 +113,12 @@ def test_noise_that_the_product_has_taken_with_it_is_no_saturation() -> None:
         ([20_000, 20_000, 50, 20_000], {2: "NO_LIGHT"}),
         ([20_000], {}),
         ([20_000, 22_000], {0: "LAMP", 1: "LAMP"}),
+        # Two that differ, or two halves of a set: each is compared with the others, not with the middle between them.
+        ([20_000, 20_800], {0: "LAMP", 1: "LAMP"}),
+        ([20_000, 20_500], {}),
+        ([20_000, 20_000, 20_000, 21_000, 21_000, 21_000], dict.fromkeys(range(6), "LAMP")),
+        ([20_000, 21_000, 20_000, 21_000], dict.fromkeys(range(4), "LAMP")),
+        ([20_000, 20_000, 21_000], {2: "LAMP"}),
     ],
 )
 def test_light_per_second_of_a_set(signals: list[float], named: dict[int, str]) -> None:
@@ -136,6 +146,16 @@ def test_what_one_detector_sees_alone_is_the_detector() -> None:
     (finding,) = judge_light(flat, DETECTORS, range(4), facts([1.0] * 4))
     assert (finding.kind, finding.exposure, finding.detector) == (Kind.DETECTOR_FLUX, 2, 1)
     assert finding.value == pytest.approx(0.1)
+
+
+def test_half_of_the_exposures_of_one_detector_differ_from_the_other_half() -> None:
+    flat = levels([20_000] * 4)
+    for exposure in (2, 3):
+        flat[exposure, 1] = levels([21_000])[0, 0]
+    found = judge_light(flat, DETECTORS, range(4), facts([1.0] * 4))
+    assert {(one.kind, one.exposure, one.detector) for one in found} == {
+        (Kind.DETECTOR_FLUX, exposure, 1) for exposure in range(4)
+    }
 
 
 def test_a_flat_of_which_nothing_could_be_measured_has_no_light() -> None:

@@ -145,6 +145,25 @@ def test_a_light_leak_of_one_frame_fails_the_product_and_names_the_frame(calib_t
     assert judgement.bad_frames
 
 
+def test_a_leak_in_one_of_two_biases_is_no_dead_amplifier() -> None:
+    """The pipeline clips the frame with the leak, so that the other one is the product, and has no noise left."""
+    judgement = judge_frames(BIAS, [Frame(), Frame(leak_electrons=2000)])
+    assert judgement.verdict is Verdict.FAILED
+    change = re.match(
+        r"Exposures stand out: all 2 exposures \(3 of 3 detectors\) differ .* -([0-9.]+) ", judgement.reason
+    )
+    assert change, judgement.reason
+    assert float(change[1]) == pytest.approx(2000, rel=0.1), "half of it would be the distance from the middle"
+    assert "Dead" not in judgement.reason and "NOISE_LOW" not in judgement.failures_by_test
+
+
+@pytest.mark.parametrize("lamps", [(1, 1, 1, 1.05, 1.05, 1.05), (1, 1.05)])
+def test_a_lamp_that_steps_in_the_middle_of_the_flats_fails_them(lamps: tuple[float, ...]) -> None:
+    judgement = judge_frames(FLAT, [Frame(3, lamp) for lamp in lamps])
+    assert judgement.verdict is Verdict.FAILED
+    assert judgement.reason.startswith(f"Light: the lamp differs, all {len(lamps)} exposures (3 of 3 detectors) got")
+
+
 def test_a_mild_leak_is_named_and_passes() -> None:
     judgement = judge_frames(BIAS, [Frame(leak_electrons=5.0 * (number == 2)) for number in range(6)])
     assert judgement.verdict is Verdict.PASSED_WITH_FAILURES
@@ -168,3 +187,11 @@ def test_a_dead_amplifier_is_named_and_a_dead_detector_fails() -> None:
     judgement = judge_frames(BIAS, [Frame()] * 6, dataclasses.replace(PLANE, faults=(Fault(4, 0.2),)))
     assert judgement.verdict is Verdict.FAILED
     assert judgement.reason.startswith("Dead amplifiers: all 6 exposures (R22_S11)")
+
+
+def test_a_cosmic_ray_does_not_hide_a_dead_detector() -> None:
+    dead = dataclasses.replace(PLANE, faults=(Fault(1, 0.2),))
+    judgement = judge_frames(DARK, [Frame(30.0)] * 6, dead)
+    assert judgement.verdict is Verdict.FAILED
+    assert judgement.failures_by_test["OUTLIER"] > 0
+    assert judgement.failures_by_test["NOISE_LOW"] == 6 * 16

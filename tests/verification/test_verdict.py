@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lsst.ts.comcamcalib.enums import CalibType, Verdict
-from lsst.ts.comcamcalib.verification import ExpectedStatistics, Judgement, judge_statistics
+from lsst.ts.comcamcalib.verification import ExpectedStatistics, FrameFacts, Judgement, judge_statistics
+from support.plans import make_config
 
 Make = Callable[..., Any]
 GOOD = (Verdict.PASSED, Verdict.PASSED_WITH_FAILURES)
@@ -465,3 +467,50 @@ def test_the_reason_of_an_unknown_can_be_given() -> None:
 def test_expected_statistics_have_usual_names_for_signal_and_noise() -> None:
     expected = ExpectedStatistics(CalibType.BIAS, "", (1,), {0: "R22_S00"}, ("MEAN",), 8)
     assert (expected.signal_statistic, expected.noise_statistic) == ("MEAN", "NOISE")
+
+
+def lit(statistics: Make, exposures: int) -> Any:
+    """Return flats of 20,000 electron each, judged with what is known of their frames."""
+    flats = statistics(exposures, CalibType.FLAT)
+    for one in flats.detectors.values():
+        for values in one["AMP"].values():
+            values.update(MEAN=20_000.0, NOISE=141.0)
+    known = FrameFacts(
+        limits=make_config().frames,
+        exposure_times=dict.fromkeys(flats.expected.exposures, 5.0),
+        in_product=False,
+        threshold=8,
+        quiet_noise=4.0,
+    )
+    flats.expected = dataclasses.replace(flats.expected, frames=known)
+    return flats
+
+
+@pytest.mark.parametrize(
+    ("amplifiers", "verdict", "words"),
+    [
+        (16, Verdict.FAILED, "Light: no light in 1 of 3 exposures (2026112200002; R22_S01)."),
+        (9, Verdict.FAILED, "Light: no light in 1 of 3 exposures (2026112200002; R22_S01)."),
+        (1, Verdict.UNKNOWN, "Light: no light in 1 of 3 exposures (2026112200002; single amplifiers of R22_S01: C10)."),
+    ],
+)
+def test_amplifiers_of_which_no_signal_could_be_measured_have_no_light(
+    amplifiers: int, verdict: Verdict, words: str, statistics: Make
+) -> None:
+    flats = lit(statistics, 3)
+    assert judge(flats).verdict is Verdict.PASSED
+    values = flats.detectors[2026112200002, 1]["AMP"]
+    for name in list(values)[:amplifiers]:
+        values[name].update(MEAN=math.nan, NOISE=math.nan)
+    judgement = judge(flats)
+    assert judgement.verdict is verdict
+    assert judgement.reason.startswith(words)
+
+
+def test_a_signal_that_is_not_there_is_missing_and_no_darkness(statistics: Make) -> None:
+    flats = lit(statistics, 3)
+    del flats.detectors[2026112200002, 1]["AMP"]["C10"]["MEAN"]
+    judgement = judge(flats)
+    assert judgement.verdict is Verdict.UNKNOWN
+    assert "MEAN of C10 is missing" in judgement.reason
+    assert "ight" not in judgement.reason

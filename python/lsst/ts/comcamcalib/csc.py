@@ -186,6 +186,11 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         async with self._refusing("standby", data):
             await super().do_standby(data)
 
+    async def do_exitControl(self, data: salobj.BaseMsgType) -> None:
+        """End the CSC; a refusal is published."""
+        async with self._refusing("exitControl", data):
+            await super().do_exitControl(data)
+
     def _assert_no_fault(self) -> None:
         """Raise ExpectedError if a change of state has led to FAULT, so that it is not acknowledged as done."""
         if self.summary_state is salobj.State.FAULT:
@@ -240,8 +245,10 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         except (BadInputError, JournalError, salobj.ExpectedError) as error:
             self.log.warning("%s by %s was refused: %s", command, data.private_identity, error)
             await self._publisher.rejected(command, data.private_identity, str(error))
-            # The CSC can't work without a journal, but an open run must not be lost because a query failed.
-            if isinstance(error, JournalError) and self._runner is not None and self._runner.open_log is None:
+            # The CSC can't work without a journal. But a failed query must not cost an open run, nor entries that are
+            # not in the journal yet.
+            runner = self._runner
+            if isinstance(error, JournalError) and runner is not None and not (runner.open_log or runner.unwritten):
                 await self.fault(ErrorCode.JOURNAL_UNUSABLE, str(error))
             raise salobj.ExpectedError(str(error)) from error
         except Exception as error:

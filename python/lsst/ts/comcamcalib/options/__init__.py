@@ -8,7 +8,7 @@
 
 from .checks import day_obs_range
 from .model import PlannedFrame, RunOptions, ScriptMode, flat_pairs
-from .parse import check_run_defaults, parse_options
+from .parse import check_run_defaults, parse_options, usual_collection
 from .table import NO_END, OPTION_DESCRIPTIONS
 
 __all__ = [
@@ -21,4 +21,5 @@ __all__ = [
     "day_obs_range",
     "flat_pairs",
     "parse_options",
+    "usual_collection",
 ]

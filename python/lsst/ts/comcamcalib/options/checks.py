@@ -203,7 +203,14 @@ def _validity_notices(choice: Choice, day_obs: int) -> Iterator[str]:
     noon, next_noon = day_obs_range(day_obs)
     begin, end = _moment(choice, "begin"), _moment(choice, "end")
     valid_from, valid_to = begin or noon, end or next_noon
-    if valid_from > noon or valid_to < next_noon:
+    if valid_from >= valid_to:
+        # Both would be known otherwise, and refused.
+        yield (
+            f"{choice.named('certify_calib_begin_date')}: not before {valid_to.isoformat()}, when the validity ends if "
+            f"all frames are of day_obs {day_obs}: nothing can be certified then. Give certify_calib_end_date, too, "
+            "unless the run continues past that noon."
+        )
+    elif valid_from > noon or valid_to < next_noon:
         covers = "only a part of" if valid_from < next_noon and valid_to > noon else "nothing of"
         last = "no end" if end == datetime.datetime.max else valid_to.isoformat()
         first_words = valid_from.isoformat() if begin else f"{valid_from.isoformat()} (it follows the frames)"

@@ -51,6 +51,10 @@ def header_text(limit: int) -> Callable[[Any], str]:
                 raise NotAllowedError(f"has a '{character}', which the camera can't take in image headers")
         if text.endswith("&"):
             raise NotAllowedError("ends in '&', which means in an image header that the text continues")
+        if text.endswith("\\"):
+            # Texts are sent with a : between them, and a : within a text has a backslash before it. So the header
+            # service would take the : after this text as part of it, and put all later texts into wrong headers.
+            raise NotAllowedError("ends in a backslash, which would join it to the next image header; leave it out")
         quotes = text.count("'")
         if len(text) + quotes > limit:
             twice = " (' counts twice)" if quotes else ""

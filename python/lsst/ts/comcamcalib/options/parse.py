@@ -24,7 +24,7 @@ from .values import NotAllowedError, has_time_zone
 if TYPE_CHECKING:  # config imports the options to check its run_defaults
     from ..config import CscConfig
 
-__all__ = ["check_run_defaults", "parse_options"]
+__all__ = ["check_run_defaults", "parse_options", "usual_collection"]
 
 MAX_SENTENCES = 50
 """Largest number of mistakes that are named one by one; a text with more is probably not a list of run options."""
@@ -108,6 +108,13 @@ def check_run_defaults(config: CscConfig) -> list[str]:
     values = _merged(given, {name: option.default for name, option in table.items()})
     choice = Choice({name: values[name] for name in values if name not in doubtful}, frozenset(given))
     return _not_endless([*mistakes, *check_together(choice)])
+
+
+def usual_collection(config: CscConfig) -> str:
+    """Return the calib_collection that holds if the operator names none."""
+    table = option_table(config)
+    given, _ = _read(config.run_defaults, table, [])
+    return str(given.get("calib_collection", table["calib_collection"].default))
 
 
 def _read(

@@ -134,7 +134,12 @@ def _read_end(value: Any) -> str:
     """Read the end of a validity: a date, or the word for no end."""
     if isinstance(value, str) and value.strip(" ").lower() == NO_END:
         return NO_END
-    return values.date(value)
+    try:
+        return values.date(value)
+    except values.NotAllowedError as error:
+        if isinstance(value, str) and value.strip(" ").isalpha():
+            raise values.NotAllowedError(f"{error}; {NO_END} means that there is no end") from None
+        raise
 
 
 def _read_filter(value: Any) -> str:

@@ -116,11 +116,11 @@ def noon_notice(options: RunOptions, now_tai_s: float, duration_s: float) -> str
     given = [
         name for name in ("certify_calib_begin_date", "certify_calib_end_date") if getattr(options, name) is not None
     ]
-    validity = (
-        f"The validity does not follow them where it was given, by {' and '.join(given)}."
-        if given
-        else "The validity of each product follows the frames."
-    )
+    validity = "The validity of each product follows the frames."
+    if not (options.generate_calibrations and (options.do_verify or options.certify_unverified)):
+        validity = "The run certifies nothing."
+    elif given:
+        validity = f"The validity does not follow them where it was given, by {' and '.join(given)}."
     return (
         f"The run will probably end at {_both(end)}, after the noon TAI of {_both(noon)}: frames that are taken after "
         f"that noon belong to day_obs {noon:%Y%m%d}. {validity}"

@@ -21,19 +21,22 @@ from typing import TypeVar
 
 from lsst.ts import utils
 
+from ..config import CscConfig
 from ..enums import CertificationState, RunState, StageKind, StageState
 from ..errors import ServiceError
 from ..plan.record import Certification, CertificationIntent, ImageTaken, JobState, StageStatus
 from ..services.butler import Repository
 from ..services.camera import Camera
-from ..services.job_status import Jobs, JobStatus
-from ..services.uws import Phase, Uws
-from ..stages.context import Services
+from ..services.job_search import CLOCK_TOLERANCE_S
+from ..services.job_status import Jobs, JobStatus, OnChange
+from ..services.uws import Phase, UwsJob
+from ..stages.context import Services, job_state
 from .log import RunLog, move_run
 
 __all__ = ["Rest", "close_interrupted", "interrupted_by_restart"]
 
-# Longest time for each check outside, and for stopping each job (seconds); they run in parallel.
+# Longest time for each check outside, and for stopping each job (seconds); they run in parallel. The list of the UWS's
+# jobs has the longer limit uws_list, because the UWS walks through the files of all jobs for it.
 LOOK_LIMIT_S = 9.0
 
 T = TypeVar("T")
@@ -68,7 +71,12 @@ async def interrupted_by_restart(log: RunLog) -> None:
 
 
 async def close_interrupted(
-    log: RunLog, services: Services, requested_by: str, begun: asyncio.Event, rest: Rest | None = None
+    log: RunLog,
+    services: Services,
+    config: CscConfig,
+    requested_by: str,
+    begun: asyncio.Event,
+    rest: Rest | None = None,
 ) -> None:
     """Close an interrupted run: check what it has left, stop its jobs, and name what can't be checked.
 
@@ -78,6 +86,8 @@ async def close_interrupted(
         Its record; the run is INTERRUPTED, and is so again if this is cancelled.
     services
         The services for its jobs, products and frames.
+    config
+        The CSC's configuration.
     requested_by
         Who sent the command.
     begun
@@ -91,7 +101,7 @@ async def close_interrupted(
     finally:
         begun.set()
     try:
-        findings = await _look_and_stop(log, services, rest)
+        findings = await _look_and_stop(log, services, config, rest)
         for stage in log.stages_in(StageState.PENDING, StageState.RUNNING):
             now = utils.current_tai()
             await log.write(dataclasses.replace(stage, state=StageState.ABORTED, reason=reason, timestamp_ended=now))
@@ -103,11 +113,11 @@ async def close_interrupted(
         raise
 
 
-async def _look_and_stop(log: RunLog, services: Services, rest: Rest | None) -> Findings:
+async def _look_and_stop(log: RunLog, services: Services, config: CscConfig, rest: Rest | None) -> Findings:
     findings = Findings()
     try:
         await asyncio.gather(
-            _stop_jobs(log, services.jobs, services.uws, findings),
+            _stop_jobs(log, services, config, findings),
             _look_for_certifications(log, services.repository, findings, rest),
         )
         _look_for_frame(log, services.camera, findings)
@@ -135,11 +145,13 @@ async def _within(look: Awaitable[T]) -> T:
 # Jobs
 
 
-async def _stop_jobs(log: RunLog, jobs: Jobs, uws: Uws, findings: Findings) -> None:
+async def _stop_jobs(log: RunLog, services: Services, config: CscConfig, findings: Findings) -> None:
     """Stop the jobs that a run has left; a job that has ended is left alone, with its logs."""
     recorded = [job for job in log.of(JobState) if not job.timestamp_ended]
+    submitting = [stage for stage in log.of(StageStatus) if _may_have_been_submitting(stage, log)]
     await asyncio.gather(
-        *(_stop_job(log, job, jobs, findings) for job in recorded), _stop_unrecorded(log, jobs, uws, findings)
+        *(_stop_job(log, job, services.jobs, findings) for job in recorded),
+        _stop_unrecorded(log, submitting, services, config, findings),
     )
 
 
@@ -165,32 +177,85 @@ async def _stop_job(log: RunLog, job: JobState, jobs: Jobs, findings: Findings) 
         findings.unknown.append(f"how job {job.job_id} of {job.stage_name} ended, which the UWS does not know any more")
 
 
-async def _stop_unrecorded(log: RunLog, jobs: Jobs, uws: Uws, findings: Findings) -> None:
-    """Stop jobs of a run whose ids arrived too late for its record, or never.
+async def _stop_unrecorded(
+    log: RunLog, submitting: list[StageStatus], services: Services, config: CscConfig, findings: Findings
+) -> None:
+    """Stop jobs of a run whose ids arrived too late for its record, or never, also if they appear later.
 
-    The mark among their output globs begins with the run's id (see `lsst.ts.comcamcalib.plan.plan.JobPlan`).
+    After a loss of the journal an earlier run had the same id; its jobs are older than this run.
     """
+    status = log.status
     known = {job.job_id for job in log.of(JobState)}
+    oldest_s = status.timestamp_accepted - CLOCK_TOLERANCE_S
+    later = f"one that appears is stopped, until {config.limits.uws_unreachable:g} s of a UWS that answers are over"
     try:
-        found = await _within(uws.jobs())
+        found = [
+            job
+            for job in await services.uws.jobs()
+            if job.belongs_to_run(status.run_id)
+            and job.job_id not in known
+            and (not job.timestamp_created_s or job.timestamp_created_s >= oldest_s)
+        ]
     except ServiceError as error:
         findings.unknown.append(
-            f"whether jobs that were being submitted exist: the UWS can't be asked ({error}). Look there for jobs "
-            f"whose OUTPUT_GLOB has {log.status.run_id}_ in it, and delete them"
+            f"whether jobs that were being submitted exist: the UWS can't be asked ({error}); {later}. Look there for "
+            f"jobs whose OUTPUT_GLOB has {status.run_id}_ in it, and delete them"
         )
+    else:
+        await asyncio.gather(*(_stop_found(log, job, services.jobs, config, findings) for job in found))
+        known |= {job.job_id for job in found}
+        made = {_stage_of(job, log).stage_name for job in found}
+        names = ", ".join(stage.stage_name for stage in submitting if stage.stage_name not in made)
+        if not names:
+            return
+        findings.unknown.append(
+            f"whether the OCPS still makes a job for {names}, which may have been asked for; {later}"
+        )
+    services.jobs.stop_late(
+        status.run_id, status.timestamp_accepted, known, lambda job: _recorder(log, job, _stage_of(job, log), config)
+    )
+
+
+def _may_have_been_submitting(stage: StageStatus, log: RunLog) -> bool:
+    """Return whether a stage was interrupted when it may have been submitting a job."""
+    if stage.timestamp_started <= 0 or stage.state not in (StageState.PENDING, StageState.RUNNING):
+        return False
+    jobs = [job for job in log.of(JobState) if job.stage_name == stage.stage_name]
+    if stage.stage_kind is StageKind.GENERATE:
+        return all(job.timestamp_ended for job in jobs)
+    return stage.stage_kind is StageKind.VERIFY and not jobs
+
+
+def _stage_of(job: UwsJob, log: RunLog) -> StageStatus:
+    """Return the stage to which a job belongs by its mark (see `lsst.ts.comcamcalib.plan.plan.JobPlan`)."""
+    stages = log.of(StageStatus)
+    run_id = log.status.run_id
+    return next((one for one in stages if f"{run_id}_{one.stage_name}_" in job.output_glob), stages[-1])
+
+
+def _recorder(log: RunLog, job: UwsJob, stage: StageStatus, config: CscConfig) -> OnChange:
+    """Return a callback that records the states of a job that is not in the run's record, even after the run's end."""
+
+    async def record(status: JobStatus) -> None:
+        status = dataclasses.replace(status, timestamp_submitted_s=job.timestamp_created_s)
+        await log.write(job_state(status, log.status.run_id, stage.stage_name, stage.calib_type, config))
+
+    return record
+
+
+async def _stop_found(log: RunLog, job: UwsJob, jobs: Jobs, config: CscConfig, findings: Findings) -> None:
+    """Stop a job that is not in the run's record, and enter it there."""
+    if job.phase.ended:
+        findings.done.append(f"job {job.job_id}, which is not in the run's record, is {job.phase_word} at the UWS")
         return
-    for job in found:
-        if f"{log.status.run_id}_" not in job.output_glob or job.job_id in known:
-            continue
-        if job.phase.ended:
-            findings.done.append(f"job {job.job_id}, which is not in the run's record, is {job.phase_word} at the UWS")
-            continue
-        try:
-            status = await _within(jobs.abort(job.job_id))
-        except ServiceError as error:
-            findings.not_stopped.append(f"job {job.job_id}, which is not in the run's record ({error})")
-        else:
-            findings.done.append(f"job {job.job_id}, which was not in the run's record, is {status.phase}")
+    record = _recorder(log, job, _stage_of(job, log), config)
+    await record(JobStatus(job.job_id, job.phase_word))
+    try:
+        ended = await _within(jobs.abort(job.job_id, record))
+    except ServiceError as error:
+        findings.not_stopped.append(f"job {job.job_id}, which is not in the run's record ({error})")
+    else:
+        findings.done.append(f"job {job.job_id}, which was not in the run's record, is {ended.phase}")
 
 
 # Certifications

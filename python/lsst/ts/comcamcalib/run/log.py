@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import enum
+import functools
 import json
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
@@ -304,6 +305,12 @@ async def move_run(log: RunLog, state: RunState, reason: str) -> None:
     logging.getLogger(__name__).log(level, "Run %s is %s. %s", old.run_id, state.name, reason)
 
 
+@functools.cache
+def _hints(entry_type: type) -> dict[str, Any]:
+    """Return the types of an entry's fields; computed once for each kind, because a run has thousands of entries."""
+    return get_type_hints(entry_type)
+
+
 def _from_json(entry_type: type[Entry | Intent], item: dict[str, object]) -> Entry | Intent:
     """Make an entry from the values that `RunLog` stored: numbers become enumerations, lists tuples.
 
@@ -312,7 +319,7 @@ def _from_json(entry_type: type[Entry | Intent], item: dict[str, object]) -> Ent
     ValueError, KeyError
         If a field is missing or has a value of another type; such an entry is not used at all.
     """
-    hints = get_type_hints(entry_type)
+    hints = _hints(entry_type)  # type: ignore[arg-type]  # mypy looks for the hash of an instance
     values = {
         field.name: _field_from_json(hints[field.name], item[field.name]) for field in dataclasses.fields(entry_type)
     }

@@ -14,7 +14,9 @@ from typing import Any
 
 from ..enums import CalibType
 from ..errors import ServiceError
+from ..options import usual_collection
 from ..plan.plan import RunPlan
+from ..services import collection_names
 from ..services.side_by_side import both
 from ..stages.context import Services
 
@@ -102,11 +104,20 @@ async def _check_collections(plan: RunPlan, services: Services) -> list[str]:
     except ServiceError as error:
         return [f"The repository {plan.config.repo} can't be used: {error}"]
     problems = [f"calib_collection: {obstacle}"] if obstacle else []
+    usual = usual_collection(plan.config)
+    advice = (
+        "Use that name if you mean it; otherwise choose one that differs by more than a letter or upper and lower case"
+    )
     if calib_collection in missing and calib_collection in near:
         problems.append(
             f"calib_collection: there is no collection {calib_collection} in {plan.config.repo}, but there is "
-            f"{near[calib_collection]}. Write that if it is meant; otherwise choose a name that differs by more than a "
-            "letter or upper and lower case"
+            f"{near[calib_collection]}. {advice}"
+        )
+    elif calib_collection in missing and collection_names.near(calib_collection, [usual]):
+        # The default does not exist before the first run that certifies.
+        problems.append(
+            f"calib_collection: there is no collection {calib_collection} in {plan.config.repo}, but the default is "
+            f"{usual}. {advice}"
         )
     for name in missing:
         if name != calib_collection:

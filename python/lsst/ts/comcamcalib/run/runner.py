@@ -128,6 +128,11 @@ class Runner:
         return next((log for log in logs if log.status.state in OPEN_RUN_STATES), None)
 
     @property
+    def unwritten(self) -> bool:
+        """Whether entries are not in the journal yet; they would be lost if the journal were closed."""
+        return any(log.journal_problem for log in (self._latest, *self._left) if log is not None)
+
+    @property
     def _shown(self) -> RunLog | None:
         """Record of the run that telemetry and status show: the open one, otherwise the latest."""
         return self.open_log or self._latest
@@ -186,7 +191,12 @@ class Runner:
             # Entries of the previous run that are not in the journal yet must be written before this run.
             await self._latest.flush()
             if self._latest.journal_problem:
-                raise JournalError(self._latest.journal_problem)
+                raise BadInputError(
+                    [
+                        f"The end of run {self._latest.status.run_id} is not in the journal yet, so no other run is "
+                        f"started. {self._latest.journal_problem}. Repair that; the CSC keeps trying to write it."
+                    ]
+                )
         run_id = await self._journal.new_run(day_obs)
         if start.called_off:
             await self._journal.write(StoredRun(run_id, RunState.ABORTED, "[]"))
@@ -221,7 +231,7 @@ class Runner:
         else:
             begun = asyncio.Event()
             rest = own.wait_ended if own is not None else None
-            closing = close_interrupted(log, self._connected(), requested_by, begun, rest)
+            closing = close_interrupted(log, self._connected(), self.config, requested_by, begun, rest)
             self._closing = asyncio.create_task(closing, name=f"abort {log.status.run_id}")
             await begun.wait()
 
@@ -294,7 +304,12 @@ class Runner:
 
     def _connected(self) -> Services:
         if self._services is None:
-            raise BadInputError(["The CSC is not connected to camera, OCPS and Butler; it must be ENABLED."])
+            raise BadInputError(
+                [
+                    "The CSC is not connected to camera, OCPS and Butler; it must be ENABLED. If it is, "
+                    "disable it and enable it again."
+                ]
+            )
         return self._services
 
     def _log_of(self, stored: StoredRun) -> RunLog:

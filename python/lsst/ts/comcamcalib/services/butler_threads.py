@@ -58,7 +58,8 @@ class ButlerThreads:
         self._own = threading.local()  # .butler: that of the thread
         self._original: Butler | None = None
         self._original_lock = threading.Lock()
-        self._looking = WorkerThreads(self._name, LOOK_UPS, self._close_butler)
+        self._still_looking = LOOK_UPS  # threads that have not ended
+        self._looking = WorkerThreads(self._name, LOOK_UPS, self._end_looking)
         self._certifying = WorkerThreads(self._name, 1, self._close_butler)
         self._reading = WorkerThreads(self._name, FILES)
 
@@ -72,8 +73,6 @@ class ButlerThreads:
         await asyncio.gather(
             *(threads.close(CLOSE_LIMIT_S) for threads in (self._looking, self._certifying, self._reading))
         )
-        closing = asyncio.create_task(asyncio.to_thread(self._drop_original), name=f"close {self._name}")
-        await asyncio.wait([closing], timeout=CLOSE_LIMIT_S - 2)
 
     async def look(
         self,
@@ -174,6 +173,15 @@ class ButlerThreads:
         butler: Butler | None = getattr(self._own, "butler", None)
         self._own.butler = None
         _close(butler)
+
+    def _end_looking(self) -> None:
+        """Close the Butler of a look-up thread; the last one to end closes the Butler from which all are cloned."""
+        self._close_butler()
+        with self._original_lock:
+            self._still_looking -= 1
+            last = not self._still_looking
+        if last:
+            self._drop_original()
 
     def _drop_original(self) -> None:
         """Close the Butler from which clones are made; the next clone is made from a new one."""

@@ -89,12 +89,11 @@ class CameraActivity:
         if not (image or busy or rafts):
             return ""
         if image:
-            what = f"CCCamera is taking an image: {image}."
-        elif rafts:
-            what = f"CCCamera is busy: its rafts are {rafts}."
-        else:
-            what = "CCCamera is doing a command."
-        return f"{what} Wait until its ccsCommandState is IDLE, then start again."
+            return f"CCCamera is taking an image: {image}. Wait until its ccsCommandState is IDLE, then start again."
+        what, idle = "CCCamera is doing a command.", "ccsCommandState is IDLE"
+        if not busy:
+            what, idle = f"CCCamera is busy: its rafts are {rafts}.", "raftsDetailedState is QUIESCENT"
+        return f"{what} Wait until its {idle}, then start again; if it never is, check CCCamera."
 
     def _image_in_progress(self) -> str:
         """Return a text about the image that is being taken, "" if there is none."""

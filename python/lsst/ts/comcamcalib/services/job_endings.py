@@ -65,6 +65,8 @@ class JobEndings:
             message = ""
         elif job.reason and end.phase is Phase.ABORTED:
             message = f"{job.reason}; it was aborted."
+        elif job.reason and end.phase is Phase.UNKNOWN and not job.known_at_uws:
+            message = f"{job.reason}. How the job ended is unknown."  # the reason already says that it was never seen
         else:
             message = await self._reason(job.job_id, end)
             message = f"{job.reason}. {message}" if job.reason else message

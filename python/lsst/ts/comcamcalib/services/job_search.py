@@ -15,7 +15,7 @@ from collections.abc import Collection
 from lsst.ts import utils
 
 from ..config import Limits
-from ..errors import ServiceError, UnreachableError
+from ..errors import ServiceError
 from .uws_job import UwsJob
 from .uws_watch import UwsWatch
 
@@ -27,22 +27,24 @@ earlier than this before its submission is from an earlier journal that gave the
 
 
 class JobSearch:
-    """Searches all jobs of the UWS for those of one submission, by their mark.
+    """Searches all jobs of the UWS for those of one submission or of a run, by their mark.
 
     Parameters
     ----------
     mark
-        The mark of the submission.
+        The mark of the submission; for a run its id.
     submitted_s
-        When the submission began (TAI unix seconds).
+        When the submission or the run began (TAI unix seconds).
     uws
         The UWS.
     poll_interval_s
         Shortest time between two searches (seconds).
     limits
-        Limits of time: ``job_submission``, ``uws_list``, ``uws_unreachable``.
+        Limits of time: ``job_submission``, ``uws_unreachable``.
     known
         Ids of the jobs that are already known, which are not searched for.
+    of_run
+        Whether all jobs of a run are looked for.
     """
 
     def __init__(
@@ -53,7 +55,9 @@ class JobSearch:
         poll_interval_s: float,
         limits: Limits,
         known: Collection[str],
+        of_run: bool = False,
     ) -> None:
+        self._of_run = of_run
         self._mark = mark
         self._submitted_s = submitted_s
         self._uws = uws
@@ -61,7 +65,8 @@ class JobSearch:
         self._limits = limits
         self._known = known
         self._log = logging.getLogger(__name__)
-        self._trouble = ""  # why the last request to the UWS failed
+        self.trouble = ""
+        """Why the last request to the UWS failed; empty if it did not."""
         self._answers = 0  # number of lists without the job
 
     async def find(self) -> list[UwsJob]:
@@ -71,7 +76,7 @@ class JobSearch:
     async def find_late(self) -> list[UwsJob]:
         """Search for another ``uws_unreachable`` seconds during which the UWS answers."""
         found = await self._look_until(self._limits.uws_unreachable)
-        while not found and self._trouble:
+        while not found and self.trouble:
             await asyncio.sleep(self._poll_interval_s)
             found = await self._look_until(self._limits.uws_unreachable)
         return found
@@ -80,8 +85,8 @@ class JobSearch:
     def outcome(self) -> str:
         """Return a sentence about a search that found nothing."""
         goes_on = "The search goes on, and a job that appears is stopped."
-        if self._trouble and not self._answers:
-            return f"Whether the job exists is not known, because the UWS can't be asked: {self._trouble} {goes_on}"
+        if self.trouble and not self._answers:
+            return f"Whether the job exists is not known, because the UWS can't be asked: {self.trouble} {goes_on}"
         return (
             f"No job with its mark {self._mark} appeared at the UWS in the {self._limits.job_submission:g} s after "
             f"that; one may still appear. {goes_on}"
@@ -101,20 +106,16 @@ class JobSearch:
 
     async def look(self) -> list[UwsJob]:
         """Search once; return the jobs, the oldest first."""
-        jobs: list[UwsJob] | ServiceError
-        try:
-            async with asyncio.timeout(self._limits.uws_list):  # for all tries together
-                jobs = await self._uws.jobs()
-        except TimeoutError:
-            jobs = UnreachableError(f"The UWS did not list its jobs within {self._limits.uws_list:g} s.")
+        jobs = await self._uws.jobs()
         if isinstance(jobs, ServiceError):
-            self._trouble = str(jobs)
+            self.trouble = str(jobs)
             return []
-        self._trouble = ""
+        self.trouble = ""
         self._answers += 1
         found = []
         for job in jobs:
-            if not job.has_mark(self._mark) or job.job_id in self._known:
+            wanted = job.belongs_to_run(self._mark) if self._of_run else job.has_mark(self._mark)
+            if not wanted or job.job_id in self._known:
                 continue
             age_s = self._submitted_s - job.timestamp_created_s
             if job.timestamp_created_s and age_s > CLOCK_TOLERANCE_S:

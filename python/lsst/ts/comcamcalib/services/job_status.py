@@ -9,11 +9,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Protocol
 
 from .ocps import JobRequest
-from .uws_job import Phase
+from .uws_job import Phase, UwsJob
 
 __all__ = [
     "ABORTED_EXIT_CODE",
@@ -145,6 +145,27 @@ class Jobs(Protocol):
         -------
         problems
             A sentence for each job that is not stopped yet.
+        """
+
+    def stop_late(
+        self, run_id: str, since_s: float, known: Collection[str], on_found: Callable[[UwsJob], OnChange]
+    ) -> None:
+        """Stop jobs of a run that appear after it is closed, because the answer to their submission was lost.
+
+        Parameters
+        ----------
+        run_id
+            The run.
+        since_s
+            When it was accepted; older jobs belong to others (TAI unix seconds).
+        known
+            Ids of its other jobs.
+        on_found
+            Called with each job that appears; returns who wants to know what becomes of it.
+
+        Notes
+        -----
+        This goes on in the background, for ``uws_unreachable`` seconds of a UWS that answers.
         """
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from lsst.ts import utils
@@ -25,6 +25,7 @@ from .job_stopper import JobStopper
 from .ocps import JobRequest, Ocps
 from .tracked_job import TrackedJob
 from .uws import is_job_id
+from .uws_job import UwsJob
 from .uws_watch import UwsWatch
 
 __all__ = ["JobSubmissions", "Submission"]
@@ -133,6 +134,31 @@ class JobSubmissions:
             self._late.add(late)
             late.add_done_callback(self._searched)
             raise UnreachableError(f"{trouble.removesuffix('.')}. {search.outcome}")
+        return self._adopt(found, submission, trouble)
+
+    async def look(self, submission: Submission, trouble: str) -> TrackedJob | None:
+        """Search once for a job that is not known yet, even if it has ended.
+
+        Parameters
+        ----------
+        submission
+            The submission.
+        trouble
+            Why it is looked for, in a sentence.
+
+        Raises
+        ------
+        UnreachableError
+            If the UWS can't be asked.
+        """
+        search = self._search(submission)
+        found = await search.look()
+        if search.trouble:
+            raise UnreachableError(search.trouble)
+        return self._adopt(found, submission, trouble) if found else None
+
+    def _adopt(self, found: Sequence[UwsJob], submission: Submission, trouble: str) -> TrackedJob:
+        """Follow the first of the jobs that were found, and stop the others."""
         first, *others = found
         self._log.warning(
             "%s The job exists all the same: it is %s, by its mark %s", trouble, first.job_id, submission.mark
@@ -148,11 +174,6 @@ class JobSubmissions:
             job.reason = f"Job {job.job_id} has the same mark as job {first.job_id}, and is one too many"
             self._stopper.stop(job, wanted=True)
         return self._made(first.job_id, submission)
-
-    async def look(self, submission: Submission) -> TrackedJob | None:
-        """Search once for a job that is not known yet and has not ended."""
-        found = [job for job in await self._search(submission).look() if not job.phase.ended]
-        return self._made(found[0].job_id, submission) if found else None
 
     async def _submit(self, submission: Submission) -> TrackedJob:
         """Submit a job and follow it, even if nothing waits for it any more."""
@@ -180,8 +201,34 @@ class JobSubmissions:
         for seen in found:
             self._log.warning("Job %s, which no stage waits for any more, has appeared, and is stopped", seen.job_id)
             job = self._made(seen.job_id, submission)
-            job.reason = f"Job {job.job_id} appeared when its submission had been given up"
+            job.reason = f"Job {job.job_id} appeared after its submission was given up"
             self._stopper.stop(job, wanted=True)
+
+    def stop_late_of_run(
+        self, run_id: str, since_s: float, known: Collection[str], on_found: Callable[[UwsJob], OnChange]
+    ) -> None:
+        """Stop jobs of a run that appear after it is closed; see `Jobs.stop_late`."""
+        late = asyncio.create_task(
+            self._stop_late_of_run(run_id, since_s, set(known), on_found), name=f"search for jobs of run {run_id}"
+        )
+        self._late.add(late)
+        late.add_done_callback(self._searched)
+
+    async def _stop_late_of_run(
+        self, run_id: str, since_s: float, known: set[str], on_found: Callable[[UwsJob], OnChange]
+    ) -> None:
+        search = JobSearch(run_id, since_s, self._uws, self._poll_interval_s, self._limits, known, of_run=True)
+        while found := await search.find_late():
+            for seen in found:
+                known.add(seen.job_id)
+                if not seen.phase.ended:
+                    self._log.warning(
+                        "Job %s of run %s, which is closed, has appeared, and is stopped", seen.job_id, run_id
+                    )
+                    job = self._track(TrackedJob(seen.job_id, run_id, on_found(seen), seen.timestamp_created_s))
+                    job.reason = f"Job {job.job_id} appeared after its run was closed"
+                    self._stopper.stop(job, wanted=True)
+        self._log.info("No further job of run %s has appeared at the UWS; the search is over", run_id)
 
     def _searched(self, late: asyncio.Task[None]) -> None:
         """Note that a search in the background is over."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any, TypeVar
 
 from lsst.ts import utils
@@ -145,6 +145,12 @@ class JobService:
                 )
         return [problem for problem in problems if problem]
 
+    def stop_late(
+        self, run_id: str, since_s: float, known: Collection[str], on_found: Callable[[UwsJob], OnChange]
+    ) -> None:
+        """Stop jobs of a run that appear after it is closed; see `Jobs.stop_late`."""
+        self._submissions.stop_late_of_run(run_id, since_s, known, on_found)
+
     async def _abort_submission(self, task: asyncio.Task[TrackedJob]) -> str:
         """Abort a job as soon as its id is known; return a sentence if it may go on."""
         try:
@@ -235,15 +241,7 @@ class JobService:
                 f"The OCPS gave the id {job.job_id} for the job with the mark {job.mark}, but at the UWS that is "
                 f"another job, with the outputs {seen.output_glob}"
             )
-            await job.conclude(
-                dataclasses.replace(
-                    job.status,
-                    phase=Phase.UNKNOWN,
-                    exit_code=1,
-                    message=f"{sentence}.",
-                    timestamp_ended_s=utils.current_tai(),
-                )
-            )
+            await self._disown(job, f"{sentence}.")
             return await self._submissions.find(submission, sentence)
         if problem := await asyncio.to_thread(foreign_repository, seen, self._repo):
             await self._refuse(job, problem)
@@ -251,13 +249,26 @@ class JobService:
 
     async def _elsewhere(self, job: TrackedJob, submission: Submission) -> JobStatus:
         """Follow the right job instead of one that the UWS has never known; if there is none, abort that one."""
-        if other := await self._submissions.look(submission):
-            return await self._attend(other, submission)
-        job.reason = (
-            f"The UWS does not know job {job.job_id}, which the OCPS has just submitted, nor a job with its mark "
-            f"{job.mark}. The OCPS probably works with another UWS than uws_url of this CSC: compare them"
-        )
+        unknown = f"The UWS does not know job {job.job_id}, which the OCPS has just submitted"
+        mark = f"a job with its mark {job.mark}"
+        try:
+            if other := await self._submissions.look(submission, f"{unknown}."):
+                await self._disown(job, f"{unknown}; the job with its mark is {other.job_id}.")
+                return await self._attend(other, submission)
+            job.reason = f"{unknown}, nor {mark}"
+        except UnreachableError as error:
+            job.reason = f"{unknown}; it is not known whether there is {mark} ({error})"
+        job.reason += ". The OCPS probably uses a UWS other than uws_url of this CSC: compare them"
         return await self._abandon(job)
+
+    async def _disown(self, job: TrackedJob, sentence: str) -> None:
+        """Stop following an id that is not that of the submitted job."""
+        ended_s = utils.current_tai()
+        await job.conclude(
+            dataclasses.replace(
+                job.status, phase=Phase.UNKNOWN, exit_code=1, message=sentence, timestamp_ended_s=ended_s
+            )
+        )
 
     async def _refuse(self, job: TrackedJob, problem: str) -> None:
         """Abort a job that can't be used.
@@ -292,6 +303,11 @@ class JobService:
     async def _give_up(self, job: TrackedJob) -> JobStatus:
         """Abort a job whose time is over."""
         job.reason = f"Job {job.job_id} had not ended {self._limits.job:g} s after its submission, which is its limit"
+        if Phase.of(job.status.phase) in (Phase.PENDING, Phase.QUEUED):
+            job.reason += (
+                ", and it had not even begun to execute (look with kubectl at the pods in the namespace of the UWS: "
+                "was there a machine for its pod, and could its image be pulled?)"
+            )
         return await self._abandon(job)
 
     async def _abandon(self, job: TrackedJob) -> JobStatus:

@@ -20,6 +20,7 @@ MAX_SERVER_TEXT = 300
 # How the Kubernetes client for Python writes an ApiException: status, reason, headers, body. Only the body, a JSON
 # object at the end, has the cause; it may be written as bytes, and the text may have been cut anywhere.
 _KUBERNETES = re.compile(r"\((?P<status>\d{3})\)\s*Reason: (?P<reason>[^\n]*?)\s*(?=HTTP response|\n|$)")
+_BODY = "HTTP response body:"
 _MESSAGE = re.compile(r'"message"\s*:\s*"(?P<message>(?:[^"\\]|\\+.)+)')
 
 # How urllib3 writes the cause of its MaxRetryError.
@@ -39,13 +40,13 @@ def explain_server_text(text: str) -> str:
     if kubernetes := _KUBERNETES.search(text):
         reason = f"Kubernetes answered {kubernetes['status']} {kubernetes['reason'].strip()}"
         message = _MESSAGE.search(text, kubernetes.end())
-        explained = f"{reason}: {_unescape(message['message'])}" if message else f"{reason} without a message"
+        # A proxy in front of the API server, or an error in it, gives plain text or HTML.
+        body = _unescape(message["message"]) if message else _without_tags(text[kubernetes.end() :].partition(_BODY)[2])
+        explained = f"{reason}: {body}" if body.strip() else f"{reason} without a message"
         return shorten_middle(explained, MAX_SERVER_TEXT)
     if cause := _CAUSED_BY.search(text):
         return shorten_middle(f"{text[:80].rstrip()}… Caused by: {cause['cause']}", MAX_SERVER_TEXT)
-    if re.search(r"<\s*(!doctype|html|head|body|h1)\b", text[:500], re.IGNORECASE):
-        text = re.sub(r"<(script|style)\b.*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL | re.IGNORECASE)
-    return shorten_middle(text, MAX_SERVER_TEXT)
+    return shorten_middle(_without_tags(text), MAX_SERVER_TEXT)
 
 
 def shorten_middle(text: str, limit: int) -> str:
@@ -60,3 +61,10 @@ def shorten_middle(text: str, limit: int) -> str:
 def _unescape(text: str) -> str:
     """Return a JSON string's content without its escapes; an escape that is cut off is kept."""
     return re.sub(r'\\+(["/])', r"\1", text).replace("\\n", " ")
+
+
+def _without_tags(text: str) -> str:
+    """Return the text of an HTML page; other text is returned unchanged."""
+    if not re.search(r"<\s*(!doctype|html|head|body|h1)\b", text[:500], re.IGNORECASE):
+        return text
+    return re.sub(r"<(script|style)\b.*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL | re.IGNORECASE)

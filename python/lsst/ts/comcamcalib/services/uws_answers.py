@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import http
+import re
 
 import aiohttp
 
@@ -16,10 +17,12 @@ from ..credentials import PASSWORD_VARIABLE, USER_VARIABLE
 from ..errors import ServiceError, UnreachableError
 from .server_text import explain_server_text
 
-__all__ = ["ForeignAnswerError", "NotFoundError", "refusal_of"]
+__all__ = ["ForeignAnswerError", "NotFoundError", "OddStatusError", "refusal_of"]
 
 MAX_REFUSAL_BYTES = 16 * 1024
 """How much of an error reply is read: the cause of a Kubernetes exception comes after all of its headers."""
+
+_RESULT_PATH = re.compile(r"/job/result/[^/]+/\d{1,9}$")
 
 
 class NotFoundError(ServiceError):
@@ -28,6 +31,10 @@ class NotFoundError(ServiceError):
 
 class ForeignAnswerError(UnreachableError):
     """Something answered that is not the UWS: an ingress without a backend, or another server."""
+
+
+class OddStatusError(ServiceError):
+    """The UWS never answers these requests with this status; a retry would not change it."""
 
 
 async def refusal_of(url: str, response: aiohttp.ClientResponse) -> ServiceError:
@@ -50,14 +57,14 @@ async def refusal_of(url: str, response: aiohttp.ClientResponse) -> ServiceError
         )
     if status >= 500 or status in (http.HTTPStatus.REQUEST_TIMEOUT, http.HTTPStatus.TOO_MANY_REQUESTS):
         return UnreachableError(sentence)
-    return ServiceError(sentence)
+    return OddStatusError(sentence)
 
 
 def _is_own_not_found(url: str, words: str, content_type: str) -> bool:
     """Return whether a 404 is the UWS's own: the JSON text ``""`` for a job, a plain sentence for a job's file."""
     if content_type == "application/json":
         return words.strip() == '""'
-    return "/job/result/" in url and words.strip() == "Result file not found."
+    return bool(_RESULT_PATH.search(url)) and words.strip() == "Result file not found."
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> str:

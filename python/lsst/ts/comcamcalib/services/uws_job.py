@@ -99,6 +99,10 @@ class UwsJob:
         """Return whether a mark is among the job's output globs."""
         return mark in (glob.strip() for glob in self.output_glob.split(","))
 
+    def belongs_to_run(self, run_id: str) -> bool:
+        """Return whether a mark of a run, which begins with the run's id, is among the job's output globs."""
+        return any(glob.strip().startswith(f"{run_id}_") for glob in self.output_glob.split(","))
+
 
 def parse_jobs(value: Any) -> list[UwsJob]:
     """Turn a JSON list into jobs.

@@ -16,18 +16,18 @@ from ..config import CscConfig
 from ..enums import CalibType
 from ..options import flat_pairs
 from ..plan.plan import RunPlan
-from ..plan.record import ImageTaken, Record
+from ..plan.record import ImageTaken, JobState, Record
 from ..plan.validity import Validity
 from ..services.butler import DatasetFound, Repository
 from ..services.camera import Camera
 from ..services.components import Components
-from ..services.jobs import Jobs
+from ..services.jobs import Jobs, JobStatus
 from ..services.oods import Oods
 from ..services.uws import Uws
 from .ledger import IngestLedger
 from .news import News
 
-__all__ = ["Frames", "Product", "RunContext", "Services"]
+__all__ = ["Frames", "Product", "RunContext", "Services", "job_collection", "job_state"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,3 +159,21 @@ class RunContext:
 def job_collection(job_id: str) -> str:
     """Return the CHAINED collection of a job's outputs and inputs, as the OCPS's worker names it."""
     return f"u/ocps/{job_id}"
+
+
+def job_state(status: JobStatus, run_id: str, stage_name: str, calib_type: CalibType, config: CscConfig) -> JobState:
+    """Return the entry about a job of a stage for the record of a run."""
+    return JobState(
+        run_id=run_id,
+        stage_name=stage_name,
+        calib_type=calib_type,
+        job_id=status.job_id,
+        phase=str(status.phase),
+        exit_code=status.exit_code,
+        output_collection=job_collection(status.job_id),
+        log_url=f"{config.uws_url.rstrip('/')}/job/{status.job_id}/results",
+        log_path=config.log_path_pattern.format(job_id=status.job_id),
+        message=status.message,
+        timestamp_submitted=status.timestamp_submitted_s,
+        timestamp_ended=status.timestamp_ended_s,
+    )

@@ -17,7 +17,7 @@ from ..errors import ServiceError
 from ..verification import FrameFacts, Judgement
 from .context import RunContext
 
-__all__ = ["blame_frames", "frame_facts", "share_fate"]
+__all__ = ["blame_frames", "frame_facts", "known_to_be_bad", "share_fate"]
 
 
 async def frame_facts(calib_type: CalibType, collections: Sequence[str], context: RunContext) -> FrameFacts:
@@ -66,6 +66,14 @@ def blame_frames(calib_type: CalibType, sentence: str, context: RunContext) -> N
     """Note why no product made from the frames of a type can be good; the first reason is kept."""
     if sentence and calib_type in context.frames:
         context.bad_frames.setdefault(calib_type, sentence)
+
+
+def known_to_be_bad(calib_type: CalibType, context: RunContext) -> str:
+    """Return why frames from which a product is made are known to be bad; "" if none are."""
+    frames = [CalibType[name] for name in context.plan.recipe(calib_type).frames]
+    return " ".join(
+        f"The {one.name} frames are bad: {context.bad_frames[one]}" for one in frames if one in context.bad_frames
+    )
 
 
 def share_fate(calib_type: CalibType, judgement: Judgement, context: RunContext) -> Judgement:

@@ -16,12 +16,13 @@ from collections.abc import Iterable
 from ..enums import CalibType
 from ..errors import NotEnabledError, ServiceError, StageError
 from ..plan.plan import JobPlan, StagePlan
-from ..plan.record import GainEstimate, JobState
+from ..plan.record import GainEstimate
 from ..services.butler import AmplifierValues, DatasetFound
 from ..services.jobs import JobStatus
 from ..services.ocps import JobRequest
 from ..services.side_by_side import all_of, both
-from .context import Product, RunContext, job_collection
+from .context import Product, RunContext, job_collection, job_state
+from .frames import known_to_be_bad
 
 __all__ = ["generate", "run_job"]
 
@@ -58,13 +59,9 @@ async def generate(stage: StagePlan, context: RunContext) -> str:
             job_id = await run_job(job, stage, context)
             datasets = await _check_datasets(job, job_id, context)
     except StageError as error:
-        frames = [CalibType[name] for name in context.plan.recipe(stage.calib_type).frames]
-        known = [
-            f"The {one.name} frames are bad: {context.bad_frames[one]}" for one in frames if one in context.bad_frames
-        ]
-        if not known:
-            raise
-        raise StageError(" ".join([*known, str(error)])) from error
+        if known := known_to_be_bad(stage.calib_type, context):
+            raise StageError(" ".join([known, str(error)])) from error
+        raise
     product = Product(stage.jobs[-1].dataset_type, job_id, tuple(datasets))
     context.products[stage.calib_type] = product
     if stage.calib_type is CalibType.GAIN:
@@ -192,22 +189,7 @@ async def _tell_job(status: JobStatus, job: JobPlan, stage: StagePlan, context: 
         context.submitted_jobs.append((stage.name, status.job_id))
     if not status.ended:
         context.record.waiting(stage.name, f"the job {job.label} ({status.job_id}), {status.phase}", config.limits.job)
-    await context.record.write(
-        JobState(
-            run_id=context.run_id,
-            stage_name=stage.name,
-            calib_type=stage.calib_type,
-            job_id=status.job_id,
-            phase=str(status.phase),
-            exit_code=status.exit_code,
-            output_collection=job_collection(status.job_id),
-            log_url=f"{config.uws_url.rstrip('/')}/job/{status.job_id}/results",
-            log_path=config.log_path_pattern.format(job_id=status.job_id),
-            message=status.message,
-            timestamp_submitted=status.timestamp_submitted_s,
-            timestamp_ended=status.timestamp_ended_s,
-        )
-    )
+    await context.record.write(job_state(status, context.run_id, stage.name, stage.calib_type, config))
 
 
 async def _check_inputs(job: JobPlan, job_id: str, exposures: tuple[int, ...], context: RunContext) -> None:

@@ -256,29 +256,35 @@ class _Ingest:
         """
         if unwell := self.context.unwell("CCOODS", "CCHeaderService").removeprefix(". "):
             return f"No frame is taken again until this is repaired: {unwell}. Then start another run"
-        missing = self.ledger.missing(image.exposure_id)
-        in_a_row = {detector: self._losses_in_a_row(detector) for detector in sorted(missing)}
+        in_a_row = {detector: self._losses_in_a_row(detector) for detector in self.options.detectors}
         always = [
             detector
             for detector, count in in_a_row.items()
-            if count >= LOSSES_THAT_ARE_NO_CHANCE or detector in self.context.never_delivered
+            if count >= LOSSES_THAT_ARE_NO_CHANCE
+            or (count and detector in self.context.never_delivered and not self._has_delivered(detector))
         ]
-        if not always:
+        if not self.ledger.missing(image.exposure_id) & set(always):
             return ""
         self.context.never_delivered |= set(always)
         names = ", ".join(self.context.plan.detector_names[detector] for detector in always)
-        count, kind = max(in_a_row.values()), self.stage.calib_type.name
+        count = min(in_a_row[detector] for detector in always)  # holds for each of them
+        kind = self.stage.calib_type.name
+        frames = f"the last {count} {kind} frames" if count > 1 else f"the last {kind} frame, as of earlier ones"
         rest = [detector for detector in self.options.detectors if detector not in always]
         if not rest:
             return (
-                f"For the last {count} {kind} frames, no file of any detector in use has arrived, so no frame is "
-                "taken again. Look at CCOODS and at the camera's file transfer, then start another run"
+                f"For {frames}, no file of any detector in use has arrived, so no frame is taken again. Check CCOODS "
+                "and the camera's file transfer, then start another run"
             )
         return (
-            f"This is not random: no file of {names} has arrived for the last {count} {kind} frames, so no frame is "
-            "taken again. Find out why (its readout board, the file transfer, the OODS), or start another run without "
-            f"it: detectors: {rest}"
+            f"This is not random: no file of {names} has arrived for {frames}, so no frame is taken again. Find out "
+            "why (its readout board, the file transfer, the OODS), or start another run without it: "
+            f"detectors: {rest}"
         )
+
+    def _has_delivered(self, detector: int) -> bool:
+        """Return whether a detector's file has arrived for any frame of the type."""
+        return any(detector in self.ledger.ingested(image.exposure_id) for image in self.frames.taken)
 
     def _losses_in_a_row(self, detector: int) -> int:
         """Return for how many of the last frames of the type, in a row, a detector's file is lost.

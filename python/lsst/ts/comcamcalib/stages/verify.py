@@ -29,7 +29,7 @@ from ..verification import (
     judge_statistics,
 )
 from .context import Product, RunContext, job_collection
-from .frames import blame_frames, frame_facts, share_fate
+from .frames import blame_frames, frame_facts, known_to_be_bad, share_fate
 from .generate import run_job
 
 __all__ = ["GOOD_VERDICTS", "verify"]
@@ -68,7 +68,10 @@ async def verify(stage: StagePlan, context: RunContext) -> str:
             job_id = await run_job(stage.jobs[0], stage, context)
         except StageError as error:
             job_id = next((job for name, job in reversed(context.submitted_jobs) if name == stage.name), "")
-            await _tell("", Judgement.unknown(str(error)), job_id, stage.calib_type, context)
+            judgement = _without_statistics(stage.calib_type, str(error), context)
+            await _tell("", judgement, job_id, stage.calib_type, context)
+            if judgement.verdict is Verdict.FAILED:
+                raise StageError(judgement.reason) from error
             raise StageError(f"{stage.calib_type.name} is UNKNOWN: {error}") from error
         judgements = await _judge_statistics(recipe, job_id, stage, context)
         if stage.calib_type is CalibType.FLAT:
@@ -88,9 +91,15 @@ async def verify(stage: StagePlan, context: RunContext) -> str:
     return "; ".join(f"{one.verdict.name}: {one.reason}" for _, one in judgements)
 
 
+def _without_statistics(calib_type: CalibType, problem: str, context: RunContext) -> Judgement:
+    """Return the judgement of a product without statistics: FAILED if its frames are already known to be bad."""
+    known = known_to_be_bad(calib_type, context)
+    return Judgement(Verdict.FAILED, f"{known} {problem}") if known else Judgement.unknown(problem)
+
+
 def _note_frames(stage: StagePlan, judgements: list[Judgement], context: RunContext) -> None:
     """Note what a verification found out about its frames, for all products made from them."""
-    if all(one.verdict is not Verdict.UNKNOWN for one in judgements):
+    if all(one.exposures_expected and one.verdict is not Verdict.UNKNOWN for one in judgements):
         # The verification used all pixels of all frames, so it overrides the first look at some of them.
         context.bad_frames.pop(stage.calib_type, None)
     for one in judgements:
@@ -132,7 +141,8 @@ async def _judge_statistics(
             )
             judgements.append((physical_filter, await asyncio.to_thread(judge_statistics, expected, *statistics)))
     except ServiceError as error:
-        judgements = [("", Judgement.unknown(f"the statistics of job {job_id} could not be read: {error}"))]
+        problem = f"the statistics of job {job_id} could not be read: {error}"
+        judgements = [("", _without_statistics(calib_type, problem, context))]
     return judgements
 
 

@@ -15,7 +15,7 @@ import math
 import statistics
 from collections.abc import Iterator, Sequence
 
-from .frames import Finding, FrameFacts, Kind, Levels, noise_left
+from .frames import Finding, FrameFacts, Kind, Levels, median_of_others, noise_left
 
 __all__ = ["judge_darkness"]
 
@@ -56,10 +56,15 @@ def judge_darkness(
         variances = [1 / one**2 for one in seconds] if seconds and min(seconds) > 0 else [1.0] * len(there)
         left = noise_left(variances) if facts.in_product else [1.0] * len(there)
         outliers: dict[int, list[tuple[Finding, bool]]] = {}
+        quiet: list[Finding] = []
         for name in dict.fromkeys(name for exposure in there for name in levels[exposure, detector][0]):
-            findings += _quiet(levels, there, left, detector, name, facts)
+            quiet += _quiet(levels, there, left, detector, name, facts)
             for finding, strong in _outliers(levels, there, detector, name, facts):
                 outliers.setdefault(finding.exposure, []).append((finding, strong))
+        if not any(sum(finding.spoils for finding, _ in found) > facts.threshold for found in outliers.values()):
+            # Otherwise the pipeline may have left a frame out. Then the product has more of the other frames' noise,
+            # and subtracting it leaves less.
+            findings += quiet
         for found in outliers.values():
             # A cosmic ray moves the mean of one amplifier, but not that of many.
             findings += [finding for finding, strong in found if strong or len(found) > facts.threshold]
@@ -94,9 +99,9 @@ def _outliers(
     noise = statistics.median(levels[exposure, detector][1].get(name, math.inf) for exposure in measured)
     least = facts.limits.outlier_min
     limit = max(least, min(OUTLIER_SIGMAS * MAD_TO_SIGMA * spread, noise))
-    for exposure, signal in zip(measured, signals, strict=True):
-        if abs(signal - centre) > limit:
+    for exposure, signal, others in zip(measured, signals, median_of_others(signals), strict=True):
+        if abs(signal - others) > limit:
             # Error of a plain mean of the frames; clipping may reduce it, but that is not certain.
-            spoils = facts.in_product and abs(signal - centre) / len(measured) > facts.limits.outlier_in_product_max
-            finding = Finding(Kind.OUTLIER, exposure, detector, name, signal - centre, limit, spoils=spoils)
-            yield finding, abs(signal - centre) > noise
+            spoils = facts.in_product and abs(signal - others) / len(measured) > facts.limits.outlier_in_product_max
+            finding = Finding(Kind.OUTLIER, exposure, detector, name, signal - others, limit, spoils=spoils)
+            yield finding, abs(signal - others) > noise

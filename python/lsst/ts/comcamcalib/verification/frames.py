@@ -20,7 +20,7 @@ from .judgement import listed
 if TYPE_CHECKING:
     from ..config import FrameLimits
 
-__all__ = ["Finding", "FrameFacts", "Kind", "Levels", "describe", "noise_left", "spoiling"]
+__all__ = ["Finding", "FrameFacts", "Kind", "Levels", "describe", "median_of_others", "noise_left", "spoiling"]
 
 Levels = Mapping[tuple[int, int], tuple[Mapping[str, float], Mapping[str, float]]]
 """Signals and noises (electron) of the amplifiers by name, by (exposure id, detector id)."""
@@ -169,6 +169,26 @@ def noise_left(variances: Sequence[float]) -> list[float]:
     return [
         math.sqrt(max(min(1 - 2 / number + total / own / number**2, 1 - 1 / own / weights), 0.0)) for own in variances
     ]
+
+
+def median_of_others(values: Sequence[float]) -> list[float]:
+    """Return for each value the median of all others; if that is between two of them, the point nearest to the value.
+
+    With the median of all, a value would be compared with itself, too: of two frames, or of two halves of a set, each
+    would seem to be off by half of the difference only.
+
+    Parameters
+    ----------
+    values
+        At least two.
+    """
+    order = sorted(range(len(values)), key=values.__getitem__)
+    ordered = [values[index] for index in order]
+    medians = list(values)
+    low, high = (len(values) - 2) // 2, (len(values) - 1) // 2  # among the others, of which there is one less
+    for rank, index in enumerate(order):
+        medians[index] = min(max(values[index], ordered[low + (rank <= low)]), ordered[high + (rank <= high)])
+    return medians
 
 
 def spoiling(findings: Collection[Finding], threshold: int) -> set[Kind]:

@@ -15,7 +15,7 @@ import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
-from .frames import Finding, FrameFacts, Kind, Levels, noise_left
+from .frames import Finding, FrameFacts, Kind, Levels, median_of_others, noise_left
 
 __all__ = ["judge_light", "level_range"]
 
@@ -39,9 +39,10 @@ def level_range(detector: int, amplifier: str, facts: FrameFacts) -> tuple[float
     """Return the least and the largest level (electron) that an amplifier may have in a flat."""
     low, high = facts.limits.level_min, facts.limits.level_max
     turnoff = facts.turnoffs.get(detector, {}).get(amplifier, math.nan)
-    if turnoff > 0:
-        low = max(low, facts.limits.turnoff_fraction_min * turnoff)
-        high = min(high, facts.limits.turnoff_fraction_max * turnoff)
+    least, most = facts.limits.turnoff_fraction_min * turnoff, facts.limits.turnoff_fraction_max * turnoff
+    # A turn-off that leaves no range comes from a bad curve, not from the amplifier.
+    if least < high and low < most:
+        return max(low, least), min(high, most)
     return low, high
 
 
@@ -124,19 +125,39 @@ def _flux(kept: Kept, exposures: Sequence[int], facts: FrameFacts) -> Iterator[F
     lamp = {one: statistics.median(of_detectors[one].values()) for one in exposures if one in of_detectors}
     strong = facts.limits.flux_change_max
     span = _drift(list(lamp.values()))
-    # A slow drift shows as the difference of its two ends, although neither is far from the median.
+    # A slow drift shows as the difference of its two ends, although neither is far from the others.
     ends = {*list(lamp)[:1], *list(lamp)[-1:]} if abs(span) > facts.limits.flux_tolerance else set()
-    for exposure, change in lamp.items():
+    # A drift is compared with the middle of the set; otherwise each exposure is compared with the others.
+    apart = lamp if ends else _apart({exposure: 1 + change for exposure, change in lamp.items()})
+    own = _of_detectors_alone(of_detectors, lamp)
+    for exposure, change in apart.items():
         tolerance = facts.limits.flux_tolerance + facts.limits.shutter_uncertainty_s / facts.exposure_times[exposure]
-        detectors = of_detectors[exposure]
         if abs(change) > tolerance or exposure in ends:
             kind, value = (Kind.DRIFT, span) if ends else (Kind.LAMP, change)
-            for detector in detectors:
+            for detector in of_detectors[exposure]:
                 yield Finding(kind, exposure, detector, "", value, tolerance, spoils=abs(value) > strong)
-        for detector, seen in detectors.items():
-            own = (1 + seen) / (1 + change) - 1
-            if abs(own) > tolerance:
-                yield Finding(Kind.DETECTOR_FLUX, exposure, detector, "", own, tolerance, spoils=abs(own) > strong)
+        for detector in of_detectors[exposure]:
+            if abs(value := own[detector][exposure]) > tolerance:
+                yield Finding(Kind.DETECTOR_FLUX, exposure, detector, "", value, tolerance, spoils=abs(value) > strong)
+
+
+def _of_detectors_alone(
+    of_detectors: Mapping[int, Mapping[int, float]], lamp: Mapping[int, float]
+) -> dict[int, dict[int, float]]:
+    """Return by how much each detector's light differs from its other exposures, apart from the lamp (relative)."""
+    ratios: dict[int, dict[int, float]] = {}
+    for exposure, change in lamp.items():
+        for detector, seen in of_detectors[exposure].items():
+            ratios.setdefault(detector, {})[exposure] = (1 + seen) / (1 + change)
+    return {detector: _apart(values) for detector, values in ratios.items()}
+
+
+def _apart(values: Mapping[int, float]) -> dict[int, float]:
+    """Return by how much each value differs from those of the other exposures (relative)."""
+    if len(values) < 2:
+        return dict.fromkeys(values, 0.0)
+    others = median_of_others(list(values.values()))
+    return {exposure: value / other - 1 for (exposure, value), other in zip(values.items(), others, strict=True)}
 
 
 def _changes(kept: Kept) -> dict[int, dict[int, float]]:

@@ -33,9 +33,9 @@ __all__ = [
     "ExpectedStatistics",
     "ExposureResult",
     "UnreadableError",
-    "has_no_signal",
     "read_detector",
     "read_run",
+    "without_signal",
 ]
 
 AMPLIFIERS = 16
@@ -281,14 +281,19 @@ def _is_finite(value: Any) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
 
 
-def has_no_signal(statistics: Any, expected: ExpectedStatistics) -> bool:
-    """Whether cp_verify has tested all amplifiers of a detector, and could not measure the signal of any.
+def without_signal(statistics: Any, expected: ExpectedStatistics) -> list[str]:
+    """Return the amplifiers of a detector that cp_verify tested, but whose signal it could not measure.
 
-    It writes that for a flat without light, because the product that it divides by is then not a number.
+    That is what it writes of a flat without light: the product that it divides by is not a number, then. A value that
+    is not there at all says nothing, unless it is not there for any amplifier.
     """
     values = statistics.get("AMP") if isinstance(statistics, Mapping) else None
     if not isinstance(values, Mapping) or len(values) != AMPLIFIERS:
-        return False
-    return not any(
-        isinstance(one, Mapping) and _is_finite(one.get(expected.signal_statistic)) for one in values.values()
-    )
+        return []
+    signals = {
+        str(name): one.get(expected.signal_statistic) if isinstance(one, Mapping) else None
+        for name, one in values.items()
+    }
+    if not any(_is_finite(signal) for signal in signals.values()):
+        return list(signals)
+    return [name for name, signal in signals.items() if isinstance(signal, float) and not math.isfinite(signal)]

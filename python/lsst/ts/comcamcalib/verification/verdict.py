@@ -20,14 +20,15 @@ from .frames import Finding, describe, spoiling
 from .judgement import DetectorJudgement, Judgement, listed, one_line
 from .light import judge_light
 from .statistics import (
+    AMPLIFIERS,
     FAILS_ALWAYS,
     DetectorStatistics,
     ExpectedStatistics,
     ExposureResult,
     UnreadableError,
-    has_no_signal,
     read_detector,
     read_run,
+    without_signal,
 )
 
 __all__ = ["judge_statistics"]
@@ -68,7 +69,7 @@ def judge_statistics(
         The verdict with a sentence, and the numbers by the written procedure's rule.
     """
     found: dict[tuple[int, int], DetectorStatistics] = {}
-    dark: set[tuple[int, int]] = set()
+    dark: dict[tuple[int, int], list[str]] = {}
     missing: list[str] = [] if expected.exposures and expected.detectors else ["there is nothing to verify"]
     for exposure in expected.exposures:
         for detector, name in expected.detectors.items():
@@ -76,9 +77,11 @@ def judge_statistics(
                 missing.append(f"{name} in exposure {exposure} (no statistics)")
                 continue
             of_detector = detector_statistics[exposure, detector]
-            if expected.frames and expected.calib_type is CalibType.FLAT and has_no_signal(of_detector, expected):
-                dark.add((exposure, detector))
-                continue
+            if expected.frames and expected.calib_type is CalibType.FLAT:
+                if unlit := without_signal(of_detector, expected):
+                    dark[exposure, detector] = unlit
+                if len(unlit) == AMPLIFIERS:
+                    continue
             try:
                 found[exposure, detector] = read_detector(of_detector, expected)
             except UnreadableError as error:
@@ -103,14 +106,16 @@ class _Frames:
     found
         The statistics that could be read.
     dark
-        The (exposure, detector) of which cp_verify could not measure any signal.
+        The amplifiers of which cp_verify could not measure any signal, by (exposure, detector). Of a detector that has
+        others, too, nothing was read: what is known of it is not complete.
     """
 
-    def __init__(self, expected: ExpectedStatistics, found: Found, dark: set[tuple[int, int]]) -> None:
+    def __init__(self, expected: ExpectedStatistics, found: Found, dark: Mapping[tuple[int, int], list[str]]) -> None:
         self.findings: list[Finding] = []
         if expected.frames:
             judge = judge_light if expected.calib_type is CalibType.FLAT else judge_darkness
-            levels = {key: (one.signals, one.noises) for key, one in found.items()} | {key: ({}, {}) for key in dark}
+            levels = {key: (one.signals, one.noises) for key, one in found.items()}
+            levels |= {key: _unlit(names) for key, names in dark.items()}
             self.findings = judge(levels, list(expected.detectors), expected.exposures, expected.frames)
         self.sentences = describe(self.findings, expected.detectors, expected.exposures, expected.threshold)
         self.spoiling = spoiling(self.findings, expected.threshold)
@@ -122,6 +127,12 @@ class _Frames:
             key: dataclasses.replace(one, failures=one.failures | own.get(key, set()))
             for key, one in {**dict.fromkeys(dark, nothing), **found}.items()
         }
+
+
+def _unlit(names: list[str]) -> tuple[dict[str, float], dict[str, float]]:
+    """Return empty signals and noises for amplifiers without signal; nothing if that is the whole detector."""
+    none = {} if len(names) == AMPLIFIERS else dict.fromkeys(names, 0.0)
+    return none, none
 
 
 def _missing_exposures(expected: ExpectedStatistics, run: Mapping[int, ExposureResult]) -> list[str]:
