@@ -567,8 +567,8 @@ def test_a_begin_after_the_frames_of_today_is_for_a_run_over_noon_only(parse: An
     (notice,) = parse(f"certify_calib_begin_date: {begin}").notices
     assert notice == (
         f"certify_calib_begin_date {begin}: not before 2026-11-23T12:00:00, when the validity ends if all frames are "
-        "of day_obs 20261122: nothing can be certified then. Give certify_calib_end_date, too, unless the run goes on "
-        "after that noon."
+        "of day_obs 20261122: nothing can be certified then. Give certify_calib_end_date, too, unless the run "
+        "continues past that noon."
     )
 
 

@@ -28,7 +28,7 @@ async def test_a_collection_that_nearly_has_the_name_of_another_is_asked_back(ob
     observatory.world.collections.add("LSSTComCam/calib/daily")
     assert await problems(observatory, calib_collection="lsstcomcam/calib/daily") == [
         "calib_collection: there is no collection lsstcomcam/calib/daily in /repo/LSSTComCam, but there is "
-        "LSSTComCam/calib/daily. Write that if it is meant; otherwise choose a name that differs by more than a letter "
+        "LSSTComCam/calib/daily. Use that name if you mean it; otherwise choose one that differs by more than a letter "
         "or upper and lower case"
     ]
     (sentence,) = await problems(observatory, calib_collection="LSSTComCam/Calib")
@@ -38,8 +38,8 @@ async def test_a_collection_that_nearly_has_the_name_of_another_is_asked_back(ob
 async def test_the_usual_collection_is_asked_back_before_it_was_ever_made(observatory: Observatory) -> None:
     assert "LSSTComCam/calib/daily" not in observatory.world.collections
     assert await problems(observatory, calib_collection="lsstcomcam/calib/daily") == [
-        "calib_collection: there is no collection lsstcomcam/calib/daily in /repo/LSSTComCam, but the usual one is "
-        "LSSTComCam/calib/daily. Write that if it is meant; otherwise choose a name that differs by more than a letter "
+        "calib_collection: there is no collection lsstcomcam/calib/daily in /repo/LSSTComCam, but the default is "
+        "LSSTComCam/calib/daily. Use that name if you mean it; otherwise choose one that differs by more than a letter "
         "or upper and lower case"
     ]
     assert await problems(observatory) == []

@@ -448,7 +448,7 @@ async def test_disk_that_was_full_at_the_end_of_a_run_and_is_free_again_leaves_n
     assert house.runner._latest is not None and house.runner._latest.journal_problem
     # No other run is begun while this one's end is not written: the journal would have two open ones.
     text = await refusal(house, **BIAS)
-    assert text.startswith(f"The end of run {run_id} is not in the journal yet, so no other run is begun.")
+    assert text.startswith(f"The end of run {run_id} is not in the journal yet, so no other run is started.")
     assert "database or disk is full" in text
     assert house.runner.unwritten, "so a fault, which closes the journal, would lose it"
     make_room(house)

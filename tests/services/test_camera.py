@@ -319,9 +319,13 @@ async def test_a_fault_during_the_exposure_ends_the_wait_at_once(driven: DrivenC
     driven.on_take = expose
     with pytest.raises(ServiceError, match=rf"frame of group {GROUP}.* was not taken: CCCamera went to FAULT during"):
         await asyncio.wait_for(camera.take(BIAS), LIMIT_S)
-    with pytest.raises(ServiceError, match="CCCamera is in FAULT: enable it"):
+    with pytest.raises(
+        ServiceError, match="CCCamera is in FAULT: look at its errorCode, send it to STANDBY, enable it"
+    ):
         await camera.take(BIAS)
-    with pytest.raises(ServiceError, match="CCCamera is in FAULT: enable it"):
+    with pytest.raises(
+        ServiceError, match="CCCamera is in FAULT: look at its errorCode, send it to STANDBY, enable it"
+    ):
         await camera.set_filter("g_01")
 
 

@@ -114,7 +114,7 @@ def test_rafts_at_work_are_an_obstacle_though_no_command_is_being_done(
     activity.on_rafts_state(substate(state, 6))
     assert activity.obstacle() == (
         f"CCCamera is busy: its rafts are {word}. Wait until its raftsDetailedState is QUIESCENT, then start again; if "
-        "it never is, look at CCCamera."
+        "it never is, check CCCamera."
     )
 
 

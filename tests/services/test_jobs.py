@@ -201,7 +201,7 @@ async def test_a_job_that_never_began_says_where_to_look(world: JobWorld, phase:
     world.uws.prepare(phase)
     world.ocps.on_abort = lambda _job_id: world.uws.prepare(None)
     status = await world.run(service)
-    assert ("had not even begun to execute (look at the pods" in status.message) is not begun
+    assert ("had not even begun to execute (look with kubectl at the pods" in status.message) is not begun
     assert status.message.endswith("; it was aborted.")
 
 

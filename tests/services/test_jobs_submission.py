@@ -70,7 +70,7 @@ async def test_a_job_that_is_not_found_in_time_is_named_and_stopped_when_it_appe
     world.uws.listing = [uws_job("late")]
     status = await world.until_concluded("late")
     assert (status.phase, status.exit_code) == ("aborted", 255)
-    assert status.message == "Job late appeared when its submission had been given up; it was aborted."
+    assert status.message == "Job late appeared after its submission was given up; it was aborted."
     assert world.ocps.aborted == ["late"]
 
 
@@ -188,7 +188,7 @@ async def test_a_job_that_the_uws_never_knew_runs_at_another_uws(world: JobWorld
     assert (status.succeeded, status.phase, status.exit_code) == (False, "aborted", 255)
     assert status.message == (
         f"The UWS does not know job job1, which the OCPS has just submitted, nor a job with its mark {MARK}. The OCPS "
-        "probably works with another UWS than uws_url of this CSC: compare them; it was aborted."
+        "probably uses a UWS other than uws_url of this CSC: compare them; it was aborted."
     )
     assert world.ocps.aborted == ["job1"]
     assert world.told[-1] == status
@@ -222,7 +222,7 @@ async def test_a_job_at_another_uws_that_can_not_be_aborted_is_explained_once(wo
     status = await world.run(world.service())
     assert status.message.count("The UWS does not know job job1") == 1
     assert status.message.endswith(
-        "compare them. How the job ended is not known. It was to be aborted; the answer was: OCPS:2 could not abort "
+        "compare them. How the job ended is unknown. The CSC tried to abort it; the answer was: OCPS:2 could not abort "
         "job job1: 404 Client Error."
     )
 
@@ -231,7 +231,7 @@ async def test_without_the_list_it_is_not_known_whether_there_is_a_job_with_the_
     world.uws.prepare(None)
     world.uws.listing = DOWN
     status = await world.run(world.service())
-    assert f"; whether there is a job with its mark {MARK} is not known (The UWS did not answer.)" in status.message
+    assert f"; it is not known whether there is a job with its mark {MARK} (The UWS did not answer.)" in status.message
     assert f"nor a job with its mark {MARK}" not in status.message
 
 
@@ -279,7 +279,7 @@ async def test_a_job_that_appears_when_its_run_is_closed_is_stopped_and_told_of(
     ]
     status = await world.until_concluded("late")
     assert (status.phase, status.exit_code) == ("aborted", 255)
-    assert status.message == "Job late appeared when its run had been closed; it was aborted."
+    assert status.message == "Job late appeared after its run was closed; it was aborted."
     assert world.ocps.aborted == ["late"]
 
 

@@ -256,7 +256,7 @@ async def test_each_detector_that_is_named_has_delivered_nothing_of_so_many_fram
     bench = make_bench(n_bias=4, **QUICK)
     bench.observatory.camera.arrive = losing(bench, {"BIAS 2": [4], "BIAS 3": [4, 1], "BIAS 4": [4, 1]})
     error = (await take_and_ingest(bench, "BIAS"))[1]
-    assert "nothing of R22_S01, R22_S11 has arrived of the last 2 BIAS frames" in str(error)
+    assert "no file of R22_S01, R22_S11 has arrived for the last 2 BIAS frames" in str(error)
     assert str(error).endswith("detectors: [0]"), "the next run must not fail by the other one"
 
 
@@ -265,7 +265,7 @@ async def test_single_frame_of_the_next_type_is_enough_for_a_detector_that_is_kn
     bench.observatory.camera.arrive = never_from(bench, [4])
     await take_and_ingest(bench, "BIAS")
     error = (await take_and_ingest(bench, "DARK"))[1]
-    assert "nothing of R22_S11 has arrived of the last DARK frame, as of earlier ones, so" in str(error)
+    assert "no file of R22_S11 has arrived for the last DARK frame, as of earlier ones, so" in str(error)
     assert bench.observatory.camera.taken("DARK") == 1
 
 
@@ -307,7 +307,7 @@ async def test_when_nothing_arrives_at_all_no_detectors_are_proposed(make_bench)
     bench.observatory.camera.arrive = lambda exposure: None
     error = (await take_and_ingest(bench, "BIAS"))[1]
     assert "For the last 2 BIAS frames, no file of any detector in use has arrived" in str(error)
-    assert "Look at CCOODS" in str(error)
+    assert "Check CCOODS" in str(error)
     assert "detectors: [" not in str(error)
     assert bench.observatory.camera.taken("BIAS") == 2
 

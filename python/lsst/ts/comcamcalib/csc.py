@@ -187,7 +187,7 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
             await super().do_standby(data)
 
     async def do_exitControl(self, data: salobj.BaseMsgType) -> None:
-        """End; a refusal is published."""
+        """End the CSC; a refusal is published."""
         async with self._refusing("exitControl", data):
             await super().do_exitControl(data)
 

@@ -208,7 +208,7 @@ def _validity_notices(choice: Choice, day_obs: int) -> Iterator[str]:
         yield (
             f"{choice.named('certify_calib_begin_date')}: not before {valid_to.isoformat()}, when the validity ends if "
             f"all frames are of day_obs {day_obs}: nothing can be certified then. Give certify_calib_end_date, too, "
-            "unless the run goes on after that noon."
+            "unless the run continues past that noon."
         )
     elif valid_from > noon or valid_to < next_noon:
         covers = "only a part of" if valid_from < next_noon and valid_to > noon else "nothing of"

@@ -52,9 +52,9 @@ def header_text(limit: int) -> Callable[[Any], str]:
         if text.endswith("&"):
             raise NotAllowedError("ends in '&', which means in an image header that the text continues")
         if text.endswith("\\"):
-            # Texts are sent with a : between them, and one within a text is marked by a backslash before it: the header
-            # service would take the : behind this text for a part of it, and put all that follow into wrong headers.
-            raise NotAllowedError("ends in a backslash, by which it would run into the next image header; leave it out")
+            # Texts are sent with a : between them, and a : within a text has a backslash before it. So the header
+            # service would take the : after this text as part of it, and put all later texts into wrong headers.
+            raise NotAllowedError("ends in a backslash, which would join it to the next image header; leave it out")
         quotes = text.count("'")
         if len(text) + quotes > limit:
             twice = " (' counts twice)" if quotes else ""

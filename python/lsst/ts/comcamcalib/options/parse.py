@@ -111,7 +111,7 @@ def check_run_defaults(config: CscConfig) -> list[str]:
 
 
 def usual_collection(config: CscConfig) -> str:
-    """Return the collection that is certified in if the operator names none."""
+    """Return the calib_collection that holds if the operator names none."""
     table = option_table(config)
     given, _ = _read(config.run_defaults, table, [])
     return str(given.get("calib_collection", table["calib_collection"].default))

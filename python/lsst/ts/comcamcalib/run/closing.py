@@ -182,7 +182,7 @@ async def _stop_job(log: RunLog, job: JobState, jobs: Jobs, findings: Findings) 
 async def _stop_unrecorded(
     log: RunLog, submitting: list[StageStatus], services: Services, config: CscConfig, findings: Findings
 ) -> None:
-    """Stop jobs of a run whose id came too late for its record, or never; see to those that are still to come.
+    """Stop jobs of a run whose ids arrived too late for its record, or never, also if they appear later.
 
     After a loss of the journal an earlier run had the same id; its jobs are older than this run.
     """
@@ -229,14 +229,14 @@ def _may_have_been_submitting(stage: StageStatus, log: RunLog) -> bool:
 
 
 def _stage_of(job: UwsJob, log: RunLog) -> StageStatus:
-    """Return the stage that a job was made for, which its mark says (see `lsst.ts.comcamcalib.plan.plan.JobPlan`)."""
+    """Return the stage to which a job belongs by its mark (see `lsst.ts.comcamcalib.plan.plan.JobPlan`)."""
     stages = log.of(StageStatus)
     run_id = log.status.run_id
     return next((one for one in stages if f"{run_id}_{one.stage_name}_" in job.output_glob), stages[-1])
 
 
 def _recorder(log: RunLog, job: UwsJob, stage: StageStatus, config: CscConfig) -> OnChange:
-    """Return what records the states of a job that is not in the run's record; that may come after the run's end."""
+    """Return a callback that records the states of a job that is not in the run's record, even after the run's end."""
 
     async def record(status: JobStatus) -> None:
         status = dataclasses.replace(status, timestamp_submitted_s=job.timestamp_created_s)
@@ -246,7 +246,7 @@ def _recorder(log: RunLog, job: UwsJob, stage: StageStatus, config: CscConfig) -
 
 
 async def _stop_found(log: RunLog, job: UwsJob, jobs: Jobs, config: CscConfig, findings: Findings) -> None:
-    """Stop a job that is not in the run's record; from now on it is."""
+    """Stop a job that is not in the run's record, and enter it there."""
     if job.phase.ended:
         findings.done.append(f"job {job.job_id}, which is not in the run's record, is {job.phase_word} at the UWS")
         return

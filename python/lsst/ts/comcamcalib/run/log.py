@@ -307,7 +307,7 @@ async def move_run(log: RunLog, state: RunState, reason: str) -> None:
 
 @functools.cache
 def _hints(entry_type: type) -> dict[str, Any]:
-    """Return the types of an entry's fields; once for each kind, because a run has thousands of entries."""
+    """Return the types of an entry's fields; computed once for each kind, because a run has thousands of entries."""
     return get_type_hints(entry_type)
 
 

@@ -106,7 +106,7 @@ async def _check_collections(plan: RunPlan, services: Services) -> list[str]:
     problems = [f"calib_collection: {obstacle}"] if obstacle else []
     usual = usual_collection(plan.config)
     advice = (
-        "Write that if it is meant; otherwise choose a name that differs by more than a letter or upper and lower case"
+        "Use that name if you mean it; otherwise choose one that differs by more than a letter or upper and lower case"
     )
     if calib_collection in missing and calib_collection in near:
         problems.append(
@@ -114,9 +114,9 @@ async def _check_collections(plan: RunPlan, services: Services) -> list[str]:
             f"{near[calib_collection]}. {advice}"
         )
     elif calib_collection in missing and collection_names.near(calib_collection, [usual]):
-        # It does not exist before the first run that certifies.
+        # The default does not exist before the first run that certifies.
         problems.append(
-            f"calib_collection: there is no collection {calib_collection} in {plan.config.repo}, but the usual one is "
+            f"calib_collection: there is no collection {calib_collection} in {plan.config.repo}, but the default is "
             f"{usual}. {advice}"
         )
     for name in missing:

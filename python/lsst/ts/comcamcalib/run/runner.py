@@ -129,7 +129,7 @@ class Runner:
 
     @property
     def unwritten(self) -> bool:
-        """Whether there is anything that the journal has not taken yet; it would be lost if the journal was closed."""
+        """Whether entries are not in the journal yet; they would be lost if the journal were closed."""
         return any(log.journal_problem for log in (self._latest, *self._left) if log is not None)
 
     @property
@@ -196,7 +196,7 @@ class Runner:
                 raise BadInputError(
                     [
                         f"The end of run {self._latest.status.run_id} is not in the journal yet, so no other run is "
-                        f"begun. {self._latest.journal_problem}. See to that; the journal is tried again by itself."
+                        f"started. {self._latest.journal_problem}. Repair that; the CSC keeps trying to write it."
                     ]
                 )
         run_id = await self._journal.new_run(day_obs)

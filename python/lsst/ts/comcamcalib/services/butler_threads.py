@@ -175,7 +175,7 @@ class ButlerThreads:
         _close(butler)
 
     def _end_looking(self) -> None:
-        """Close what a thread that only looks has; the last one to end closes the Butler of which all are clones."""
+        """Close the Butler of a look-up thread; the last one to end closes the Butler from which all are cloned."""
         self._close_butler()
         with self._original_lock:
             self._still_looking -= 1

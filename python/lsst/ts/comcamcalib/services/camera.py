@@ -255,8 +255,10 @@ class ComCamCamera:
         if self._comcam is None:
             raise ServiceError("The camera is not connected.")
         if self._state is not salobj.State.ENABLED:
-            state = "has not published its summary state" if self._state is None else f"is in {self._state.name}"
-            raise ServiceError(f"CCCamera {state}: enable it.")
+            if self._state is None:
+                raise ServiceError("CCCamera has not published its summary state: check it.")
+            remedy = "look at its errorCode, send it to STANDBY, " if self._state is salobj.State.FAULT else ""
+            raise ServiceError(f"CCCamera is in {self._state.name}: {remedy}enable it.")
         return self._comcam
 
     async def _on_summary_state(self, data: salobj.BaseMsgType) -> None:

@@ -93,7 +93,7 @@ class CameraActivity:
         what, idle = "CCCamera is doing a command.", "ccsCommandState is IDLE"
         if not busy:
             what, idle = f"CCCamera is busy: its rafts are {rafts}.", "raftsDetailedState is QUIESCENT"
-        return f"{what} Wait until its {idle}, then start again; if it never is, look at CCCamera."
+        return f"{what} Wait until its {idle}, then start again; if it never is, check CCCamera."
 
     def _image_in_progress(self) -> str:
         """Return a text about the image that is being taken, "" if there is none."""

@@ -15,7 +15,7 @@ __all__ = ["exposure_id_of"]
 IMAGE_NAME = re.compile(r"CC_(?P<controller>[A-Z])_(?P<year>\d{4})(?P<month_day>\d{4})_(?P<sequence>\d{6})", re.ASCII)
 
 YEAR_OFFSET = {"O": 0, "C": 1000, "H": 2000, "P": 3000, "Q": 4000, "S": 5000}
-"""Years by which an id is ahead of the image's date, by controller: the rule of obs_lsst, which has no others."""
+"""Years by which an id is ahead of the image's date, by controller: the rule of obs_lsst, which has only these."""
 
 LAST_DAY_WITH_OFFSET = {"C": 20231004, "P": 20250417, "Q": 20250417, "S": 20250417}
 """The last day_obs on which a controller had its offset (this day included).

@@ -66,7 +66,7 @@ class JobEndings:
         elif job.reason and end.phase is Phase.ABORTED:
             message = f"{job.reason}; it was aborted."
         elif job.reason and end.phase is Phase.UNKNOWN and not job.known_at_uws:
-            message = f"{job.reason}. How the job ended is not known."  # the reason says already that it was never seen
+            message = f"{job.reason}. How the job ended is unknown."  # the reason already says that it was never seen
         else:
             message = await self._reason(job.job_id, end)
             message = f"{job.reason}. {message}" if job.reason else message

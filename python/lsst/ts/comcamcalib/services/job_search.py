@@ -31,7 +31,7 @@ nothing else meanwhile, and neither does an OCPS that asks it."""
 
 
 class JobSearch:
-    """Looks for the jobs of one submission, or of a run, among all jobs of the UWS, by their mark.
+    """Searches all jobs of the UWS for those of one submission or of a run, by their mark.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class JobSearch:
     limits
         Limits of time: ``job_submission``, ``uws_unreachable``.
     known
-        Ids of the jobs that are known already, which are not what is looked for.
+        Ids of the jobs that are already known, which are not searched for.
     of_run
         Whether all jobs of a run are looked for.
     """
@@ -70,15 +70,15 @@ class JobSearch:
         self._known = known
         self._log = logging.getLogger(__name__)
         self.trouble = ""
-        """Why the UWS could not be asked the last time; empty if it could."""
-        self._answers = 0  # lists without the job
+        """Why the last request to the UWS failed; empty if it did not."""
+        self._answers = 0  # number of lists without the job
 
     async def find(self) -> list[UwsJob]:
-        """Look for ``job_submission`` seconds; return the jobs, the first one first, none if there is none yet."""
+        """Search for ``job_submission`` seconds; return the jobs, the oldest first, none if there is none yet."""
         return await self._look_until(self._limits.job_submission, SHARE)
 
     async def find_late(self) -> list[UwsJob]:
-        """Search for another ``uws_unreachable`` seconds of a UWS that answers."""
+        """Search for another ``uws_unreachable`` seconds during which the UWS answers."""
         found = await self._look_until(self._limits.uws_unreachable, LATE_SHARE)
         while not found and self.trouble:
             await asyncio.sleep(self._poll_interval_s)
@@ -87,8 +87,8 @@ class JobSearch:
 
     @property
     def outcome(self) -> str:
-        """Say what is known after a search that found nothing."""
-        goes_on = "It is looked for further, and stopped when it appears."
+        """Return a sentence about a search that found nothing."""
+        goes_on = "The search goes on, and a job that appears is stopped."
         if self.trouble and not self._answers:
             return f"Whether the job exists is not known, because the UWS can't be asked: {self.trouble} {goes_on}"
         return (
@@ -110,7 +110,7 @@ class JobSearch:
             await asyncio.sleep(min(pause_s, max(deadline - clock(), 0.0)))
 
     async def look(self) -> list[UwsJob]:
-        """Look once; return the jobs, the first one first."""
+        """Search once; return the jobs, the oldest first."""
         jobs = await self._uws.jobs()
         if isinstance(jobs, ServiceError):
             self.trouble = str(jobs)

@@ -150,7 +150,7 @@ class Jobs(Protocol):
     def stop_late(
         self, run_id: str, since_s: float, known: Collection[str], on_found: Callable[[UwsJob], OnChange]
     ) -> None:
-        """Stop jobs of a run that appear when it is closed, because the answer to their submission was not heard.
+        """Stop jobs of a run that appear after it is closed, because the answer to their submission was lost.
 
         Parameters
         ----------

@@ -161,7 +161,7 @@ class JobSubmissions:
         return self._adopt(going_on or found, submission, trouble) if found else None
 
     def _adopt(self, found: Sequence[UwsJob], submission: Submission, trouble: str) -> TrackedJob:
-        """Keep an eye on the first of the jobs that were found, and stop the others."""
+        """Follow the first of the jobs that were found, and stop the others."""
         first, *others = found
         self._log.warning(
             "%s The job exists all the same: it is %s, by its mark %s", trouble, first.job_id, submission.mark
@@ -204,13 +204,13 @@ class JobSubmissions:
         for seen in found:
             self._log.warning("Job %s, which no stage waits for any more, has appeared, and is stopped", seen.job_id)
             job = self._made(seen.job_id, submission)
-            job.reason = f"Job {job.job_id} appeared when its submission had been given up"
+            job.reason = f"Job {job.job_id} appeared after its submission was given up"
             self._stopper.stop(job, wanted=True)
 
     def stop_late_of_run(
         self, run_id: str, since_s: float, known: Collection[str], on_found: Callable[[UwsJob], OnChange]
     ) -> None:
-        """Stop jobs of a run that appear when it is closed; see `Jobs.stop_late`."""
+        """Stop jobs of a run that appear after it is closed; see `Jobs.stop_late`."""
         late = asyncio.create_task(
             self._stop_late_of_run(run_id, since_s, set(known), on_found), name=f"search for jobs of run {run_id}"
         )
@@ -226,10 +226,10 @@ class JobSubmissions:
                 known.add(seen.job_id)
                 if not seen.phase.ended:
                     self._log.warning(
-                        "Job %s of run %s, which is closed, appeared, and is stopped", seen.job_id, run_id
+                        "Job %s of run %s, which is closed, has appeared, and is stopped", seen.job_id, run_id
                     )
                     job = self._track(TrackedJob(seen.job_id, run_id, on_found(seen), seen.timestamp_created_s))
-                    job.reason = f"Job {job.job_id} appeared when its run had been closed"
+                    job.reason = f"Job {job.job_id} appeared after its run was closed"
                     self._stopper.stop(job, wanted=True)
         self._log.info("No further job of run %s has appeared at the UWS; the search is over", run_id)
 

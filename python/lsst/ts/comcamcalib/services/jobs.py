@@ -148,7 +148,7 @@ class JobService:
     def stop_late(
         self, run_id: str, since_s: float, known: Collection[str], on_found: Callable[[UwsJob], OnChange]
     ) -> None:
-        """Stop jobs of a run that appear when it is closed; see `Jobs.stop_late`."""
+        """Stop jobs of a run that appear after it is closed; see `Jobs.stop_late`."""
         self._submissions.stop_late_of_run(run_id, since_s, known, on_found)
 
     async def _abort_submission(self, task: asyncio.Task[TrackedJob]) -> str:
@@ -251,7 +251,7 @@ class JobService:
         return None
 
     async def _elsewhere(self, job: TrackedJob, submission: Submission) -> JobStatus:
-        """Follow the right job instead of one that the UWS has never known; abort that one if there is no other."""
+        """Follow the right job instead of one that the UWS has never known; if there is none, abort that one."""
         unknown = f"The UWS does not know job {job.job_id}, which the OCPS has just submitted"
         mark = f"a job with its mark {job.mark}"
         try:
@@ -260,12 +260,12 @@ class JobService:
                 return await self._attend(other, submission)
             job.reason = f"{unknown}, nor {mark}"
         except UnreachableError as error:
-            job.reason = f"{unknown}; whether there is {mark} is not known ({error})"
-        job.reason += ". The OCPS probably works with another UWS than uws_url of this CSC: compare them"
+            job.reason = f"{unknown}; it is not known whether there is {mark} ({error})"
+        job.reason += ". The OCPS probably uses a UWS other than uws_url of this CSC: compare them"
         return await self._abandon(job)
 
     async def _disown(self, job: TrackedJob, sentence: str) -> None:
-        """Put an end to an id that is not that of the job which was submitted."""
+        """Stop following an id that is not that of the submitted job."""
         ended_s = utils.current_tai()
         await job.conclude(
             dataclasses.replace(
@@ -308,8 +308,8 @@ class JobService:
         job.reason = f"Job {job.job_id} had not ended {self._limits.job:g} s after its submission, which is its limit"
         if Phase.of(job.status.phase) in (Phase.PENDING, Phase.QUEUED):
             job.reason += (
-                ", and it had not even begun to execute (look at the pods in the namespace of the UWS with kubectl: "
-                "was there a place for its pod, and the image?)"
+                ", and it had not even begun to execute (look with kubectl at the pods in the namespace of the UWS: "
+                "was there a machine for its pod, and could its image be pulled?)"
             )
         return await self._abandon(job)
 

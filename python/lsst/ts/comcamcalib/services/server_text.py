@@ -40,7 +40,7 @@ def explain_server_text(text: str) -> str:
     if kubernetes := _KUBERNETES.search(text):
         reason = f"Kubernetes answered {kubernetes['status']} {kubernetes['reason'].strip()}"
         message = _MESSAGE.search(text, kubernetes.end())
-        # What stands before the API server, or fails in it, answers in plain text or HTML.
+        # A proxy in front of the API server, or an error in it, gives plain text or HTML.
         body = _unescape(message["message"]) if message else _without_tags(text[kubernetes.end() :].partition(_BODY)[2])
         explained = f"{reason}: {body}" if body.strip() else f"{reason} without a message"
         return shorten_middle(explained, MAX_SERVER_TEXT)
@@ -64,7 +64,7 @@ def _unescape(text: str) -> str:
 
 
 def _without_tags(text: str) -> str:
-    """Return the text of an HTML page; what is no such page stays as it is."""
+    """Return the text of an HTML page; other text is returned unchanged."""
     if not re.search(r"<\s*(!doctype|html|head|body|h1)\b", text[:500], re.IGNORECASE):
         return text
     return re.sub(r"<(script|style)\b.*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL | re.IGNORECASE)

@@ -40,7 +40,7 @@ MAX_JSON_BYTES = 64 * 2**20
 """Largest accepted reply (bytes): a job object takes about 4 kB, and the server keeps jobs only for hours."""
 
 MAX_QUICK_BYTES = 256 * 1024
-"""A reply larger than this is not parsed in the event loop: a list of 300 jobs with 500 files each takes 0.7 s."""
+"""A larger reply (bytes) is not parsed in the event loop: a list of 300 jobs with 500 files each takes 0.7 s."""
 
 LOG_TAIL_BYTES = 512 * 1024
 """How much of a log's end is kept (bytes): enough for pipetask's messages about a hundred failed quanta."""
@@ -174,7 +174,7 @@ class UwsClient:
         """Return all jobs that the UWS knows; see `Uws.jobs`."""
         limit_s = self._limits.uws_list
         try:
-            async with asyncio.timeout(limit_s):  # all tries together
+            async with asyncio.timeout(limit_s):  # for all tries together
                 return await self._request("job", _read_json(parse_jobs), limit_s)
         except TimeoutError as error:
             raise UnreachableError(f"The UWS at {self.url} did not list its jobs within {limit_s:g} s.") from error

@@ -34,7 +34,7 @@ class ForeignAnswerError(UnreachableError):
 
 
 class OddStatusError(ServiceError):
-    """The status is one that the UWS never gives to what is asked here; it would be the same the next time."""
+    """The UWS never answers these requests with this status; a retry would not change it."""
 
 
 async def refusal_of(url: str, response: aiohttp.ClientResponse) -> ServiceError:

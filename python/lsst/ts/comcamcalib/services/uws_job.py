@@ -100,7 +100,7 @@ class UwsJob:
         return mark in (glob.strip() for glob in self.output_glob.split(","))
 
     def belongs_to_run(self, run_id: str) -> bool:
-        """Return whether a mark of a run stands among what the job was asked to copy out; it begins with the id."""
+        """Return whether a mark of a run, which begins with the run's id, is among the job's output globs."""
         return any(glob.strip().startswith(f"{run_id}_") for glob in self.output_glob.split(","))
 
 

@@ -162,7 +162,7 @@ def job_collection(job_id: str) -> str:
 
 
 def job_state(status: JobStatus, run_id: str, stage_name: str, calib_type: CalibType, config: CscConfig) -> JobState:
-    """Return the entry about a job of a stage, as the record of a run has it."""
+    """Return the entry about a job of a stage for the record of a run."""
     return JobState(
         run_id=run_id,
         stage_name=stage_name,

@@ -69,7 +69,7 @@ def blame_frames(calib_type: CalibType, sentence: str, context: RunContext) -> N
 
 
 def known_to_be_bad(calib_type: CalibType, context: RunContext) -> str:
-    """Return what is known to be wrong with the frames that a product is made of; "" if nothing is."""
+    """Return why frames from which a product is made are known to be bad; "" if none are."""
     frames = [CalibType[name] for name in context.plan.recipe(calib_type).frames]
     return " ".join(
         f"The {one.name} frames are bad: {context.bad_frames[one]}" for one in frames if one in context.bad_frames

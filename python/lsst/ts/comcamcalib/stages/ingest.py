@@ -267,14 +267,14 @@ class _Ingest:
             return ""
         self.context.never_delivered |= set(always)
         names = ", ".join(self.context.plan.detector_names[detector] for detector in always)
-        count = min(in_a_row[detector] for detector in always)  # true for each of them
+        count = min(in_a_row[detector] for detector in always)  # holds for each of them
         kind = self.stage.calib_type.name
         frames = f"the last {count} {kind} frames" if count > 1 else f"the last {kind} frame, as of earlier ones"
         rest = [detector for detector in self.options.detectors if detector not in always]
         if not rest:
             return (
-                f"No file of any detector in use has arrived for {frames}, so no frame is taken again. Look at "
-                "CCOODS, CCHeaderService and the camera's file transfer, then start another run"
+                f"For {frames}, no file of any detector in use has arrived, so no frame is taken again. Check CCOODS, "
+                "CCHeaderService and the camera's file transfer, then start another run"
             )
         return (
             f"This is not random: no file of {names} has arrived for {frames}, so no frame is taken again. Find out "
@@ -283,7 +283,7 @@ class _Ingest:
         )
 
     def _has_delivered(self, detector: int) -> bool:
-        """Return whether a detector's file has arrived of any frame of the type."""
+        """Return whether a detector's file has arrived for any frame of the type."""
         return any(detector in self.ledger.ingested(image.exposure_id) for image in self.frames.taken)
 
     def _losses_in_a_row(self, detector: int) -> int:

@@ -92,7 +92,7 @@ async def verify(stage: StagePlan, context: RunContext) -> str:
 
 
 def _without_statistics(calib_type: CalibType, problem: str, context: RunContext) -> Judgement:
-    """Return the judgement of a product of which there are no statistics: what was seen of its frames before stands."""
+    """Return the judgement of a product without statistics: FAILED if its frames are already known to be bad."""
     known = known_to_be_bad(calib_type, context)
     return Judgement(Verdict.FAILED, f"{known} {problem}") if known else Judgement.unknown(problem)
 

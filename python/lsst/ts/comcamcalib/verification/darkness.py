@@ -62,8 +62,8 @@ def judge_darkness(
             for finding, strong in _outliers(levels, there, detector, name, facts):
                 outliers.setdefault(finding.exposure, []).append((finding, strong))
         if not any(sum(finding.spoils for finding, _ in found) > facts.threshold for found in outliers.values()):
-            # Otherwise the pipeline may have left a frame out. Then more of the others' noise is in the product, and
-            # less is left of it.
+            # Otherwise the pipeline may have left a frame out. Then the product has more of the other frames' noise,
+            # and subtracting it leaves less.
             findings += quiet
         for found in outliers.values():
             # A cosmic ray moves the mean of one amplifier, but not that of many.

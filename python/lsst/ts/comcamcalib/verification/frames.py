@@ -176,7 +176,7 @@ def noise_left(variances: Sequence[float]) -> list[float]:
 
 
 def median_of_others(values: Sequence[float]) -> list[float]:
-    """Return for each value the median of all others; if that lies between two of them, what is nearest to the value.
+    """Return for each value the median of all others; if that is between two of them, the point nearest to the value.
 
     With the median of all, a value would be compared with itself, too: of two frames, or of two halves of a set, each
     would seem to be off by half of the difference only.
@@ -189,7 +189,7 @@ def median_of_others(values: Sequence[float]) -> list[float]:
     order = sorted(range(len(values)), key=values.__getitem__)
     ordered = [values[index] for index in order]
     medians = list(values)
-    low, high = (len(values) - 2) // 2, (len(values) - 1) // 2  # of the others, who are one less
+    low, high = (len(values) - 2) // 2, (len(values) - 1) // 2  # among the others, of which there is one less
     for rank, index in enumerate(order):
         medians[index] = min(max(values[index], ordered[low + (rank <= low)]), ordered[high + (rank <= high)])
     return medians

@@ -40,7 +40,7 @@ def level_range(detector: int, amplifier: str, facts: FrameFacts) -> tuple[float
     low, high = facts.limits.level_min, facts.limits.level_max
     turnoff = facts.turnoffs.get(detector, {}).get(amplifier, math.nan)
     least, most = facts.limits.turnoff_fraction_min * turnoff, facts.limits.turnoff_fraction_max * turnoff
-    # A turn-off that leaves no range at all is of a curve that went wrong, and not of an amplifier.
+    # A turn-off that leaves no range comes from a bad curve, not from the amplifier.
     if least < high and low < most:
         return max(low, least), min(high, most)
     return low, high
@@ -128,7 +128,7 @@ def _flux(kept: Kept, exposures: Sequence[int], facts: FrameFacts) -> Iterator[F
     span = _drift(list(lamp.values()))
     # A slow drift shows as the difference of its two ends, although neither is far from the others.
     ends = {*list(lamp)[:1], *list(lamp)[-1:]} if abs(span) > facts.limits.flux_tolerance else set()
-    # What drifts differs from the middle of the set; otherwise each exposure is compared with the others.
+    # A drift is compared with the middle of the set; otherwise each exposure is compared with the others.
     apart = lamp if ends else _apart({exposure: 1 + change for exposure, change in lamp.items()})
     own = _of_detectors_alone(of_detectors, lamp)
     for exposure, change in apart.items():
@@ -163,7 +163,7 @@ def _flux_of_amplifiers(kept: Kept, facts: FrameFacts) -> Iterator[Finding]:
 def _of_detectors_alone(
     of_detectors: Mapping[int, Mapping[int, float]], lamp: Mapping[int, float]
 ) -> dict[int, dict[int, float]]:
-    """Return by how much each detector's light differs from that of its other exposures, the lamp apart (relative)."""
+    """Return by how much each detector's light differs from its other exposures, apart from the lamp (relative)."""
     ratios: dict[int, dict[int, float]] = {}
     for exposure, change in lamp.items():
         for detector, seen in of_detectors[exposure].items():

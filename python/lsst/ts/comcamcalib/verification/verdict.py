@@ -130,7 +130,7 @@ class _Frames:
 
 
 def _unlit(names: list[str]) -> tuple[dict[str, float], dict[str, float]]:
-    """Return signals and noises of amplifiers without any; nothing at all if that is the whole detector."""
+    """Return empty signals and noises for amplifiers without signal; nothing if that is the whole detector."""
     none = {} if len(names) == AMPLIFIERS else dict.fromkeys(names, 0.0)
     return none, none
 
