@@ -374,7 +374,7 @@ async def test_an_abort_that_the_ocps_has_not_answered_when_the_csc_leaves_enabl
     await service._stopper.close()
     assert world.told[-1].message.startswith(
         "Job job1 was not stopped: the OCPS has been asked to abort it, and has not answered yet. The CSC has left "
-        "ENABLED, so it is not tried any more."
+        "ENABLED and does not try any more."
     )
     for task in (running, aborting):
         task.cancel()

@@ -394,11 +394,11 @@ async def test_all_tries_of_the_list_together_keep_its_limit(
         return web.Response(status=503)
 
     server[0].prepare("job", fails)
-    limits = limits.model_copy(update={"uws_list": 0.2})
+    limits = limits.model_copy(update={"uws_list": 1.0})
     async with UwsClient(server[1], limits, backoff_s=0.001) as client:
-        with pytest.raises(UnreachableError, match=r"did not list its jobs within 0\.2 s"):
+        with pytest.raises(UnreachableError, match=r"did not list its jobs within 1 s"):
             await client.jobs()
-    assert answers == 2
+    assert answers > 1
 
 
 async def test_long_list_of_jobs_is_understood_outside_of_the_event_loop(

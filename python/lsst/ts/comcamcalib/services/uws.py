@@ -174,8 +174,10 @@ class UwsClient:
         """Return all jobs that the UWS knows; see `Uws.jobs`."""
         limit_s = self._limits.uws_list
         try:
-            async with asyncio.timeout(limit_s):  # for all tries together
-                return await self._request("job", _read_json(parse_jobs), limit_s)
+            # For all tries together. The limit of each is longer: if both ended at the same moment, the client would
+            # take this cancellation for its own time-out, and try again.
+            async with asyncio.timeout(limit_s):
+                return await self._request("job", _read_json(parse_jobs), 2 * limit_s)
         except TimeoutError as error:
             raise UnreachableError(f"The UWS at {self.url} did not list its jobs within {limit_s:g} s.") from error
 
