@@ -27,10 +27,16 @@ from support.job_world import uws_job
         ("/repo/LSSTComCam", "/repo/LATISS", False),
         ("/repo/LSSTComCam", "/repo/LSSTComCam2", False),
         ("s3://bucket/repo", "s3://other/repo", False),
-        ("no_such_alias", "/repo/LSSTComCam", False),
+        ("/repo/LSSTComCam/butler+sasquatch.yaml", "/repo/LSSTComCam", True),
+        ("/repo/LATISS/butler+sasquatch.yaml", "/repo/LSSTComCam/butler+sasquatch.yaml", False),
+        ("no_such_alias", "no_such_alias", True),
+        ("no_such_alias", "/repo/LSSTComCam", None),
+        ("LSSTComCam", "/repo/LSSTComCam", None),
+        ("s3://bucket/repo", "/repo/LSSTComCam", None),
     ],
 )
-def test_forms_of_a_name(one: str, other: str, same: bool) -> None:
+def test_forms_of_a_name(one: str, other: str, same: bool | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DAF_BUTLER_REPOSITORY_INDEX", raising=False)
     assert same_repository(one, other) is same
     assert same_repository(other, one) is same
 
@@ -40,7 +46,7 @@ def test_a_link_is_the_repository_that_it_leads_to(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "real")
     assert same_repository(str(tmp_path / "link"), str(tmp_path / "real"))
     (tmp_path / "copy").mkdir()
-    assert not same_repository(str(tmp_path / "copy"), str(tmp_path / "real"))
+    assert same_repository(str(tmp_path / "copy"), str(tmp_path / "real")) is False
 
 
 def test_an_alias_of_butler_s_index_is_the_repository_that_it_stands_for(
@@ -50,8 +56,13 @@ def test_an_alias_of_butler_s_index_is_the_repository_that_it_stands_for(
     index.write_text("LSSTComCam: /repo/LSSTComCam\nLATISS: /repo/LATISS\n")
     monkeypatch.setenv("DAF_BUTLER_REPOSITORY_INDEX", str(index))
     assert same_repository("LSSTComCam", "/repo/LSSTComCam")
-    assert not same_repository("LATISS", "/repo/LSSTComCam")
-    assert not same_repository("nobody", "/repo/LSSTComCam")
+    assert same_repository("LATISS", "/repo/LSSTComCam") is False
+    assert same_repository("nobody", "/repo/LSSTComCam") is None
+
+
+def test_an_alias_that_this_machine_does_not_know_proves_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    assert foreign_repository(uws_job("a", butler_repo="nobody"), "/repo/LSSTComCam") == ""
+    assert "Job a works on the repository nobody. Whether that is /repo/LSSTComCam" in caplog.text
 
 
 def test_what_is_not_told_can_not_be_compared() -> None:

@@ -8,7 +8,9 @@
 
 from __future__ import annotations
 
+import logging
 import os.path
+import re
 
 from ..credentials import without_credentials
 from .ocps import JobRequest
@@ -36,9 +38,20 @@ def foreign_repository(seen: UwsJob, repo: str) -> str:
     -----
     Reads Butler's index of repositories and other files, so it must not run in the event loop.
     """
-    if not repo or not seen.butler_repo or same_repository(seen.butler_repo, repo):
+    if not repo or not seen.butler_repo:
         return ""
     theirs = without_credentials(seen.butler_repo)
+    same = same_repository(seen.butler_repo, repo)
+    if same is None:
+        logging.getLogger(__name__).warning(
+            "Job %s works on the repository %s. Whether that is %s, for which this CSC is configured, can't be seen on "
+            "this machine; if the products of the job are not found, compare the two",
+            seen.job_id,
+            theirs,
+            repo,
+        )
+    if same is not False:
+        return ""
     return (
         f"Job {seen.job_id} works on the repository {theirs}, but this CSC is configured for {repo}: the "
         "products of the job are not found here. Correct repo of this CSC or the configuration of the OCPS; both must "
@@ -46,13 +59,19 @@ def foreign_repository(seen: UwsJob, repo: str) -> str:
     )
 
 
-def same_repository(one: str, other: str) -> bool:
-    """Return whether two names mean the same Butler repository; aliases, links and forms of a path count."""
+def same_repository(one: str, other: str) -> bool | None:
+    """Return whether two names mean the same Butler repository; None if that can't be seen on this machine.
+
+    Aliases, links and forms of a path count. An alias that this machine does not know may stand for any repository,
+    and a folder and an object store may hold configurations of the same one.
+    """
     if _plain(one) == _plain(other):
         return True
     one, other = _plain(_resolve_alias(one)), _plain(_resolve_alias(other))
     if one == other:
         return True
+    if "/" not in one or "/" not in other or ("://" in one) != ("://" in other):
+        return None
     try:
         return os.path.samefile(one, other)
     except (OSError, ValueError):  # at least one of them is not on this machine
@@ -72,5 +91,9 @@ def _resolve_alias(name: str) -> str:
 
 
 def _plain(name: str) -> str:
-    """Return a name of a repository without the parts that do not matter."""
-    return name.strip().removeprefix("file://").removesuffix("/butler.yaml").rstrip("/") or "/"
+    """Return a name of a repository without the parts that do not matter.
+
+    A repository may have several configuration files, such as butler.yaml and butler+sasquatch.yaml.
+    """
+    path = name.strip().removeprefix("file://")
+    return re.sub(r"(?<=/)[^/]+\.yaml$", "", path).rstrip("/") or "/"
