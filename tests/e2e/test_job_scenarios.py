@@ -72,7 +72,7 @@ async def test_job_that_the_ocps_makes_when_its_run_is_closed_already_is_stopped
     state = await run.ended(RunState.ABORTED)
     assert "whether the OCPS still makes a job for BIAS.GENERATE" in state.reason
     told = await run.hear("jobState", phase="aborted")
-    assert told.exitCode == 255 and "appeared when its run had been closed" in told.message
+    assert told.exitCode == 255 and "appeared after its run was closed" in told.message
     assert await uws_jobs(site.observatory) == []
 
 
