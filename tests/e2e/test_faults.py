@@ -8,8 +8,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from lsst.ts.comcamcalib.enums import RunState
 from lsst.ts.comcamcalib.simulation.scenarios import SCENARIOS
@@ -97,7 +95,6 @@ async def test_failure_is_named_and_nothing_is_certified(site: Site, scenario: s
     state = await run.ended(RunState.FAILED)
     assert said in state.reason
     assert "dark" not in {one.dataset_type for one in await run.certified()}
-    await asyncio.sleep(0)
 
 
 async def test_image_of_somebody_else_is_never_used(site: Site) -> None:
