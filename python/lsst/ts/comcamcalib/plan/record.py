@@ -18,6 +18,7 @@ from typing import Protocol
 from ..enums import CalibType, CertificationState, RunState, StageKind, StageState, Verdict
 
 __all__ = [
+    "GAIN_ESTIMATE_AMPLIFIERS",
     "Alarms",
     "Certification",
     "CertificationIntent",
@@ -34,6 +35,9 @@ __all__ = [
     "StageStatus",
     "VerificationResult",
 ]
+
+GAIN_ESTIMATE_AMPLIFIERS = 16
+"""Length of the arrays in the SAL event gainEstimate; the rest stays NaN for a detector with fewer amplifiers."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

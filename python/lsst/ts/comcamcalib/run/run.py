@@ -129,7 +129,8 @@ class Run:
     async def _go(self) -> None:
         unsubscribe = self._services.oods.subscribe(self._context.ledger.notice)
         watching = asyncio.create_task(
-            watch_components(self.log, self._services.components), name=f"components for run {self.plan.run_id}"
+            watch_components(self.log, self._services.components, self.plan.config.instrument),
+            name=f"components for run {self.plan.run_id}",
         )
         try:
             await move_run(self.log, RunState.RUNNING, "The run is in progress")

@@ -180,7 +180,7 @@ class Runner:
         day_obs = current_day_obs()
         options = parse_options(
             request.config,
-            self.config,
+            self.config.option_rules(),
             command_reason=request.reason,
             command_program=request.program,
             command_note=request.note,

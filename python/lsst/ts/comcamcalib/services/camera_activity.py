@@ -34,11 +34,14 @@ class CameraActivity:
 
     Parameters
     ----------
+    camera
+        Name of the camera's component, for sentences.
     readout_limit_s
         The longest time from the end of an exposure to endReadout (seconds).
     """
 
-    def __init__(self, readout_limit_s: float) -> None:
+    def __init__(self, camera: str, readout_limit_s: float) -> None:
+        self._camera = camera
         self._readout_limit_s = readout_limit_s
         self._begun: dict[str, str | None] = {}  # group ids of the last images that began, by name
         self._last: salobj.BaseMsgType | None = None  # startIntegration
@@ -89,11 +92,13 @@ class CameraActivity:
         if not (image or busy or rafts):
             return ""
         if image:
-            return f"CCCamera is taking an image: {image}. Wait until its ccsCommandState is IDLE, then start again."
-        what, idle = "CCCamera is doing a command.", "ccsCommandState is IDLE"
+            return (
+                f"{self._camera} is taking an image: {image}. Wait until its ccsCommandState is IDLE, then start again."
+            )
+        what, idle = f"{self._camera} is doing a command.", "ccsCommandState is IDLE"
         if not busy:
-            what, idle = f"CCCamera is busy: its rafts are {rafts}.", "raftsDetailedState is QUIESCENT"
-        return f"{what} Wait until its {idle}, then start again; if it never is, check CCCamera."
+            what, idle = f"{self._camera} is busy: its rafts are {rafts}.", "raftsDetailedState is QUIESCENT"
+        return f"{what} Wait until its {idle}, then start again; if it never is, check {self._camera}."
 
     def _image_in_progress(self) -> str:
         """Return a text about the image that is being taken, "" if there is none."""

@@ -62,7 +62,7 @@ async def _set_filter(filter_name: str, stage: StagePlan, context: RunContext) -
         try:
             await context.services.camera.set_filter(filter_name)
         except ServiceError as error:
-            unwell = context.unwell("CCCamera")
+            unwell = context.unwell(context.config.instrument.camera)
             raise StageError(
                 f"The filter for the flats could not be put in place: {str(error).removesuffix('.')}{unwell}"
             ) from error
@@ -130,7 +130,8 @@ async def _take(frame: Frame, stage_name: str, context: RunContext) -> ImageTake
     try:
         taken: TakenFrame = await context.services.camera.take(request)
     except ServiceError as error:
-        unwell = context.unwell("CCCamera", "CCHeaderService")
+        instrument = context.config.instrument
+        unwell = context.unwell(instrument.camera, instrument.header_service)
         raise StageError(f"{name} was not taken: {str(error).removesuffix('.')}{unwell}") from error
     image = ImageTaken(
         run_id=context.run_id,

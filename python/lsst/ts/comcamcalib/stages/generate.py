@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from ..enums import CalibType
 from ..errors import NotEnabledError, ServiceError, StageError
 from ..plan.plan import JobPlan, StagePlan
-from ..plan.record import GainEstimate
+from ..plan.record import GAIN_ESTIMATE_AMPLIFIERS, GainEstimate
 from ..services.butler import AmplifierValues, DatasetFound
 from ..services.jobs import JobStatus
 from ..services.ocps import JobRequest
@@ -27,7 +27,6 @@ from .frames import known_to_be_bad
 __all__ = ["generate", "run_job"]
 
 NOT_MEASURED = float("nan")
-AMPLIFIERS = 16
 
 _log = logging.getLogger(__name__)
 
@@ -111,7 +110,7 @@ async def _request(job: JobPlan, exposures: tuple[int, ...], context: RunContext
     own = [job_collection(context.job_ids[label]) for label in job.inputs]
     inputs = ",".join([*own, *await context.existing(job.collections)])
     detectors = ", ".join(str(detector) for detector in context.plan.options.detectors)
-    query = f"instrument='{context.config.instrument}' AND detector IN ({detectors})"
+    query = f"instrument='{context.config.instrument.name}' AND detector IN ({detectors})"
     if exposures:
         query += f" AND exposure IN ({', '.join(str(exposure) for exposure in exposures)})"
     parts = [f"-j {job.n_processes}", f"-i {inputs}" if inputs else "", "--register-dataset-types", job.config_options]
@@ -179,7 +178,7 @@ async def _wait_for_ocps(deadline: float, job: JobPlan, stage: StagePlan, contex
 
 def _ocps_problem(context: RunContext) -> str:
     """Return what is wrong with the OCPS, "" if nothing is."""
-    name = f"OCPS:{context.config.ocps_index} "
+    name = f"{context.config.instrument.ocps} "
     return next((problem for problem in context.services.components.problems() if problem.startswith(name)), "")
 
 
@@ -260,16 +259,16 @@ async def _tell_gains(product: Product, context: RunContext) -> None:
                 run_id=context.run_id,
                 exposure_id=exposure_id,
                 detector=detector,
-                detector_name=context.config.detectors[detector],
+                detector_name=context.config.instrument.detector_names[detector],
                 **_by_amplifier(amplifiers),
             )
         )
 
 
 def _by_amplifier(values: AmplifierValues) -> dict[str, tuple[float, ...]]:
-    """Return gains and noises for the event: 16 values in readout order, NaN if there is no value."""
-    names = list(values.gain)[:AMPLIFIERS]
-    padding = (NOT_MEASURED,) * (AMPLIFIERS - len(names))
+    """Return gains and noises for the event, in readout order, NaN if there is no value."""
+    names = list(values.gain)[:GAIN_ESTIMATE_AMPLIFIERS]
+    padding = (NOT_MEASURED,) * (GAIN_ESTIMATE_AMPLIFIERS - len(names))
     return {
         "gain": (*(values.gain[name] for name in names), *padding),
         "noise": (*(values.noise.get(name, NOT_MEASURED) for name in names), *padding),
