@@ -232,8 +232,8 @@ class Recipe(_Closed):
     frames: tuple[FrameName, ...] = Field(description="Types of frames that must be in the repository first.")
     jobs: tuple[JobRecipe, ...] = Field(
         min_length=1,
-        description="Its jobs, each after those that it uses; the last one makes the product. Jobs that do not use each "
-        "other run side by side.",
+        description="Its jobs, each after those that it uses; the last one makes the product. Jobs that do not use "
+        "each other run side by side.",
     )
     verification: VerificationRecipe | None = Field(
         description="Its verification by cp_verify; null: the values of the product itself are checked."
