@@ -298,6 +298,7 @@ class CscConfig(_Closed):
     archiver_check_interval_s: Seconds = Field(
         description="Pause between two looks in Butler for files that no event announced (seconds)."
     )
+    max_jobs: int = Field(ge=1, description="Most jobs of a run that are at the UWS at once (number).")
     limits: Limits = Field(description="How long each wait may take (seconds).")
     estimates: Estimates = Field(description="Usual durations, for planning (seconds).")
     plausible: Plausible = Field(description="Ranges of plausible values for DEFECTS, PTC and GAIN.")
