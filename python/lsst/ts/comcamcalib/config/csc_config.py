@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import datetime
+import math
 import re
 import string
 import types
@@ -36,6 +38,19 @@ def _describe_options(schema: dict[str, Any]) -> None:
     """Name and describe the run options; the rules for an operator's options check their values, not the schema."""
     schema["properties"] = {name: {"description": text} for name, text in OPTION_DESCRIPTIONS.items()}
     schema["additionalProperties"] = False
+
+
+def _json_value(value: Any) -> Any:
+    """Return a value from a YAML file as the value that JSON has for it; dates become text."""
+    if isinstance(value, list | tuple):
+        return [_json_value(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _json_value(item) for key, item in value.items()}
+    if isinstance(value, datetime.date):
+        return value.isoformat()
+    if value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return str(value)
 
 
 class CscConfig(Closed):
@@ -71,6 +86,12 @@ class CscConfig(Closed):
     run_defaults: dict[str, Any] = Field(
         description="Run options that hold if the operator does not give them.", json_schema_extra=_describe_options
     )
+
+    @pydantic.field_validator("run_defaults")
+    @classmethod
+    def _as_json_has_them(cls, defaults: dict[str, Any]) -> dict[str, Any]:
+        # A run is stored with its configuration, so what is read back must be equal; YAML has dates, JSON has none.
+        return {name: _json_value(value) for name, value in defaults.items()}
 
     @pydantic.field_validator("uws_url")
     @classmethod

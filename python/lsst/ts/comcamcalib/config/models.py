@@ -196,6 +196,9 @@ class JobRecipe(Closed):
     options: Literal["bias", "dark", "flat", "defects", "ptc", ""] = Field(
         description="The run option config_options_<this> is added to the job's command line; empty: none is added."
     )
+    uses: tuple[Name, ...] = Field(
+        description="Labels of earlier jobs of the same recipe whose datasets it looks up; it starts after them."
+    )
 
 
 class VerificationRecipe(Closed):
@@ -222,7 +225,9 @@ class Recipe(Closed):
     builds_on: tuple[CalibName, ...] = Field(description="Types of products that its jobs use.")
     frames: tuple[FrameName, ...] = Field(description="Types of frames that must be in the repository first.")
     jobs: tuple[JobRecipe, ...] = Field(
-        min_length=1, description="Its jobs, one after the other; the last one makes the product."
+        min_length=1,
+        description="Its jobs, each after those that it uses; the last one makes the product. Jobs that do not use "
+        "each other run side by side.",
     )
     verification: VerificationRecipe | None = Field(
         description="Its verification by cp_verify; null: the values of the product itself are checked."
@@ -234,4 +239,11 @@ class Recipe(Closed):
             raise ValueError(f"the last job makes {self.jobs[-1].dataset_type}, not {self.dataset_type}")
         if missing := {frames for job in self.jobs for frames in job.frames} - set(self.frames):
             raise ValueError(f"a job reads {', '.join(sorted(missing))} frames, which are not among the recipe's")
+        earlier: list[str] = []
+        for job in self.jobs:
+            if unknown := [label for label in job.uses if label not in earlier]:
+                raise ValueError(f"{job.label} uses {', '.join(unknown)}, which is not an earlier job of the recipe")
+            if len(set(job.uses)) < len(job.uses):
+                raise ValueError(f"{job.label} names a job twice among those that it uses")
+            earlier.append(job.label)
         return self

@@ -14,16 +14,13 @@ from collections.abc import Mapping
 from lsst.ts import utils
 
 from ..enums import RunState, StageKind, StageState, Verdict
-from ..plan.estimate import critical_path, stage_durations
+from ..plan.estimate import Work, fraction_done, remaining_s
 from ..plan.plan import RunPlan
 from ..plan.record import Alarms, ImageIngested, ImageTaken, JobState, RunStatus, StageStatus, VerificationResult
 from .log import RunLog, Wait
 from .states import STAGE_ENDED
 
 __all__ = ["Progress", "alarms_of", "progress_of"]
-
-# A stage that takes longer than estimated counts as done only up to this fraction, until it has ended.
-ALMOST_DONE = 0.95
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -110,26 +107,33 @@ def _estimate(log: RunLog, plan: RunPlan | None) -> tuple[float, float]:
         return 1.0, 0.0
     if plan is None:
         return 0.0, 0.0
-    durations = stage_durations(plan.stages, plan.sequences, plan.config)
-    now = status.timestamp_ended or utils.current_tai()
-    done = {stage.stage_name: _done(stage, durations[stage.stage_name], now) for stage in log.of(StageStatus)}
-    total = sum(durations.values())
-    fraction = min(sum(done.values()) / total, 1.0) if total else 0.0
-    if status.state not in (RunState.ACCEPTED, RunState.RUNNING):
-        return fraction, 0.0
-    ended = {stage.stage_name for stage in log.of(StageStatus) if stage.state in STAGE_ENDED}
-    left = {name: 0.0 if name in ended else duration - done.get(name, 0.0) for name, duration in durations.items()}
-    return fraction, critical_path(plan.stages, left)
+    work = _work(log, plan, status.timestamp_ended or utils.current_tai())
+    fraction = fraction_done(plan, work)
+    return fraction, remaining_s(plan, work) if status.state in (RunState.ACCEPTED, RunState.RUNNING) else 0.0
 
 
-def _done(stage: StageStatus, duration: float, now: float) -> float:
-    """Return how much of a stage's estimated duration is over (seconds); a failed stage counts as worked on."""
-    if stage.state is StageState.SUCCEEDED:
-        return duration
-    if stage.state is StageState.PENDING or not stage.timestamp_started:
-        return 0.0
-    elapsed = (stage.timestamp_ended or now) - stage.timestamp_started
-    return min(max(elapsed, 0.0), duration * ALMOST_DONE)
+def _work(log: RunLog, plan: RunPlan, now: float) -> Work:
+    """Return how far the run is."""
+    stages = {stage.stage_name: stage for stage in log.of(StageStatus)}
+    succeeded = {name for name, stage in stages.items() if stage.state is StageState.SUCCEEDED}
+    given_up = {name for name, stage in stages.items() if stage.state in STAGE_ENDED} - succeeded
+    last_frames = {image.image_type: image.timestamp_taken for image in log.of(ImageTaken)}
+    begun = {name: (stage.timestamp_started, stage.timestamp_ended) for name, stage in stages.items()}
+    for plan_of_stage in plan.stages:
+        stage = stages[plan_of_stage.name]
+        if stage.stage_kind is StageKind.INGEST:
+            frames_taken = plan_of_stage.alongside in succeeded | given_up
+            begun[stage.stage_name] = (
+                last_frames.get(stage.calib_type, 0.0) if frames_taken else 0.0,
+                stage.timestamp_ended,
+            )
+        states = [job for job in log.of(JobState) if job.stage_name == stage.stage_name]
+        for job, state in zip(plan_of_stage.jobs, states, strict=False):
+            begun[job.label] = (state.timestamp_submitted, state.timestamp_ended)
+            if state.timestamp_ended and state.exit_code == 0:
+                succeeded.add(job.label)
+    elapsed_s = {name: (ended or now) - started for name, (started, ended) in begun.items() if started}
+    return Work(succeeded, given_up, elapsed_s)
 
 
 def alarms_of(log: RunLog | None, backend_problem: str = "") -> Alarms:
