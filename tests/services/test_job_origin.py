@@ -11,8 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from lsst.ts.comcamcalib.plan.request import JobRequest
 from lsst.ts.comcamcalib.services.job_origin import foreign_repository, mark_of, same_repository
-from lsst.ts.comcamcalib.services.ocps import JobRequest
 from support.job_world import uws_job
 
 

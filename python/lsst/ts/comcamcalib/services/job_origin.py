@@ -13,7 +13,7 @@ import os.path
 import re
 
 from ..credentials import without_credentials
-from .ocps import JobRequest
+from ..plan.request import JobRequest
 from .uws_job import UwsJob
 
 __all__ = ["foreign_repository", "mark_of", "same_repository"]

@@ -17,6 +17,7 @@ from ..enums import CalibType
 from ..options import flat_pairs
 from ..plan.plan import RunPlan
 from ..plan.record import ImageTaken, JobState, Record
+from ..plan.request import job_collection
 from ..plan.validity import Validity
 from ..services.butler import DatasetFound, Repository
 from ..services.camera import Camera
@@ -27,7 +28,7 @@ from ..services.uws import Uws
 from .ledger import IngestLedger
 from .news import News
 
-__all__ = ["Frames", "Product", "RunContext", "Services", "job_collection", "job_state"]
+__all__ = ["Frames", "Product", "RunContext", "Services", "job_state"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,11 +155,6 @@ class RunContext:
         """Number of pairs that cp_pipe will make from the flats that count."""
         used = sorted(self.frames[CalibType.FLAT].used, key=lambda image: image.exposure_id)
         return len(flat_pairs([image.exposure_time for image in used]))
-
-
-def job_collection(job_id: str) -> str:
-    """Return the CHAINED collection of a job's outputs and inputs, as the OCPS's worker names it."""
-    return f"u/ocps/{job_id}"
 
 
 def job_state(status: JobStatus, run_id: str, stage_name: str, calib_type: CalibType, config: CscConfig) -> JobState:

@@ -17,11 +17,11 @@ from ..enums import CalibType
 from ..errors import NotEnabledError, ServiceError, StageError
 from ..plan.plan import JobPlan, StagePlan
 from ..plan.record import GAIN_ESTIMATE_AMPLIFIERS, GainEstimate
+from ..plan.request import JobRequest, job_collection, job_request
 from ..services.butler import AmplifierValues, DatasetFound
 from ..services.jobs import JobStatus
-from ..services.ocps import JobRequest
 from ..services.side_by_side import all_of, both
-from .context import Product, RunContext, job_collection, job_state
+from .context import Product, RunContext, job_state
 from .frames import known_to_be_bad
 
 __all__ = ["generate", "run_job"]
@@ -107,18 +107,13 @@ async def run_job(job: JobPlan, stage: StagePlan, context: RunContext) -> str:
 
 async def _request(job: JobPlan, exposures: tuple[int, ...], context: RunContext) -> JobRequest:
     """Make the OCPS command of a job."""
-    own = [job_collection(context.job_ids[label]) for label in job.inputs]
-    inputs = ",".join([*own, *await context.existing(job.collections)])
-    detectors = ", ".join(str(detector) for detector in context.plan.options.detectors)
-    query = f"instrument='{context.config.instrument.name}' AND detector IN ({detectors})"
-    if exposures:
-        query += f" AND exposure IN ({', '.join(str(exposure) for exposure in exposures)})"
-    parts = [f"-j {job.n_processes}", f"-i {inputs}" if inputs else "", "--register-dataset-types", job.config_options]
-    return JobRequest(
-        pipeline=job.pipeline,
-        data_query=query,
-        config=" ".join(part for part in parts if part),
-        output_dataset_types=f"{job.dataset_type},{job.mark}",
+    return job_request(
+        job,
+        context.plan,
+        exposures=exposures,
+        job_ids=[context.job_ids[label] for label in job.inputs],
+        collections=await context.existing(job.collections),
+        mark=job.mark,
     )
 
 

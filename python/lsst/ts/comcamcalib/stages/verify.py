@@ -19,6 +19,7 @@ from ..enums import CalibType, Verdict
 from ..errors import ServiceError, StageError
 from ..plan.plan import StagePlan
 from ..plan.record import DetectorVerification, VerificationResult
+from ..plan.request import job_collection
 from ..verification import (
     DetectorArea,
     ExpectedStatistics,
@@ -28,7 +29,7 @@ from ..verification import (
     judge_ptc,
     judge_statistics,
 )
-from .context import Product, RunContext, job_collection
+from .context import Product, RunContext
 from .frames import blame_frames, frame_facts, known_to_be_bad, share_fate
 from .generate import run_job
 
