@@ -268,7 +268,8 @@ class World:
                 success = success and not bad
                 # The run's statistics of flats show that amplifiers failed, but not which.
                 if product != "FLAT":
-                    failures += [f"{self.config.detectors[detector]} {name} NOISE" for name in AMPLIFIERS[:bad]]
+                    full_name = self.config.instrument.detector_names[detector]
+                    failures += [f"{full_name} {name} NOISE" for name in AMPLIFIERS[:bad]]
             run_level[exposure] = {"SUCCESS": success, **({} if success else {"FAILURES": failures})}
         run_level["SUCCESS"] = all(entry["SUCCESS"] for entry in run_level.values())  # type: ignore[index]
         return run_level, details

@@ -167,7 +167,8 @@ class Run:
         services = self._context.services
         unsubscribe = services.oods.subscribe(self._context.ledger.notice)
         watching = asyncio.create_task(
-            watch_components(self.record, services.components), name=f"components for run {self.history.run_id}"
+            watch_components(self.record, services.components, self.history.plan.config.instrument),
+            name=f"components for run {self.history.run_id}",
         )
         broke_off = ""
         try:

@@ -20,7 +20,7 @@ from ..record.facts import Dataset, GainsMeasured, JobDistrusted, ProductMade
 from ..record.history import History
 from ..record.things import Job, Product
 from ..record.views import job_collection, run_collection
-from ..services.butler_data import AmplifierValues, DatasetFound
+from ..services.butler_data import DatasetFound
 from ..services.side_by_side import all_of, both
 from .context import RunContext
 from .frames import known_to_be_bad
@@ -29,7 +29,6 @@ from .job import PlannedJob
 __all__ = ["check_inputs", "generate", "may_begin", "run_job"]
 
 NOT_MEASURED = float("nan")
-AMPLIFIERS = 16
 
 
 async def generate(stage: StagePlan, context: RunContext) -> str:
@@ -248,15 +247,10 @@ async def _record_gains(product: Product, context: RunContext) -> None:
         raise StageError(f"The gains of job {product.job_id} could not be read: {error}") from error
     for (exposure_id, detector), amplifiers in sorted(values.items()):
         await context.record.note(
-            GainsMeasured(exposure_id=exposure_id, detector=detector, **_by_amplifier(amplifiers))
+            GainsMeasured(
+                exposure_id=exposure_id,
+                detector=detector,
+                gain=tuple(amplifiers.gain.values()),
+                noise=tuple(amplifiers.noise.get(name, NOT_MEASURED) for name in amplifiers.gain),
+            )
         )
-
-
-def _by_amplifier(values: AmplifierValues) -> dict[str, tuple[float, ...]]:
-    """Return gains and noises for the event: 16 values in readout order, NaN if there is no value."""
-    names = list(values.gain)[:AMPLIFIERS]
-    padding = (NOT_MEASURED,) * (AMPLIFIERS - len(names))
-    return {
-        "gain": (*(values.gain[name] for name in names), *padding),
-        "noise": (*(values.noise.get(name, NOT_MEASURED) for name in names), *padding),
-    }
