@@ -152,7 +152,16 @@ async def run_job(plan: JobPlan, stage: StagePlan, context: RunContext) -> Job:
     history = context.history
     exposures = tuple(itertools.chain.from_iterable(history.exposure_ids(calib_type) for calib_type in plan.frames))
     inputs = tuple(history.made[label].job_id for label in plan.inputs)
-    return await once(PlannedJob(plan, stage, exposures, inputs, context), context.record)
+    act = PlannedJob(plan, stage, exposures, inputs, context)
+    if (done := act.known()) is not None:
+        return done
+    if context.places.full:
+        limit = f"max_jobs, {context.config.max_jobs}"
+        context.record.waiting(
+            stage.name, f"a place at the UWS for {plan.label}, where as many jobs as allowed ({limit}) run"
+        )
+    async with context.places.place(context.urgency[plan.label]):
+        return await once(act, context.record)
 
 
 async def check_inputs(plan: JobPlan, job: Job, context: RunContext) -> None:
