@@ -13,6 +13,7 @@ from typing import Any
 
 from ..enums import CalibType
 from ..errors import NotEnabledError, ServiceError, StageError
+from ..marks import JobMark
 from ..plan.plan import JobPlan, StagePlan
 from ..record.facts import JobAbsent, JobEnded, JobFound, JobIntended, JobMoved, JobStray
 from ..record.things import Job
@@ -191,7 +192,7 @@ class PlannedJob:
         await self._context.record.note(JobAbsent(label=job.label, attempt=job.attempt, reason=reason))
 
     def _mark(self, attempt: int) -> str:
-        return f"{self._context.run_id}_{self._stage.name}_{self._job.label}_{attempt}*"
+        return JobMark(self._context.run_id, self._stage.name, self._job.label, attempt).text
 
     async def _request(self, attempt: int) -> JobRequest:
         """Make the OCPS command of the job."""
@@ -331,9 +332,10 @@ def late_recorder(seen: UwsJob, context: RunContext) -> OnChange:
     marked = [job for job in context.history.jobs.values() if seen.has_mark(job.mark)]
     if marked and marked[0].open:
         return recorder_of(marked[0], context)
-    stage_name = marked[0].stage_name if marked else context.plan.stages[0].name
-    stage = context.history.stages[stage_name]
-    return _stray_recorder(seen, stage_name, stage.calib_type, "It appeared after its run was closed", context)
+    mark = JobMark.read(seen.output_glob)
+    known = mark is not None and mark.stage_name in context.history.stages
+    stage = context.history.stages[mark.stage_name if mark is not None and known else context.plan.stages[0].name]
+    return _stray_recorder(seen, stage.name, stage.calib_type, "It appeared after its run was closed", context)
 
 
 def _stray_recorder(seen: UwsJob, stage_name: str, calib_type: CalibType, reason: str, context: RunContext) -> OnChange:
