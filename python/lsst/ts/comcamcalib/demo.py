@@ -30,8 +30,8 @@ from rich.table import Table
 
 from .client import CalibrationClient
 from .enums import RunState
-from .watch import Watcher
 from .simulation.ocps import OCPS_INDEX
+from .watch import Watcher
 
 __all__ = ["run_demo"]
 
