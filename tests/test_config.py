@@ -117,6 +117,13 @@ def test_each_missing_field_is_refused_by_schema_and_model_alike(config_values: 
         (["plausible", "gain_min"], 9.0, "gain_min must be less than gain_max"),
         (["recipes", "BIAS", "dataset_type"], "biases", "the last job makes bias, not biases"),
         (["recipes", "BIAS", "frames"], [], "a job reads BIAS frames, which are not among the recipe's"),
+        (["recipes", "BIAS", "jobs", 0, "uses"], ["cpDark"], "cpBias uses cpDark, which is not an earlier job"),
+        (["recipes", "BIAS", "jobs", 0, "uses"], ["cpBias"], "cpBias uses cpBias, which is not an earlier job"),
+        (
+            ["recipes", "DEFECTS", "jobs", 1, "uses"],
+            ["cpBiasBootstrap", "cpBiasBootstrap"],
+            "cpDarkBootstrap names a job twice",
+        ),
         (["recipes", "BIAS", "builds_on"], ["FLAT"], "BIAS can't build on FLAT, which comes later"),
         (["recipes", "DARK", "builds_on"], ["DARK"], "DARK can't build on DARK, which comes later"),
         (["recipes", "DARK", "verification", "label"], "cpBias", "used twice: cpBias"),

@@ -32,9 +32,9 @@ def test_jobs_on_biases_run_while_darks_are_taken() -> None:
     assert plan.estimated_duration_s == pytest.approx(exposures + 10.0 + 2 * 100.0 + CERTIFICATION_S)
 
 
-def test_flats_wait_for_the_products_before_them() -> None:
+def test_flats_wait_for_the_products_before_them_but_not_for_their_verdicts() -> None:
     plan = make_plan(make_config(estimates=ESTIMATES))
-    assert plan.estimated_duration_s == pytest.approx(2 * 2.0 + 10.0 + 6 * 100.0 + CERTIFICATION_S)
+    assert plan.estimated_duration_s == pytest.approx(2 * 2.0 + 10.0 + 4 * 100.0 + CERTIFICATION_S)
 
 
 def test_pauses_between_exposures_count_but_not_after_the_last() -> None:

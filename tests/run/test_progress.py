@@ -24,7 +24,7 @@ BIAS = {"script_mode": "BIAS"}
 async def test_failed_verification_asks_for_an_operators_decision(house: House) -> None:
     house.observatory.world.bad_amplifiers["BIAS", 0] = 12
     house.observatory.jobs.hold("cpDark")
-    await house.start()
+    await house.start(speculate=False)
     await house.until(lambda: bool(house.of(Alarms)) and house.alarms.verification_failed)
     assert house.alarms.operator_decision_needed
     assert not house.alarms.run_failed

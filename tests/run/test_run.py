@@ -79,7 +79,7 @@ async def test_run_is_told_before_its_first_stage(house: House) -> None:
 async def test_failed_run_names_every_failure_and_what_was_skipped(house: House) -> None:
     house.observatory.world.bad_amplifiers["DARK", 1] = 12
     house.observatory.jobs.failing["cpBiasBootstrap"] = "RuntimeError: boom"
-    await house.start(**ALL)
+    await house.start(**ALL, speculate=False)
     status = await house.ended()
     assert status.state is RunState.FAILED
     assert status.reason.startswith("Failed (11 stages that need them were skipped): DARK.VERIFY: DARK is FAILED: ")

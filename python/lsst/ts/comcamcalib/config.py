@@ -11,6 +11,8 @@ Limits and estimates are in seconds throughout.
 
 from __future__ import annotations
 
+import datetime
+import math
 import re
 import string
 import types
@@ -200,6 +202,9 @@ class JobRecipe(_Closed):
     options: Literal["bias", "dark", "flat", "defects", "ptc", ""] = Field(
         description="The run option config_options_<this> is added to the job's command line; empty: none is added."
     )
+    uses: tuple[Name, ...] = Field(
+        description="Labels of earlier jobs of the same recipe whose datasets it looks up; it starts after them."
+    )
 
 
 class VerificationRecipe(_Closed):
@@ -226,7 +231,9 @@ class Recipe(_Closed):
     builds_on: tuple[CalibName, ...] = Field(description="Types of products that its jobs use.")
     frames: tuple[FrameName, ...] = Field(description="Types of frames that must be in the repository first.")
     jobs: tuple[JobRecipe, ...] = Field(
-        min_length=1, description="Its jobs, one after the other; the last one makes the product."
+        min_length=1,
+        description="Its jobs, each after those that it uses; the last one makes the product. Jobs that do not use "
+        "each other run side by side.",
     )
     verification: VerificationRecipe | None = Field(
         description="Its verification by cp_verify; null: the values of the product itself are checked."
@@ -238,6 +245,13 @@ class Recipe(_Closed):
             raise ValueError(f"the last job makes {self.jobs[-1].dataset_type}, not {self.dataset_type}")
         if missing := {frames for job in self.jobs for frames in job.frames} - set(self.frames):
             raise ValueError(f"a job reads {', '.join(sorted(missing))} frames, which are not among the recipe's")
+        earlier: list[str] = []
+        for job in self.jobs:
+            if unknown := [label for label in job.uses if label not in earlier]:
+                raise ValueError(f"{job.label} uses {', '.join(unknown)}, which is not an earlier job of the recipe")
+            if len(set(job.uses)) < len(job.uses):
+                raise ValueError(f"{job.label} names a job twice among those that it uses")
+            earlier.append(job.label)
         return self
 
 
@@ -245,6 +259,19 @@ def _describe_options(schema: dict[str, Any]) -> None:
     """Name and describe the run options; the rules for an operator's options check their values, not the schema."""
     schema["properties"] = {name: {"description": text} for name, text in OPTION_DESCRIPTIONS.items()}
     schema["additionalProperties"] = False
+
+
+def _json_value(value: Any) -> Any:
+    """Return a value from a YAML file as the value that JSON has for it; dates become text."""
+    if isinstance(value, list | tuple):
+        return [_json_value(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _json_value(item) for key, item in value.items()}
+    if isinstance(value, datetime.date):
+        return value.isoformat()
+    if value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return str(value)
 
 
 class CscConfig(_Closed):
@@ -281,6 +308,12 @@ class CscConfig(_Closed):
     run_defaults: dict[str, Any] = Field(
         description="Run options that hold if the operator does not give them.", json_schema_extra=_describe_options
     )
+
+    @pydantic.field_validator("run_defaults")
+    @classmethod
+    def _as_json_has_them(cls, defaults: dict[str, Any]) -> dict[str, Any]:
+        # A run is stored with its configuration, so what is read back must be equal; YAML has dates, JSON has none.
+        return {name: _json_value(value) for name, value in defaults.items()}
 
     @pydantic.field_validator("detectors")
     @classmethod

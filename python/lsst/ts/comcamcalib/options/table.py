@@ -114,6 +114,7 @@ def option_table(config: CscConfig) -> dict[str, Option]:
         "max_counter_archiver_check": Option(values.whole(0, 100_000), 1000),
         "oods_timeout": Option(values.number(0, MAX_EXPOSURE_S, "seconds", above=True), 120.0),
         "max_retakes": Option(values.whole(0, 100), 2),
+        "speculate": Option(values.boolean, True),
         "on_failure": Option(values.one_of(["continue", "stop"]), "continue"),
         # If all amplifiers were allowed to fail, a dead detector would pass.
         **{
@@ -194,6 +195,7 @@ OPTION_DESCRIPTIONS = {
     "max_counter_archiver_check": "How many times to look in Butler for a file that no event announced (number).",
     "oods_timeout": "Time without a newly ingested file before looking in Butler (seconds).",
     "max_retakes": "Number of frames of each type that may be taken again because they were lost.",
+    "speculate": "Whether jobs may build on products whose verification still runs (true or false).",
     "on_failure": "What to do after a failed stage: continue, or stop (take no further exposure).",
     **{
         f"number_verification_tests_threshold_{name}": f"Amplifiers of a detector that may fail a {name} test (number)."

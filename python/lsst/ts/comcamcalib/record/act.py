@@ -37,8 +37,14 @@ class Act(Protocol[Outcome_co]):
             If that can't be found out now. Then nothing may be done.
         """
 
-    def intent(self) -> Fact:
-        """Return the fact that it is about to be done."""
+    async def intent(self) -> Fact:
+        """Wait until it may be done, and return the fact that it is about to be done.
+
+        Raises
+        ------
+        StageError
+            If it may not be done.
+        """
 
     async def act(self) -> Outcome_co:
         """Do it, and record the outcome.
@@ -64,6 +70,6 @@ async def once(act: Act[Outcome], record: Record) -> Outcome:
     if outcome is None and act.open:
         outcome = await act.find()
     if outcome is None:
-        await record.intend(act.intent())
+        await record.intend(await act.intent())
         outcome = await act.act()
     return outcome

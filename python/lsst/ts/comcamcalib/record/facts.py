@@ -116,7 +116,7 @@ class FrameIntended(_Model):
     exposure_time_s: float
     discarded: bool = False
     replaces: int = 0
-    """Position of the lost frame instead of which it is taken; 0: it is in the plan."""
+    """Position of the planned frame instead of which it is taken; 0: it is planned itself."""
 
 
 class FrameTaken(_Model):
@@ -192,6 +192,7 @@ class JobIntended(_Model):
     label: str
     attempt: int
     stage_name: str
+    stage_attempt: int
     calib_type: CalibType
     mark: str
     """Output glob that matches no dataset, by which the job is found at the UWS."""
@@ -381,6 +382,8 @@ class Certified(_Model):
     number: int
     dataset_count: int
     reason: str
+    lost: tuple[str, ...] = ()
+    """What was not found as it should be when it was read back, a sentence each; then it must be done again."""
     found: bool = False
     """Whether it was found after the process that had it done ended, or after an answer that did not come."""
 

@@ -198,6 +198,7 @@ def _(fact: facts.JobIntended, history: History, at: float) -> History:
         fact.label,
         fact.attempt,
         stage_name=fact.stage_name,
+        stage_attempt=fact.stage_attempt,
         calib_type=fact.calib_type,
         mark=fact.mark,
         exposures=fact.exposures,
@@ -208,8 +209,18 @@ def _(fact: facts.JobIntended, history: History, at: float) -> History:
 
 @_fold.register
 def _(fact: facts.JobFound, history: History, _at: float) -> History:
+    # It may be another job than was believed at first, so what was known of that one counts no more.
     return _job(
-        history, fact.label, fact.attempt, job_id=fact.job_id, submitted_s=fact.submitted_s, phase="PENDING", absent=""
+        history,
+        fact.label,
+        fact.attempt,
+        job_id=fact.job_id,
+        submitted_s=fact.submitted_s,
+        phase="pending",
+        exit_code=-1,
+        message="",
+        ended_s=0.0,
+        absent="",
     )
 
 
@@ -264,7 +275,8 @@ def _(fact: facts.VerdictGiven, history: History, _at: float) -> History:
     standing = {
         key: one
         for key, one in history.verdicts.items()
-        if one.calib_type is not fact.calib_type or one.attempt == fact.attempt
+        # A verdict without a job is that of a first look, which the verification overrides.
+        if one.calib_type is not fact.calib_type or (one.attempt == fact.attempt and one.job_id)
     }
     return dataclasses.replace(history, verdicts=_with(standing, (fact.calib_type, fact.physical_filter), fact))
 

@@ -86,6 +86,7 @@ class Job:
     label: str
     attempt: int
     stage_name: str = ""
+    stage_attempt: int = 1
     calib_type: CalibType = CalibType.BIAS
     mark: str = ""
     exposures: tuple[int, ...] = ()
@@ -168,3 +169,8 @@ class Certification:
     def done(self) -> bool:
         """Whether it is known that the datasets are certified."""
         return isinstance(self.outcome, Certified)
+
+    @property
+    def sound(self) -> bool:
+        """Whether the datasets are certified and were found again as they should be."""
+        return isinstance(self.outcome, Certified) and not self.outcome.lost

@@ -18,7 +18,7 @@ from .facts import Fact
 from .history import History
 from .things import Certification, Frame, Job, Stage
 
-__all__ = ["all_events", "events_after", "job_collection", "snapshot"]
+__all__ = ["all_events", "events_after", "job_collection", "run_collection", "snapshot"]
 
 
 def events_after(fact: Fact, history: History) -> list[Event]:
@@ -72,6 +72,11 @@ def snapshot(history: History) -> dict[str, object]:
 def job_collection(job_id: str) -> str:
     """Return the CHAINED collection of a job's outputs and inputs, as the OCPS's worker names it."""
     return f"u/ocps/{job_id}"
+
+
+def run_collection(job_id: str) -> str:
+    """Return the RUN collection that a job writes to."""
+    return f"{job_collection(job_id)}/run"
 
 
 # One view of each thing
@@ -287,11 +292,6 @@ def _(fact: facts.FrameTaken, history: History) -> Iterator[Event]:
 
 @_events.register
 def _(fact: facts.FrameSettled, history: History) -> Iterator[Event]:
-    yield from _settled_event(history.frames[fact.calib_type, fact.index], history)
-
-
-@_events.register
-def _(fact: facts.FrameGivenUp, history: History) -> Iterator[Event]:
     yield from _settled_event(history.frames[fact.calib_type, fact.index], history)
 
 

@@ -128,7 +128,7 @@ class JobSubmissions:
             If it is not found; then the search goes on in the background, and a job that appears is stopped.
         """
         search = self._search(submission)
-        found = await search.find()
+        found = await search.find(self._limits.job_submission)
         if not found:
             late = asyncio.create_task(self._stop_late(search, submission), name=f"search for {submission.mark}")
             self._late.add(late)
@@ -159,6 +159,14 @@ class JobSubmissions:
         if not going_on and len(found) > 1:
             return None  # which of them was asked for last is not known
         return self._adopt(going_on or found, submission, trouble) if found else None
+
+    async def find_by_mark(self, mark: str, intended_s: float, limit_s: float) -> list[UwsJob]:
+        """Search for the jobs with a mark; see `lsst.ts.comcamcalib.services.job_status.Jobs.find`."""
+        search = JobSearch(mark, intended_s, self._uws, self._poll_interval_s, self._limits, ())
+        found = await search.find(limit_s)
+        if not found and search.trouble:
+            raise UnreachableError(f"The UWS can't be asked for a job with the mark {mark}: {search.trouble}")
+        return found
 
     def _adopt(self, found: Sequence[UwsJob], submission: Submission, trouble: str) -> TrackedJob:
         """Follow the first of the jobs that were found, and stop the others."""
