@@ -43,7 +43,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
         "made late",  # after the client has given up
         "called failed",  # the OCPS reports an error, but the job was made
         "refused",  # the OCPS reports an error, and there is no job
-        "doubled",  # made twice
+        "doubled",  # made twice, without an answer
         "ends in error",
         "hangs",
         "result lost",

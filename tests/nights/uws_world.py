@@ -66,7 +66,7 @@ class UwsWorld(CameraWorld):
             What the client calls its command.
         """
         faults, dice = self.faults_of_next("job"), self.dice("ocps")
-        made_s = dice.uniform(130.0, 250.0) if "made late" in faults else dice.uniform(0.5, 9.0)
+        made_s = dice.uniform(130.0, 400.0) if "made late" in faults else dice.uniform(0.5, 9.0)
         self.after(made_s, lambda: self._make(request, number, faults))
         self.on_act("execute")
 
@@ -81,7 +81,7 @@ class UwsWorld(CameraWorld):
             job_id = dice.choice(jobs).job_id
         if "called failed" in faults:
             job_id, error = "", "500 Server Error: Job creation timed out."
-        if "answer lost" not in faults:
+        if not faults & {"answer lost", "doubled"}:
             self.publish(answer_s, lambda audience: audience.on_submitted(number, job_id, error))
         if not error:
             self.on_act("job made")

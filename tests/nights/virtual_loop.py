@@ -20,7 +20,8 @@ import collections
 import contextlib
 import selectors
 import threading
-from collections.abc import Callable, Iterator
+import types
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 from unittest import mock
 
@@ -207,28 +208,44 @@ class VirtualThreads(WorkerThreads):
 
 @contextlib.contextmanager
 def virtual_process(
-    outside: Outside, started_s: float, thread_s: Callable[[], float], *users_of_threads: str
+    outside: Outside,
+    started_s: float,
+    thread_s: Callable[[], float],
+    threads: Mapping[str, type[VirtualThreads]] = types.MappingProxyType({}),
 ) -> Iterator[VirtualLoop]:
     """Be a process on virtual time: a loop, the time of day, and the product's threads.
 
-    What still waits at the end is thrown away without any clean-up, as if the process had been killed.
+    What still waits at the end is thrown away, as if the process had been killed: no task goes on.
 
     Parameters
     ----------
     outside, started_s, thread_s
         See `VirtualLoop`.
-    users_of_threads
-        Modules that import `WorkerThreads`.
+    threads
+        What stands for `WorkerThreads`, by the name of the module that imports it.
     """
     loop = VirtualLoop(outside, started_s, thread_s)
     loop.set_exception_handler(lambda *_: None)  # a killed process says nothing
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch.object(utils, "current_tai", outside.tai))
-        for module in users_of_threads:
-            stack.enter_context(mock.patch(f"{module}.WorkerThreads", VirtualThreads))
+        for module, substitute in threads.items():
+            stack.enter_context(mock.patch(f"{module}.WorkerThreads", substitute))
         try:
             yield loop
         finally:
-            for task in asyncio.all_tasks(loop):
-                task._log_destroy_pending = False  # type: ignore[attr-defined]
-            loop.close()
+            _bury(loop)
+
+
+def _bury(loop: VirtualLoop) -> None:
+    """End what is left of a process.
+
+    Left to the garbage collection, its coroutines would be closed at any time, perhaps within the loop of another
+    process, in which their clean-up could begin new tasks.
+    """
+    for task in asyncio.all_tasks(loop):
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        coroutine = task.get_coro()
+        # Clean-up that waits for something ends with an error, because there is no loop any more.
+        with contextlib.suppress(BaseException):
+            coroutine.close()  # type: ignore[union-attr]
+    loop.close()
