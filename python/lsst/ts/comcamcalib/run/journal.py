@@ -69,6 +69,7 @@ class Journal:
         self._owner = Owner(path, clock)
         self._thread = WorkerThreads("journal")
         self._hangs = False
+        self._lost = False
         self._connection: sqlite3.Connection | None = None
         self._renewing: asyncio.Task[None] = utils.make_done_future()
 
@@ -175,6 +176,11 @@ class Journal:
             raise JournalError(f"Could not {what} the journal {self.path}: it is not open") from error
         except (sqlite3.Error, OSError) as error:
             raise JournalError(f"Could not {what} the journal {self.path}: {error}") from error
+        except JournalLostError as error:
+            if not self._lost:
+                self._lost = True
+                self._on_lost(str(error))
+            raise
         self._hangs = False
         return result
 
@@ -185,8 +191,7 @@ class Journal:
             await asyncio.sleep(RENEW_INTERVAL_S)
             try:
                 await self._do("renew the ownership of", self._renew_once)
-            except JournalLostError as error:
-                self._on_lost(str(error))
+            except JournalLostError:
                 return
             except JournalError as error:
                 log.warning("%s. If that lasts, another process may take the journal over", error)

@@ -43,7 +43,7 @@ class Wait:
     until: float
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class _Pending:
     """A fact on its way, and who waits for it."""
 
@@ -148,6 +148,11 @@ class Recorder:
         if self._unwritten and not self.lost:
             await self._write()
 
+    def abandon(self, reason: str) -> None:
+        """Neither write nor publish any more, because another process does."""
+        self.lost = self.lost or reason
+        self._wake.set()
+
     async def close(self) -> None:
         """Write what is not in the journal yet, if that is possible, and end."""
         self._closed = True
@@ -156,8 +161,8 @@ class Recorder:
         await self.flush()
         if self._unwritten:
             self._log.error(
-                "Run %s is %s, but %d facts are not in the journal: after a restart the run is shown as it was earlier, "
-                "and what it did since is looked for when it is resumed or aborted. %s",
+                "Run %s is %s, but %d facts are not in the journal: after a restart the run is shown as it was "
+                "earlier, and what it did since is looked for when it is resumed or aborted. %s",
                 *(self._history.run_id, self._history.state.name, len(self._unwritten)),
                 self.lost or self.journal_problem,
             )
@@ -234,7 +239,7 @@ class Recorder:
 
     async def _publish_next(self) -> None:
         pending = self._unpublished[0]
-        for event in events_after(pending.entry.fact, pending.history):
+        for event in events_after(pending.entry.fact, pending.history) if not self.lost else ():
             try:
                 await self._publish(event)
             except Exception:

@@ -12,10 +12,9 @@ import asyncio
 import logging
 
 from ..enums import StageKind
-from ..plan.record import StageStatus
+from ..record.history import STAGE_ENDED
 from ..services.components import Components
-from .log import RunLog
-from .states import STAGE_ENDED
+from .recorder import Recorder
 
 __all__ = ["watch_components"]
 
@@ -32,12 +31,12 @@ _NEEDED = {
 }
 
 
-async def watch_components(log: RunLog, components: Components) -> None:
+async def watch_components(record: Recorder, components: Components) -> None:
     """Note failed components in the run's record and in the log, until this is cancelled.
 
     Parameters
     ----------
-    log
+    record
         The run's record.
     components
         States of the components.
@@ -45,24 +44,24 @@ async def watch_components(log: RunLog, components: Components) -> None:
     try:
         while True:
             try:
-                _look(log, components)
+                _look(record, components)
             except Exception:
                 logging.getLogger(__name__).exception("Bug: the components could not be checked")
             await asyncio.sleep(LOOK_INTERVAL_S)
     finally:
-        log.unwell = ()
+        record.unwell = ()
 
 
-def _look(log: RunLog, components: Components) -> None:
+def _look(record: Recorder, components: Components) -> None:
     logger = logging.getLogger(__name__)
-    run_id = log.status.run_id
+    run_id = record.history.run_id
     unwell = components.unwell()
-    kinds = {stage.stage_kind for stage in log.of(StageStatus) if stage.state not in STAGE_ENDED}
+    kinds = {stage.kind for stage in record.history.stages.values() if stage.state not in STAGE_ENDED}
     needed = {name for kind in kinds for name in _NEEDED.get(kind, ())}
     found = tuple(one for one in unwell if one.component.split(":")[0] in needed)
     for one in found:
-        if one not in log.unwell:
+        if one not in record.unwell:
             logger.warning("Run %s: %s The run needs it, and waits within its limits.", run_id, one)
-    for name in {one.component for one in log.unwell} - {one.component for one in unwell}:
+    for name in {one.component for one in record.unwell} - {one.component for one in unwell}:
         logger.warning("Run %s: %s has recovered.", run_id, name)
-    log.unwell = found
+    record.unwell = found

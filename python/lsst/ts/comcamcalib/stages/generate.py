@@ -12,7 +12,7 @@ import asyncio
 import itertools
 from collections.abc import Iterable
 
-from ..enums import CalibType, StageKind, StageState
+from ..enums import CalibType, StageState
 from ..errors import ServiceError, StageError
 from ..plan.plan import JobPlan, StagePlan
 from ..record.act import once
@@ -20,7 +20,7 @@ from ..record.facts import Dataset, GainsMeasured, JobDistrusted, ProductMade
 from ..record.history import History
 from ..record.things import Job, Product
 from ..record.views import job_collection, run_collection
-from ..services.butler import AmplifierValues, DatasetFound
+from ..services.butler_data import AmplifierValues, DatasetFound
 from ..services.side_by_side import all_of, both
 from .context import RunContext
 from .frames import known_to_be_bad
@@ -70,7 +70,7 @@ async def _make_all(stage: StagePlan, context: RunContext) -> None:
     begun: set[asyncio.Task[None]] = set()
 
     async def make(job: JobPlan) -> None:
-        await context.record.until(lambda history: may_begin(job, stage, history))
+        await context.record.until(lambda history: may_begin(job, history))
         task = asyncio.current_task()
         assert task is not None
         begun.add(task)
@@ -92,16 +92,11 @@ async def _make_all(stage: StagePlan, context: RunContext) -> None:
             task.result()
 
 
-def may_begin(job: JobPlan, stage: StagePlan, history: History) -> bool:
+def may_begin(job: JobPlan, history: History) -> bool:
     """Return whether a job's frames are in the repository, and the jobs that it builds on have succeeded."""
-    for calib_type in job.frames:
-        ingest = history.stage(calib_type, StageKind.INGEST)
-        if ingest is not None and ingest.state is not StageState.SUCCEEDED:
-            return False
-    verified = history.plan.options.speculate or all(
-        history.stages[name].state is StageState.SUCCEEDED for name in stage.trusts
+    return all(history.stages[name].state is StageState.SUCCEEDED for name in job.needs_stages) and all(
+        label in history.made for label in job.needs
     )
-    return verified and all(label in history.made for label in job.needs)
 
 
 async def _make(plan: JobPlan, stage: StagePlan, context: RunContext) -> None:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from typing import Any
 
+from ..enums import CalibType
 from ..errors import NotEnabledError, ServiceError, StageError
 from ..plan.plan import JobPlan, StagePlan
 from ..record.facts import JobAbsent, JobEnded, JobFound, JobIntended, JobMoved, JobStray
@@ -21,7 +22,7 @@ from ..services.ocps import JobRequest
 from ..services.uws_job import UwsJob
 from .context import RunContext
 
-__all__ = ["PlannedJob", "look_for_job", "record_found", "recorder_of", "stop_stray"]
+__all__ = ["PlannedJob", "late_recorder", "look_for_job", "record_found", "recorder_of", "stop_stray"]
 
 _log = logging.getLogger(__name__)
 
@@ -316,13 +317,32 @@ async def record_found(job: Job, found: list[UwsJob], context: RunContext) -> No
 async def stop_stray(seen: UwsJob, job: Job, reason: str, context: RunContext) -> None:
     """Record a job that is one too many, and stop it; the service goes on trying until it has ended."""
     _log.warning("Run %s: %s; it is aborted", context.run_id, reason)
+    record = _stray_recorder(seen, job.stage_name, job.calib_type, reason, context)
+    await record(JobStatus(seen.job_id, seen.phase_word))
+    if not seen.phase.ended:
+        try:
+            await context.services.jobs.abort(seen.job_id, record)
+        except ServiceError as error:
+            _log.warning("Run %s: %s", context.run_id, error)
 
+
+def late_recorder(seen: UwsJob, context: RunContext) -> OnChange:
+    """Return a callback that records the states of a job that appears after the end of its run."""
+    marked = [job for job in context.history.jobs.values() if seen.has_mark(job.mark)]
+    if marked and marked[0].open:
+        return recorder_of(marked[0], context)
+    stage_name = marked[0].stage_name if marked else context.plan.stages[0].name
+    stage = context.history.stages[stage_name]
+    return _stray_recorder(seen, stage_name, stage.calib_type, "It appeared after its run was closed", context)
+
+
+def _stray_recorder(seen: UwsJob, stage_name: str, calib_type: CalibType, reason: str, context: RunContext) -> OnChange:
     async def record(status: JobStatus) -> None:
         await context.record.note(
             JobStray(
                 job_id=seen.job_id,
-                stage_name=job.stage_name,
-                calib_type=job.calib_type,
+                stage_name=stage_name,
+                calib_type=calib_type,
                 phase=str(status.phase),
                 exit_code=status.exit_code,
                 message=status.message or reason,
@@ -331,9 +351,4 @@ async def stop_stray(seen: UwsJob, job: Job, reason: str, context: RunContext) -
             )
         )
 
-    await record(JobStatus(seen.job_id, seen.phase_word))
-    if not seen.phase.ended:
-        try:
-            await context.services.jobs.abort(seen.job_id, record)
-        except ServiceError as error:
-            _log.warning("Run %s: %s", context.run_id, error)
+    return record

@@ -18,6 +18,7 @@ from ..enums import CalibType, Verdict
 from ..errors import ServiceError, StageError
 from ..plan.plan import StagePlan
 from ..record.facts import DetectorVerdict, FramesBlamed, VerdictGiven
+from ..record.history import STAGE_ENDED
 from ..record.things import GOOD_VERDICTS, Product
 from ..record.views import run_collection
 from ..verification import (
@@ -76,6 +77,11 @@ async def verify(stage: StagePlan, context: RunContext) -> str:
                 raise StageError(judgement.reason) from error
             raise StageError(f"{stage.calib_type.name} is UNKNOWN: {error}") from error
         job_id = job.job_id
+        if any(context.history.stages[name].state not in STAGE_ENDED for name in stage.after):
+            context.record.waiting(stage.name, f"{' and '.join(stage.after)}, which may find these frames bad")
+            await context.record.until(
+                lambda history: all(history.stages[name].state in STAGE_ENDED for name in stage.after)
+            )
         judgements = await _judge_statistics(recipe, job_id, stage, context)
         if stage.calib_type is CalibType.FLAT:
             judgements = await _heed_gains(judgements, context)
