@@ -95,7 +95,7 @@ class NightCamera:
         assert self._started is not None and self._answer is not None
         # ComCam waits for the image in progress, whoever has it taken.
         while (rest_s := self._world.busy_until_s - self._world.time_s) > 0:  # noqa: ASYNC110  # another may begin
-            await asyncio.sleep(rest_s)
+            await asyncio.sleep(rest_s + 0.01)
         await asyncio.sleep(self._world.dice("camera commands").uniform(0.01, 0.2))
         seconds = 0.0 if request.image_type == "BIAS" else request.exposure_time_s
         self._world.expose_for(request.image_type, seconds, request.group_id)

@@ -22,6 +22,7 @@ from lsst.ts.comcamcalib.config import CscConfig
 from lsst.ts.comcamcalib.enums import RunState
 from lsst.ts.comcamcalib.errors import BadInputError
 from lsst.ts.comcamcalib.record.events import Event
+from lsst.ts.comcamcalib.record.facts import Entry
 from lsst.ts.comcamcalib.run.journal import Journal
 from lsst.ts.comcamcalib.run.owner import JournalError
 from lsst.ts.comcamcalib.run.runner import Runner, StartRequest
@@ -120,6 +121,7 @@ class Csc:
         self.listener: Listener | None = None
         self.jobs: JobService | None = None
         self.lost = ""
+        self.entries: list[Entry] = []
 
     def _on_lost(self, sentence: str) -> None:
         self.lost = sentence
@@ -172,7 +174,14 @@ class Csc:
         """End as the CSC does."""
         await self.disable()
         await self.runner.close()
+        run = self.runner.run
+        self.entries = await self.journal.read(run.history.run_id) if run is not None else []
         await self.journal.close()
+
+    @property
+    def facts(self) -> list[str]:
+        """The facts of the run in the journal, in words; filled when the CSC has ended."""
+        return [f"{entry.at - self.world.epoch_s:9.1f} s {entry.fact!r}" for entry in self.entries]
 
     @property
     def state(self) -> RunState | None:
@@ -244,8 +253,9 @@ class _Operator:
         with contextlib.suppress(BadInputError, JournalError):
             if one.what == "abort":
                 await csc.runner.abort("operator")
-            elif one.what == "start another":
+            elif one.what == "start another" and csc.runner.open_run is not None:
                 await csc.runner.start_run(StartRequest("", "", "", "", "somebody"))
+                raise AssertionError("a second run was started beside an open one")
             elif one.what == "status":
                 await csc.runner.publish_status("")
             elif one.what == "interrupt":

@@ -14,17 +14,18 @@ from typing import TypeVar
 
 from lsst.ts.comcamcalib.config import Limits
 from lsst.ts.comcamcalib.errors import ServiceError, UnreachableError
-from lsst.ts.comcamcalib.services.butler import (
+from lsst.ts.comcamcalib.services.butler_data import (
     AmplifierValues,
     CertifiedDataset,
     CertifiedRange,
     CertifyOutcome,
+    CertifyRequest,
     DatasetFound,
     DefectsArea,
     ExposureFound,
-    KnownAmplifiers,
     ReplacedDataset,
 )
+from lsst.ts.comcamcalib.services.raw_level import KnownAmplifiers
 from support.world import AMPLIFIERS, FULL_WELL
 
 from .camera_world import Image
@@ -172,55 +173,28 @@ class NightRepository:
 
     # Certifications
 
-    async def certify(
-        self,
-        run_collection: str,
-        dataset_type: str,
-        calib_collection: str,
-        begin_iso_tai: str,
-        end_iso_tai: str,
-        dataset_ids: Collection[str],
-    ) -> CertifyOutcome:
+    async def certify(self, request: CertifyRequest) -> CertifyOutcome:
         faults = self._world.certify_faults = self._world.faults_of_next("certify")
 
         def work() -> CertifyOutcome:
             if "refused" in faults:
                 raise ServiceError("Butler could not certify: OperationalError: disk I/O error")
-            outcome = self._certify(
-                run_collection, dataset_type, calib_collection, begin_iso_tai, end_iso_tai, dataset_ids
-            )
+            there = self._world.datasets.get((request.run_collection, request.dataset_type), [])
+            chosen = [one for one in there if one.dataset_id in request.dataset_ids]
+            assert len(chosen) == len(request.dataset_ids), "only datasets of this very RUN are certified"
+            replaced = self._world.certify_for(request)
+            certified = [CertifiedDataset(one.dataset_id, one.detector, one.physical_filter) for one in chosen]
             if "answer lost" in faults:
                 raise UnreachableError("Butler could not certify within 300 s")
-            return outcome
+            return CertifyOutcome(tuple(certified), tuple(_replaced(replaced, request.dataset_ids)))
 
-        outcome = await self._in_order(f"certify {dataset_type}", self._limits.butler_certify, work)
+        outcome = await self._in_order(f"certify {request.dataset_type}", self._limits.butler_certify, work)
         await asyncio.sleep(0.05)  # the way from the thread, during which the process may be killed
         return outcome
 
-    def _certify(
-        self, run: str, dataset_type: str, collection: str, begin: str, end: str, ids: Collection[str]
-    ) -> CertifyOutcome:
-        there = self._world.datasets.get((run, dataset_type), [])
-        chosen = [one for one in there if one.dataset_id in ids]
-        assert len(chosen) == len(ids), "only datasets of this very RUN are certified"
-        replaced = self._world.certify_for(dataset_type, collection, begin, end, list(ids))
-        certified = [CertifiedDataset(one.dataset_id, one.detector, one.physical_filter) for one in chosen]
-        return CertifyOutcome(tuple(certified), tuple(_replaced(replaced, ids)))
-
-    async def certified_before(
-        self,
-        run_collection: str,
-        dataset_type: str,
-        calib_collection: str,
-        begin_iso_tai: str,
-        end_iso_tai: str,
-        dataset_ids: Collection[str],
-    ) -> list[ReplacedDataset]:
+    async def certified_before(self, request: CertifyRequest) -> list[ReplacedDataset]:
         def work() -> list[ReplacedDataset]:
-            there = self._world.in_the_way(
-                dataset_type, calib_collection, begin_iso_tai, end_iso_tai, list(dataset_ids)
-            )
-            return _replaced(there, dataset_ids)
+            return _replaced(self._world.in_the_way(request, request.dataset_ids), request.dataset_ids)
 
         return await self._look("look what is certified", work)
 

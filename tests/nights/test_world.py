@@ -13,7 +13,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from lsst.ts.comcamcalib.enums import Verdict
 from lsst.ts.comcamcalib.errors import ServiceError
+from lsst.ts.comcamcalib.services.butler_data import CertifyRequest
 from lsst.ts.comcamcalib.services.camera import FrameRequest
 from lsst.ts.comcamcalib.services.job_status import JobStatus
 from lsst.ts.comcamcalib.services.jobs import JobService
@@ -26,7 +28,7 @@ from .listener import Listener
 from .virtual_loop import virtual_process
 from .world import NightWorld
 
-MARK = f"{RUN_ID}_BIAS.GENERATE_cpBias*"
+MARK = f"{RUN_ID}_BIAS.GENERATE_cpBias_1*"
 QUERY = "instrument='LSSTComCam' AND detector IN (0, 1, 4)"
 REQUEST = JobRequest(
     "${CP_PIPE_DIR}/pipelines/LSSTComCam/cpBias.yaml", QUERY, "-j 8 -i LSSTComCam/calib", f"bias,{MARK}"
@@ -174,21 +176,21 @@ def test_the_same_seed_draws_the_same_night() -> None:
     assert not missing, "300 nights have a bit of everything"
 
 
-def certified(world: NightWorld, begin: str, end: str, ids: list[str]) -> None:
-    world.certify_for("bias", "calib", begin, end, ids)
+def certify(world: NightWorld, job_id: str, begin: str, end: str) -> None:
+    ids = tuple(one.dataset_id for one in world.datasets[f"u/ocps/{job_id}/run", "bias"])
+    world.certify_for(CertifyRequest(f"u/ocps/{job_id}/run", "bias", ids, "calib", begin, end, Verdict.PASSED))
 
 
 def test_a_certification_splits_an_older_one_and_repeating_it_changes_nothing() -> None:
     world = world_with()
     for run_name in ("old", "new"):
-        request = REQUEST
-        job = world._make_job(request, frozenset())
+        job = world._make_job(REQUEST, frozenset())
         job.job_id = run_name
         world.complete(job)
     old, new = ([one.dataset_id for one in world.datasets[f"u/ocps/{name}/run", "bias"]] for name in ("old", "new"))
-    certified(world, "2026-11-20T12:00:00", "", old)
+    certify(world, "old", "2026-11-20T12:00:00", "")
     for _ in range(2):
-        certified(world, "2026-11-22T12:00:00", "2026-11-23T12:00:00", new)
+        certify(world, "new", "2026-11-22T12:00:00", "2026-11-23T12:00:00")
     ranges = {(one.begin, one.end, one.dataset.dataset_id in new) for one in world.validities}
     assert ranges == {
         ("2026-11-20T12:00:00", "2026-11-22T12:00:00", False),

@@ -88,9 +88,9 @@ class UwsWorld(CameraWorld):
 
     def _make_job(self, request: JobRequest, faults: frozenset[str]) -> Job:
         """Make a job at the UWS; it runs to its end whatever becomes of the client, unless it is deleted."""
-        mark = request.output_dataset_types.split(",")[-1].removesuffix("*")
-        created_s = self.true_tai_s
-        job = Job(self.hex_id("job ids"), request, mark.rsplit("_", 1)[-1], created_s=created_s, faults=faults)
+        mark = request.output_dataset_types.split(",")[-1]
+        label = mark.split("_")[2]  # run, stage, label, attempt
+        job = Job(self.hex_id("job ids"), request, label, created_s=self.true_tai_s, faults=faults)
         self.jobs[job.job_id] = job
         dice = self.dice("jobs")
         queue_s, work_s = dice.uniform(1.0, 20.0), dice.uniform(10.0, 120.0)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import logging
 import selectors
 import threading
 import types
@@ -65,12 +66,13 @@ class _VirtualSelector(selectors.SelectSelector):
         super().__init__()
         self.outside = outside
         self.turns = 0
+        self.doing: Callable[[], str] = str
 
     def select(self, timeout: float | None = None) -> list[Any]:
         self.turns += 1
         if timeout is not None and timeout <= 0:
             if self.turns > MAX_TURNS:
-                raise HangError(f"The loop has turned {MAX_TURNS} times, but time does not go on.")
+                raise HangError(f"The loop has turned {MAX_TURNS} times, but time does not go on: {self.doing()}")
             return []
         self.turns = 0
         outside, event_s = self.outside, self.outside.next_s
@@ -102,7 +104,19 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.thread_s = thread_s
         self._ahead_s = started_s - outside.time_s
         self._owner = threading.get_ident()
-        super().__init__(_VirtualSelector(outside))
+        selector = _VirtualSelector(outside)
+        selector.doing = self._doing
+        super().__init__(selector)
+
+    def _doing(self) -> str:
+        """Return the names of the tasks that can go on, and where they are."""
+        found = []
+        for task in asyncio.all_tasks(self):
+            waiter = task._fut_waiter  # type: ignore[attr-defined]
+            if waiter is None or waiter.done():
+                frames = [f"{frame.f_code.co_qualname}:{frame.f_lineno}" for frame in task.get_stack()]
+                found.append(f"{task.get_name()} ({' > '.join(frames)})")
+        return ", ".join(found)
 
     def time(self) -> float:
         """Return the time of the loop (seconds)."""
@@ -242,10 +256,12 @@ def _bury(loop: VirtualLoop) -> None:
     Left to the garbage collection, its coroutines would be closed at any time, perhaps within the loop of another
     process, in which their clean-up could begin new tasks.
     """
+    logging.disable(logging.CRITICAL)  # the dead say nothing
     for task in asyncio.all_tasks(loop):
         task._log_destroy_pending = False  # type: ignore[attr-defined]
         coroutine = task.get_coro()
         # Clean-up that waits for something ends with an error, because there is no loop any more.
         with contextlib.suppress(BaseException):
             coroutine.close()  # type: ignore[union-attr]
+    logging.disable(logging.NOTSET)
     loop.close()

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 
 from lsst.ts.comcamcalib.config import CscConfig
-from lsst.ts.comcamcalib.services.butler import DatasetFound
+from lsst.ts.comcamcalib.services.butler_data import CertifyRequest, DatasetFound
 from support.world import FakeJob
 
 from .faults import NightPlan
@@ -75,14 +75,14 @@ class NightWorld(UwsWorld):
 
     # Certifications
 
-    def certify_for(
-        self, dataset_type: str, collection: str, begin: str, end: str, ids: Sequence[str]
-    ) -> list[Validity]:
+    def certify_for(self, request: CertifyRequest) -> list[Validity]:
         """Certify datasets for a range; older ones of the same data ids stay outside it. Return what was in the way."""
-        chosen = [one for found in self.datasets.values() for one in found if one.dataset_id in ids]
-        done = {old.dataset.dataset_id for old in self.in_range(collection, dataset_type, begin, end, covering=True)}
-        wanted = [one for one in chosen if one.dataset_id not in done]
-        replaced = self.in_the_way(dataset_type, collection, begin, end, [one.dataset_id for one in wanted])
+        collection, dataset_type = request.calib_collection, request.dataset_type
+        begin, end = request.begin_iso_tai, request.end_iso_tai
+        covering = self.in_range(collection, dataset_type, begin, end, covering=True)
+        done = {old.dataset.dataset_id for old in covering}
+        wanted = [one for one in self._chosen(request) if one.dataset_id not in done]
+        replaced = self.in_the_way(request, [one.dataset_id for one in wanted])
         self.validities = [old for old in self.validities if old not in replaced]
         for old in replaced:
             self.validities += [dataclasses.replace(old, end=begin)] if _earlier(old.begin, begin) else []
@@ -94,14 +94,17 @@ class NightWorld(UwsWorld):
         self.on_act("certify")
         return replaced
 
-    def in_the_way(
-        self, dataset_type: str, collection: str, begin: str, end: str, ids: Sequence[str]
-    ) -> list[Validity]:
-        """Return what a certification takes over."""
-        chosen = [one for found in self.datasets.values() for one in found if one.dataset_id in ids]
-        keys = {(one.detector, one.physical_filter) for one in chosen}
-        there = self.in_range(collection, dataset_type, begin, end)
+    def in_the_way(self, request: CertifyRequest, ids: Collection[str]) -> list[Validity]:
+        """Return what the certification of some datasets takes over."""
+        keys = {(one.detector, one.physical_filter) for one in self._chosen(request) if one.dataset_id in ids}
+        there = self.in_range(
+            request.calib_collection, request.dataset_type, request.begin_iso_tai, request.end_iso_tai
+        )
         return [old for old in there if (old.dataset.detector, old.dataset.physical_filter) in keys]
+
+    def _chosen(self, request: CertifyRequest) -> list[DatasetFound]:
+        there = self.datasets.get((request.run_collection, request.dataset_type), [])
+        return [one for one in there if one.dataset_id in request.dataset_ids]
 
     def in_range(
         self, collection: str, dataset_type: str, begin: str, end: str, covering: bool = False
