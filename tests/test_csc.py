@@ -121,12 +121,13 @@ async def test_program_starts_in_standby_and_ends_on_exit_control(
 
 CONFIG_MISTAKES: dict[str, tuple[dict[str, Any] | str, str]] = {
     "unknown_field": ({"uws_ulr": "http://127.0.0.1:1"}, "uws_ulr"),
-    "wrong_type": ({"ocps_index": "two"}, "ocps_index"),
+    "wrong_type": ({"max_jobs": "two"}, "max_jobs"),
     "limit_without_sense": ({"limits": {"preflight": -1}}, "preflight"),
     "default_that_is_no_option": ({"run_defaults": {"n_bais": 3}}, "n_bais"),
     "default_that_is_impossible": ({"run_defaults": {"exp_times_dark": 0}}, "exp_times_dark"),
     "pattern_without_job": ({"log_path_pattern": "/scratch/{job}/ocps.log"}, "log_path_pattern"),
     "product_that_is_none": ({"recipes": {"BIAS": {"builds_on": ["FRINGE"]}}}, "FRINGE"),
+    "class_that_is_not_there": ({"instrument": {"camera_class": "lsst.ts.nowhere.Camera"}}, "instrument.camera_class"),
     "no_yaml": ("limits: [", "mistake.yaml"),
 }
 

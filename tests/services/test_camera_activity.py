@@ -25,7 +25,7 @@ DARK = "CC_O_20261128_000007"
 @pytest.fixture
 def activity(monkeypatch: pytest.MonkeyPatch) -> CameraActivity:
     monkeypatch.setattr("lsst.ts.utils.current_tai", lambda: NOW)
-    return CameraActivity(READOUT_S)
+    return CameraActivity("CCCamera", READOUT_S)
 
 
 def began(name: str, ago_s: float, exposure_time_s: float = 600.0, group: str | None = "20261128-001-DARK") -> Any:
@@ -70,11 +70,11 @@ def test_order_of_arrival_does_not_matter(activity: CameraActivity) -> None:
         (activity.on_rafts_state, substate(INTEGRATING, 100)),
     ]
     for order in itertools.permutations(samples):
-        fresh = CameraActivity(READOUT_S)
+        fresh = CameraActivity("CCCamera", READOUT_S)
         for take_note, sample in order:
             getattr(fresh, take_note.__name__)(sample)
         assert fresh.obstacle().startswith(f"CCCamera is taking an image: {DARK}")
-    early = CameraActivity(READOUT_S)
+    early = CameraActivity("CCCamera", READOUT_S)
     early.on_end(ended(DARK))
     early.on_start(began(DARK, ago_s=1))
     assert early.obstacle() == ""

@@ -20,7 +20,7 @@ class Clock:
 
     def tai(self) -> float:
         """Return the time, TAI unix (seconds); it may be set back."""
-        return utils.current_tai()
+        return float(utils.current_tai())
 
     def monotonic(self) -> float:
         """Return a time that never goes back (seconds of the event loop)."""

@@ -35,6 +35,7 @@ from .run.owner import JournalError, JournalOwnedError
 from .run.progress import Progress
 from .run.runner import Runner, StartRequest
 from .sal_interfaces.install import interface_problem
+from .services.camera_class import camera_classes
 
 __all__ = ["ComCamCalibCsc", "run_comcamcalib"]
 
@@ -142,7 +143,9 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
     async def configure(self, config: types.SimpleNamespace) -> None:
         """Use a configuration; called by the command start."""
         try:
-            self.config = CscConfig.from_namespace(config)
+            read = CscConfig.from_namespace(config)
+            await asyncio.to_thread(camera_classes, read.instrument)
+            self.config = read
         except BadInputError as error:
             raise salobj.ExpectedError(f"The configuration can't be used: {error}") from error
 

@@ -78,10 +78,10 @@ class Publisher:
     def __init__(self, csc: salobj.BaseCsc) -> None:
         self._csc = csc
 
-    async def publish(self, entry: Entry) -> None:
-        """Publish an entry, even if it equals the last sample: ``status`` publishes entries again."""
-        event = getattr(self._csc, f"evt_{EVENTS[type(entry)]}")
-        await event.set_write(**to_fields(event), force_output=True)
+    async def publish(self, event: Event) -> None:
+        """Publish an event, even if it equals the last sample: ``status`` publishes events again."""
+        topic = getattr(self._csc, f"evt_{EVENTS[type(event)]}")
+        await topic.set_write(**to_fields(event), force_output=True)
 
     async def progress(self, progress: Progress) -> None:
         """Publish the telemetry."""

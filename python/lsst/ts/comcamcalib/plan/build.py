@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from ..config import CscConfig
 from ..enums import CalibType, StageKind
 from ..options import RunOptions
-from .estimate import critical_path, stage_durations
+from .estimate import schedule
 from .plan import Frame, JobPlan, RunPlan, Sequence, StagePlan
 from .validity import noon_notice
 
@@ -64,16 +64,16 @@ class _Builder:
 
     def build(self) -> RunPlan:
         sequences = {calib_type: self._sequence(calib_type) for calib_type in self.taken}
-        stages = tuple(_in_order(self._stages()))
-        return RunPlan(
+        plan = RunPlan(
             run_id=self.run_id,
             options=self.options,
             config=self.config,
             sequences=sequences,
-            stages=stages,
-            estimated_duration_s=critical_path(stages, stage_durations(stages, sequences, self.config)),
+            stages=tuple(_in_order(self._stages())),
+            estimated_duration_s=0.0,
             notices=self.options.notices,
         )
+        return dataclasses.replace(plan, estimated_duration_s=schedule(plan).makespan_s)
 
     def _sequence(self, calib_type: CalibType) -> Sequence:
         frames = tuple(

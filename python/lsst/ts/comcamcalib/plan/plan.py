@@ -143,7 +143,14 @@ class RunPlan(_Closed):
     @property
     def detector_names(self) -> dict[int, str]:
         """Full names of the detectors in use, by id."""
-        return {detector: self.config.detectors[detector] for detector in self.options.detectors}
+        names = self.config.instrument.detector_names
+        return {detector: names[detector] for detector in self.options.detectors}
+
+    @property
+    def amplifiers(self) -> dict[int, int]:
+        """Numbers of amplifiers of the detectors in use, by id."""
+        amplifiers = self.config.instrument.amplifiers
+        return {detector: amplifiers[detector] for detector in self.options.detectors}
 
     def recipe(self, calib_type: CalibType) -> Recipe:
         """Return how a product is made."""

@@ -13,6 +13,7 @@ import dataclasses
 from ..enums import CalibType, CertificationState, RunState, StageKind, StageState, Verdict
 
 __all__ = [
+    "GAIN_ESTIMATE_AMPLIFIERS",
     "Alarms",
     "Certification",
     "DetectorVerification",
@@ -26,6 +27,9 @@ __all__ = [
     "StageStatus",
     "VerificationResult",
 ]
+
+GAIN_ESTIMATE_AMPLIFIERS = 16
+"""Length of the arrays in the SAL event gainEstimate; the rest stays NaN for a detector with fewer amplifiers."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -239,9 +239,15 @@ def _gain_estimate(gains: facts.GainsMeasured, history: History) -> events.GainE
         exposure_id=gains.exposure_id,
         detector=gains.detector,
         detector_name=history.plan.detector_names.get(gains.detector, ""),
-        gain=gains.gain,
-        noise=gains.noise,
+        gain=_padded(gains.gain),
+        noise=_padded(gains.noise),
     )
+
+
+def _padded(values: tuple[float, ...]) -> tuple[float, ...]:
+    """Return as many values as the event has, NaN where there is no amplifier."""
+    number = events.GAIN_ESTIMATE_AMPLIFIERS
+    return (*values[:number], *(float("nan"),) * (number - len(values)))
 
 
 def _certification(one: Certification, history: History) -> events.Certification:

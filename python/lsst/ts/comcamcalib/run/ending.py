@@ -139,8 +139,8 @@ async def _look_for_job(job: Job, context: RunContext, findings: Findings) -> No
     except ServiceError as error:
         findings.unknown.append(
             f"whether there is a job {job.label} of {job.stage_name}, which was being submitted: the UWS can't be "
-            f"asked ({error}); {later}. Look there for a job whose OUTPUT_GLOB has {job.mark.removesuffix('*')} in it, and "
-            "delete it"
+            f"asked ({error}); {later}. Look there for a job whose OUTPUT_GLOB has "
+            f"{job.mark.removesuffix('*')} in it, and delete it"
         )
         return
     if not found:

@@ -104,7 +104,7 @@ async def _check_collections(plan: RunPlan, services: Services) -> list[str]:
     except ServiceError as error:
         return [f"The repository {plan.config.repo} can't be used: {error}"]
     problems = [f"calib_collection: {obstacle}"] if obstacle else []
-    usual = usual_collection(plan.config)
+    usual = usual_collection(plan.config.option_rules())
     advice = (
         "Use that name if you mean it; otherwise choose one that differs by more than a letter or upper and lower case"
     )

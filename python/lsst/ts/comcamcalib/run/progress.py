@@ -14,16 +14,12 @@ from collections.abc import Mapping
 from lsst.ts import utils
 
 from ..enums import RunState, StageKind, StageState, Verdict
-from ..plan.estimate import critical_path, stage_durations
+from ..plan.estimate import Work, fraction_done, remaining_s
 from ..record.events import Alarms
 from ..record.history import STAGE_ENDED, History
-from ..record.things import Stage
 from .recorder import Recorder, Wait
 
 __all__ = ["Progress", "alarms_of", "progress_of"]
-
-# A stage that takes longer than estimated counts as done only up to this fraction, until it has ended.
-ALMOST_DONE = 0.95
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,27 +101,30 @@ def _estimate(history: History, now_s: float) -> tuple[float, float]:
     """Return the fraction of the work that is done, and the estimated seconds until the end."""
     if history.state is RunState.COMPLETED:
         return 1.0, 0.0
-    plan = history.plan
-    durations = stage_durations(plan.stages, plan.sequences, plan.config)
-    now = history.ended_s or now_s
-    done = {stage.name: _done(stage, durations[stage.name], now) for stage in history.stages.values()}
-    total = sum(durations.values())
-    fraction = min(sum(done.values()) / total, 1.0) if total else 0.0
-    if history.state not in (RunState.ACCEPTED, RunState.RUNNING):
-        return fraction, 0.0
-    ended = {stage.name for stage in history.stages.values() if stage.state in STAGE_ENDED}
-    left = {name: 0.0 if name in ended else duration - done.get(name, 0.0) for name, duration in durations.items()}
-    return fraction, critical_path(plan.stages, left)
+    work = _work(history, history.ended_s or now_s)
+    going_on = history.state in (RunState.ACCEPTED, RunState.RUNNING)
+    return fraction_done(history.plan, work), remaining_s(history.plan, work) if going_on else 0.0
 
 
-def _done(stage: Stage, duration: float, now: float) -> float:
-    """Return how much of a stage's estimated duration is over (seconds); a failed stage counts as worked on."""
-    if stage.state is StageState.SUCCEEDED:
-        return duration
-    if stage.state is StageState.PENDING or not stage.started_s:
-        return 0.0
-    elapsed = (stage.ended_s or now) - stage.started_s
-    return min(max(elapsed, 0.0), duration * ALMOST_DONE)
+def _work(history: History, now_s: float) -> Work:
+    """Return how far a run is."""
+    stages = history.stages
+    succeeded = {name for name, stage in stages.items() if stage.state is StageState.SUCCEEDED}
+    given_up = {name for name, stage in stages.items() if stage.state in STAGE_ENDED} - succeeded
+    begun = {name: (stage.started_s, stage.ended_s) for name, stage in stages.items()}
+    for plan in history.plan.stages:
+        if plan.kind is StageKind.INGEST:
+            taken = history.taken(plan.calib_type)
+            all_taken = bool(taken) and plan.alongside in succeeded | given_up
+            begun[plan.name] = (taken[-1].taken_s if all_taken else 0.0, stages[plan.name].ended_s)
+        for label in (job.label for job in plan.jobs):
+            if (job := history.job(label)) is None:
+                continue
+            begun[label] = (job.submitted_s, job.ended_s)
+            if job.succeeded:
+                succeeded.add(label)
+    elapsed_s = {name: (ended or now_s) - started for name, (started, ended) in begun.items() if started}
+    return Work(succeeded, given_up, elapsed_s)
 
 
 def alarms_of(record: Recorder | None, backend_problem: str = "") -> Alarms:

@@ -14,8 +14,10 @@ from lsst.ts import utils
 
 from ..clock import Clock
 from ..enums import RunState, StageKind, StageState
-from ..record.facts import Decision
+from ..record.facts import Decision, StageMoved
 from ..record.history import OPEN_RUN_STATES, STAGE_ENDED, History
+from ..record.things import Stage
+from ..services.uws_job import Phase
 from ..stages.context import RunContext, Services
 from .ending import stop_and_look
 from .moves import move_run, move_stage
@@ -78,11 +80,29 @@ class Run:
 
         What has succeeded stays; what failed, was skipped or aborted is done again with its next attempt.
         """
+        # Only a call that Butler has begun can still be in progress.
+        await asyncio.wait([self._task], timeout=INTERRUPT_LIMIT_S)
         for stage in self.history.stages.values():
             if stage.state in STAGE_ENDED and stage.state is not StageState.SUCCEEDED:
                 await move_stage(self.record, stage.name, StageState.PENDING, "The run was resumed")
+            elif stage.state is StageState.PENDING and self._was_aborted(stage):
+                await self.record.note(
+                    StageMoved(
+                        stage_name=stage.name,
+                        attempt=stage.attempt + 1,
+                        state=StageState.PENDING,
+                        reason="The run was resumed",
+                    )
+                )
         await self.record.note(Decision(what="resume", who=who, why=why))
         self._begin(services, f"Resumed by {who}" + (f": {why}" if why else ""))
+
+    def _was_aborted(self, stage: Stage) -> bool:
+        """Whether an abort that was not finished had already aborted a job of a stage, which must be done again."""
+        if not any(decision.what == "abort" for decision in self.history.decisions):
+            return False
+        jobs = [job for job in self.history.jobs_of(stage.name) if job.stage_attempt == stage.attempt]
+        return any(job.ended_s and Phase.of(job.phase) is Phase.ABORTED for job in jobs)
 
     def _begin(self, services: Services, reason: str) -> None:
         self._context = RunContext(self.record, services, self._clock)
@@ -95,7 +115,8 @@ class Run:
         Returns as soon as nothing new is started; what is in progress ends in the background.
         """
         begun = asyncio.Event()
-        if self._context is None:
+        if self._context is None or self.state is RunState.INTERRUPTED:
+            # The connections of the time before the interruption are closed.
             self._context = RunContext(self.record, services, self._clock)
         self._ending = asyncio.create_task(self._abort(self._context, who, begun), name=f"abort {self.history.run_id}")
         await begun.wait()
@@ -167,7 +188,8 @@ class Run:
         services = self._context.services
         unsubscribe = services.oods.subscribe(self._context.ledger.notice)
         watching = asyncio.create_task(
-            watch_components(self.record, services.components), name=f"components for run {self.history.run_id}"
+            watch_components(self.record, services.components, self.history.plan.config.instrument),
+            name=f"components for run {self.history.run_id}",
         )
         broke_off = ""
         try:

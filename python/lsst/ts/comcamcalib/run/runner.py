@@ -169,7 +169,7 @@ class Runner:
         day_obs = day_obs_of(self._clock.tai())
         options = parse_options(
             request.config,
-            self.config,
+            self.config.option_rules(),
             command_reason=request.reason,
             command_program=request.program,
             command_note=request.note,

@@ -12,6 +12,7 @@ import asyncio
 import logging
 
 from ..enums import StageKind
+from ..instrument import Instrument
 from ..record.history import STAGE_ENDED
 from ..services.components import Components
 from .recorder import Recorder
@@ -21,17 +22,8 @@ __all__ = ["watch_components"]
 # Only the clock shows that heartbeats are missing, so all components are checked this often (seconds).
 LOOK_INTERVAL_S = 1.0
 
-# Components that a stage needs. INGEST also needs the camera, because it takes lost frames again. The OCPS has a
-# configured index.
-_NEEDED = {
-    StageKind.ACQUIRE: ("CCCamera", "CCHeaderService", "CCOODS"),
-    StageKind.INGEST: ("CCCamera", "CCHeaderService", "CCOODS"),
-    StageKind.GENERATE: ("OCPS",),
-    StageKind.VERIFY: ("OCPS",),
-}
 
-
-async def watch_components(record: Recorder, components: Components) -> None:
+async def watch_components(record: Recorder, components: Components, instrument: Instrument) -> None:
     """Note failed components in the run's record and in the log, until this is cancelled.
 
     Parameters
@@ -40,11 +32,13 @@ async def watch_components(record: Recorder, components: Components) -> None:
         The run's record.
     components
         States of the components.
+    instrument
+        The instrument, which names its components.
     """
     try:
         while True:
             try:
-                _look(record, components)
+                _look(record, components, instrument)
             except Exception:
                 logging.getLogger(__name__).exception("Bug: the components could not be checked")
             await asyncio.sleep(LOOK_INTERVAL_S)
@@ -52,13 +46,20 @@ async def watch_components(record: Recorder, components: Components) -> None:
         record.unwell = ()
 
 
-def _look(record: Recorder, components: Components) -> None:
+def _needed(kind: StageKind, instrument: Instrument) -> tuple[str, ...]:
+    """Return the components that a stage needs; INGEST needs the camera, too, because it takes lost frames again."""
+    if kind in (StageKind.ACQUIRE, StageKind.INGEST):
+        return instrument.frame_components
+    return (instrument.ocps,) if kind in (StageKind.GENERATE, StageKind.VERIFY) else ()
+
+
+def _look(record: Recorder, components: Components, instrument: Instrument) -> None:
     logger = logging.getLogger(__name__)
     run_id = record.history.run_id
     unwell = components.unwell()
     kinds = {stage.kind for stage in record.history.stages.values() if stage.state not in STAGE_ENDED}
-    needed = {name for kind in kinds for name in _NEEDED.get(kind, ())}
-    found = tuple(one for one in unwell if one.component.split(":")[0] in needed)
+    needed = {name for kind in kinds for name in _needed(kind, instrument)}
+    found = tuple(one for one in unwell if one.component in needed)
     for one in found:
         if one not in record.unwell:
             logger.warning("Run %s: %s The run needs it, and waits within its limits.", run_id, one)

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 
 from lsst.ts import salobj, utils
 
+from ..instrument import Instrument
 from .exposure import TakenFrame, group_of
-from .image_name import exposure_id_of
 
 __all__ = ["CameraActivity"]
 
@@ -36,11 +36,15 @@ class CameraActivity:
 
     Parameters
     ----------
+    instrument
+        The instrument, with the name of the camera's component and the rule of its image names.
     readout_limit_s
         The longest time from the end of an exposure to endReadout (seconds).
     """
 
-    def __init__(self, readout_limit_s: float) -> None:
+    def __init__(self, instrument: Instrument, readout_limit_s: float) -> None:
+        self._camera = instrument.camera
+        self._image_names = instrument.image_names
         self._readout_limit_s = readout_limit_s
         self._begun: dict[str, str | None] = {}  # group ids of the last images that began, by name
         self._begun_s: dict[str, float] = {}  # when they began (TAI unix seconds)
@@ -63,7 +67,7 @@ class CameraActivity:
         for name, group in self._begun.items():
             if group == group_id and name in self._ended:
                 with contextlib.suppress(ValueError):
-                    found.append(TakenFrame(exposure_id_of(name), name, self._begun_s[name]))
+                    found.append(TakenFrame(self._image_names.exposure_id(name), name, self._begun_s[name]))
         return found
 
     def on_start(self, data: salobj.BaseMsgType) -> None:
@@ -105,11 +109,13 @@ class CameraActivity:
         if not (image or busy or rafts):
             return ""
         if image:
-            return f"CCCamera is taking an image: {image}. Wait until its ccsCommandState is IDLE, then start again."
-        what, idle = "CCCamera is doing a command.", "ccsCommandState is IDLE"
+            return (
+                f"{self._camera} is taking an image: {image}. Wait until its ccsCommandState is IDLE, then start again."
+            )
+        what, idle = f"{self._camera} is doing a command.", "ccsCommandState is IDLE"
         if not busy:
-            what, idle = f"CCCamera is busy: its rafts are {rafts}.", "raftsDetailedState is QUIESCENT"
-        return f"{what} Wait until its {idle}, then start again; if it never is, check CCCamera."
+            what, idle = f"{self._camera} is busy: its rafts are {rafts}.", "raftsDetailedState is QUIESCENT"
+        return f"{what} Wait until its {idle}, then start again; if it never is, check {self._camera}."
 
     def _image_in_progress(self) -> str:
         """Return a text about the image that is being taken, "" if there is none."""

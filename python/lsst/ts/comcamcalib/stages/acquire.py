@@ -72,7 +72,7 @@ async def _set_filter(filter_name: str, stage: StagePlan, context: RunContext) -
         try:
             await context.services.camera.set_filter(filter_name)
         except ServiceError as error:
-            unwell = context.unwell("CCCamera")
+            unwell = context.unwell(context.config.instrument.camera)
             raise StageError(
                 f"The filter for the flats could not be put in place: {str(error).removesuffix('.')}{unwell}"
             ) from error

@@ -15,6 +15,7 @@ from ..clock import Clock
 from ..config import CscConfig
 from ..enums import CalibType
 from ..options import flat_pairs
+from ..plan.estimate import urgency
 from ..plan.plan import RunPlan
 from ..record.history import History
 from ..record.record import Record
@@ -25,6 +26,7 @@ from ..services.oods import Oods
 from ..services.repository import Repository
 from ..services.uws import Uws
 from .ledger import IngestLedger
+from .places import Places
 
 __all__ = ["RunContext", "Services"]
 
@@ -65,6 +67,10 @@ class RunContext:
         """Held while a frame is taken, so that stages take frames one at a time."""
         self.certify_lock = asyncio.Lock()
         """Held while something is certified, because one certification may follow from another."""
+        self.places = Places(self.config.max_jobs)
+        """Places for the run's jobs at the UWS."""
+        self.urgency = urgency(self.plan)
+        """How urgent each job is, by label: the time from its begin to the end of the run (seconds)."""
         self.finish_exposure = True
         """Whether a stage that is cancelled waits until the exposure in progress is read out."""
         # Collections that are known to exist, so that the repository is asked for each only once.

@@ -127,7 +127,8 @@ class Exposing:
         try:
             taken = await context.services.camera.take(request)
         except ServiceError as error:
-            unwell = context.unwell("CCCamera", "CCHeaderService")
+            instrument = context.config.instrument
+            unwell = context.unwell(instrument.camera, instrument.header_service)
             raise StageError(f"{self._name} was not taken: {str(error).removesuffix('.')}{unwell}") from error
         await _record_taken(wanted.calib_type, wanted.index, taken, False, context)
         frame = self.known()

@@ -20,7 +20,7 @@ from ..record.facts import Dataset, GainsMeasured, JobDistrusted, ProductMade
 from ..record.history import History
 from ..record.things import Job, Product
 from ..record.views import job_collection, run_collection
-from ..services.butler_data import AmplifierValues, DatasetFound
+from ..services.butler_data import DatasetFound
 from ..services.side_by_side import all_of, both
 from .context import RunContext
 from .frames import known_to_be_bad
@@ -29,7 +29,6 @@ from .job import PlannedJob
 __all__ = ["check_inputs", "generate", "may_begin", "run_job"]
 
 NOT_MEASURED = float("nan")
-AMPLIFIERS = 16
 
 
 async def generate(stage: StagePlan, context: RunContext) -> str:
@@ -153,7 +152,16 @@ async def run_job(plan: JobPlan, stage: StagePlan, context: RunContext) -> Job:
     history = context.history
     exposures = tuple(itertools.chain.from_iterable(history.exposure_ids(calib_type) for calib_type in plan.frames))
     inputs = tuple(history.made[label].job_id for label in plan.inputs)
-    return await once(PlannedJob(plan, stage, exposures, inputs, context), context.record)
+    act = PlannedJob(plan, stage, exposures, inputs, context)
+    if (done := act.known()) is not None:
+        return done
+    if context.places.full:
+        limit = f"max_jobs, {context.config.max_jobs}"
+        context.record.waiting(
+            stage.name, f"a place at the UWS for {plan.label}, where as many jobs as allowed ({limit}) run"
+        )
+    async with context.places.place(context.urgency[plan.label]):
+        return await once(act, context.record)
 
 
 async def check_inputs(plan: JobPlan, job: Job, context: RunContext) -> None:
@@ -248,15 +256,10 @@ async def _record_gains(product: Product, context: RunContext) -> None:
         raise StageError(f"The gains of job {product.job_id} could not be read: {error}") from error
     for (exposure_id, detector), amplifiers in sorted(values.items()):
         await context.record.note(
-            GainsMeasured(exposure_id=exposure_id, detector=detector, **_by_amplifier(amplifiers))
+            GainsMeasured(
+                exposure_id=exposure_id,
+                detector=detector,
+                gain=tuple(amplifiers.gain.values()),
+                noise=tuple(amplifiers.noise.get(name, NOT_MEASURED) for name in amplifiers.gain),
+            )
         )
-
-
-def _by_amplifier(values: AmplifierValues) -> dict[str, tuple[float, ...]]:
-    """Return gains and noises for the event: 16 values in readout order, NaN if there is no value."""
-    names = list(values.gain)[:AMPLIFIERS]
-    padding = (NOT_MEASURED,) * (AMPLIFIERS - len(names))
-    return {
-        "gain": (*(values.gain[name] for name in names), *padding),
-        "noise": (*(values.noise.get(name, NOT_MEASURED) for name in names), *padding),
-    }

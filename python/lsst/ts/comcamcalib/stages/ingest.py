@@ -249,7 +249,9 @@ class _Ingest:
         It helps against random losses. It does not help if the same detectors are missing again and again, or if no
         files reach the repository.
         """
-        if unwell := self.context.unwell("CCOODS", "CCHeaderService").removeprefix(". "):
+        instrument = self.context.config.instrument
+        behind = (*instrument.oods, instrument.header_service)
+        if unwell := self.context.unwell(*behind).removeprefix(". "):
             return f"No frame is taken again until this is repaired: {unwell}. Then resume the run"
         in_a_row = {detector: self._losses_in_a_row(detector) for detector in self.options.detectors}
         always = [
@@ -268,8 +270,8 @@ class _Ingest:
         rest = [detector for detector in self.options.detectors if detector not in always]
         if not rest:
             return (
-                f"For {frames}, no file of any detector in use has arrived, so no frame is taken again. Check CCOODS, "
-                "CCHeaderService and the camera's file transfer, then resume the run"
+                f"For {frames}, no file of any detector in use has arrived, so no frame is taken again. Check "
+                f"{', '.join(behind)} and the camera's file transfer, then resume the run"
             )
         return (
             f"This is not random: no file of {names} has arrived for {frames}, so no frame is taken again. Find out "

@@ -199,7 +199,7 @@ class PlannedJob:
         own = [job_collection(job_id) for job_id in self._inputs]
         inputs = ",".join([*own, *await context.existing(job.collections)])
         detectors = ", ".join(str(detector) for detector in context.plan.options.detectors)
-        query = f"instrument='{context.config.instrument}' AND detector IN ({detectors})"
+        query = f"instrument='{context.config.instrument.name}' AND detector IN ({detectors})"
         if self._exposures:
             query += f" AND exposure IN ({', '.join(str(exposure) for exposure in self._exposures)})"
         parts = [
@@ -249,7 +249,7 @@ class PlannedJob:
 
 def _ocps_problem(context: RunContext) -> str:
     """Return what is wrong with the OCPS, "" if nothing is."""
-    name = f"OCPS:{context.config.ocps_index} "
+    name = f"{context.config.instrument.ocps} "
     return next((problem for problem in context.services.components.problems() if problem.startswith(name)), "")
 
 

@@ -140,6 +140,7 @@ async def _judge_statistics(
                 physical_filter=physical_filter,
                 exposures=some,
                 detectors=context.plan.detector_names,
+                amplifiers=context.plan.amplifiers,
                 tests=recipe.tests,
                 threshold=context.plan.options.number_verification_tests_threshold(calib_type),
                 signal_statistic=recipe.signal_statistic,
@@ -192,7 +193,8 @@ async def _heed_gains(judgements: list[tuple[str, Judgement]], context: RunConte
 
 async def _judge_product(product: Product, calib_type: CalibType, context: RunContext) -> Judgement:
     """Judge a product by its own values, which must be finite and plausible for each detector."""
-    repository, plausible, names = context.services.repository, context.config.plausible, context.plan.detector_names
+    repository, plausible = context.services.repository, context.config.plausible
+    names, amplifiers = context.plan.detector_names, context.plan.amplifiers
     try:
         if calib_type is CalibType.DEFECTS:
             areas = await repository.defects_area(product.run_collection, product.dataset_type)
@@ -201,10 +203,10 @@ async def _judge_product(product: Product, calib_type: CalibType, context: RunCo
         if calib_type is CalibType.PTC:
             ptc = await repository.ptc_values(product.run_collection, product.dataset_type)
             curves = {detector: (one.gain, one.noise) for detector, one in ptc.items()}
-            return await asyncio.to_thread(judge_ptc, names, curves, plausible)
+            return await asyncio.to_thread(judge_ptc, names, amplifiers, curves, plausible)
         gains = await repository.gain_values(product.run_collection, product.dataset_type)
         values = {key: (one.gain, one.noise) for key, one in gains.items()}
-        return await asyncio.to_thread(judge_gain, names, values, context.flat_pairs, plausible)
+        return await asyncio.to_thread(judge_gain, names, amplifiers, values, context.flat_pairs, plausible)
     except ServiceError as error:
         return Judgement.unknown(f"the product in {product.run_collection} could not be read: {error}")
 

@@ -13,7 +13,9 @@ import datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lsst.ts.comcamcalib.services.image_name import exposure_id_of
+from support.plans import make_config
+
+exposure_id_of = make_config().instrument.image_names.exposure_id
 
 
 @pytest.mark.parametrize(
@@ -51,11 +53,11 @@ def test_an_image_has_the_id_that_obs_lsst_gives_it(obs_id: str, exposure_id: in
     [
         (
             "CC_X_20261122_000012",
-            "under controller X; exposure ids are known for the controllers O, C, H, P, Q and S only",
+            "under controller X; exposure ids are known for these controllers only: O, C, H, P, Q, S",
         ),
-        ("CC_o_20261122_000012", "no image name of LSSTComCam"),
+        ("CC_o_20261122_000012", "no image name of this camera"),
         ("CC_O_20261122_100000", "sequence number above 99999"),
-        ("MC_O_20261122_000012", "no image name of LSSTComCam"),
+        ("MC_O_20261122_000012", "no image name of this camera"),
         ("CC_O_20261122_00012", "no image name"),
         ("test_comcam_20261122_1", "no image name"),
         ("CC_O_20261122_000012 ", "no image name"),

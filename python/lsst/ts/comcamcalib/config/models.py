@@ -4,52 +4,43 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The CSC's configuration as closed, frozen models; `lsst.ts.comcamcalib.config_schema` is made from them.
+"""The sections of the CSC's configuration as closed, frozen models.
 
 Limits and estimates are in seconds throughout.
 """
 
 from __future__ import annotations
 
-import datetime
-import math
-import re
-import string
-import types
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import pydantic
 from pydantic import Field
 
-from .credentials import url_problem
-from .enums import CalibType
-from .errors import BadInputError
-from .options import OPTION_DESCRIPTIONS, check_run_defaults
+__all__ = [
+    "Closed",
+    "Estimates",
+    "FrameLimits",
+    "JobRecipe",
+    "Limits",
+    "Plausible",
+    "Recipe",
+    "Seconds",
+    "VerificationRecipe",
+]
 
-__all__ = ["CscConfig", "Estimates", "FrameLimits", "JobRecipe", "Limits", "Plausible", "Recipe", "VerificationRecipe"]
-
-CALIB_NAMES = [calib_type.name for calib_type in CalibType]
 CalibName = Literal["BIAS", "DARK", "FLAT", "DEFECTS", "PTC", "GAIN"]
 FrameName = Literal["BIAS", "DARK", "FLAT"]
 Name = Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9_]+$")]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
-LONGEST_PREFLIGHT_S = 8.0
-"""Seconds; LOVE gives up a command after 10 s, and writing the new run to the journal takes a moment."""
 
-
-OCPS_INSTRUMENTS = {1: "LATISS", 2: "LSSTComCam", 3: "LSSTCam", 101: "rapid analysis"}
-"""Instrument of each OCPS, by its SAL index (enumeration SalIndex of the OCPS in ts_xml); it refuses any other."""
-
-
-class _Closed(pydantic.BaseModel):
+class Closed(pydantic.BaseModel):
     """A model that can't be changed and refuses unknown fields."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
 
-class Limits(_Closed):
+class Limits(Closed):
     """How long each wait may take; all in seconds."""
 
     preflight: Seconds = Field(description="All checks before a run is accepted, in parallel (seconds); at most 8.")
@@ -95,9 +86,12 @@ class Limits(_Closed):
     component_heartbeat: Seconds = Field(
         description="Age of the last heartbeat above which a component counts as dead (seconds)."
     )
+    journal: Seconds = Field(
+        description="How long an act waits until it is written down in the journal, before its stage fails (seconds)."
+    )
 
 
-class Estimates(_Closed):
+class Estimates(Closed):
     """Usual durations, for planning only; all in seconds."""
 
     readout_s: Seconds = Field(description="From the end of an exposure to the beginning of the next (seconds).")
@@ -105,7 +99,7 @@ class Estimates(_Closed):
     job_s: Seconds = Field(description="One OCPS job from its submission to its end (seconds).")
 
 
-class Plausible(_Closed):
+class Plausible(Closed):
     """Ranges outside which a measured value can't be right for this camera."""
 
     gain_min: float = Field(gt=0, description="Smallest plausible gain of an amplifier (electron/adu).")
@@ -126,7 +120,7 @@ class Plausible(_Closed):
 Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
-class FrameLimits(_Closed):
+class FrameLimits(Closed):
     """Limits for single frames, outside which no good product can be made from them."""
 
     level_min: float = Field(gt=0, allow_inf_nan=False, description="Least level of a flat (electron).")
@@ -183,7 +177,7 @@ class FrameLimits(_Closed):
         return self
 
 
-class JobRecipe(_Closed):
+class JobRecipe(Closed):
     """One OCPS job of a product."""
 
     label: Name = Field(description="Name of the job, unique among all recipes, such as cpBias (text).")
@@ -207,7 +201,7 @@ class JobRecipe(_Closed):
     )
 
 
-class VerificationRecipe(_Closed):
+class VerificationRecipe(Closed):
     """How cp_verify verifies a product."""
 
     label: Name = Field(description="Name of the job, unique among all recipes, such as verifyBias (text).")
@@ -224,7 +218,7 @@ class VerificationRecipe(_Closed):
     noise_statistic: Name = Field(description="Name of an amplifier's statistic that is its noise (electron).")
 
 
-class Recipe(_Closed):
+class Recipe(Closed):
     """How one product is made and verified."""
 
     dataset_type: Name = Field(description="Dataset type of the product (text).")
@@ -253,159 +247,3 @@ class Recipe(_Closed):
                 raise ValueError(f"{job.label} names a job twice among those that it uses")
             earlier.append(job.label)
         return self
-
-
-def _describe_options(schema: dict[str, Any]) -> None:
-    """Name and describe the run options; the rules for an operator's options check their values, not the schema."""
-    schema["properties"] = {name: {"description": text} for name, text in OPTION_DESCRIPTIONS.items()}
-    schema["additionalProperties"] = False
-
-
-def _json_value(value: Any) -> Any:
-    """Return a value from a YAML file as the value that JSON has for it; dates become text."""
-    if isinstance(value, list | tuple):
-        return [_json_value(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): _json_value(item) for key, item in value.items()}
-    if isinstance(value, datetime.date):
-        return value.isoformat()
-    if value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    return str(value)
-
-
-class CscConfig(_Closed):
-    """Configuration of the ComCamCalib CSC."""
-
-    instrument: Name = Field(description="Butler's name of the instrument, LSSTComCam (text).")
-    detectors: tuple[Annotated[str, Field(pattern=r"^R\d\d_S\d\d$")], ...] = Field(
-        min_length=1,
-        description="Full names of the detectors, such as R22_S00; the position is the detector id, from 0.",
-    )
-    ocps_index: int = Field(ge=0, description="SAL index of the OCPS that is configured for the instrument (number).")
-    uws_url: str = Field(
-        pattern=r"^https?://[^\s]+$",
-        description="Base of the UWS's REST API, as in the OCPS's own configuration, without credentials (url).",
-    )
-    uws_poll_interval_s: Seconds = Field(description="Time between two requests for the state of a job (seconds).")
-    repo: str = Field(
-        min_length=1, pattern=r"^\S+$", description="Butler repository, the same that the OCPS uses (path or url)."
-    )
-    raw_collection: str = Field(min_length=1, pattern=r"^\S+$", description="Collection that raws are ingested into.")
-    journal_path: str = Field(min_length=1, description="SQLite file with the journal of the runs (path).")
-    log_path_pattern: str = Field(description="Where people find a job's log; {job_id} stands for the id (path).")
-    camera_minimum_exposure_s: Seconds = Field(description="Shortest exposure that the shutter can make (seconds).")
-    archiver_check_interval_s: Seconds = Field(
-        description="Pause between two looks in Butler for files that no event announced (seconds)."
-    )
-    limits: Limits = Field(description="How long each wait may take (seconds).")
-    estimates: Estimates = Field(description="Usual durations, for planning (seconds).")
-    plausible: Plausible = Field(description="Ranges of plausible values for DEFECTS, PTC and GAIN.")
-    frames: FrameLimits = Field(description="Limits for single frames.")
-    recipes: dict[Annotated[str, Field(json_schema_extra={"enum": CALIB_NAMES})], Recipe] = Field(
-        description="How each product is made and verified."
-    )
-    run_defaults: dict[str, Any] = Field(
-        description="Run options that hold if the operator does not give them.", json_schema_extra=_describe_options
-    )
-
-    @pydantic.field_validator("run_defaults")
-    @classmethod
-    def _as_json_has_them(cls, defaults: dict[str, Any]) -> dict[str, Any]:
-        # A run is stored with its configuration, so what is read back must be equal; YAML has dates, JSON has none.
-        return {name: _json_value(value) for name, value in defaults.items()}
-
-    @pydantic.field_validator("detectors")
-    @classmethod
-    def _unique(cls, detectors: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(detectors)) < len(detectors):
-            raise ValueError("a detector is named twice")
-        return detectors
-
-    @pydantic.field_validator("uws_url")
-    @classmethod
-    def _can_be_published(cls, url: str) -> str:
-        if problem := url_problem(url):
-            raise ValueError(problem)
-        return url
-
-    @pydantic.field_validator("repo", "log_path_pattern")
-    @classmethod
-    def _has_no_password(cls, place: str) -> str:
-        # What stands before @ in an s3 address is the name of a profile, in an address of HTTP it may be a token.
-        if re.search(r"^https?://.*@|://[^@]*:[^@]*@", place):
-            raise ValueError(
-                "must not have a password in it, because it is published in events; Butler reads credentials from its "
-                "own files"
-            )
-        return place
-
-    @pydantic.field_validator("limits")
-    @classmethod
-    def _answers_in_time(cls, limits: Limits) -> Limits:
-        if limits.preflight > LONGEST_PREFLIGHT_S:
-            raise ValueError(f"preflight is {limits.preflight:g} s, more than {LONGEST_PREFLIGHT_S:g} s")
-        return limits
-
-    @pydantic.field_validator("log_path_pattern")
-    @classmethod
-    def _names_the_job(cls, pattern: str) -> str:
-        fields = [field for _, *field in string.Formatter().parse(pattern) if field[0] is not None]
-        if fields != [["job_id", "", None]]:
-            raise ValueError("it must have exactly one {job_id}, and no other braces")
-        return pattern
-
-    @pydantic.field_validator("recipes")
-    @classmethod
-    def _complete(cls, recipes: dict[str, Recipe]) -> dict[str, Recipe]:
-        if sorted(recipes) != sorted(CALIB_NAMES):
-            raise ValueError(f"there must be a recipe for each of {', '.join(CALIB_NAMES)}, and no other")
-        # Without a verification only the values of defects, ptc and gains can be judged.
-        if unverified := [name for name in ("BIAS", "DARK", "FLAT") if recipes[name].verification is None]:
-            raise ValueError(f"the recipe of {', '.join(unverified)} needs a verification")
-        labels = [job.label for recipe in recipes.values() for job in recipe.jobs]
-        labels += [recipe.verification.label for recipe in recipes.values() if recipe.verification]
-        if twice := sorted({label for label in labels if labels.count(label) > 1}):
-            raise ValueError(f"labels of jobs must be unique; used twice: {', '.join(twice)}")
-        for name, recipe in recipes.items():
-            if late := [other for other in recipe.builds_on if CalibType[other] >= CalibType[name]]:
-                raise ValueError(f"{name} can't build on {', '.join(late)}, which comes later")
-        return recipes
-
-    @pydantic.model_validator(mode="after")
-    def _ocps_of_the_instrument(self) -> Self:
-        owner = OCPS_INSTRUMENTS.get(self.ocps_index, self.instrument)
-        if owner != self.instrument:
-            right = [str(index) for index, name in OCPS_INSTRUMENTS.items() if name == self.instrument]
-            hint = f"; that of {self.instrument} has the index {right[0]}" if right else ""
-            raise ValueError(f"ocps_index {self.ocps_index} is the OCPS of {owner}, not of {self.instrument}{hint}")
-        return self
-
-    @pydantic.model_validator(mode="after")
-    def _defaults_are_options(self) -> Self:
-        if problems := check_run_defaults(self):
-            raise ValueError("; ".join(problems))
-        return self
-
-    @classmethod
-    def from_namespace(cls, config: types.SimpleNamespace | Mapping[str, Any]) -> Self:
-        """Make the configuration from the files that salobj has read.
-
-        Parameters
-        ----------
-        config
-            The merged configuration files.
-
-        Raises
-        ------
-        BadInputError
-            If anything in it is wrong; one sentence for each mistake.
-        """
-        values = vars(config) if isinstance(config, types.SimpleNamespace) else config
-        try:
-            return cls.model_validate(dict(values))
-        except pydantic.ValidationError as error:
-            raise BadInputError(
-                f"{'.'.join(map(str, problem['loc'])) or 'run_defaults'}: {problem['msg']}."
-                for problem in error.errors()
-            ) from error
