@@ -96,6 +96,7 @@ class Run:
                 )
         await self.record.note(Decision(what="resume", who=who, why=why))
         self._begin(services, f"Resumed by {who}" + (f": {why}" if why else ""))
+        await asyncio.sleep(0)  # the run is RUNNING now, so it is not resumed once more
 
     def _was_aborted(self, stage: Stage) -> bool:
         """Whether an abort that was not finished had already aborted a job of a stage, which must be done again."""

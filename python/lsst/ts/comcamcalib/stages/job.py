@@ -20,7 +20,7 @@ from ..record.things import Job
 from ..record.views import job_collection
 from ..services.job_status import JobStatus, OnChange
 from ..services.ocps import JobRequest
-from ..services.uws_job import UwsJob
+from ..services.uws_job import Phase, UwsJob
 from .context import RunContext
 
 __all__ = ["PlannedJob", "late_recorder", "look_for_job", "record_found", "recorder_of", "stop_stray"]
@@ -255,10 +255,29 @@ def _ocps_problem(context: RunContext) -> str:
 
 
 def recorder_of(job: Job, context: RunContext) -> OnChange:
-    """Return a callback that records the states of a job, even after the end of its stage."""
+    """Return a callback that records the states of a job, even after the end of its stage.
+
+    If the service has found several jobs with its mark, the callback hears of all of them; the first is the one.
+    """
     key, record = (job.label, job.attempt), context.record
 
     async def record_status(status: JobStatus) -> None:
+        known = context.history.jobs[key]
+        disowned = known.ended_s and Phase.of(known.phase) is Phase.UNKNOWN
+        if known.job_id and known.job_id != status.job_id and not disowned:
+            await record.note(
+                JobStray(
+                    job_id=status.job_id,
+                    stage_name=job.stage_name,
+                    calib_type=job.calib_type,
+                    phase=str(status.phase),
+                    exit_code=status.exit_code,
+                    message=status.message or f"It has the same mark as job {known.job_id}, and is one too many",
+                    submitted_s=status.timestamp_submitted_s,
+                    ended_s=status.timestamp_ended_s,
+                )
+            )
+            return
         same: dict[str, Any] = {"label": job.label, "attempt": job.attempt, "job_id": status.job_id}
         if not status.ended:
             what = f"the job {job.label} ({status.job_id}), {status.phase}"
