@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection
 
-from lsst.ts.comcamcalib.errors import NotEnabledError, ServiceError
+from lsst.ts.comcamcalib.errors import NotEnabledError, ServiceError, UnreachableError
 from lsst.ts.comcamcalib.plan.request import JobRequest
 from lsst.ts.comcamcalib.services.job_status import JobStatus, OnChange, ignore
-from lsst.ts.comcamcalib.services.uws_job import UwsJob
+from lsst.ts.comcamcalib.services.uws_job import Phase, UwsJob
 
 from support.clock import patience_s
 from support.world import FakeJob, World
@@ -41,6 +41,8 @@ class FakeJobs:
         """Jobs whose submission is answered only when the event is set."""
         self.unstoppable: set[str] = set()
         """Labels of the jobs that can't be aborted."""
+        self.unreachable = ""
+        """Why the UWS can't be asked."""
         self.aborted: list[str] = []
         self.late: dict[str, tuple[set[str], Callable[[UwsJob], OnChange]]] = {}
         """Runs whose jobs are looked for when they are closed: the jobs that are known, and who hears of others."""
@@ -67,7 +69,7 @@ class FakeJobs:
         return [job.label for job in self.world.jobs.values()]
 
     async def run(self, request: JobRequest, on_change: OnChange) -> JobStatus:
-        label = request.output_dataset_types.removesuffix("*").rsplit("_", 1)[-1]
+        label = request.output_dataset_types.rsplit("_", 2)[-2]
         submission = asyncio.create_task(self._submit(request, label), name=f"submission of {label}")
         self._submissions[submission] = label
         submission.add_done_callback(lambda task: self._submissions.pop(task))
@@ -121,6 +123,16 @@ class FakeJobs:
         status = JobStatus(job_id, job.phase, 0 if job.phase == "completed" else 255, "", TAI, TAI + 60)
         await on_change(status)
         return status
+
+    async def find(self, mark: str, intended_s: float, limit_s: float) -> list[UwsJob]:
+        if self.unreachable:
+            raise UnreachableError(self.unreachable)
+        found = [job for job in self.world.jobs.values() if job.request.output_dataset_types.endswith(f",{mark}")]
+        return [
+            UwsJob(one.job_id, "", Phase.of(one.phase), one.phase, TAI, TAI, 0.0, one.request.output_dataset_types, ())
+            for one in found
+            if one.phase != "aborted"  # the UWS has deleted it
+        ]
 
     def stop_late(
         self, run_id: str, since_s: float, known: Collection[str], on_found: Callable[[UwsJob], OnChange]

@@ -155,7 +155,7 @@ class World:
     def submit(self, request: JobRequest) -> FakeJob:
         """Make a job."""
         mark = request.output_dataset_types.split(",")[-1].removesuffix("*")
-        job = FakeJob(f"job-{len(self.jobs) + 1:02d}", request, mark.rsplit("_", 1)[-1])
+        job = FakeJob(f"job-{len(self.jobs) + 1:02d}", request, mark.rsplit("_", 2)[-2])
         self.jobs[job.job_id] = job
         return job
 
@@ -210,27 +210,30 @@ class World:
     ) -> tuple[list[CertifiedDataset], list[ReplacedDataset]]:
         """Put datasets in a calibration collection."""
         chosen = [one for one in self.datasets.get((run, dataset_type), []) if one.dataset_id in ids]
-        replaced = [
+        replaced = self.replaced_by(run, dataset_type, collection, validity, ids)
+        gone = {one.dataset_id for one in replaced} | set(ids)
+        self.certificates = [
             old
             for old in self.certificates
-            if (old.collection, old.dataset_type, old.validity) == (collection, dataset_type, validity)
-            and any(
-                (old.dataset.detector, old.dataset.physical_filter) == (one.detector, one.physical_filter)
-                for one in chosen
-            )
+            if old.dataset.dataset_id not in gone or (old.collection, old.validity) != (collection, validity)
         ]
-        self.certificates = [old for old in self.certificates if old not in replaced]
         self.certificates += [Certificate(collection, dataset_type, validity, one) for one in chosen]
         self.collections.add(collection)
-        return (
-            [CertifiedDataset(one.dataset_id, one.detector, one.physical_filter) for one in chosen],
-            [
-                ReplacedDataset(
-                    old.dataset.dataset_id, old.dataset.detector, old.dataset.physical_filter, *old.validity
-                )
-                for old in replaced
-            ],
-        )
+        return [CertifiedDataset(one.dataset_id, one.detector, one.physical_filter) for one in chosen], replaced
+
+    def replaced_by(
+        self, run: str, dataset_type: str, collection: str, validity: tuple[str, str], ids: Sequence[str]
+    ) -> list[ReplacedDataset]:
+        """Return what such a certification would replace."""
+        chosen = [one for one in self.datasets.get((run, dataset_type), []) if one.dataset_id in ids]
+        places = {(one.detector, one.physical_filter) for one in chosen}
+        return [
+            ReplacedDataset(old.dataset.dataset_id, old.dataset.detector, old.dataset.physical_filter, *old.validity)
+            for old in self.certificates
+            if (old.collection, old.dataset_type, old.validity) == (collection, dataset_type, validity)
+            and (old.dataset.detector, old.dataset.physical_filter) in places
+            and old.dataset.dataset_id not in ids
+        ]
 
     def certificates_of(self, dataset_ids: Sequence[str], collection: str) -> list[CertifiedRange]:
         """Return what datasets are certified for."""

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 
 from .plan import JobPlan, RunPlan
 
-__all__ = ["JobRequest", "job_collection", "job_request", "pipetask_line"]
+__all__ = ["JobRequest", "job_collection", "job_request", "pipetask_line", "run_collection"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +45,11 @@ class JobRequest:
 def job_collection(job_id: str) -> str:
     """Return the CHAINED collection of a job's outputs and inputs, as the OCPS's worker names it."""
     return f"u/ocps/{job_id}"
+
+
+def run_collection(job_id: str) -> str:
+    """Return the RUN collection that a job writes to."""
+    return f"{job_collection(job_id)}/run"
 
 
 def job_request(
@@ -108,8 +113,7 @@ def pipetask_line(request: JobRequest, *, repo: str, ocps_inputs: str, job_id: s
         One line; variables in the name of the pipeline are expanded by pipetask.
     """
     first = f"-i {ocps_inputs} " if ocps_inputs else ""
-    collection = job_collection(job_id)
     return (
-        f"pipetask --long-log run -p {request.pipeline} -b {repo} -o {collection} {first}{request.config} "
-        f'--output-run {collection}/run -d "{request.data_query}"'
+        f"pipetask --long-log run -p {request.pipeline} -b {repo} -o {job_collection(job_id)} {first}{request.config} "
+        f'--output-run {run_collection(job_id)} -d "{request.data_query}"'
     )

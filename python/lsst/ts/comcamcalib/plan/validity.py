@@ -15,7 +15,7 @@ from collections.abc import Collection
 
 from ..options import NO_END, RunOptions, day_obs_range
 
-__all__ = ["Validity", "days_of", "noon_notice", "validity_of"]
+__all__ = ["Validity", "days_of", "noon_notice", "tai_unix", "validity_of"]
 
 TAI_MINUS_UTC_S = 37
 """Since 2017 (seconds). Only for the times of day in a notice; no validity is computed with it."""
@@ -30,6 +30,16 @@ class Validity:
 
     begin_iso_tai: str
     end_iso_tai: str
+
+    def contains(self, other: Validity) -> bool:
+        """Whether this is valid for all of another range."""
+        begins = not self.begin_iso_tai or (
+            bool(other.begin_iso_tai) and _moment(self.begin_iso_tai) <= _moment(other.begin_iso_tai)
+        )
+        ends = not self.end_iso_tai or (
+            bool(other.end_iso_tai) and _moment(self.end_iso_tai) >= _moment(other.end_iso_tai)
+        )
+        return begins and ends
 
     def covers(self, begin_iso_tai: str, end_iso_tai: str) -> bool:
         """Whether Butler finds a calibration of this validity for an exposure, which it does if the two overlap."""
@@ -142,6 +152,11 @@ def _both(moment: datetime.datetime) -> str:
     except zoneinfo.ZoneInfoNotFoundError:  # a machine without a database of time zones
         chile = f"{utc - datetime.timedelta(hours=3):%H:%M} in Chile's summer, an hour less in its winter"
     return f"{moment:%Y-%m-%dT%H:%M:%S} TAI ({chile})"
+
+
+def tai_unix(iso_tai: str) -> float:
+    """Return a time (ISO 8601 TAI) as TAI unix (seconds)."""
+    return (_moment(iso_tai) - EARLIEST).total_seconds()
 
 
 def _moment(iso_tai: str) -> datetime.datetime:

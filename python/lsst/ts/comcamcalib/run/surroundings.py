@@ -13,10 +13,9 @@ import logging
 
 from ..enums import StageKind
 from ..instrument import Instrument
-from ..plan.record import StageStatus
+from ..record.history import STAGE_ENDED
 from ..services.components import Components
-from .log import RunLog
-from .states import STAGE_ENDED
+from .recorder import Recorder
 
 __all__ = ["watch_components"]
 
@@ -24,12 +23,12 @@ __all__ = ["watch_components"]
 LOOK_INTERVAL_S = 1.0
 
 
-async def watch_components(log: RunLog, components: Components, instrument: Instrument) -> None:
+async def watch_components(record: Recorder, components: Components, instrument: Instrument) -> None:
     """Note failed components in the run's record and in the log, until this is cancelled.
 
     Parameters
     ----------
-    log
+    record
         The run's record.
     components
         States of the components.
@@ -39,12 +38,12 @@ async def watch_components(log: RunLog, components: Components, instrument: Inst
     try:
         while True:
             try:
-                _look(log, components, instrument)
+                _look(record, components, instrument)
             except Exception:
                 logging.getLogger(__name__).exception("Bug: the components could not be checked")
             await asyncio.sleep(LOOK_INTERVAL_S)
     finally:
-        log.unwell = ()
+        record.unwell = ()
 
 
 def _needed(kind: StageKind, instrument: Instrument) -> tuple[str, ...]:
@@ -54,16 +53,16 @@ def _needed(kind: StageKind, instrument: Instrument) -> tuple[str, ...]:
     return (instrument.ocps,) if kind in (StageKind.GENERATE, StageKind.VERIFY) else ()
 
 
-def _look(log: RunLog, components: Components, instrument: Instrument) -> None:
+def _look(record: Recorder, components: Components, instrument: Instrument) -> None:
     logger = logging.getLogger(__name__)
-    run_id = log.status.run_id
+    run_id = record.history.run_id
     unwell = components.unwell()
-    kinds = {stage.stage_kind for stage in log.of(StageStatus) if stage.state not in STAGE_ENDED}
+    kinds = {stage.kind for stage in record.history.stages.values() if stage.state not in STAGE_ENDED}
     needed = {name for kind in kinds for name in _needed(kind, instrument)}
     found = tuple(one for one in unwell if one.component in needed)
     for one in found:
-        if one not in log.unwell:
+        if one not in record.unwell:
             logger.warning("Run %s: %s The run needs it, and waits within its limits.", run_id, one)
-    for name in {one.component for one in log.unwell} - {one.component for one in unwell}:
+    for name in {one.component for one in record.unwell} - {one.component for one in unwell}:
         logger.warning("Run %s: %s has recovered.", run_id, name)
-    log.unwell = found
+    record.unwell = found

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 from typing import Protocol, TypeVar
 
 from lsst.ts import salobj
@@ -47,8 +47,8 @@ class Camera(Protocol):
         A camera that is about to become idle gets a short time for that.
         """
 
-    def images_begun(self) -> Mapping[str, str | None]:
-        """Return the group ids of the last images that began, by name, oldest first, whoever took them."""
+    def taken_for(self, group_id: str) -> list[TakenFrame]:
+        """Return the last exposures that were taken with a group id and are read out, oldest first."""
 
     async def find_filter(self, wanted: str) -> str:
         """Return the name of a filter that the camera has.
@@ -113,7 +113,7 @@ class ComCamCamera:
         self._state: salobj.State | None = None
         self._exposure: Exposure | None = None
         self._groups: set[str] = set()  # group ids of all frames that this object was asked to take
-        self._activity = CameraActivity(instrument.camera, limits.readout)
+        self._activity = CameraActivity(instrument, limits.readout)
         self._news = asyncio.Event()  # set when the activity may have changed
 
     async def start(self) -> None:
@@ -156,9 +156,9 @@ class ComCamCamera:
                     await self._news.wait()
         return self._activity.obstacle()
 
-    def images_begun(self) -> Mapping[str, str | None]:
-        """Return the group ids of the last images that began; see `Camera.images_begun`."""
-        return self._activity.images_begun
+    def taken_for(self, group_id: str) -> list[TakenFrame]:
+        """Return the last exposures of a group that are read out; see `Camera.taken_for`."""
+        return self._activity.taken_for(group_id)
 
     async def find_filter(self, wanted: str) -> str:
         """Return the name of a filter that the camera has; see `Camera.find_filter`."""

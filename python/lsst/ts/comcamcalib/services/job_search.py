@@ -73,9 +73,9 @@ class JobSearch:
         """Why the last request to the UWS failed; empty if it did not."""
         self._answers = 0  # number of lists without the job
 
-    async def find(self) -> list[UwsJob]:
-        """Search for ``job_submission`` seconds; return the jobs, the oldest first, none if there is none yet."""
-        return await self._look_until(self._limits.job_submission, SHARE)
+    async def find(self, limit_s: float) -> list[UwsJob]:
+        """Search for some time (seconds); return the jobs, the oldest first, none if there is none yet."""
+        return await self._look_until(limit_s, SHARE)
 
     async def find_late(self) -> list[UwsJob]:
         """Search for another ``uws_unreachable`` seconds during which the UWS answers."""

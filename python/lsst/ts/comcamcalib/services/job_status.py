@@ -147,6 +147,24 @@ class Jobs(Protocol):
             A sentence for each job that is not stopped yet.
         """
 
+    async def find(self, mark: str, intended_s: float, limit_s: float) -> list[UwsJob]:
+        """Search the UWS for the jobs with a mark; return them, the oldest first.
+
+        Parameters
+        ----------
+        mark
+            The mark of one submission.
+        intended_s
+            When it was about to be submitted (TAI unix seconds); older jobs are not its.
+        limit_s
+            How long to search if there is none (seconds); the last look comes after that.
+
+        Raises
+        ------
+        UnreachableError
+            If the UWS could not be asked at the last look, so that nothing is certain.
+        """
+
     def stop_late(
         self, run_id: str, since_s: float, known: Collection[str], on_found: Callable[[UwsJob], OnChange]
     ) -> None:

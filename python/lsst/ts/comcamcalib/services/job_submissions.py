@@ -18,8 +18,8 @@ from lsst.ts import utils
 
 from ..config import Limits
 from ..errors import NotEnabledError, UnreachableError
+from ..marks import is_of_run, mark_among
 from ..plan.request import JobRequest
-from .job_origin import mark_of
 from .job_search import JobSearch
 from .job_status import OnChange
 from .job_stopper import JobStopper
@@ -44,11 +44,11 @@ class Submission:
     @property
     def mark(self) -> str:
         """The mark that identifies the job at the UWS."""
-        return mark_of(self.request)
+        return mark_among(self.request.output_dataset_types)
 
     def belongs_to(self, run_id: str | None) -> bool:
         """Return whether it belongs to a run; None: to any run."""
-        return run_id is None or self.mark.startswith(f"{run_id}_")
+        return run_id is None or is_of_run(self.mark, run_id)
 
 
 class JobSubmissions:
@@ -129,7 +129,7 @@ class JobSubmissions:
             If it is not found; then the search goes on in the background, and a job that appears is stopped.
         """
         search = self._search(submission)
-        found = await search.find()
+        found = await search.find(self._limits.job_submission)
         if not found:
             late = asyncio.create_task(self._stop_late(search, submission), name=f"search for {submission.mark}")
             self._late.add(late)
@@ -160,6 +160,14 @@ class JobSubmissions:
         if not going_on and len(found) > 1:
             return None  # which of them was asked for last is not known
         return self._adopt(going_on or found, submission, trouble) if found else None
+
+    async def find_by_mark(self, mark: str, intended_s: float, limit_s: float) -> list[UwsJob]:
+        """Search for the jobs with a mark; see `lsst.ts.comcamcalib.services.job_status.Jobs.find`."""
+        search = JobSearch(mark, intended_s, self._uws, self._poll_interval_s, self._limits, ())
+        found = await search.find(limit_s)
+        if not found and search.trouble:
+            raise UnreachableError(f"The UWS can't be asked for a job with the mark {mark}: {search.trouble}")
+        return found
 
     def _adopt(self, found: Sequence[UwsJob], submission: Submission, trouble: str) -> TrackedJob:
         """Follow the first of the jobs that were found, and stop the others."""

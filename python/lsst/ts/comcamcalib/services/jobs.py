@@ -146,6 +146,10 @@ class JobService:
                 )
         return [problem for problem in problems if problem]
 
+    async def find(self, mark: str, intended_s: float, limit_s: float) -> list[UwsJob]:
+        """Search the UWS for the jobs with a mark; see `Jobs.find`."""
+        return await self._submissions.find_by_mark(mark, intended_s, limit_s)
+
     def stop_late(
         self, run_id: str, since_s: float, known: Collection[str], on_found: Callable[[UwsJob], OnChange]
     ) -> None:

@@ -4,16 +4,11 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a run records and publishes: a frozen entry for each kind of news.
-
-Each entry has the fields of the SAL event of the same name (INTERFACE of the component), in Python's spelling, so
-that the publisher only translates names, and the journal keeps what was published.
-"""
+"""The SAL events of a run: a frozen class for each, with the fields of the topic (INTERFACE) in Python's spelling."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Protocol
 
 from ..enums import CalibType, CertificationState, RunState, StageKind, StageState, Verdict
 
@@ -21,15 +16,12 @@ __all__ = [
     "GAIN_ESTIMATE_AMPLIFIERS",
     "Alarms",
     "Certification",
-    "CertificationIntent",
     "DetectorVerification",
-    "Entry",
+    "Event",
     "GainEstimate",
     "ImageIngested",
     "ImageTaken",
-    "Intent",
     "JobState",
-    "Record",
     "RunConfiguration",
     "RunStatus",
     "StageStatus",
@@ -213,7 +205,7 @@ class Alarms:
     reason: str = ""
 
 
-Entry = (
+Event = (
     RunStatus
     | RunConfiguration
     | StageStatus
@@ -226,38 +218,3 @@ Entry = (
     | Certification
     | Alarms
 )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class CertificationIntent:
-    """Datasets that are about to be certified; validity as in `Certification`.
-
-    Recorded before Butler begins, so that the datasets can be found by their UUIDs if the process ends before it could
-    record the outcome.
-    """
-
-    run_id: str
-    calib_type: CalibType
-    dataset_type: str
-    collection: str
-    output_collection: str
-    validity_begin: str
-    validity_end: str
-    dataset_ids: tuple[str, ...]
-
-
-Intent = CertificationIntent
-"""Kinds of entries that are kept in the journal only, and never published."""
-
-
-class Record(Protocol):
-    """Where a run records what happens; an implementation also publishes it."""
-
-    async def write(self, entry: Entry) -> None:
-        """Record an entry, then publish it."""
-
-    async def intend(self, intent: Intent) -> None:
-        """Record what is about to be done outside."""
-
-    def waiting(self, who: str, for_what: str, limit_s: float | None = None) -> None:
-        """Note what a stage is doing or waiting for, and its limit (seconds; None: no limit of its own)."""

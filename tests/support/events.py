@@ -4,16 +4,16 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One entry of each kind, for tests that only need some."""
+"""One event of each kind, for tests that only need some."""
 
 from __future__ import annotations
 
 from lsst.ts.comcamcalib.enums import CalibType, CertificationState, RunState, StageKind, StageState, Verdict
-from lsst.ts.comcamcalib.plan.record import (
+from lsst.ts.comcamcalib.record.events import (
     Alarms,
     Certification,
     DetectorVerification,
-    Entry,
+    Event,
     GainEstimate,
     ImageIngested,
     ImageTaken,
@@ -48,8 +48,8 @@ def run_status(state: RunState = RunState.RUNNING, **fields: object) -> RunStatu
     return RunStatus(state=state, **{**values, **fields})  # type: ignore[arg-type]
 
 
-def one_of_each() -> list[Entry]:
-    """Return an entry of each kind, with a value of its own in each field."""
+def one_of_each() -> list[Event]:
+    """Return an event of each kind, with a value of its own in each field."""
     product = {"run_id": RUN_ID, "calib_type": CalibType.FLAT, "physical_filter": "r_03"}
     return [
         run_status(),
