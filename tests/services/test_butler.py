@@ -336,3 +336,14 @@ def test_nothing_heavy_is_imported_before_the_first_question() -> None:
     modules = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     assert "lsst.ts.comcamcalib.services.butler" in modules
     assert [name for name in modules if heavy(name)] == []
+
+
+async def test_detectors_without_a_valid_calibration_are_found(service: ButlerService, butler: Butler) -> None:
+    """Asked of collections of which one does not exist, for a time within and outside the range."""
+    ids = bias_job(butler, "b", range(2))
+    await service.certify(request_for(ids))
+    within, after = "2026-11-22T20:00:00", "2026-12-24T20:00:00"
+    assert await service.detectors_without("bias", ["no/such", DAILY], [0, 1, 7], within) == [7]
+    assert await service.detectors_without("bias", ["no/such", DAILY], [0, 1], after) == [0, 1]
+    assert await service.detectors_without("bias", ["no/such"], [0], within) == [0]
+    assert await service.detectors_without("cti", [DAILY], [0], within) == [0]

@@ -311,7 +311,7 @@ class Runner:
         BadInputError
             If anything is missing, or the start was called off.
         """
-        if problems := await start.unless_called_off(preflight(plan, services)):
+        if problems := await start.unless_called_off(preflight(plan, services, self._clock.tai())):
             raise BadInputError(problems)
         if self.run is not None:
             # Facts of the previous run that are not in the journal yet must be written before this run.
