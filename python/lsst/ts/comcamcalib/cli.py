@@ -284,7 +284,7 @@ def demo(
 
     The exit status is 0 only if everything was certified and can be read.
     """
-    from .simulation.demo import run_demo
+    from .demo import run_demo
 
     if not run(run_demo(data, options, speed, scenario or [], console)):
         raise typer.Exit(1)

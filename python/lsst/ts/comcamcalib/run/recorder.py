@@ -165,8 +165,8 @@ class Recorder:
         await self.flush()
         if self._unwritten:
             self._log.error(
-                "Run %s is %s, but %d facts are not in the journal: after a restart the run is shown as it was "
-                "earlier, and what it did since is looked for when it is resumed or aborted. %s",
+                "Run %s is %s, but %d facts of it are not in the journal yet: after a restart the run is shown as it "
+                "was earlier, and what it did since is looked for when it is resumed or aborted. %s",
                 *(self._history.run_id, self._history.state.name, len(self._unwritten)),
                 self.lost or self.journal_problem,
             )

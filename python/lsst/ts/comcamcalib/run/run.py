@@ -71,9 +71,9 @@ class Run:
         """Whether it can go on."""
         return self.state in RESUMABLE
 
-    def start(self, services: Services) -> None:
+    async def start(self, services: Services) -> None:
         """Carry out a run that was just accepted."""
-        self._begin(services, "The run is in progress")
+        await self._begin(services, "The run is in progress")
 
     async def resume(self, services: Services, who: str, why: str) -> None:
         """Go on with a run that was interrupted, failed or was aborted.
@@ -95,8 +95,7 @@ class Run:
                     )
                 )
         await self.record.note(Decision(what="resume", who=who, why=why))
-        self._begin(services, f"Resumed by {who}" + (f": {why}" if why else ""))
-        await asyncio.sleep(0)  # the run is RUNNING now, so it is not resumed once more
+        await self._begin(services, f"Resumed by {who}" + (f": {why}" if why else ""))
 
     def _was_aborted(self, stage: Stage) -> bool:
         """Whether an abort that was not finished had already aborted a job of a stage, which must be done again."""
@@ -105,10 +104,13 @@ class Run:
         jobs = [job for job in self.history.jobs_of(stage.name) if job.stage_attempt == stage.attempt]
         return any(job.ended_s and Phase.of(job.phase) is Phase.ABORTED for job in jobs)
 
-    def _begin(self, services: Services, reason: str) -> None:
+    async def _begin(self, services: Services, reason: str) -> None:
         self._context = RunContext(self.record, services, self._clock)
         self._scheduler = Scheduler(self._context)
-        self._task = asyncio.create_task(self._go(reason), name=f"run {self.history.run_id}")
+        await move_run(self.record, RunState.RUNNING, reason)
+        # It may have been aborted or interrupted while that was written.
+        if self.state is RunState.RUNNING:
+            self._task = asyncio.create_task(self._go(), name=f"run {self.history.run_id}")
 
     async def abort(self, services: Services, who: str) -> None:
         """Stop the run: no further exposure, its jobs aborted, nothing certified from now on.
@@ -184,7 +186,7 @@ class Run:
         elif self._context is not None:
             await settle_stages(self._context, unfinished, reason)
 
-    async def _go(self, reason: str) -> None:
+    async def _go(self) -> None:
         assert self._context is not None and self._scheduler is not None
         services = self._context.services
         unsubscribe = services.oods.subscribe(self._context.ledger.notice)
@@ -194,7 +196,6 @@ class Run:
         )
         broke_off = ""
         try:
-            await move_run(self.record, RunState.RUNNING, reason)
             await self._scheduler.run()
         except asyncio.CancelledError:
             raise

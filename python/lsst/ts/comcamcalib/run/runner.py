@@ -194,7 +194,7 @@ class Runner:
             # The run is in the journal, so it ends like any other.
             await run.interrupt(start.called_off.rstrip("."))
         elif run.state is RunState.ACCEPTED:
-            run.start(services)
+            await run.start(services)
         start.check()
         return run.history.run_id
 
