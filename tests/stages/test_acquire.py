@@ -233,5 +233,7 @@ async def test_killed_at_any_fact_each_frame_is_taken_once(make_bench, number: i
     await acquire(resumed.stage("DARK.ACQUIRE"), resumed.context)
     taken = resumed.context.history.taken(CalibType.DARK)
     assert [frame.index for frame in taken] == [1, 2, 3]
-    assert [frame.exposure_id for frame in taken] == [one.exposure_id for one in bench.observatory.world.of_kind("DARK")]
+    assert [frame.exposure_id for frame in taken] == [
+        one.exposure_id for one in bench.observatory.world.of_kind("DARK")
+    ]
     assert bench.observatory.camera.taken("DARK") == 3

@@ -109,7 +109,7 @@ class Retakes:
     def _may_complete(self, place: int) -> bool:
         """Return whether the frame of a place makes a pair with the frame that is taken next, or is given up already.
 
-        It does if it is the last exposure, which was taken for this, before an interruption.
+        It does if it was taken again and is the last exposure of its type: the next one follows it.
         """
         holder = self._holder(place)
         last = self._context.history.taken(self._calib_type)[-1]
