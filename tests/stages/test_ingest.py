@@ -11,8 +11,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from lsst.ts.comcamcalib.enums import CalibType
 from lsst.ts.comcamcalib.errors import StageError
 from lsst.ts.comcamcalib.record.events import ImageIngested
+from lsst.ts.comcamcalib.record.facts import FrameGivenUp, FrameIntended, FrameSettled, FrameTaken
 from support.arrivals import QUICK, losing, published
 from support.mortal import both
 from support.world import FIRST_EXPOSURE, Exposure
@@ -187,3 +189,88 @@ async def test_what_is_waited_for_is_named_with_its_limit(make_bench) -> None:
     quiet = next(wait for wait in waits if "files of" in wait.for_what)
     assert quiet.for_what == "files of CC_O_20261122_000001"
     assert quiet.limit_s == pytest.approx(120, abs=1)
+
+
+# After an interruption
+
+
+def frames_taken(bench, number: int) -> None:
+    """Record that the frames of the biases were taken before, without their files."""
+    for index in range(1, number + 1):
+        one = bench.observatory.world.expose("BIAS", 0.0, "20261122-001-BIAS")
+        bench.record.put(FrameIntended(calib_type=CalibType.BIAS, index=index, exposure_time_s=0.0))
+        bench.record.put(
+            FrameTaken(
+                calib_type=CalibType.BIAS, index=index, exposure_id=one.exposure_id, obs_id=one.obs_id, taken_s=1.8e9
+            )
+        )
+
+
+async def test_files_that_arrived_while_nobody_listened_are_found_at_once(make_bench) -> None:
+    bench = make_bench(n_bias=3, **QUICK)
+    frames_taken(bench, 3)
+    for number in range(3):
+        bench.observatory.oods.ingest(FIRST_EXPOSURE + number, range(9), silently=True)
+    begin = asyncio.get_running_loop().time()
+    assert (await both(bench, "BIAS"))[1] == "All files of 3 frames are in the repository"
+    assert asyncio.get_running_loop().time() - begin < 1
+    assert published(bench) == [(1, 3, 0, ""), (2, 3, 0, ""), (3, 3, 0, "")]
+
+
+async def test_files_of_before_that_are_still_on_their_way_get_their_patience(make_bench) -> None:
+    bench = make_bench(n_bias=1, **QUICK)
+    frames_taken(bench, 1)
+    loop = asyncio.get_running_loop()
+    begin = loop.time()
+    loop.call_later(119, bench.observatory.oods.ingest, FIRST_EXPOSURE, range(9))
+    assert (await both(bench, "BIAS"))[1] == "All files of 1 frames are in the repository"
+    assert 119 <= loop.time() - begin < 120
+    assert bench.observatory.repository.looks == [(FIRST_EXPOSURE,)]
+    assert bench.observatory.camera.requests == []
+
+
+async def test_frame_that_was_settled_before_is_not_looked_for_again(make_bench) -> None:
+    bench = make_bench(n_bias=2, **QUICK)
+    frames_taken(bench, 2)
+    bench.observatory.oods.ingest(FIRST_EXPOSURE + 1, range(9), silently=True)
+    bench.record.put(FrameSettled(calib_type=CalibType.BIAS, index=1, detectors_ingested=3, detectors_failed=0))
+    assert (await both(bench, "BIAS"))[1] == "All files of 2 frames are in the repository"
+    assert bench.observatory.repository.looks == [(FIRST_EXPOSURE + 1,)]
+
+
+async def test_frame_that_lacks_files_and_was_not_given_up_yet_is_not_used(make_bench) -> None:
+    """The process was killed between the two facts."""
+    bench = make_bench(n_bias=1, **QUICK)
+    frames_taken(bench, 1)
+    bench.observatory.oods.ingest(FIRST_EXPOSURE, [0, 1], silently=True)
+    bench.record.put(
+        FrameSettled(calib_type=CalibType.BIAS, index=1, detectors_ingested=2, detectors_failed=0, missing=(4,))
+    )
+    reason = (await both(bench, "BIAS"))[1]
+    assert reason == "All files of 1 frames are in the repository, 1 of them taken again"
+    assert [one.index for one in bench.record.of(FrameGivenUp)] == [1]
+    assert bench.context.history.exposure_ids(CalibType.BIAS) == (FIRST_EXPOSURE + 1,)
+
+
+async def test_frame_that_lacked_files_is_good_if_they_have_come_meanwhile(make_bench) -> None:
+    bench = make_bench(n_bias=1, **QUICK)
+    frames_taken(bench, 1)
+    bench.observatory.oods.ingest(FIRST_EXPOSURE, range(9), silently=True)
+    bench.record.put(
+        FrameSettled(calib_type=CalibType.BIAS, index=1, detectors_ingested=2, detectors_failed=0, missing=(4,))
+    )
+    assert (await both(bench, "BIAS"))[1] == "All files of 1 frames are in the repository"
+    assert published(bench)[-1] == (1, 3, 0, "")
+    assert bench.observatory.camera.requests == [] and bench.record.of(FrameGivenUp) == []
+
+
+async def test_stray_exposure_of_the_group_is_not_waited_for(make_bench) -> None:
+    bench = make_bench(n_bias=1, **QUICK)
+    bench.record.put(FrameIntended(calib_type=CalibType.BIAS, index=1, exposure_time_s=0.0))
+    for _ in range(2):
+        bench.observatory.world.expose("BIAS", 0.0, "20261122-001-BIAS")
+    bench.observatory.oods.ingest(FIRST_EXPOSURE, range(9))
+    bench.observatory.oods.ingest(FIRST_EXPOSURE + 1, [3])
+    assert (await both(bench, "BIAS"))[1] == "All files of 1 frames are in the repository"
+    assert published(bench) == [(1, 3, 0, "")]
+    assert bench.observatory.camera.requests == []

@@ -25,9 +25,8 @@ async def test_detector_that_never_delivers_costs_no_retake_and_the_line_for_the
     assert isinstance(error, StageError)
     assert str(error).endswith(
         "This is not random: no file of R22_S11 has arrived for the last 3 BIAS frames, so no frame is taken again. "
-        "Find out why (its readout board, the file transfer, the OODS) and resume the run, or start another run without "
-        "it: detectors: "
-        "[0, 1, 7]"
+        "Find out why (its readout board, the file transfer, the OODS) and resume the run, or start another run "
+        "without it: detectors: [0, 1, 7]"
     )
     assert bench.observatory.camera.taken("BIAS") == 3
     # The next type need not find it out for itself.

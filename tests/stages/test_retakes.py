@@ -9,16 +9,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 from lsst.ts.comcamcalib.enums import CalibType, RunState
 from lsst.ts.comcamcalib.errors import StageError
 from lsst.ts.comcamcalib.record.events import ImageIngested, ImageTaken
 from lsst.ts.comcamcalib.record.facts import (
+    Fact,
+    FrameAbsent,
+    FrameGivenUp,
+    FrameIntended,
+    FrameSettled,
+    FrameTaken,
     RunMoved,
 )
 from support.arrivals import QUICK, losing, published
-from support.mortal import both
+from support.mortal import both, live, next_process
 from support.services import Gate
 from support.world import FIRST_EXPOSURE, Exposure
 
@@ -167,3 +175,124 @@ async def test_frame_that_is_taken_again_is_what_the_stage_waits_for(make_bench)
     waits = [wait.for_what for wait in bench.record.waits if wait.who == "BIAS.INGEST"]
     again = waits.index("the camera, which takes another frame of the run")
     assert waits[again + 1] == "BIAS frame 2 of 2, 0 s"
+
+
+# Attempts
+
+
+async def test_each_attempt_may_take_as_many_frames_again(make_bench) -> None:
+    """Whoever resumes the run has looked at the cause."""
+    bench = make_bench(n_bias=1, max_retakes=1, **QUICK)
+    bench.observatory.camera.arrive = losing(bench, {f"BIAS {n}": [d] for n, d in ((1, 0), (2, 1), (3, 4), (4, 0))})
+    assert "1 frames were taken again already (max_retakes 1)" in str((await both(bench, "BIAS"))[1])
+    second = next_process(bench)
+    assert not isinstance((await both(second, "BIAS"))[0], StageError)
+    assert second.context.history.stages["BIAS.INGEST"].reason.startswith("CC_O_20261122_000004 is lost")
+    third = next_process(second)
+    reason = (await both(third, "BIAS"))[1]
+    assert reason == "All files of 1 frames are in the repository, 1 of them taken again"
+    frames = third.context.history.taken(CalibType.BIAS)
+    assert [(frame.index, frame.given_up_in) for frame in frames] == [(1, 1), (2, 1), (3, 2), (4, 2), (5, 0)]
+
+
+async def test_a_kill_gives_no_further_retakes(make_bench) -> None:
+    """An interrupted attempt goes on; nobody has looked at the cause."""
+    bench = next_process(make_bench(n_bias=1, max_retakes=1, **QUICK))
+    bench.observatory.camera.arrive = losing(bench, {"BIAS 1": [0], "BIAS 2": [1]})
+    bench.record.dies_after = lambda fact: isinstance(fact, FrameGivenUp) and fact.index == 2
+    assert await live(bench, "BIAS")
+    resumed = next_process(bench)
+    error = (await both(resumed, "BIAS"))[1]
+    assert str(error).startswith("CC_O_20261122_000002 is lost (R22_S01 did not arrive")
+    assert str(error).endswith(
+        "1 frames were taken again already (max_retakes 1). Look at the OODS, then resume the run"
+    )
+    assert bench.observatory.camera.taken("BIAS") == 2
+
+
+# Kills
+
+
+FRAME_FACTS = (FrameIntended, FrameTaken, FrameAbsent, FrameSettled, FrameGivenUp)
+STORIES: dict[str, tuple[str, dict[str, Any], dict[str, list[int]]]] = {
+    "a bias is lost": ("BIAS", {"n_bias": 3}, {"BIAS 2": [4]}),
+    "two biases are lost": ("BIAS", {"n_bias": 3}, {"BIAS 1": [0], "BIAS 3": [4]}),
+    "a retake is lost": ("BIAS", {"n_bias": 2}, {"BIAS 2": [0], "BIAS 3": [4]}),
+    "the first of a pair is lost": ("FLAT", {"do_ptc": True}, {"FLAT 1": [0]}),
+    "the second of a pair is lost": ("FLAT", {"do_ptc": True}, {"FLAT 4": [0]}),
+    "both of a pair are lost": ("FLAT", {"do_ptc": True}, {"FLAT 1": [0], "FLAT 2": [4]}),
+    "the first of a new pair is lost": ("FLAT", {"do_ptc": True}, {"FLAT 1": [0], "FLAT 5": [4]}),
+    "the second of a new pair is lost": ("FLAT", {"do_ptc": True}, {"FLAT 1": [0], "FLAT 6": [4]}),
+}
+
+
+def begin_story(make_bench, story: str) -> tuple[str, Any]:
+    calib_type, options, lost = STORIES[story]
+    bench = next_process(make_bench(**options, **QUICK))
+    bench.observatory.camera.arrive = losing(bench, lost)
+    return calib_type, bench
+
+
+def check_outcome(bench: Any, calib_type: str, exposures: int) -> None:
+    """Check that all frames are good, all exposures known, and no more taken than without a kill."""
+    history = bench.context.history
+    used = history.used(CalibType[calib_type])
+    planned = bench.context.plan.sequences[CalibType[calib_type]].frames
+    assert sorted(one.exposure_time_s for one in used) == sorted(one.exposure_time_s for one in planned)
+    taken = bench.observatory.world.exposures
+    assert all((one.exposure_id, detector) in bench.observatory.world.raws for one in used for detector in (0, 1, 4))
+    assert history.known_exposures == set(taken) and history.stray_frames == ()
+    assert all(one.exposure_time_s == taken[one.exposure_id].exposure_time_s for one in history.frames.values())
+    assert len(taken) <= exposures
+    if calib_type == "FLAT":
+        assert bench.context.flat_pairs == 2
+
+
+@pytest.mark.parametrize("story", STORIES)
+async def test_retakes_go_on_after_a_kill_at_any_fact(make_bench, story: str) -> None:
+    calib_type, undisturbed = begin_story(make_bench, story)
+    assert not await live(undisturbed, calib_type)
+    exposures = len(undisturbed.observatory.world.exposures)
+    check_outcome(undisturbed, calib_type, exposures)
+    for number in range(2, len(undisturbed.record.entries) + 1):
+        for before in (True, False):
+            _, bench = begin_story(make_bench, story)
+            at_fact(bench, number, before)
+            while await live(bench, calib_type):
+                bench = next_process(bench)
+            check_outcome(bench, calib_type, exposures)
+
+
+def at_fact(bench: Any, number: int, before: bool) -> None:
+    """Kill the process before or after it records the fact of this number."""
+    entries = bench.record.entries
+    if before:
+        bench.record.dies_before = lambda fact: len(entries) + 1 == number
+    else:
+        bench.record.dies_after = lambda fact: len(entries) == number
+
+
+@pytest.mark.parametrize("story", STORIES)
+async def test_retakes_go_on_though_each_process_records_only_one_thing_about_frames(make_bench, story: str) -> None:
+    calib_type, undisturbed = begin_story(make_bench, story)
+    await live(undisturbed, calib_type)
+    _, bench = begin_story(make_bench, story)
+    killed: set[tuple[type, int]] = set()
+
+    def once_for_each(before: bool) -> Callable[[Fact], bool]:
+        def dies(fact: Fact) -> bool:
+            if not isinstance(fact, FRAME_FACTS) or (before != isinstance(fact, FrameTaken)):
+                return False
+            key = (type(fact), fact.index)
+            return key not in killed and not killed.add(key)
+
+        return dies
+
+    lives = 0
+    while True:
+        bench.record.dies_before, bench.record.dies_after = once_for_each(True), once_for_each(False)
+        if not await live(bench, calib_type):
+            break
+        bench, lives = next_process(bench), lives + 1
+    assert lives == len(killed) > 3 * len(bench.context.history.frames)
+    check_outcome(bench, calib_type, len(undisturbed.observatory.world.exposures))

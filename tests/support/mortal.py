@@ -30,7 +30,7 @@ WORK = {"ACQUIRE": acquire, "INGEST": ingest}
 
 
 class MortalRecord(MemoryRecord):
-    """A record of a process that is killed: from then on nothing is recorded, and who wants to record waits for ever."""
+    """The record of a process that is killed: from then on nothing is recorded, and who tries to waits for ever."""
 
     dies_before: Callable[[Fact], bool] = staticmethod(lambda fact: False)
     """Whether the process is killed when this was done, and before it is recorded."""
@@ -54,16 +54,23 @@ class MortalRecord(MemoryRecord):
 
 
 def next_process(bench: Any) -> Any:
-    """Return a bench over the same observatory whose run goes on with the facts that were recorded so far."""
+    """Return a bench over the same observatory whose run goes on with the facts that were recorded so far.
+
+    Stages that were in progress are PENDING again, with the same attempt.
+    """
     bench.observatory.oods.subscribers.clear()
     record = MortalRecord(bench.context.plan, bench.record.clock, list(bench.record.entries))
+    for stage in record.history.stages_in(StageState.RUNNING):
+        record.move(stage.name, StageState.PENDING)
     context = RunContext(record, bench.observatory.services, bench.record.clock)
     bench.observatory.oods.subscribe(context.ledger.notice)
     return dataclasses.replace(bench, context=context, record=record, tasks=bench.tasks)
 
 
 async def work(bench: Any, name: str) -> str:
-    """Do a stage as the scheduler does it, with its states."""
+    """Do a stage as the scheduler does it, with its states; one that has SUCCEEDED is not done again."""
+    if bench.record.history.stages[name].state is StageState.SUCCEEDED:
+        return str(bench.record.history.stages[name].reason)
     if bench.record.history.stages[name].ended_s:
         await move_stage(bench.record, name, StageState.PENDING, "The run is resumed")
     await move_stage(bench.record, name, StageState.RUNNING, "")
@@ -87,12 +94,7 @@ async def both(bench: Any, calib_type: str) -> list[str | BaseException]:
 
 async def live(bench: Any, calib_type: str) -> bool:
     """Do what is left of both stages of a type; return whether the process was killed meanwhile."""
-    left = [
-        name
-        for name in (f"{calib_type}.ACQUIRE", f"{calib_type}.INGEST")
-        if bench.record.history.stages[name].state is not StageState.SUCCEEDED
-    ]
-    tasks = [bench.start(work(bench, name)) for name in left]
+    tasks = [bench.start(work(bench, name)) for name in (f"{calib_type}.ACQUIRE", f"{calib_type}.INGEST")]
     death = asyncio.create_task(bench.record.died.wait(), name="death")
     ended = asyncio.gather(*tasks)
     try:
