@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import datetime
 import uuid
 from typing import Any
 
 from lsst.ts.comcamcalib.enums import CalibType, StageKind, StageState, Verdict
-from lsst.ts.comcamcalib.record.facts import Fact, VerdictGiven
+from lsst.ts.comcamcalib.record.facts import Fact, FrameIntended, FrameTaken, VerdictGiven
 from lsst.ts.comcamcalib.record.things import GOOD_VERDICTS
 from lsst.ts.comcamcalib.services.butler_data import DatasetFound
 from lsst.ts.comcamcalib.stages.context import RunContext
@@ -22,7 +23,7 @@ from lsst.ts.comcamcalib.stages.generate import generate
 from support.records import MemoryRecord
 from support.world import Certificate
 
-__all__ = ["DAILY", "NIGHT", "certify_older", "judge", "killed_after", "make", "settle", "verdict_of"]
+__all__ = ["DAILY", "NIGHT", "certify_older", "expose", "judge", "killed_after", "make", "settle", "verdict_of"]
 
 DAILY = "LSSTComCam/calib/daily"
 NIGHT = ("2026-11-22T12:00:00", "2026-11-23T12:00:00")
@@ -57,6 +58,19 @@ async def make(bench: Any, calib_type: CalibType, verdict: Verdict | None = Verd
     bench.record.move(f"{calib_type.name}.{StageKind.GENERATE.name}", StageState.SUCCEEDED)
     if verdict is not None:
         judge(bench.record, calib_type, verdict)
+
+
+def expose(bench: Any, calib_type: CalibType, begin: datetime.datetime) -> None:
+    """Take all frames of a type from a moment on (TAI)."""
+    world, sequence = bench.observatory.world, bench.context.plan.sequences[calib_type]
+    world.now = begin
+    for frame in sequence.frames:
+        one = world.expose(calib_type.name, frame.exposure_time_s, sequence.group_id)
+        position = {"calib_type": calib_type, "index": frame.index}
+        bench.record.put(FrameIntended(**position, exposure_time_s=frame.exposure_time_s, discarded=frame.discarded))
+        bench.record.put(
+            FrameTaken(**position, exposure_id=one.exposure_id, obs_id=one.obs_id, taken_s=bench.record.clock.tai())
+        )
 
 
 def certify_older(bench: Any, dataset_type: str, validity: tuple[str, str] = NIGHT) -> list[str]:
