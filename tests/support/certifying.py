@@ -53,7 +53,9 @@ def judge(record: MemoryRecord, calib_type: CalibType, verdict: Verdict = Verdic
 
 async def make(bench: Any, calib_type: CalibType, verdict: Verdict | None = Verdict.PASSED) -> None:
     """Have a product made from frames that are all there, and judge it unless the verdict is None."""
-    bench.record.move(f"{calib_type.name}.INGEST", StageState.SUCCEEDED)
+    for one in bench.context.plan.recipe(calib_type).frames:
+        if f"{one}.INGEST" in bench.record.history.stages:
+            bench.record.move(f"{one}.INGEST", StageState.SUCCEEDED)
     await generate(bench.stage(f"{calib_type.name}.{StageKind.GENERATE.name}"), bench.context)
     bench.record.move(f"{calib_type.name}.{StageKind.GENERATE.name}", StageState.SUCCEEDED)
     if verdict is not None:
