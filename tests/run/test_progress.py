@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from lsst.ts.comcamcalib.enums import RunState
 from lsst.ts.comcamcalib.errors import BadInputError
-from lsst.ts.comcamcalib.plan.record import Alarms, JobState
+from lsst.ts.comcamcalib.record.events import Alarms, JobState
 from support.house import House
 from support.plans import make_config
 from support.services import Gate
@@ -124,7 +124,7 @@ async def test_progress_grows_and_stays_within_its_bounds(house: House, spoil: b
         house.observatory.world.bad_amplifiers["DARK", 0] = 12
         house.observatory.jobs.failing["cpPtc"] = "x"
     seen = []
-    house.on_told = lambda entry: seen.append(house.runner.progress())
+    house.on_published = lambda entry: seen.append(house.runner.progress())
     await house.start(do_ptc=True, do_defects=True)
     await house.ended()
     for name in ("fraction_complete", "images_taken", "images_ingested", "jobs_completed", "stages_completed"):
