@@ -313,13 +313,10 @@ def test_ptc_builds_on_this_runs_products_where_there_are_any(generate: bool, sp
     assert job.needs_stages == ("FLAT.INGEST", *gates)
 
 
-def test_each_job_has_a_mark_of_its_own_that_matches_no_dataset() -> None:
+def test_each_job_has_a_label_of_its_own() -> None:
     plan = make_plan(do_defects=True, do_ptc=True, do_gain_from_flat_pairs=True)
-    marks = [job.mark for stage in plan.stages for job in stage.jobs]
-    assert len(set(marks)) == len(marks) == plan.jobs_expected
-    assert f"{RUN_ID}_DEFECTS.GENERATE_cpDefects*" in marks
-    types = {job.dataset_type for stage in plan.stages for job in stage.jobs}
-    assert not any(name.startswith(mark.removesuffix("*")) for mark in marks for name in types)
+    labels = [job.label for stage in plan.stages for job in stage.jobs]
+    assert len(set(labels)) == len(labels) == plan.jobs_expected
 
 
 def test_more_options_of_the_operator_go_to_the_job_that_they_are_for() -> None:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import subprocess
 import sys
 import threading
@@ -19,11 +20,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lsst.daf.butler import Butler, CollectionType, Timespan
+from lsst.daf.butler import Butler
 from lsst.ts.comcamcalib.config import Limits
+from lsst.ts.comcamcalib.enums import Verdict
 from lsst.ts.comcamcalib.errors import ServiceError, UnreachableError
 from lsst.ts.comcamcalib.services import butler_certify, butler_lookup
-from lsst.ts.comcamcalib.services.butler import ButlerService, DefectsArea, ExposureFound
+from lsst.ts.comcamcalib.services.butler import ButlerService, CertifyRequest, DefectsArea, ExposureFound
 from lsst.ts.comcamcalib.simulation.containers import Box, Defect, Defects, Exposure, PhotonTransferCurve
 from lsst.ts.comcamcalib.simulation.repo import register_exposure
 from support.small_repository import (
@@ -43,6 +45,14 @@ from support.small_repository import (
 )
 
 # Looking
+
+
+OBS_ID = "CC_O_20261122_000001"
+
+
+def request_for(ids: Sequence[str]) -> CertifyRequest:
+    """Return what certifies the biases of job b."""
+    return CertifyRequest("u/ocps/b/run", "bias", tuple(ids), DAILY, NOON, NEXT_NOON, Verdict.PASSED)
 
 
 async def test_missing_collections_are_named(service: ButlerService) -> None:
@@ -69,10 +79,46 @@ async def test_filters_are_told_of_known_exposures_only(service: ButlerService) 
 async def test_exposures_are_asked_for_until_they_are_known(service: ButlerService, butler: Butler) -> None:
     found = await service.exposures([BIASES[0], 2026112200077])
     assert found == {
-        BIASES[0]: ExposureFound(BIASES[0], 20261122, "r_03", "2026-11-22T20:01:37", "2026-11-22T20:01:38")
+        BIASES[0]: ExposureFound(BIASES[0], 20261122, "r_03", "2026-11-22T20:01:37", "2026-11-22T20:01:38", OBS_ID)
     }
     register_exposure(butler, exposure(2026112200077, "DARK", "i_06"))
     assert (await service.physical_filters([BIASES[0], 2026112200077]))[2026112200077] == "i_06"
+
+
+async def test_exposures_of_a_group_are_found_in_their_order_as_soon_as_the_repository_knows_them(
+    service: ButlerService, butler: Butler
+) -> None:
+    """A worker registers them while the service is at work: nothing of an earlier look-up may be kept."""
+    group = "20261123-001-DARK"
+    assert await service.exposures_of_group(group) == []
+    for exposure_id in (2026112200082, 2026112200081):
+        register_exposure(butler, dataclasses.replace(exposure(exposure_id, "DARK", "i_06"), group_id=group))
+    first, second = await service.exposures_of_group(group)
+    assert first == ExposureFound(
+        2026112200081, 20261122, "i_06", "2026-11-22T21:21:37", "2026-11-22T21:21:38", "CC_O_20261122_000081"
+    )
+    assert second.exposure_id == 2026112200082
+    register_exposure(butler, dataclasses.replace(exposure(2026112200080, "DARK", "i_06"), group_id=group))
+    assert [one.exposure_id for one in await service.exposures_of_group(group)] == [
+        2026112200080,
+        2026112200081,
+        2026112200082,
+    ]
+
+
+@pytest.mark.parametrize("group", ["20261122-001-", "20261122-001-X1", "20261122-001-x", "%", 'it\'s \\ "one"'])
+async def test_a_group_is_looked_up_by_its_whole_name(service: ButlerService, group: str) -> None:
+    assert {one.exposure_id for one in await service.exposures_of_group("20261122-001-X")} >= set(BIASES)
+    assert await service.exposures_of_group(group) == []
+
+
+async def test_exposures_of_a_group_can_not_be_told_without_the_repository(tmp_path: Path, limits: Limits) -> None:
+    """An empty answer would mean that a frame was not taken, so there must be none."""
+    service = ButlerService(str(tmp_path / "none"), INSTRUMENT, RAWS, limits)
+    await service.start()
+    with pytest.raises(ServiceError, match="could not look for exposures of group 20261122-001-X: FileNotFoundError"):
+        await service.exposures_of_group("20261122-001-X")
+    await service.close()
 
 
 async def test_the_name_of_an_existing_collection_is_proposed_for_a_slip(
@@ -137,7 +183,7 @@ def test_the_number_of_queries_does_not_grow_with_the_detectors(butler: Butler) 
 
     ids = bias_job(butler, "b")
     run_job(butler, "dark", ["u/ocps/b/run"], [])
-    butler_certify.certify(butler, INSTRUMENT, "u/ocps/b/run", "bias", DAILY, NOON, NEXT_NOON, ids)
+    butler_certify.certify(butler, INSTRUMENT, request_for(ids))
     statements: list[str] = []
 
     def note(*args: Any) -> None:
@@ -172,52 +218,6 @@ async def test_get_reads_a_certified_calibration_for_an_exposure(service: Butler
     assert isinstance(bias, Exposure)
     with pytest.raises(ServiceError, match="could not read bias of detector 0, exposure 4 from"):
         await service.get("bias", CHAIN, detector=0, exposure=4)
-
-
-# What a job used
-
-
-async def test_a_job_that_used_this_runs_product_is_good(service: ButlerService, butler: Butler) -> None:
-    bias_job(butler, "b", [0, 1])
-    run_job(butler, "dark", ["u/ocps/b/run", RAWS, DAILY, "LSSTComCam/calib/initial"], [])
-    assert await service.foreign_inputs("u/ocps/dark", "bias", BIASES, [0, 1], "u/ocps/b/run") == []
-
-
-async def test_an_older_product_that_came_first_is_named(service: ButlerService, butler: Butler) -> None:
-    bias_job(butler, "b", [0])  # detector 1 failed
-    old = bias_job(butler, "old")
-    butler.collections.register("old/calib", CollectionType.CALIBRATION)
-    butler.registry.certify("old/calib", [butler.get_dataset(one) for one in old], Timespan(None, None))
-    run_job(butler, "dark", [RAWS, "u/ocps/b/run", "old/calib"], [])
-    (sentence,) = await service.foreign_inputs("u/ocps/dark", "bias", BIASES, [0, 1], "u/ocps/b/run")
-    assert sentence == (
-        f"Detector 1: for exposure {BIASES[0]} job u/ocps/dark found as bias that in u/ocps/old/run, "
-        "not that in u/ocps/b/run."
-    )
-    run_job(butler, "dark2", [RAWS, "old/calib", "u/ocps/b/run"], [])
-    sentences = await service.foreign_inputs("u/ocps/dark2", "bias", BIASES, [0, 1], "u/ocps/b/run")
-    assert [sentence.split(":")[0] for sentence in sentences] == ["Detector 0", "Detector 1"]
-
-
-async def test_a_product_that_was_not_found_or_an_unknown_exposure_is_not_good(
-    service: ButlerService, butler: Butler
-) -> None:
-    bias_job(butler, "b", [0])
-    run_job(butler, "dark", [RAWS, DAILY], [])
-    (sentence,) = await service.foreign_inputs("u/ocps/dark", "bias", BIASES, [0], "u/ocps/b/run")
-    assert "found as bias none" in sentence
-    (sentence,) = await service.foreign_inputs("u/ocps/dark", "bias", [4, *BIASES], [0], "u/ocps/b/run")
-    assert "does not know exposures 4" in sentence
-
-
-async def test_flats_are_looked_up_by_the_filter_of_the_exposure(service: ButlerService, butler: Butler) -> None:
-    run_job(butler, "f", [], [("flat", {"detector": 0, "physical_filter": "r_03"}, image())])
-    run_job(butler, "v", ["u/ocps/f/run", "LSSTComCam/calib/initial"], [])
-    assert await service.foreign_inputs("u/ocps/v", "flat", FLATS_R, [0], "u/ocps/f/run") == []
-    (sentence,) = await service.foreign_inputs("u/ocps/v", "flat", FLATS_I, [0], "u/ocps/f/run")
-    assert "found as flat none" in sentence
-    # A job that has no flats of its own, seen at the time of a bias, looks up what there is.
-    assert await service.foreign_inputs("u/ocps/v", "flat", BIASES, [0], "u/ocps/f/run") == []
 
 
 # The thread
@@ -280,7 +280,7 @@ async def test_a_slow_certification_delays_no_look_up_and_the_look_after_it_sees
         return real(*args, **kwargs)
 
     monkeypatch.setattr(butler_certify, "certify", slow)
-    certifying = asyncio.create_task(service.certify("u/ocps/b/run", "bias", DAILY, NOON, NEXT_NOON, ids))
+    certifying = asyncio.create_task(service.certify(request_for(ids)))
     await asyncio.to_thread(begun.wait, 20)
     reading_back = asyncio.create_task(service.read_back("bias", DAILY, NOON, NEXT_NOON, ids))
     assert await service.missing_collections(["no/such"]) == ["no/such"]

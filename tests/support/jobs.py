@@ -12,8 +12,8 @@ import asyncio
 from collections.abc import Callable, Collection
 
 from lsst.ts.comcamcalib.errors import NotEnabledError, ServiceError, UnreachableError
+from lsst.ts.comcamcalib.plan.request import JobRequest
 from lsst.ts.comcamcalib.services.job_status import JobStatus, OnChange, ignore
-from lsst.ts.comcamcalib.services.ocps import JobRequest
 from lsst.ts.comcamcalib.services.uws_job import Phase, UwsJob
 
 from support.clock import patience_s

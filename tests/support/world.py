@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 
 from lsst.ts.comcamcalib.config import CscConfig
 from lsst.ts.comcamcalib.options import flat_pairs
+from lsst.ts.comcamcalib.plan.request import JobRequest
 from lsst.ts.comcamcalib.services.butler import (
     AmplifierValues,
     CertifiedDataset,
@@ -25,7 +26,6 @@ from lsst.ts.comcamcalib.services.butler import (
     DefectsArea,
     ReplacedDataset,
 )
-from lsst.ts.comcamcalib.services.ocps import JobRequest
 
 __all__ = ["AMPLIFIERS", "Exposure", "FakeJob", "World"]
 

@@ -85,6 +85,32 @@ def start(
         raise typer.Exit(1)
 
 
+@app.command()
+def resume(
+    run_id: Annotated[str, typer.Argument(help="Run; the latest that was interrupted or failed if left out.")] = "",
+    reason: Annotated[str, typer.Option(help="Why, for the record of the run.")] = "",
+    watch: Annotated[bool, typer.Option(help="Watch the run until it has ended.")] = True,
+) -> None:
+    """Go on with a run that was interrupted, failed, or was aborted (which must be named).
+
+    What has succeeded stays; what failed is done again. The exit status is 0 only if the run was COMPLETED, or goes on
+    with --no-watch.
+    """
+    if not drive(_resume(run_id, reason, watch)):
+        raise typer.Exit(1)
+
+
+async def _resume(run_id: str, reason: str, watch: bool) -> bool:
+    from .client import CalibrationClient
+    from .watch import Watcher
+
+    async with CalibrationClient() as client:
+        watcher = Watcher(client, console)
+        run_id, plan = await client.resume(run_id, reason)
+        console.print(f"Run {run_id} goes on. {plan}.", markup=False)
+        return not watch or await watcher.follow(run_id) is RunState.COMPLETED
+
+
 def _read(options: Path | None) -> str:
     """Return the text of a file with run options; of standard input for ``-``."""
     if options is None:
@@ -258,7 +284,7 @@ def demo(
 
     The exit status is 0 only if everything was certified and can be read.
     """
-    from .simulation.demo import run_demo
+    from .demo import run_demo
 
     if not run(run_demo(data, options, speed, scenario or [], console)):
         raise typer.Exit(1)

@@ -185,7 +185,6 @@ class _Builder:
             label=label,
             pipeline=pipeline,
             stage_name=stage_name,
-            mark=f"{self.run_id}_{stage_name}_{label}*",
             frames=frames,
             needs=tuple(uses.values()),
             # A product's GENERATE stage has its last job, which `needs` names.

@@ -6,15 +6,16 @@
 
 """The plan of a run: frozen data, complete before anything moves.
 
-It is stored with the run, and a resumed run goes on with it: what changes here changes the stored form as well; see
-`lsst.ts.comcamcalib.plan.stored`.
+It is stored with the acceptance of the run (`lsst.ts.comcamcalib.record.facts`), and a resumed run goes on with it. So
+what holds for facts holds here, too: a field may be added with a default, but none may be renamed, removed or given
+another meaning.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import pydantic
 
@@ -22,10 +23,7 @@ from ..config import CscConfig, Recipe
 from ..enums import CalibType, StageKind
 from ..options import RunOptions
 
-__all__ = ["PLAN_VERSION", "Frame", "JobPlan", "RunPlan", "Sequence", "StagePlan"]
-
-PLAN_VERSION = 1
-"""Version of the stored form of a plan."""
+__all__ = ["Frame", "JobPlan", "RunPlan", "Sequence", "StagePlan"]
 
 
 class _Closed:
@@ -65,8 +63,6 @@ class JobPlan(_Closed):
     label: str
     pipeline: str
     stage_name: str
-    mark: str
-    """Output glob that matches no dataset and identifies the job at the UWS."""
     frames: tuple[CalibType, ...]
     """Types whose exposures the data query names."""
     needs: tuple[str, ...]
@@ -128,7 +124,7 @@ class RunPlan(_Closed):
     estimated_duration_s: float
     notices: tuple[str, ...] = ()
     """Notices for the operator, a sentence each."""
-    version: int = PLAN_VERSION
+    version: Literal[1] = 1
 
     @property
     def images_expected(self) -> int:

@@ -103,9 +103,11 @@ class Recorder:
     async def intend(self, fact: Fact) -> None:
         """Record what is about to be done outside; see `Record.intend`."""
         limit_s = self._history.plan.config.limits.journal
+        if self.lost:
+            raise StageError(f"It was not done: {self.lost}")
         pending = self._add(fact)
         await asyncio.wait([pending.durable], timeout=limit_s)
-        if self.lost or not pending.durable.done():
+        if self.lost or not pending.durable.done() or pending.durable.cancelled():
             raise StageError(
                 "It could not be written down, so it was not done: "
                 f"{self.lost or self.journal_problem or f'the journal did not answer within {limit_s:g} s'}"
@@ -151,6 +153,8 @@ class Recorder:
     def abandon(self, reason: str) -> None:
         """Neither write nor publish any more, because another process does."""
         self.lost = self.lost or reason
+        for pending in self._unwritten:
+            pending.durable.cancel()
         self._wake.set()
 
     async def close(self) -> None:
@@ -161,8 +165,8 @@ class Recorder:
         await self.flush()
         if self._unwritten:
             self._log.error(
-                "Run %s is %s, but %d facts are not in the journal: after a restart the run is shown as it was "
-                "earlier, and what it did since is looked for when it is resumed or aborted. %s",
+                "Run %s is %s, but %d facts of it are not in the journal yet: after a restart the run is shown as it "
+                "was earlier, and what it did since is looked for when it is resumed or aborted. %s",
                 *(self._history.run_id, self._history.state.name, len(self._unwritten)),
                 self.lost or self.journal_problem,
             )
@@ -217,7 +221,7 @@ class Recorder:
                 self._history.run_id, [pending.entry for pending in batch], batch[-1].history.state
             )
         except JournalLostError as error:
-            self.lost = str(error)
+            self.abandon(str(error))
         except JournalError as error:
             if str(error) != self.journal_problem:
                 self._log.error(

@@ -14,8 +14,10 @@ from lsst.ts import utils
 
 from ..clock import Clock
 from ..enums import RunState, StageKind, StageState
-from ..record.facts import Decision
+from ..record.facts import Decision, StageMoved
 from ..record.history import OPEN_RUN_STATES, STAGE_ENDED, History
+from ..record.things import Stage
+from ..services.uws_job import Phase
 from ..stages.context import RunContext, Services
 from .ending import stop_and_look
 from .moves import move_run, move_stage
@@ -69,25 +71,46 @@ class Run:
         """Whether it can go on."""
         return self.state in RESUMABLE
 
-    def start(self, services: Services) -> None:
+    async def start(self, services: Services) -> None:
         """Carry out a run that was just accepted."""
-        self._begin(services, "The run is in progress")
+        await self._begin(services, "The run is in progress")
 
     async def resume(self, services: Services, who: str, why: str) -> None:
         """Go on with a run that was interrupted, failed or was aborted.
 
         What has succeeded stays; what failed, was skipped or aborted is done again with its next attempt.
         """
+        # Only a call that Butler has begun can still be in progress.
+        await asyncio.wait([self._task], timeout=INTERRUPT_LIMIT_S)
         for stage in self.history.stages.values():
             if stage.state in STAGE_ENDED and stage.state is not StageState.SUCCEEDED:
                 await move_stage(self.record, stage.name, StageState.PENDING, "The run was resumed")
+            elif stage.state is StageState.PENDING and self._was_aborted(stage):
+                await self.record.note(
+                    StageMoved(
+                        stage_name=stage.name,
+                        attempt=stage.attempt + 1,
+                        state=StageState.PENDING,
+                        reason="The run was resumed",
+                    )
+                )
         await self.record.note(Decision(what="resume", who=who, why=why))
-        self._begin(services, f"Resumed by {who}" + (f": {why}" if why else ""))
+        await self._begin(services, f"Resumed by {who}" + (f": {why}" if why else ""))
 
-    def _begin(self, services: Services, reason: str) -> None:
+    def _was_aborted(self, stage: Stage) -> bool:
+        """Whether an abort that was not finished had already aborted a job of a stage, which must be done again."""
+        if not any(decision.what == "abort" for decision in self.history.decisions):
+            return False
+        jobs = [job for job in self.history.jobs_of(stage.name) if job.stage_attempt == stage.attempt]
+        return any(job.ended_s and Phase.of(job.phase) is Phase.ABORTED for job in jobs)
+
+    async def _begin(self, services: Services, reason: str) -> None:
         self._context = RunContext(self.record, services, self._clock)
         self._scheduler = Scheduler(self._context)
-        self._task = asyncio.create_task(self._go(reason), name=f"run {self.history.run_id}")
+        await move_run(self.record, RunState.RUNNING, reason)
+        # It may have been aborted or interrupted while that was written.
+        if self.state is RunState.RUNNING:
+            self._task = asyncio.create_task(self._go(), name=f"run {self.history.run_id}")
 
     async def abort(self, services: Services, who: str) -> None:
         """Stop the run: no further exposure, its jobs aborted, nothing certified from now on.
@@ -95,7 +118,8 @@ class Run:
         Returns as soon as nothing new is started; what is in progress ends in the background.
         """
         begun = asyncio.Event()
-        if self._context is None:
+        if self._context is None or self.state is RunState.INTERRUPTED:
+            # The connections of the time before the interruption are closed.
             self._context = RunContext(self.record, services, self._clock)
         self._ending = asyncio.create_task(self._abort(self._context, who, begun), name=f"abort {self.history.run_id}")
         await begun.wait()
@@ -162,7 +186,7 @@ class Run:
         elif self._context is not None:
             await settle_stages(self._context, unfinished, reason)
 
-    async def _go(self, reason: str) -> None:
+    async def _go(self) -> None:
         assert self._context is not None and self._scheduler is not None
         services = self._context.services
         unsubscribe = services.oods.subscribe(self._context.ledger.notice)
@@ -172,7 +196,6 @@ class Run:
         )
         broke_off = ""
         try:
-            await move_run(self.record, RunState.RUNNING, reason)
             await self._scheduler.run()
         except asyncio.CancelledError:
             raise

@@ -74,7 +74,7 @@ class Runner:
         self._silent = True
 
     async def start(self) -> None:
-        """Read the latest run; one that was open when an earlier process ended becomes INTERRUPTED.
+        """Read the latest run, and publish it; one that was open when an earlier process ended becomes INTERRUPTED.
 
         Raises
         ------
@@ -88,6 +88,8 @@ class Runner:
         if self.run.state in OPEN_RUN_STATES:
             self._silent = False
             await self.run.found_open()
+        # The earlier process may have ended after it wrote something down and before it published that.
+        await self.run.record.publish_all()
 
     async def close(self) -> None:
         """Try to write what is not in the journal yet, because the journal is about to be closed."""
@@ -192,7 +194,7 @@ class Runner:
             # The run is in the journal, so it ends like any other.
             await run.interrupt(start.called_off.rstrip("."))
         elif run.state is RunState.ACCEPTED:
-            run.start(services)
+            await run.start(services)
         start.check()
         return run.history.run_id
 

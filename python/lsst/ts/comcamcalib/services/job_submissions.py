@@ -18,11 +18,12 @@ from lsst.ts import utils
 
 from ..config import Limits
 from ..errors import NotEnabledError, UnreachableError
-from .job_origin import mark_of
+from ..marks import is_of_run, mark_among
+from ..plan.request import JobRequest
 from .job_search import JobSearch
 from .job_status import OnChange
 from .job_stopper import JobStopper
-from .ocps import JobRequest, Ocps
+from .ocps import Ocps
 from .tracked_job import TrackedJob
 from .uws import is_job_id
 from .uws_job import UwsJob
@@ -43,11 +44,11 @@ class Submission:
     @property
     def mark(self) -> str:
         """The mark that identifies the job at the UWS."""
-        return mark_of(self.request)
+        return mark_among(self.request.output_dataset_types)
 
     def belongs_to(self, run_id: str | None) -> bool:
         """Return whether it belongs to a run; None: to any run."""
-        return run_id is None or self.mark.startswith(f"{run_id}_")
+        return run_id is None or is_of_run(self.mark, run_id)
 
 
 class JobSubmissions:

@@ -46,7 +46,15 @@ class Repository(Protocol):
         """Return the exposures that the repository knows, by id."""
 
     async def exposures_of_group(self, group_id: str) -> list[ExposureFound]:
-        """Return the exposures that were taken with a group id and of which a file is in the repository, in order."""
+        """Return the exposures that were taken with a group id and that the repository knows, in order.
+
+        It knows an exposure from the ingest of its first file on.
+
+        Raises
+        ------
+        ServiceError
+            If it does not answer.
+        """
 
     async def physical_filters(self, exposure_ids: Collection[int]) -> dict[int, str]:
         """Return the physical filter of each exposure that the repository knows."""

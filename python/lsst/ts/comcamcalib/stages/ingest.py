@@ -101,7 +101,7 @@ class _Ingest:
         # Frames of which all files are in the repository, for the task that checks the light.
         self.arrivals: asyncio.Queue[Frame | None] = asyncio.Queue()
         for frame in context.history.used(stage.calib_type):
-            if frame.settled is not None:  # by an earlier attempt, or before the run was interrupted
+            if frame.complete:  # since an earlier attempt, or since before the run was interrupted
                 self.arrivals.put_nowait(frame)
         # By exposure id: how many files have arrived, when the last one did (seconds of the clock), and how often
         # Butler was asked since then.
@@ -135,7 +135,11 @@ class _Ingest:
         return len(history.taken(self.calib_type)), acquisition_ended(self.calib_type, self.context)
 
     def _pending(self) -> list[Frame]:
-        return [frame for frame in self.context.history.used(self.calib_type) if frame.settled is None]
+        """Return the frames that are not accounted for.
+
+        One that is settled without some of its files is among them: the process was killed before it was given up.
+        """
+        return [frame for frame in self.context.history.used(self.calib_type) if not frame.complete]
 
     def _conclude(self) -> str:
         wanted = [frame for frame in self.context.plan.sequences[self.calib_type].frames if not frame.discarded]

@@ -13,13 +13,13 @@ from typing import Any
 
 from ..enums import CalibType
 from ..errors import NotEnabledError, ServiceError, StageError
+from ..marks import JobMark
 from ..plan.plan import JobPlan, StagePlan
+from ..plan.request import JobRequest, job_request
 from ..record.facts import JobAbsent, JobEnded, JobFound, JobIntended, JobMoved, JobStray
 from ..record.things import Job
-from ..record.views import job_collection
 from ..services.job_status import JobStatus, OnChange
-from ..services.ocps import JobRequest
-from ..services.uws_job import UwsJob
+from ..services.uws_job import Phase, UwsJob
 from .context import RunContext
 
 __all__ = ["PlannedJob", "late_recorder", "look_for_job", "record_found", "recorder_of", "stop_stray"]
@@ -191,28 +191,17 @@ class PlannedJob:
         await self._context.record.note(JobAbsent(label=job.label, attempt=job.attempt, reason=reason))
 
     def _mark(self, attempt: int) -> str:
-        return f"{self._context.run_id}_{self._stage.name}_{self._job.label}_{attempt}*"
+        return JobMark(self._context.run_id, self._stage.name, self._job.label, attempt).text
 
     async def _request(self, attempt: int) -> JobRequest:
         """Make the OCPS command of the job."""
-        job, context = self._job, self._context
-        own = [job_collection(job_id) for job_id in self._inputs]
-        inputs = ",".join([*own, *await context.existing(job.collections)])
-        detectors = ", ".join(str(detector) for detector in context.plan.options.detectors)
-        query = f"instrument='{context.config.instrument.name}' AND detector IN ({detectors})"
-        if self._exposures:
-            query += f" AND exposure IN ({', '.join(str(exposure) for exposure in self._exposures)})"
-        parts = [
-            f"-j {job.n_processes}",
-            f"-i {inputs}" if inputs else "",
-            "--register-dataset-types",
-            job.config_options,
-        ]
-        return JobRequest(
-            pipeline=job.pipeline,
-            data_query=query,
-            config=" ".join(part for part in parts if part),
-            output_dataset_types=f"{job.dataset_type},{self._mark(attempt)}",
+        return job_request(
+            self._job,
+            self._context.plan,
+            exposures=self._exposures,
+            job_ids=self._inputs,
+            collections=await self._context.existing(self._job.collections),
+            mark=self._mark(attempt),
         )
 
     def _failed(self, job: Job) -> StageError:
@@ -254,10 +243,29 @@ def _ocps_problem(context: RunContext) -> str:
 
 
 def recorder_of(job: Job, context: RunContext) -> OnChange:
-    """Return a callback that records the states of a job, even after the end of its stage."""
+    """Return a callback that records the states of a job, even after the end of its stage.
+
+    If the service has found several jobs with its mark, the callback hears of all of them; the first is the one.
+    """
     key, record = (job.label, job.attempt), context.record
 
     async def record_status(status: JobStatus) -> None:
+        known = context.history.jobs[key]
+        disowned = known.ended_s and Phase.of(known.phase) is Phase.UNKNOWN
+        if known.job_id and known.job_id != status.job_id and not disowned:
+            await record.note(
+                JobStray(
+                    job_id=status.job_id,
+                    stage_name=job.stage_name,
+                    calib_type=job.calib_type,
+                    phase=str(status.phase),
+                    exit_code=status.exit_code,
+                    message=status.message or f"It has the same mark as job {known.job_id}, and is one too many",
+                    submitted_s=status.timestamp_submitted_s,
+                    ended_s=status.timestamp_ended_s,
+                )
+            )
+            return
         same: dict[str, Any] = {"label": job.label, "attempt": job.attempt, "job_id": status.job_id}
         if not status.ended:
             what = f"the job {job.label} ({status.job_id}), {status.phase}"
@@ -331,9 +339,10 @@ def late_recorder(seen: UwsJob, context: RunContext) -> OnChange:
     marked = [job for job in context.history.jobs.values() if seen.has_mark(job.mark)]
     if marked and marked[0].open:
         return recorder_of(marked[0], context)
-    stage_name = marked[0].stage_name if marked else context.plan.stages[0].name
-    stage = context.history.stages[stage_name]
-    return _stray_recorder(seen, stage_name, stage.calib_type, "It appeared after its run was closed", context)
+    mark = JobMark.read(seen.output_glob)
+    known = mark is not None and mark.stage_name in context.history.stages
+    stage = context.history.stages[mark.stage_name if mark is not None and known else context.plan.stages[0].name]
+    return _stray_recorder(seen, stage.name, stage.calib_type, "It appeared after its run was closed", context)
 
 
 def _stray_recorder(seen: UwsJob, stage_name: str, calib_type: CalibType, reason: str, context: RunContext) -> OnChange:

@@ -17,10 +17,10 @@ from ..config import VerificationRecipe
 from ..enums import CalibType, Verdict
 from ..errors import ServiceError, StageError
 from ..plan.plan import StagePlan
-from ..record.facts import DetectorVerdict, FramesBlamed, VerdictGiven
+from ..plan.request import run_collection
+from ..record.facts import DetectorVerdict, FramesBlamed, JobDistrusted, VerdictGiven
 from ..record.history import STAGE_ENDED
 from ..record.things import GOOD_VERDICTS, Product
-from ..record.views import run_collection
 from ..verification import (
     DetectorArea,
     ExpectedStatistics,
@@ -83,6 +83,9 @@ async def verify(stage: StagePlan, context: RunContext) -> str:
                 lambda history: all(history.stages[name].state in STAGE_ENDED for name in stage.after)
             )
         judgements = await _judge_statistics(recipe, job_id, stage, context)
+        if incomplete := [one for _, one in judgements if one.exposures_expected and one.verdict is Verdict.UNKNOWN]:
+            # The next attempt does not judge the same statistics once more.
+            await context.record.note(JobDistrusted(label=job.label, attempt=job.attempt, reason=incomplete[0].reason))
         if stage.calib_type is CalibType.FLAT:
             judgements = await _heed_gains(judgements, context)
         await _note_frames(stage, [one for _, one in judgements], context)

@@ -28,10 +28,10 @@ from lsst.ts import salobj
 from rich.console import Console
 from rich.table import Table
 
-from ..client import CalibrationClient
-from ..enums import RunState
-from ..watch import Watcher
-from .ocps import OCPS_INDEX
+from .client import CalibrationClient
+from .enums import RunState
+from .simulation.ocps import OCPS_INDEX
+from .watch import Watcher
 
 __all__ = ["run_demo"]
 
