@@ -206,7 +206,10 @@ async def test_abort_in_which_the_job_service_breaks_still_ends(house: House) ->
     await house.runner.abort("op")
     status = await house.ended()
     assert status.state is RunState.ABORTED
-    assert "Not stopped: its jobs, because of an unforeseen OSError: no more file descriptors" in status.reason
+    assert (
+        "Not known: all that the run has left, because of an unforeseen OSError: no more file descriptors"
+        in status.reason
+    )
 
 
 async def test_abort_while_butler_certifies_tells_the_truth(house: House) -> None:
@@ -261,6 +264,11 @@ async def test_run_that_has_just_ended_can_not_be_aborted_any_more(house: House)
     assert refused == ["There is no open run that could be aborted."]
 
 
+def running(events: list[Event]) -> set[str]:
+    """Return the stages that were published as RUNNING."""
+    return {one.stage_name for one in events if isinstance(one, StageStatus) and one.state is StageState.RUNNING}
+
+
 async def run_aborted_after(number: int, options: dict[str, Any]) -> tuple[House, int]:
     """Run, and abort when a number of entries were told; return how many frames the camera had begun."""
     house = await House(make_config(), Path(":memory:")).open()
@@ -313,10 +321,7 @@ async def test_abort_at_any_moment_ends_in_order(options: dict[str, Any], number
         aborting = next(
             i for i, one in enumerate(house.published) if isinstance(one, RunStatus) and one.state is RunState.ABORTING
         )
-        begun_later = [
-            one for one in house.published[aborting:] if isinstance(one, StageStatus) and one.state is StageState.RUNNING
-        ]
-        assert begun_later == []
+        assert running(house.published[aborting:]) <= running(house.published[:aborting])
         assert isinstance(house.published[-1], RunStatus | Alarms)
     finally:
         await house.close()

@@ -292,7 +292,8 @@ async def test_status_tells_everything_again(house: House) -> None:
     run_id = await house.start(**BIAS)
     await house.ended()
     newest = {
-        (type(entry), getattr(entry, "stage_name", ""), getattr(entry, "exposure_id", 0)): entry for entry in house.published
+        (type(entry), getattr(entry, "stage_name", ""), getattr(entry, "exposure_id", 0)): entry
+        for entry in house.published
     }
     house.published.clear()
     snapshot = await house.runner.publish_status("")
@@ -300,7 +301,9 @@ async def test_status_tells_everything_again(house: House) -> None:
     assert snapshot["imagesTaken"] == snapshot["imagesExpected"] == 2
     assert [stage["state"] for stage in snapshot["stages"]] == [StageState.SUCCEEDED] * 5  # type: ignore[attr-defined]
     assert isinstance(house.published[-1], Alarms)
-    again = {(type(entry), getattr(entry, "stage_name", ""), getattr(entry, "exposure_id", 0)) for entry in house.published}
+    again = {
+        (type(entry), getattr(entry, "stage_name", ""), getattr(entry, "exposure_id", 0)) for entry in house.published
+    }
     assert again >= {key for key in newest if key[0] is not Alarms}
 
 
