@@ -230,6 +230,8 @@ class Runner:
             plan = what_is_left(run.history)
             if self.run is not None and self.run is not run:
                 await self.run.record.close()
+            await run.at_rest()
+            start.check()
             self.run, self._silent = run, False
             await run.resume(services, requested_by, why)
         finally:
