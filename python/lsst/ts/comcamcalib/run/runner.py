@@ -230,6 +230,8 @@ class Runner:
             plan = what_is_left(run.history)
             if self.run is not None and self.run is not run:
                 await self.run.record.close()
+            await run.at_rest()
+            start.check()
             self.run, self._silent = run, False
             await run.resume(services, requested_by, why)
         finally:
@@ -311,7 +313,7 @@ class Runner:
         BadInputError
             If anything is missing, or the start was called off.
         """
-        if problems := await start.unless_called_off(preflight(plan, services)):
+        if problems := await start.unless_called_off(preflight(plan, services, self._clock.tai())):
             raise BadInputError(problems)
         if self.run is not None:
             # Facts of the previous run that are not in the journal yet must be written before this run.
