@@ -46,6 +46,8 @@ class FakeJobs:
         self.aborted: list[str] = []
         self.late: dict[str, tuple[set[str], Callable[[UwsJob], OnChange]]] = {}
         """Runs whose jobs are looked for when they are closed: the jobs that are known, and who hears of others."""
+        self.late_jobs: dict[str, OnChange] = {}
+        """Marks of jobs that may still appear, and who hears of them."""
         self.executing: dict[str, asyncio.Event] = {}
         """Set when a job of the label executes."""
         self._on_change: dict[str, OnChange] = {}
@@ -135,6 +137,9 @@ class FakeJobs:
             for one in found
             if one.phase != "aborted"  # the UWS has deleted it
         ]
+
+    def stop_late_job(self, mark: str, intended_s: float, on_change: OnChange) -> None:
+        self.late_jobs[mark] = on_change
 
     def stop_late(
         self, run_id: str, since_s: float, known: Collection[str], on_found: Callable[[UwsJob], OnChange]

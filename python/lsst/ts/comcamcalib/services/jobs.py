@@ -150,6 +150,10 @@ class JobService:
         """Search the UWS for the jobs with a mark; see `Jobs.find`."""
         return await self._submissions.find_by_mark(mark, intended_s, limit_s)
 
+    def stop_late_job(self, mark: str, intended_s: float, on_change: OnChange) -> None:
+        """Stop jobs with a mark that appear later; see `Jobs.stop_late_job`."""
+        self._submissions.stop_late_by_mark(mark, intended_s, on_change)
+
     def stop_late(
         self, run_id: str, since_s: float, known: Collection[str], on_found: Callable[[UwsJob], OnChange]
     ) -> None:
