@@ -238,7 +238,9 @@ async def test_older_product_that_came_first_in_the_chain_fails_the_stage(make) 
     world.complete = complete_with_another_chain
     with pytest.raises(StageError) as caught:
         await make_product(bench, "DARK")
-    assert "The job cpDark (job-02) did not use this run's own products only, so its output can't be trusted" in str(caught.value)
+    assert "The job cpDark (job-02) did not use this run's own products only, so its output can't be trusted" in str(
+        caught.value
+    )
     assert "detector 4 used u/somebody/run" in str(caught.value)
 
 

@@ -105,6 +105,11 @@ class FakeJobs:
         await on_change(status)
         return status
 
+    def lose_commands(self) -> None:
+        """Let no submission that is in progress arrive at the OCPS."""
+        for submission in list(self._submissions):
+            submission.cancel()
+
     def end(self, label: str) -> None:
         """Let the last job with a label end, with nobody who follows it."""
         self._end(self.world.job(label), TAI)
