@@ -24,8 +24,8 @@ from lsst.ts.comcamcalib.cli import app
 from lsst.ts.comcamcalib.config import CscConfig
 from lsst.ts.comcamcalib.enums import ErrorCode, RunState, StageKind, StageState, Verdict
 from lsst.ts.comcamcalib.options.table import Option, option_table
-from lsst.ts.comcamcalib.plan.record import Alarms
 from lsst.ts.comcamcalib.publisher import to_fields
+from lsst.ts.comcamcalib.record.events import Alarms
 from lsst.ts.comcamcalib.simulation.scenarios import SCENARIOS
 
 ROOT = Path(__file__).parents[1]

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from lsst.daf.butler import Butler, CollectionType, Timespan
+from lsst.ts.comcamcalib.config import Limits
+from lsst.ts.comcamcalib.enums import Verdict
 from lsst.ts.comcamcalib.errors import ServiceError
 from lsst.ts.comcamcalib.services import butler_certify, butler_lookup
-from lsst.ts.comcamcalib.services.butler import ButlerService, DefectsArea, ExposureFound
+from lsst.ts.comcamcalib.services.butler import ButlerService, CertifyRequest, DefectsArea, ExposureFound
 from lsst.ts.comcamcalib.simulation.containers import Box, Defect, Defects, Exposure, PhotonTransferCurve
 from lsst.ts.comcamcalib.simulation.repo import register_exposure
 from support.small_repository import (
@@ -72,19 +75,40 @@ async def test_exposures_are_asked_for_until_they_are_known(service: ButlerServi
     assert (await service.physical_filters([BIASES[0], 2026112200077]))[2026112200077] == "i_06"
 
 
-async def test_exposures_of_a_group_are_found_when_the_first_file_is_there(
+async def test_exposures_of_a_group_are_found_in_their_order_as_soon_as_the_repository_knows_them(
     service: ButlerService, butler: Butler
 ) -> None:
-    """So a frame is found again whose answer did not come; another run's group and instrument do not count."""
-    assert await service.exposures_of_group("20261122-002-BIAS") == []
-    late = dataclasses.replace(exposure(2026112200078, "BIAS", "r_03"), group_id="20261122-002-BIAS")
-    register_exposure(butler, late)
-    register_exposure(butler, dataclasses.replace(late, exposure_id=2026112200077, obs_id="CC_O_20261122_000077"))
-    first, second = await service.exposures_of_group("20261122-002-BIAS")
-    assert (first.exposure_id, second.exposure_id) == (2026112200077, 2026112200078)
-    assert (first.obs_id, first.begin_iso_tai[:16]) == ("CC_O_20261122_000077", second.begin_iso_tai[:16])
-    assert len(await service.exposures_of_group("20261122-001-X")) == len((*BIASES, *FLATS_R, *FLATS_I))
-    assert await service.exposures_of_group("it's another") == []
+    """A worker registers them while the service is at work: nothing of an earlier look-up may be kept."""
+    group = "20261123-001-DARK"
+    assert await service.exposures_of_group(group) == []
+    for exposure_id in (2026112200082, 2026112200081):
+        register_exposure(butler, dataclasses.replace(exposure(exposure_id, "DARK", "i_06"), group_id=group))
+    first, second = await service.exposures_of_group(group)
+    assert first == ExposureFound(
+        2026112200081, 20261122, "i_06", "2026-11-22T21:21:37", "2026-11-22T21:21:38", "CC_O_20261122_000081"
+    )
+    assert second.exposure_id == 2026112200082
+    register_exposure(butler, dataclasses.replace(exposure(2026112200080, "DARK", "i_06"), group_id=group))
+    assert [one.exposure_id for one in await service.exposures_of_group(group)] == [
+        2026112200080,
+        2026112200081,
+        2026112200082,
+    ]
+
+
+@pytest.mark.parametrize("group", ["20261122-001-", "20261122-001-X1", "20261122-001-x", "%", 'it\'s \\ "one"'])
+async def test_a_group_is_looked_up_by_its_whole_name(service: ButlerService, group: str) -> None:
+    assert {one.exposure_id for one in await service.exposures_of_group("20261122-001-X")} >= set(BIASES)
+    assert await service.exposures_of_group(group) == []
+
+
+async def test_exposures_of_a_group_can_not_be_told_without_the_repository(tmp_path: Path, limits: Limits) -> None:
+    """An empty answer would mean that a frame was not taken, so there must be none."""
+    service = ButlerService(str(tmp_path / "none"), INSTRUMENT, RAWS, limits)
+    await service.start()
+    with pytest.raises(ServiceError, match="could not look for exposures of group 20261122-001-X: FileNotFoundError"):
+        await service.exposures_of_group("20261122-001-X")
+    await service.close()
 
 
 async def test_the_name_of_an_existing_collection_is_proposed_for_a_slip(
@@ -230,3 +254,15 @@ async def test_flats_are_looked_up_by_the_filter_of_the_exposure(service: Butler
     assert "found as flat none" in sentence
     # A job that has no flats of its own, seen at the time of a bias, looks up what there is.
     assert await service.foreign_inputs("u/ocps/v", "flat", BIASES, [0], "u/ocps/f/run") == []
+
+
+async def test_detectors_without_a_valid_calibration_are_found(service: ButlerService, butler: Butler) -> None:
+    """Asked of collections of which one does not exist, for a time within and outside the range."""
+    ids = bias_job(butler, "b", range(2))
+    request = CertifyRequest("u/ocps/b/run", "bias", tuple(ids), DAILY, NOON, NEXT_NOON, Verdict.PASSED)
+    await service.certify(request)
+    within, after = "2026-11-22T20:00:00", "2026-12-24T20:00:00"
+    assert await service.detectors_without("bias", ["no/such", DAILY], [0, 1, 7], within) == [7]
+    assert await service.detectors_without("bias", ["no/such", DAILY], [0, 1], after) == [0, 1]
+    assert await service.detectors_without("bias", ["no/such"], [0], within) == [0]
+    assert await service.detectors_without("cti", [DAILY], [0], within) == [0]

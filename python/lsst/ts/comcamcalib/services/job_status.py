@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Collection
 from typing import Protocol
 
-from .ocps import JobRequest
+from ..plan.request import JobRequest
 from .uws_job import Phase, UwsJob
 
 __all__ = [

@@ -19,10 +19,11 @@ from lsst.ts import utils
 from ..config import Limits
 from ..errors import NotEnabledError, UnreachableError
 from ..marks import is_of_run, mark_among
+from ..plan.request import JobRequest
 from .job_search import JobSearch
 from .job_status import OnChange
 from .job_stopper import JobStopper
-from .ocps import JobRequest, Ocps
+from .ocps import Ocps
 from .tracked_job import TrackedJob
 from .uws import is_job_id
 from .uws_job import UwsJob

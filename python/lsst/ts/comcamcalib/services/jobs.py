@@ -18,13 +18,14 @@ from lsst.ts import utils
 
 from ..config import Limits
 from ..errors import ServiceError, UnreachableError
+from ..plan.request import JobRequest
 from .job_endings import JobEndings
 from .job_origin import foreign_repository
 from .job_results import JobResults
 from .job_status import Backend, Jobs, JobStatus, OnChange, ignore, judge, told_end
 from .job_stopper import MAX_DOUBTS, JobStopper
 from .job_submissions import JobSubmissions, Submission
-from .ocps import JobRequest, Ocps
+from .ocps import Ocps
 from .tracked_job import TrackedJob
 from .uws import Uws
 from .uws_job import Phase, UwsJob

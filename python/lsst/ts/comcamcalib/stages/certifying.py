@@ -176,6 +176,11 @@ class Certifying:
         assert certification is not None
         return certification
 
+    async def withdraw(self, reason: str) -> None:
+        """Record that nothing was certified; see `Act.withdraw`."""
+        if self.open:
+            await self._note_absent(reason)
+
     async def _begin(self) -> _Answer:
         """Have Butler certify, and return its answer."""
         limit_s = self._context.config.limits.butler_certify

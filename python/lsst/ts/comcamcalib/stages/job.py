@@ -15,11 +15,11 @@ from ..enums import CalibType
 from ..errors import NotEnabledError, ServiceError, StageError
 from ..marks import JobMark
 from ..plan.plan import JobPlan, StagePlan
+from ..plan.request import JobRequest, job_request
+from ..record.act import intend
 from ..record.facts import JobAbsent, JobEnded, JobFound, JobIntended, JobMoved, JobStray
 from ..record.things import Job
-from ..record.views import job_collection
 from ..services.job_status import JobStatus, OnChange
-from ..services.ocps import JobRequest
 from ..services.uws_job import Phase, UwsJob
 from .context import RunContext
 
@@ -157,13 +157,20 @@ class PlannedJob:
                     raise StageError(f"The job {self._job.label} could not be run: {error}") from error
                 _log.warning("Run %s, %s: %s", self._context.run_id, self._stage.name, error)
                 await asyncio.sleep(self._context.config.uws_poll_interval_s)
-                await self._context.record.intend(await self.intent())
+                await intend(self, self._context.record)
             except ServiceError as error:
                 raise StageError(f"The job {self._job.label} could not be run: {error}") from error
         job = self.known()
         if job is None:
             raise StageError(f"How the job {self._job.label} ended is not known")
         return job
+
+    async def withdraw(self, reason: str) -> None:
+        """Record that the job was not submitted; see `Act.withdraw`."""
+        assert self._intended is not None, "only what was intended is withdrawn"
+        await self._context.record.note(
+            JobAbsent(label=self._intended.label, attempt=self._intended.attempt, reason=reason)
+        )
 
     async def _search(self, job: Job) -> list[UwsJob]:
         """Search for a job until it is certain whether it exists, and record if there is none."""
@@ -196,24 +203,13 @@ class PlannedJob:
 
     async def _request(self, attempt: int) -> JobRequest:
         """Make the OCPS command of the job."""
-        job, context = self._job, self._context
-        own = [job_collection(job_id) for job_id in self._inputs]
-        inputs = ",".join([*own, *await context.existing(job.collections)])
-        detectors = ", ".join(str(detector) for detector in context.plan.options.detectors)
-        query = f"instrument='{context.config.instrument.name}' AND detector IN ({detectors})"
-        if self._exposures:
-            query += f" AND exposure IN ({', '.join(str(exposure) for exposure in self._exposures)})"
-        parts = [
-            f"-j {job.n_processes}",
-            f"-i {inputs}" if inputs else "",
-            "--register-dataset-types",
-            job.config_options,
-        ]
-        return JobRequest(
-            pipeline=job.pipeline,
-            data_query=query,
-            config=" ".join(part for part in parts if part),
-            output_dataset_types=f"{job.dataset_type},{self._mark(attempt)}",
+        return job_request(
+            self._job,
+            self._context.plan,
+            exposures=self._exposures,
+            job_ids=self._inputs,
+            collections=await self._context.existing(self._job.collections),
+            mark=self._mark(attempt),
         )
 
     def _failed(self, job: Job) -> StageError:
