@@ -74,6 +74,11 @@ class House:
                 task.cancel()
             await asyncio.sleep(0)
 
+    async def reborn(self, config: CscConfig | None = None) -> House:
+        """End the process at once, and start another on the same journal and observatory."""
+        await self.die()
+        return await House(config or self.config, self.path, self.observatory).open()
+
     def make_read_only(self) -> None:
         """Let nothing be written to the journal from now on, as on a disk that went read-only."""
         assert self.journal._connection is not None

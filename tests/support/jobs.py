@@ -91,6 +91,10 @@ class FakeJobs:
     async def attach(self, job_id: str, on_change: OnChange, timestamp_submitted_s: float = 0.0) -> JobStatus:
         job = self.world.jobs[job_id]
         self._on_change[job_id] = on_change
+        if job.ended and job.phase == "completed":
+            status = JobStatus(job_id, "completed", 0, "", timestamp_submitted_s, TAI + 60)
+            await on_change(status)
+            return status
         await on_change(JobStatus(job_id, "pending", timestamp_submitted_s=timestamp_submitted_s))
         job.phase = "executing"
         await on_change(JobStatus(job_id, "executing", timestamp_submitted_s=timestamp_submitted_s))
