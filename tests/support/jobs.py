@@ -140,6 +140,10 @@ class FakeJobs:
             if one.phase != "aborted"  # the UWS has deleted it
         ]
 
+    def forget(self) -> None:
+        """Forget who wants to know of the jobs, because that process has died."""
+        self._on_change.clear()
+
     def stop_late(
         self, run_id: str, since_s: float, known: Collection[str], on_found: Callable[[UwsJob], OnChange]
     ) -> None:
