@@ -166,6 +166,10 @@ class FakeJobs:
     def stop_late_job(self, mark: str, intended_s: float, on_change: OnChange) -> None:
         self.late_jobs[mark] = on_change
 
+    def forget(self) -> None:
+        """Forget who wants to know of the jobs, because that process has died."""
+        self._on_change.clear()
+
     def stop_late(
         self, run_id: str, since_s: float, known: Collection[str], on_found: Callable[[UwsJob], OnChange]
     ) -> None:
