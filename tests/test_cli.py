@@ -102,6 +102,58 @@ async def test_options_that_can_not_be_read_are_named(tmp_path: Path) -> None:
         assert f"The run options in {tmp_path / name} can't be read" in done.errors
 
 
+CONFIGURATION = Path(__file__).parents[1] / "config" / "ComCamCalib" / "v1"
+
+
+async def plan(*arguments: str, text: str = "", env: dict[str, str] | None = None) -> Done:
+    """Run ``comcamcalib plan -`` on a machine that knows no observatory."""
+    return await comcamcalib("plan", "-", *arguments, text=text, env=env or bare_environment())
+
+
+async def test_plan_is_printed_without_an_observatory() -> None:
+    done = await plan("--config-dir", str(CONFIGURATION), "--site", "summit", text=BIAS)
+    assert (done.code, done.errors) == (0, "")
+    assert "This run would take 1 exposure, run 2 jobs" in done.output
+    assert (
+        "-p ${CP_PIPE_DIR}/pipelines/LSSTComCam/cpBias.yaml -b /repo/LSSTComCam -o u/ocps/<job cpBias> " in done.output
+    )
+    assert "AND exposure IN (<exposures of BIAS>)" in done.output
+    assert "Would be certified in LSSTComCam/calib/daily" in done.output
+    assert "was not looked at: the repository /repo/LSSTComCam is not on this machine." in done.output
+    assert "Expected duration: " in done.output
+
+
+async def test_plan_finds_configuration_and_site_as_the_csc_does(tmp_path: Path) -> None:
+    folder = tmp_path / "ComCamCalib" / "v1"
+    folder.mkdir(parents=True)
+    (folder / "_init.yaml").write_text((CONFIGURATION / "_init.yaml").read_text())
+    (folder / "_hill.yaml").write_text((CONFIGURATION / "_summit.yaml").read_text().replace("/repo/", "/hill/"))
+    (folder / "quick.yaml").write_text("max_jobs: 1\n")
+    environment = bare_environment(TS_CONFIG_OCS_DIR=str(tmp_path), LSST_SITE="hill")
+    done = await plan("--override", "quick.yaml", "--no-look", text=BIAS, env=environment)
+    assert done.code == 0
+    assert "-b /hill/LSSTComCam " in done.output
+    assert "At most 1 job runs at once" in done.output
+    assert "was not looked at: --no-look was given." in done.output
+
+
+async def test_plan_names_all_mistakes_and_prints_no_plan() -> None:
+    text = "{script_mode: BIAS, n_bais: 3, do_ptc: true}"
+    done = await plan("--config-dir", str(CONFIGURATION), "--site", "summit", text=text)
+    assert (done.code, done.output) == (1, "")
+    assert "n_bais: no such option; did you mean n_bias?" in done.errors
+    assert "do_ptc true: needs script_mode BIAS_DARK_FLAT" in done.errors
+
+
+async def test_plan_without_a_configuration_says_where_to_name_it(tmp_path: Path) -> None:
+    done = await plan(text=BIAS)
+    assert done.code == 1
+    assert "--config-dir" in done.errors and "TS_CONFIG_OCS_DIR" in done.errors
+    done = await plan("--config-dir", str(CONFIGURATION), "--site", "moon", text=BIAS)
+    assert done.code == 1
+    assert "There is no configuration file" in done.errors and "_moon.yaml" in done.errors
+
+
 async def test_interface_of_the_installed_component_is_this_packages() -> None:
     done = await comcamcalib("interface", "check")
     assert (done.code, done.output) == (0, "The installed interface is this package's.\n")

@@ -58,6 +58,8 @@ class NightResult:
     """The facts of the run, in words."""
     processes: int = 0
     virtual_s: float = 0.0
+    summary: dict[str, int] = dataclasses.field(default_factory=dict)
+    """How many exposures, jobs and certified datasets there are of each kind."""
 
 
 def folder_for_nights() -> tempfile.TemporaryDirectory[str]:
@@ -99,10 +101,25 @@ def night(plan: NightPlan, folder: Path) -> NightResult:
     if run is not None:
         result.state = run.state
         result.problems += judge(run.history, world, published)
-        result.history = [one for one in csc.facts] if csc is not None else []
+        result.history = csc.facts if csc is not None else []
+        result.summary = _summary(world)
     elif not result.problems:
         result.problems.append("there is no run")
     return result
+
+
+def _summary(world: NightWorld) -> dict[str, int]:
+    """Count what there is in the world."""
+    images = (world.images[one] for one in world.read_out)
+    return dict(
+        collections.Counter(
+            [
+                *(f"exposures {image.kind}" for image in images),
+                *(f"jobs {job.label}" for job in world.all_jobs),
+                *(f"certified {one.dataset_type}" for one in world.validities),
+            ]
+        )
+    )
 
 
 def shrink(result: NightResult, folder: Path) -> NightResult:

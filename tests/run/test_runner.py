@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from lsst.ts.comcamcalib.enums import RunState, StageState
 from lsst.ts.comcamcalib.errors import BadInputError
-from lsst.ts.comcamcalib.plan.record import (
+from lsst.ts.comcamcalib.record.events import (
     Alarms,
     ImageIngested,
     ImageTaken,
@@ -25,8 +25,8 @@ from lsst.ts.comcamcalib.plan.record import (
     RunStatus,
     StageStatus,
 )
-from lsst.ts.comcamcalib.run.journal import JournalError
-from lsst.ts.comcamcalib.run.runner import StartRequest, current_day_obs
+from lsst.ts.comcamcalib.run.owner import JournalError
+from lsst.ts.comcamcalib.run.runner import StartRequest
 from support.house import House
 from support.plans import make_config
 from support.services import Gate
@@ -42,7 +42,7 @@ async def refusal(house: House, **options) -> str:
 
 async def test_run_gets_the_next_id_of_the_day(house: House) -> None:
     for number in (1, 2):
-        assert await house.start(**BIAS) == f"{current_day_obs()}-{number:03d}"
+        assert await house.start(**BIAS) == f"{today()}-{number:03d}"
         await house.ended()
 
 
@@ -51,14 +51,14 @@ async def test_run_gets_the_next_id_of_the_day(house: House) -> None:
 )
 def test_day_of_observation_begins_at_noon_tai(monkeypatch: pytest.MonkeyPatch, tai: float, day_obs: int) -> None:
     monkeypatch.setattr("lsst.ts.utils.current_tai", lambda: tai)
-    assert current_day_obs() == day_obs
+    assert today() == day_obs
 
 
 async def test_all_mistakes_of_the_options_are_told_and_nothing_moves(house: House) -> None:
     text = await refusal(house, exp_ttimes_dark=1, detectors=[9])
     assert "exp_ttimes_dark: no such option; did you mean exp_times_dark?" in text
     assert "detectors" in text
-    assert house.told == []
+    assert house.published == []
     assert await house.journal.read("") is None
 
 
@@ -78,7 +78,7 @@ async def test_all_problems_outside_are_told_at_once(house: House) -> None:
         "There is no collection LSSTComCam/none in /repo/LSSTComCam, an input of BIAS.GENERATE; name one that exists",
         "There is no collection u/nobody in /repo/LSSTComCam, an input of BIAS.VERIFY; name one that exists",
     ]
-    assert house.told == []
+    assert house.published == []
 
 
 async def test_collection_to_certify_in_need_not_exist_but_that_of_the_raws_must(house: House) -> None:
@@ -145,7 +145,7 @@ async def test_leaving_enabled_during_the_checks_refuses_the_run(house: House) -
     gate.open()
     with pytest.raises(BadInputError, match="The CSC left ENABLED while the checks were going on"):
         await starting
-    assert house.told == []
+    assert house.published == []
 
 
 async def test_leaving_enabled_while_the_run_gets_its_number_refuses_it(house: House) -> None:
@@ -172,7 +172,7 @@ async def test_leaving_enabled_while_the_run_is_being_accepted_interrupts_it(hou
         if isinstance(entry, RunConfiguration):
             leaving.append(asyncio.create_task(house.runner.disconnect("The CSC went to DISABLED")))
 
-    house.on_told = leave
+    house.on_published = leave
     await house.start(**BIAS)
     await asyncio.gather(*leaving)
     assert house.status.state is RunState.INTERRUPTED
@@ -206,9 +206,9 @@ async def test_abort_while_the_start_is_being_checked_calls_it_off_at_once(house
     # The check that hangs is not waited for.
     with pytest.raises(BadInputError, match="Aborted by op2@console while it was being checked; no run was begun"):
         await asyncio.wait_for(starting, 5)
-    assert house.told == []
+    assert house.published == []
     assert house.observatory.camera.requests == []
-    assert house.runner.open_log is None
+    assert house.runner.open_run is None
     # And nothing of it stands in the way of the next one.
     house.observatory.uws.gate = None
     await house.start(**BIAS)
@@ -230,7 +230,7 @@ async def test_abort_while_the_run_gets_its_number_calls_it_off(house: House) ->
     with pytest.raises(BadInputError, match="Aborted by op while it was being checked"):
         await starting
     assert await house.journal.open_runs() == []
-    assert house.told == []
+    assert house.published == []
 
 
 async def test_two_starts_at_the_same_time_make_one_run(house: House) -> None:
@@ -248,7 +248,7 @@ async def test_journal_that_can_not_be_written_refuses_the_run(house: House) -> 
     with pytest.raises(JournalError, match="Could not give the next run id"):
         await house.start(**BIAS)
     assert house.observatory.camera.requests == []
-    assert house.told == []
+    assert house.published == []
 
 
 async def test_abort_without_an_open_run_is_refused(house: House) -> None:
@@ -292,15 +292,18 @@ async def test_status_tells_everything_again(house: House) -> None:
     run_id = await house.start(**BIAS)
     await house.ended()
     newest = {
-        (type(entry), getattr(entry, "stage_name", ""), getattr(entry, "exposure_id", 0)): entry for entry in house.told
+        (type(entry), getattr(entry, "stage_name", ""), getattr(entry, "exposure_id", 0)): entry
+        for entry in house.published
     }
-    house.told.clear()
+    house.published.clear()
     snapshot = await house.runner.publish_status("")
     assert (snapshot["runId"], snapshot["runState"]) == (run_id, RunState.COMPLETED)
     assert snapshot["imagesTaken"] == snapshot["imagesExpected"] == 2
     assert [stage["state"] for stage in snapshot["stages"]] == [StageState.SUCCEEDED] * 5  # type: ignore[attr-defined]
-    assert isinstance(house.told[-1], Alarms)
-    again = {(type(entry), getattr(entry, "stage_name", ""), getattr(entry, "exposure_id", 0)) for entry in house.told}
+    assert isinstance(house.published[-1], Alarms)
+    again = {
+        (type(entry), getattr(entry, "stage_name", ""), getattr(entry, "exposure_id", 0)) for entry in house.published
+    }
     assert again >= {key for key in newest if key[0] is not Alarms}
 
 
@@ -318,7 +321,7 @@ async def two_runs(house: House) -> tuple[str, str]:
 
 async def test_status_of_an_older_run_comes_from_the_journal(house: House) -> None:
     first, _ = await two_runs(house)
-    house.told.clear()
+    house.published.clear()
     snapshot = await house.runner.publish_status(first)
     assert (snapshot["runId"], snapshot["runState"]) == (first, RunState.FAILED)
     assert house.of(RunStatus)[0].run_id == first
@@ -328,9 +331,9 @@ async def test_status_of_an_older_run_leaves_the_open_one_as_the_last_word_on_ea
     """Whoever joins late gets only the last sample of each topic, and must not take the old run for the open one."""
     first, second = await two_runs(house)
     alarms = house.alarms
-    house.told.clear()
+    house.published.clear()
     await house.runner.publish_status(first)
-    last = {type(entry): entry for entry in house.told}
+    last = {type(entry): entry for entry in house.published}
     assert {RunStatus, RunConfiguration, StageStatus, ImageTaken, ImageIngested, JobState, Alarms} <= last.keys()
     assert {getattr(entry, "run_id", second) for entry in last.values()} == {second}
     assert last[Alarms] == alarms
@@ -350,12 +353,12 @@ async def test_run_that_got_its_number_and_nothing_else_is_closed_at_the_next_st
     house = await House(make_config(), tmp_path / "journal.sqlite").open()
     completed = await house.start(**BIAS)
     await house.ended()
-    await house.journal.new_run(current_day_obs())
+    await house.journal.new_run(today())
     await house.close()
     after = await House(house.config, house.path, house.observatory).open()
-    assert after.runner.open_log is None
+    assert after.runner.open_run is None
     assert (await after.runner.publish_status(""))["runId"] == completed
-    assert await after.start(**BIAS) == f"{current_day_obs()}-003"
+    assert await after.start(**BIAS) == f"{today()}-003"
     await after.ended()
     await after.close()
 
@@ -391,7 +394,7 @@ async def test_damaged_journal_is_told_in_a_sentence(tmp_path: Path, change: str
     house = await spoilt_house(tmp_path, f"UPDATE runs SET {change} WHERE {LATEST}")
     with pytest.raises(JournalError, match=words) as caught:
         await house.open()
-    assert f"{current_day_obs()}-002" in str(caught.value) and "ove the file away" in str(caught.value)
+    assert f"{today()}-002" in str(caught.value) and "ove the file away" in str(caught.value)
     await house.journal.close()
 
 
@@ -406,7 +409,7 @@ async def test_old_run_that_ended_and_is_damaged_is_refused_and_stops_nobody(tmp
     house = await spoilt_house(tmp_path, f"UPDATE runs SET entries = '[{{}}]' WHERE NOT {LATEST}")
     await house.open()
     with pytest.raises(BadInputError, match=r"has of run .*-001 can't be understood"):
-        await house.runner.publish_status(f"{current_day_obs()}-001")
+        await house.runner.publish_status(f"{today()}-001")
     await house.start(**BIAS)
     assert (await house.ended()).state is RunState.COMPLETED
     await house.close()
@@ -421,7 +424,7 @@ async def test_run_whose_end_is_not_in_the_journal_can_be_closed_though_others_c
         changed[0]["state"] = int(RunState.RUNNING)
         connection.execute(f"UPDATE runs SET state = 2, entries = ? WHERE NOT {LATEST}", (json.dumps(changed),))
     await house.open()
-    first = f"{current_day_obs()}-001"
+    first = f"{today()}-001"
     assert (house.status.run_id, house.status.state) == (first, RunState.INTERRUPTED)
     assert f"Run {first} is open (INTERRUPTED)" in await refusal(house, **BIAS)
     assert (await house.runner.publish_status(""))["runId"] == first
@@ -459,7 +462,7 @@ async def test_disk_that_was_full_at_the_end_of_a_run_and_is_free_again_leaves_n
     assert not house.alarms.journal_degraded
     await house.die()
     after = await House(house.config, house.path, house.observatory).open()
-    assert after.runner.open_log is None
+    assert after.runner.open_run is None
     assert after.of(RunStatus) == [], "nothing is announced as INTERRUPTED"
     snapshot = await after.runner.publish_status("")
     assert (snapshot["runId"], snapshot["runState"]) == (run_id, RunState.COMPLETED)

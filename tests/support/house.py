@@ -74,12 +74,23 @@ class House:
                 task.cancel()
             await asyncio.sleep(0)
 
+    def make_read_only(self) -> None:
+        """Let nothing be written to the journal from now on, as on a disk that went read-only."""
+        assert self.journal._connection is not None
+        self.journal._connection.execute("PRAGMA query_only = ON")
+
+    def make_writable(self) -> None:
+        """Let the journal be written again."""
+        assert self.journal._connection is not None
+        self.journal._connection.execute("PRAGMA query_only = OFF")
+
     async def publish(self, event: Event) -> None:
         """Hear an event."""
         if self.dead:
             return
         self.published.append(event)
         self.on_published(event)
+        await asyncio.sleep(0)  # a broker is not as fast as that, so others have their turn meanwhile
         async with self._changed:
             self._changed.notify_all()
 

@@ -70,13 +70,13 @@ class FakeJobs:
 
     async def run(self, request: JobRequest, on_change: OnChange) -> JobStatus:
         label = request.output_dataset_types.rsplit("_", 2)[-2]
-        submission = asyncio.create_task(self._submit(request, label), name=f"submission of {label}")
+        submission = asyncio.create_task(self._submit(request, label, on_change), name=f"submission of {label}")
         self._submissions[submission] = label
         submission.add_done_callback(lambda task: self._submissions.pop(task))
         job = await asyncio.shield(submission)
         return await self.attach(job.job_id, on_change, TAI)
 
-    async def _submit(self, request: JobRequest, label: str) -> FakeJob:
+    async def _submit(self, request: JobRequest, label: str, on_change: OnChange) -> FakeJob:
         if label in self.submitting:
             await self.submitting[label].wait()
         if self.not_enabled.get(label, 0) > 0:
@@ -84,7 +84,9 @@ class FakeJobs:
             raise NotEnabledError("OCPS:2 refused to execute. It is not ENABLED: enable it.")
         if label in self.refused:
             raise ServiceError(self.refused[label])
-        return self.world.submit(request)
+        job = self.world.submit(request)
+        self._on_change[job.job_id] = on_change  # the real service knows it, too, if nobody waits any more
+        return job
 
     async def attach(self, job_id: str, on_change: OnChange, timestamp_submitted_s: float = 0.0) -> JobStatus:
         job = self.world.jobs[job_id]

@@ -15,12 +15,16 @@ import os
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
 
 from .enums import RunState, StageState
+
+if TYPE_CHECKING:
+    from .plan.plan import RunPlan
+    from .show_plan import Replacements
 
 __all__ = ["app"]
 
@@ -130,6 +134,91 @@ async def _start(text: str, reason: str, program: str, note: str, watch: bool) -
         run_id = await client.start(text, reason, program, note)
         console.print(f"Run {run_id} was accepted.")
         return not watch or await watcher.follow(run_id) is RunState.COMPLETED
+
+
+@app.command()
+def plan(
+    options: Annotated[
+        Path | None, typer.Argument(help="YAML or JSON file with run options; - for standard input.")
+    ] = None,
+    config_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Directory with the CSC's configuration files; ComCamCalib/v1 in TS_CONFIG_OCS_DIR if left out."
+        ),
+    ] = None,
+    site: Annotated[str, typer.Option(envvar="LSST_SITE", help="Site whose configuration counts.")] = "summit",
+    override: Annotated[str, typer.Option(help="Configuration override file.")] = "",
+    repo: Annotated[
+        str, typer.Option(help="Where this machine finds the Butler repository; the configured place if left out.")
+    ] = "",
+    look: Annotated[bool, typer.Option(help="Look into the repository for what would be replaced.")] = True,
+) -> None:
+    """Print what a run with these options would do, without starting it and without a CSC.
+
+    It reads the configuration files as the CSC does. The repository is only read. The exit status is 1 if the options
+    are wrong; then all mistakes are printed.
+    """
+    from .errors import BadInputError
+
+    text = _read(options)
+    try:
+        _plan(text, _config_directory(config_dir), site, override, repo, look)
+    except BadInputError as error:
+        raise fail(str(error)) from error
+
+
+def _config_directory(given: Path | None) -> Path:
+    if given is not None:
+        return given
+    if package := os.environ.get("TS_CONFIG_OCS_DIR"):
+        return Path(package) / "ComCamCalib" / "v1"
+    raise fail(
+        "The CSC's configuration can't be found: name its directory with --config-dir, or set the environment variable "
+        "TS_CONFIG_OCS_DIR."
+    )
+
+
+def _plan(text: str, config_dir: Path, site: str, override: str, repo: str, look: bool) -> None:
+    from .clock import Clock
+    from .config import read_config
+    from .options import parse_options
+    from .plan.build import build_plan
+    from .plan.validity import day_obs_of
+    from .show_plan import show_plan
+
+    config = read_config(config_dir, site, override)
+    now_s = Clock().tai()
+    day_obs = day_obs_of(now_s)
+    options = parse_options(text, config.option_rules(), now_day_obs=day_obs)
+    planned = build_plan(f"{day_obs}-000", options, config, now_s)
+    show_plan(planned, day_obs, _replacements(planned, day_obs, repo or config.repo, look), console)
+
+
+def _replacements(planned: RunPlan, day_obs: int, repo: str, look: bool) -> Replacements:
+    """Look into the repository for what would be replaced, if it can be reached."""
+    from .errors import ServiceError
+    from .plan.validity import validity_of
+    from .services.replacements import look_for_replacements
+    from .show_plan import Replacements, certified_types
+
+    dataset_types = certified_types(planned)
+    if not look or not dataset_types:
+        return Replacements(not_looked="" if look else "--no-look was given")
+    try:
+        return Replacements(
+            look_for_replacements(
+                repo,
+                planned.config.instrument.name,
+                dataset_types,
+                planned.options.calib_collection,
+                validity_of(planned.options, [day_obs]),
+                planned.options.detectors,
+                planned.config.limits.butler_query,
+            )
+        )
+    except (ServiceError, ValueError) as error:
+        return Replacements(not_looked=str(error))
 
 
 @app.command()

@@ -91,13 +91,7 @@ class Exposing:
                     f"Whether {self._name} was taken before the run was interrupted could not be found out: {obstacle}"
                 )
             await asyncio.sleep(LOOK_INTERVAL_S)
-        await context.record.note(
-            FrameAbsent(
-                calib_type=frame.calib_type,
-                index=frame.index,
-                reason="neither the camera nor the repository has an exposure for it",
-            )
-        )
+        await self.withdraw("neither the camera nor the repository has an exposure for it")
         return None
 
     async def intent(self) -> FrameIntended:
@@ -117,6 +111,7 @@ class Exposing:
         """Have the camera take the frame; see `Act.act`."""
         context, wanted = self._context, self._wanted
         if why := context.history.no_more_exposures:
+            await self.withdraw(f"no further exposure was taken, because {why}")
             raise StageError(f"No further exposure was taken, because {why}")
         limits = context.config.limits
         limit_s = wanted.exposure_time_s + limits.exposure_overhead + 2 * limits.readout
@@ -141,6 +136,11 @@ class Exposing:
         frame = self.known()
         assert frame is not None, "it has just been recorded"
         return frame
+
+    async def withdraw(self, reason: str) -> None:
+        """Record that the frame was not taken; see `Act.withdraw`."""
+        wanted = self._wanted
+        await self._context.record.note(FrameAbsent(calib_type=wanted.calib_type, index=wanted.index, reason=reason))
 
 
 def _intended(frame: Frame) -> FrameIntended:

@@ -16,6 +16,7 @@ from ..errors import NotEnabledError, ServiceError, StageError
 from ..marks import JobMark
 from ..plan.plan import JobPlan, StagePlan
 from ..plan.request import JobRequest, job_request
+from ..record.act import intend
 from ..record.facts import JobAbsent, JobEnded, JobFound, JobIntended, JobMoved, JobStray
 from ..record.things import Job
 from ..services.job_status import JobStatus, OnChange
@@ -156,13 +157,20 @@ class PlannedJob:
                     raise StageError(f"The job {self._job.label} could not be run: {error}") from error
                 _log.warning("Run %s, %s: %s", self._context.run_id, self._stage.name, error)
                 await asyncio.sleep(self._context.config.uws_poll_interval_s)
-                await self._context.record.intend(await self.intent())
+                await intend(self, self._context.record)
             except ServiceError as error:
                 raise StageError(f"The job {self._job.label} could not be run: {error}") from error
         job = self.known()
         if job is None:
             raise StageError(f"How the job {self._job.label} ended is not known")
         return job
+
+    async def withdraw(self, reason: str) -> None:
+        """Record that the job was not submitted; see `Act.withdraw`."""
+        assert self._intended is not None, "only what was intended is withdrawn"
+        await self._context.record.note(
+            JobAbsent(label=self._intended.label, attempt=self._intended.attempt, reason=reason)
+        )
 
     async def _search(self, job: Job) -> list[UwsJob]:
         """Search for a job until it is certain whether it exists, and record if there is none."""
