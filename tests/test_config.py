@@ -68,7 +68,7 @@ def test_the_shipped_configuration_of_each_site_is_valid(site: str, read_site: C
     values = read_site(site)
     jsonschema.Draft7Validator(CONFIG_SCHEMA).validate(values)
     config = CscConfig.from_namespace(types.SimpleNamespace(**values))
-    assert config.detectors.index("R22_S11") == 4
+    assert config.instrument.detector_names[4] == "R22_S11"
     assert list(config.recipes) == [calib_type.name for calib_type in CalibType]
     assert len(config.recipes["DEFECTS"].jobs) == 4
 
@@ -77,7 +77,7 @@ def test_the_shipped_configuration_of_each_site_is_valid(site: str, read_site: C
 def test_without_any_option_the_shipped_configuration_makes_the_daily_run(
     site: str, read_site: Callable[[str], dict[str, Any]]
 ) -> None:
-    options = parse_options("", CscConfig.from_namespace(read_site(site)), now_day_obs=20261122)
+    options = parse_options("", CscConfig.from_namespace(read_site(site)).option_rules(), now_day_obs=20261122)
     taken = {calib_type.name: options.frames(calib_type) for calib_type in options.script_mode.calib_types}
     assert {name: len(frames) for name, frames in taken.items()} == {"BIAS": 20, "DARK": 20, "FLAT": 20}
     assert {frame.exposure_time_s for frame in taken["DARK"]} == {30.0}
@@ -99,12 +99,10 @@ def test_each_missing_field_is_refused_by_schema_and_model_alike(config_values: 
         (["limits", "job"], float("inf"), "limits.job: Input should be a finite number."),
         (["limits", "lunch"], 3600, "limits.lunch: Extra inputs are not permitted."),
         (["uws_url"], "uws-server", "uws_url: String should match"),
-        (
-            ["ocps_index"],
-            1,
-            "ocps_index 1 is the OCPS of LATISS, not of LSSTComCam; that of LSSTComCam has the index 2",
-        ),
-        (["ocps_index"], 101, "ocps_index 101 is the OCPS of rapid analysis"),
+        (["instrument", "ocps_index"], -1, "instrument.ocps_index: Input should be greater than or equal to 0."),
+        (["instrument", "detectors"], [], "instrument.detectors: Tuple should have at least 1 item"),
+        (["max_jobs"], 0, "max_jobs: Input should be greater than or equal to 1."),
+        (["limits", "journal"], 0, "limits.journal: Input should be greater than 0."),
         (["limits", "ocps_enabled"], 0, "limits.ocps_enabled: Input should be greater than 0."),
         (["limits", "uws_list"], -1, "limits.uws_list: Input should be greater than 0."),
         (["log_path_pattern"], "/scratch/uws/ocps.log", "it must have exactly one {job_id}"),
@@ -112,11 +110,16 @@ def test_each_missing_field_is_refused_by_schema_and_model_alike(config_values: 
         (["log_path_pattern"], "/{job_id:>9999999}", "it must have exactly one {job_id}"),
         (["log_path_pattern"], "/{job_id!r}", "it must have exactly one {job_id}"),
         (["log_path_pattern"], "/{job_id.log", "log_path_pattern: Value error"),
-        (["detectors"], ["R22_S00", "R22_S00"], "a detector is named twice"),
-        (["detectors"], ["S00"], "detectors.0: String should match"),
         (["plausible", "gain_min"], 9.0, "gain_min must be less than gain_max"),
         (["recipes", "BIAS", "dataset_type"], "biases", "the last job makes bias, not biases"),
         (["recipes", "BIAS", "frames"], [], "a job reads BIAS frames, which are not among the recipe's"),
+        (["recipes", "BIAS", "jobs", 0, "uses"], ["cpDark"], "cpBias uses cpDark, which is not an earlier job"),
+        (["recipes", "BIAS", "jobs", 0, "uses"], ["cpBias"], "cpBias uses cpBias, which is not an earlier job"),
+        (
+            ["recipes", "DEFECTS", "jobs", 1, "uses"],
+            ["cpBiasBootstrap", "cpBiasBootstrap"],
+            "cpDarkBootstrap names a job twice",
+        ),
         (["recipes", "BIAS", "builds_on"], ["FLAT"], "BIAS can't build on FLAT, which comes later"),
         (["recipes", "DARK", "builds_on"], ["DARK"], "DARK can't build on DARK, which comes later"),
         (["recipes", "DARK", "verification", "label"], "cpBias", "used twice: cpBias"),
@@ -157,7 +160,7 @@ def test_defaults_without_exposure_times_are_allowed_but_then_the_operator_has_t
     config_values["run_defaults"] = {"do_ptc": True, "note": "from the configuration"}
     config = CscConfig.from_namespace(config_values)
     with pytest.raises(BadInputError) as caught:
-        parse_options("", config, now_day_obs=20261122)
+        parse_options("", config.option_rules(), now_day_obs=20261122)
     assert [sentence.split(":")[0] for sentence in caught.value.problems] == ["exp_times_dark", "exp_times_flat"]
 
 
@@ -165,7 +168,7 @@ def test_a_date_of_a_configuration_file_arrives_as_a_date_and_is_understood(conf
     config_values["run_defaults"] |= yaml.safe_load(
         "{certify_calib_begin_date: 2026-01-01, certify_calib_end_date: 2027-01-01 12:00:00}"
     )
-    options = parse_options("", CscConfig.from_namespace(config_values), now_day_obs=20261122)
+    options = parse_options("", CscConfig.from_namespace(config_values).option_rules(), now_day_obs=20261122)
     assert options.certify_calib_begin_date == "2026-01-01T00:00:00"
     assert options.certify_calib_end_date == "2027-01-01T12:00:00"
 

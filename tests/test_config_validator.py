@@ -31,13 +31,13 @@ def test_what_fits_is_accepted(config: dict[str, Any]) -> None:
 
 
 def test_every_field_that_is_wrong_is_named(config: dict[str, Any]) -> None:
-    config["ocps_index"] = "two"
+    config["instrument"] = {**config["instrument"], "ocps_index": "two"}
     config["limits"] = {**config["limits"], "preflight": -1}
     config["uws_ulr"] = "http://127.0.0.1:1"
     with pytest.raises(jsonschema.ValidationError) as caught:
         ConfigValidator(CONFIG_SCHEMA).validate(config)
     told = caught.value.message.split("; ")
-    assert "ocps_index: 'two' is not of type 'integer'" in told
+    assert "instrument.ocps_index: 'two' is not of type 'integer'" in told
     assert any(one.startswith("limits.preflight: -1 is less than") for one in told)
     assert any("'uws_ulr' was unexpected" in one for one in told)
     assert len(told) == 3

@@ -22,7 +22,7 @@ def parse(config: CscConfig) -> Callable[..., RunOptions]:
     """Read options with the summit's configuration, on 2026-11-22."""
 
     def read(text: str, **fields: Any) -> RunOptions:
-        return parse_options(text, config, now_day_obs=DAY_OBS, **fields)
+        return parse_options(text, config.option_rules(), now_day_obs=DAY_OBS, **fields)
 
     return read
 

@@ -87,7 +87,7 @@ def check(text: str, config: CscConfig) -> RunOptions | None:
     """Parse a text; whatever comes of it has to be in order."""
     problems: tuple[str, ...] | None = None
     try:
-        options = parse_options(text, config, now_day_obs=20261122)
+        options = parse_options(text, config.option_rules(), now_day_obs=20261122)
     except BadInputError as error:
         problems = error.problems
     if problems is not None:
@@ -111,7 +111,7 @@ def check(text: str, config: CscConfig) -> RunOptions | None:
     plan = build_plan("20261122-001", options, config)
     for sequence in plan.sequences.values():
         assert sequence.group_id.isascii() and len(sequence.group_id) <= 64, "a header's text, and Butler's group"
-    again = parse_options(json.dumps(options.effective(), allow_nan=False), config, now_day_obs=20261122)
+    again = parse_options(json.dumps(options.effective(), allow_nan=False), config.option_rules(), now_day_obs=20261122)
     assert again.effective() == options.effective()
     return options
 

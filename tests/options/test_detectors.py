@@ -6,18 +6,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lsst.ts.comcamcalib.instrument import Detector
 from lsst.ts.comcamcalib.options.detectors import detectors
 from lsst.ts.comcamcalib.options.values import NotAllowedError
+from support.plans import make_config
 
 NAMES = [f"R22_S{row}{column}" for row in range(3) for column in range(3)]
 ALL = tuple(range(9))
 
-read = detectors("LSSTComCam", NAMES)
+INSTRUMENT = make_config().instrument
+
+
+def reader(detectors_by_id: dict[int, str], name: str = "LSSTComCam") -> Callable[[Any], tuple[int, ...]]:
+    """Return a reader of the detectors of an instrument that has these."""
+    some = tuple(Detector(id=number, name=one, amplifiers=16) for number, one in detectors_by_id.items())
+    return detectors(INSTRUMENT.model_copy(update={"name": name, "detectors": some}))
+
+
+read = reader(dict(enumerate(NAMES)))
 
 
 @pytest.mark.parametrize(
@@ -84,10 +96,20 @@ def test_a_range_does_not_end_before_it_begins(value: str) -> None:
 
 
 def test_a_raft_is_all_of_its_detectors() -> None:
-    two_rafts = detectors("LSSTCam", ["R21_S00", "R21_S01", "R22_S00", "R22_S01"])
+    two_rafts = reader({0: "R21_S00", 1: "R21_S01", 2: "R22_S00", 3: "R22_S01"})
     assert two_rafts("R22") == (2, 3)
     assert two_rafts("R21_S01-R22") == (1, 2, 3)
     assert two_rafts("R22, R21_S00") == (0, 2, 3)
+
+
+def test_ids_may_have_gaps() -> None:
+    some = reader({90: "R22_S00", 91: "R22_S01", 94: "R22_S11", 191: "R00_SW0"}, "LSSTCam")
+    assert some("all") == some("[]") == (90, 91, 94, 191)
+    assert some("91..191") == some("R22_S01-R00_SW0") == (91, 94, 191)
+    assert some("R22") == (90, 91, 94)
+    for wrong in ("0", "92", "90..93", 92):
+        with pytest.raises(NotAllowedError, match=r"LSSTCam has the detectors 90 to 91, 94, 191 \("):
+            some(wrong)
 
 
 @given(st.lists(st.integers(0, 8), min_size=1), st.randoms(use_true_random=False))

@@ -123,5 +123,5 @@ def test_what_is_accepted_is_in_one_card_of_a_real_header_again(text: str) -> No
 
 def test_the_reason_of_the_configuration_are_checked_too(config: Any) -> None:
     wrong = config.model_copy(update={"run_defaults": {**config.run_defaults, "reason": "Calibración"}})
-    assert [sentence.split(":")[0] for sentence in check_run_defaults(wrong)] == ["reason"]
-    assert parse_options("", config, now_day_obs=20261122).reason == ""
+    assert [sentence.split(":")[0] for sentence in check_run_defaults(wrong.option_rules())] == ["reason"]
+    assert parse_options("", config.option_rules(), now_day_obs=20261122).reason == ""

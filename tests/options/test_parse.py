@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import pathlib
@@ -48,7 +49,7 @@ def test_the_printed_example_does_not_hear_of_missing_darks_when_only_their_name
     bare = config.model_copy(update={"run_defaults": {}})
     text = (repository_root / "tests" / "data" / "procedure_example.yaml").read_text()
     with pytest.raises(BadInputError) as caught:
-        parse_options(text, bare, now_day_obs=20261122)
+        parse_options(text, bare.option_rules(), now_day_obs=20261122)
     assert len(caught.value.problems) == 2
 
 
@@ -92,7 +93,7 @@ def test_without_any_text_every_option_has_its_documented_default(parse: Parse) 
 
 def test_table_descriptions_and_options_have_the_same_names(config: CscConfig) -> None:
     fields = set(RunOptions.model_fields) - {"notices"}
-    assert set(option_table(config)) == set(OPTION_DESCRIPTIONS) == fields | {IGNORED}
+    assert set(option_table(config.option_rules())) == set(OPTION_DESCRIPTIONS) == fields | {IGNORED}
 
 
 def test_null_is_the_same_as_leaving_an_option_out(parse: Parse) -> None:
@@ -122,9 +123,14 @@ def test_the_default_of_one_time_for_all_holds_for_any_number_of_frames(parse: P
 
 def test_a_default_list_that_does_not_fit_the_operators_number_is_named_as_a_default(config: CscConfig) -> None:
     defaults = {"n_flat": None, "exp_times_flat": [1.0, 1.0, 2.0, 2.0], "exp_times_dark": 30}
-    with_list = config.model_copy(update={"run_defaults": defaults})
+    with_list = dataclasses.replace(config.option_rules(), run_defaults=defaults)
     assert times(parse_options("", with_list, now_day_obs=20261122), CalibType.FLAT) == [1, 1, 2, 2]
-    assert times(parse_options("n_flat: 4", with_list, now_day_obs=20261122), CalibType.FLAT) == [1, 1, 2, 2]
+    assert times(parse_options("n_flat: 4", with_list, now_day_obs=20261122), CalibType.FLAT) == [
+        1,
+        1,
+        2,
+        2,
+    ]
     assert times(parse_options("exp_times_flat: 7", with_list, now_day_obs=20261122), CalibType.FLAT) == [7, 7, 7, 7]
     with pytest.raises(BadInputError) as caught:
         parse_options("n_flat: 6", with_list, now_day_obs=20261122)
@@ -495,14 +501,14 @@ def test_an_option_wins_over_the_commands_field_and_that_over_the_configuration(
     )
     options = parse_options(
         "reason: text",
-        with_note,
+        with_note.option_rules(),
         command_reason="field",
         command_program="field",
         command_note="field",
         now_day_obs=20261122,
     )
     assert (options.reason, options.program, options.note) == ("text", "field", "field")
-    assert parse_options("", with_note, now_day_obs=20261122).note == "default"
+    assert parse_options("", with_note.option_rules(), now_day_obs=20261122).note == "default"
 
 
 def test_the_commands_fields_are_checked_like_options(mistakes: Mistakes, parse: Parse) -> None:
@@ -580,7 +586,7 @@ def test_a_begin_that_butler_stores_as_none_is_told(parse: Parse) -> None:
 def test_null_dates_follow_the_frames_whatever_the_configuration_says(config_values: dict[str, Any]) -> None:
     defaults = config_values["run_defaults"] | {"certify_calib_end_date": "2030-01-01"}
     config = CscConfig.from_namespace(config_values | {"run_defaults": defaults})
-    read = functools.partial(parse_options, config=config, now_day_obs=20261122)
+    read = functools.partial(parse_options, rules=config.option_rules(), now_day_obs=20261122)
     assert read("").certify_calib_end_date == "2030-01-01T00:00:00"
     assert read("certify_calib_end_date: null").certify_calib_end_date is None
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lsst.ts.comcamcalib.enums import CalibType, StageKind
-from lsst.ts.comcamcalib.plan.plan import RunPlan
+from lsst.ts.comcamcalib.plan.plan import JobPlan, RunPlan
 from support.plans import RUN_ID, make_config, make_plan
 
 FLAGS = ("generate_calibrations", "do_verify", "certify_unverified", "do_defects", "do_ptc", "do_gain_from_flat_pairs")
@@ -49,13 +49,16 @@ def table(case: dict[str, Any]) -> dict[str, set[str]]:
         stages |= {f"{name}.ACQUIRE": set(), f"{name}.INGEST": set()}
     for name in made:
         frames = {f"{one}.INGEST" for one in FRAMES.get(name, [name])}
-        products = {f"{one}.{good}" for one in BUILDS_ON.get(name, []) if one in made}
+        usable = "GENERATE" if case.get("speculate", True) else good
+        products = {f"{one}.{usable}" for one in BUILDS_ON.get(name, []) if one in made}
         stages[f"{name}.GENERATE"] = frames | products
     if case["do_verify"]:
         for name in dict.fromkeys([*taken, *made]):
             stages[f"{name}.VERIFY"] = {f"{name}.{'GENERATE' if name in made else 'INGEST'}"}
     if case["generate_calibrations"] and (case["do_verify"] or case["certify_unverified"]):
-        stages |= {f"{name}.CERTIFY": {f"{name}.{good}"} for name in made if name != "GAIN"}
+        for name in set(made) - {"GAIN"}:
+            bases = {f"{one}.VERIFY" for one in BUILDS_ON.get(name, []) if one in made and case["do_verify"]}
+            stages[f"{name}.CERTIFY"] = {f"{name}.{good}"} | bases
     return stages
 
 
@@ -86,27 +89,62 @@ def test_each_stage_stands_after_all_that_it_waits_for(case: dict[str, Any]) -> 
         seen.add(stage.name)
 
 
-@settings(max_examples=40, deadline=None)
-@given(SOME_OPTIONS)
-def test_no_product_is_built_upon_before_it_is_verified(case: dict[str, Any]) -> None:
-    """Whatever a job uses of this run comes from a stage before it, from behind its verification if there is one."""
-    plan = plan_of(case)
+def before(plan: RunPlan, name: str) -> set[str]:
+    """Return a stage and all that must have SUCCEEDED before it."""
     stages = {stage.name: stage for stage in plan.stages}
+    return {name}.union(*(before(plan, need) for need in stages[name].needs))
+
+
+def job_plans(plan: RunPlan) -> dict[str, JobPlan]:
+    return {job.label: job for stage in plan.stages for job in stage.jobs}
+
+
+@settings(max_examples=40, deadline=None)
+@given(SOME_OPTIONS, st.booleans())
+def test_what_a_job_uses_of_this_run_succeeded_before_it(case: dict[str, Any], speculate: bool) -> None:
+    """And comes from behind its verification if the run does not speculate."""
+    plan = plan_of(case, speculate=speculate)
     made_by = {job.label: stage for stage in plan.stages for job in stage.jobs}
-
-    def before(name: str) -> set[str]:
-        return {name} | {other for need in stages[name].needs for other in before(need)}
-
     for stage in plan.stages:
         for job in stage.jobs:
-            for label in {*job.inputs, *job.uses.values()}:
+            assert set(job.needs) == set(job.inputs) == set(job.uses.values())
+            for label in job.needs:
                 maker = made_by[label]
-                if maker is stage:
-                    continue
-                assert maker.name in before(stage.name)
+                assert maker.name in before(plan, stage.name)
                 verified = f"{maker.calib_type.name}.VERIFY"
-                if case["do_verify"] and stage.name != verified:
-                    assert verified in before(stage.name)
+                must_be_verified = case["do_verify"] and not speculate and stage.kind is StageKind.GENERATE
+                if must_be_verified and maker is not stage:
+                    assert verified in before(plan, stage.name)
+                    assert verified in job.needs_stages
+
+
+@settings(max_examples=40, deadline=None)
+@given(SOME_OPTIONS, st.booleans())
+def test_a_job_waits_for_nothing_that_its_stage_does_not_need(case: dict[str, Any], speculate: bool) -> None:
+    plan = plan_of(case, speculate=speculate)
+    for stage in plan.stages:
+        for job in stage.jobs:
+            assert set(job.needs_stages) <= before(plan, stage.name) - {stage.name}
+            taken = case["script_mode"].split("_")
+            ingests = {name for name in job.needs_stages if name.endswith(".INGEST")}
+            assert ingests == {f"{frames.name}.INGEST" for frames in job.frames if frames.name in taken}
+
+
+@settings(max_examples=40, deadline=None)
+@given(SOME_OPTIONS, st.booleans())
+def test_a_product_trusts_the_verdicts_on_all_that_it_was_built_on(case: dict[str, Any], speculate: bool) -> None:
+    plan = plan_of(case, speculate=speculate)
+    for stage in plan.stages:
+        if stage.kind is StageKind.CERTIFY:
+            verdicts = {name for name in before(plan, stage.name) if name.endswith(".VERIFY")}
+            generate = plan.stage(stage.calib_type, StageKind.GENERATE)
+            assert generate is not None
+            own = {f"{stage.calib_type.name}.VERIFY"} if case["do_verify"] else set()
+            assert verdicts == own | set(generate.trusts)
+        if stage.kind in (StageKind.GENERATE, StageKind.VERIFY):
+            made = {other.calib_type.name for other in plan.stages if other.kind is StageKind.GENERATE}
+            bases = [one for one in BUILDS_ON.get(stage.calib_type.name, []) if one in made]
+            assert stage.trusts == tuple(f"{one}.VERIFY" for one in bases if case["do_verify"])
 
 
 @settings(max_examples=40, deadline=None)
@@ -120,6 +158,41 @@ def test_only_what_this_run_made_and_verified_is_certified(case: dict[str, Any])
         assert kinds == ({"VERIFY"} if case["do_verify"] else {"GENERATE"})
         assert case["do_verify"] or case["certify_unverified"]
         assert case["generate_calibrations"]
+
+
+def test_flats_trust_the_biases_under_their_darks_too() -> None:
+    config = make_config()
+    recipes = config.model_dump()["recipes"]
+    recipes["FLAT"]["builds_on"] = ["DARK"]
+    plan = make_plan(make_config(recipes=recipes))
+    stage, certify = plan.stage(CalibType.FLAT, StageKind.GENERATE), plan.stage(CalibType.FLAT, StageKind.CERTIFY)
+    assert stage is not None and certify is not None
+    assert stage.needs == ("FLAT.INGEST", "DARK.GENERATE")
+    assert stage.trusts == ("BIAS.VERIFY", "DARK.VERIFY")
+    assert certify.needs == ("FLAT.VERIFY", "BIAS.VERIFY", "DARK.VERIFY")
+
+
+NAMES = [calib_type.name for calib_type in CalibType]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.tuples(*(st.sets(st.sampled_from(NAMES[:position] or ["BIAS"])) for position in range(len(NAMES)))),
+    st.booleans(),
+    st.booleans(),
+)
+def test_no_recipes_make_stages_wait_for_each_other(
+    builds_on: tuple[set[str], ...], speculate: bool, do_verify: bool
+) -> None:
+    recipes = make_config().model_dump()["recipes"]
+    for name, bases in zip(NAMES[1:], builds_on[1:], strict=True):
+        recipes[name]["builds_on"] = sorted(bases)
+    extra = dict.fromkeys(EXTRA.values(), True)
+    plan = make_plan(make_config(recipes=recipes), speculate=speculate, do_verify=do_verify, **extra)
+    seen: set[str] = set()
+    for stage in plan.stages:
+        assert seen.issuperset(stage.waits_for)
+        seen.add(stage.name)
 
 
 def test_camera_takes_one_type_after_the_other_and_ingest_goes_alongside() -> None:
@@ -199,27 +272,51 @@ def test_verification_without_generation_judges_the_input_collections_and_nothin
 def test_jobs_of_defects_build_on_each_other_only() -> None:
     stage = make_plan(do_defects=True).stage(CalibType.DEFECTS, StageKind.GENERATE)
     assert stage is not None
-    assert [job.label for job in stage.jobs] == ["cpBiasBootstrap", "cpDarkBootstrap", "cpFlatBootstrap", "cpDefects"]
+    jobs = {job.label: job for job in stage.jobs}
+    assert list(jobs) == ["cpBiasBootstrap", "cpDarkBootstrap", "cpFlatBootstrap", "cpDefects"]
     assert [job.frames for job in stage.jobs] == [(CalibType.BIAS,), (CalibType.DARK,), (CalibType.FLAT,), ()]
-    assert stage.jobs[-1].inputs == ("cpFlatBootstrap", "cpDarkBootstrap", "cpBiasBootstrap")
-    assert set(stage.jobs[-1].uses) == {"biasBootstrap", "darkBootstrap", "flatBootstrap"}
+    assert jobs["cpDarkBootstrap"].uses == {"biasBootstrap": "cpBiasBootstrap"}
+    assert jobs["cpFlatBootstrap"].inputs == ("cpDarkBootstrap", "cpBiasBootstrap")
+    assert jobs["cpDefects"].inputs == ("cpFlatBootstrap", "cpDarkBootstrap", "cpBiasBootstrap")
+    assert set(jobs["cpDefects"].uses) == {"biasBootstrap", "darkBootstrap", "flatBootstrap"}
+
+
+def test_bootstraps_of_defects_do_not_wait_for_frames_of_other_types() -> None:
+    jobs = job_plans(make_plan(do_defects=True))
+    assert jobs["cpBiasBootstrap"].needs == ()
+    assert jobs["cpBiasBootstrap"].needs_stages == ("BIAS.INGEST",)
+    assert jobs["cpDarkBootstrap"].needs_stages == ("DARK.INGEST",)
+    assert jobs["cpFlatBootstrap"].needs_stages == ("FLAT.INGEST",)
+    assert jobs["cpDefects"].needs_stages == ()
+
+
+def test_jobs_that_do_not_use_each_other_do_not_wait_for_each_other() -> None:
+    recipes = make_config().model_dump()["recipes"]
+    for job in recipes["DEFECTS"]["jobs"][:3]:
+        job["uses"] = []
+    jobs = job_plans(make_plan(make_config(recipes=recipes), do_defects=True))
+    assert [jobs[label].needs for label in ("cpBiasBootstrap", "cpDarkBootstrap", "cpFlatBootstrap")] == [(), (), ()]
+    assert jobs["cpFlatBootstrap"].inputs == ()
 
 
 @pytest.mark.parametrize("generate", [True, False])
-def test_ptc_builds_on_this_runs_products_where_there_are_any(generate: bool) -> None:
-    stage = make_plan(do_ptc=True, generate_calibrations=generate).stage(CalibType.PTC, StageKind.GENERATE)
+@pytest.mark.parametrize("speculate", [True, False])
+def test_ptc_builds_on_this_runs_products_where_there_are_any(generate: bool, speculate: bool) -> None:
+    plan = make_plan(do_ptc=True, generate_calibrations=generate, speculate=speculate)
+    stage = plan.stage(CalibType.PTC, StageKind.GENERATE)
     assert stage is not None
-    assert stage.jobs[0].uses == ({"bias": "cpBias", "dark": "cpDark"} if generate else {})
-    assert stage.needs == (("FLAT.INGEST", "BIAS.VERIFY", "DARK.VERIFY") if generate else ("FLAT.INGEST",))
+    (job,) = stage.jobs
+    assert job.uses == ({"bias": "cpBias", "dark": "cpDark"} if generate else {})
+    kind = "GENERATE" if speculate else "VERIFY"
+    assert stage.needs == (("FLAT.INGEST", f"BIAS.{kind}", f"DARK.{kind}") if generate else ("FLAT.INGEST",))
+    gates = ("BIAS.VERIFY", "DARK.VERIFY") if generate and not speculate else ()
+    assert job.needs_stages == ("FLAT.INGEST", *gates)
 
 
-def test_each_job_has_a_mark_of_its_own_that_matches_no_dataset() -> None:
+def test_each_job_has_a_label_of_its_own() -> None:
     plan = make_plan(do_defects=True, do_ptc=True, do_gain_from_flat_pairs=True)
-    marks = [job.mark for stage in plan.stages for job in stage.jobs]
-    assert len(set(marks)) == len(marks) == plan.jobs_expected
-    assert f"{RUN_ID}_DEFECTS.GENERATE_cpDefects*" in marks
-    types = {job.dataset_type for stage in plan.stages for job in stage.jobs}
-    assert not any(name.startswith(mark.removesuffix("*")) for mark in marks for name in types)
+    labels = [job.label for stage in plan.stages for job in stage.jobs]
+    assert len(set(labels)) == len(labels) == plan.jobs_expected
 
 
 def test_more_options_of_the_operator_go_to_the_job_that_they_are_for() -> None:

@@ -4,24 +4,27 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The journal keeps what it was given, counts runs, and says in a sentence what is wrong with it."""
+"""The journal keeps the facts that it was given, counts runs, and says in a sentence what is wrong with it."""
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from lsst.ts.comcamcalib.clock import Clock
 from lsst.ts.comcamcalib.enums import RunState
+from lsst.ts.comcamcalib.record.facts import Decision, Entry, RunAccepted
 from lsst.ts.comcamcalib.run import journal as journal_module
-from lsst.ts.comcamcalib.run.journal import Journal, JournalError, StoredRun
+from lsst.ts.comcamcalib.run.journal import Journal
+from lsst.ts.comcamcalib.run.owner import JournalError
+from support.plans import make_plan
 
 DAY = 20261122
+SOMEBODY = Decision(what="resume", who="op@console", why="é")
 
 
 @pytest.fixture
@@ -37,21 +40,29 @@ def foreign_file(path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def newer_journal(path: Path) -> Path:
-    """A journal that a newer release has written."""
-    path.parent.mkdir()
-    with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA user_version = 99")
-    return path
+def make_journal(path: Path) -> Journal:
+    return Journal(path, Clock(), lambda sentence: None)
 
 
 @pytest.fixture
 async def journal(path: Path) -> AsyncIterator[Journal]:
-    journal = Journal(path)
+    journal = make_journal(path)
     await journal.open()
     yield journal
     await journal.close()
+
+
+def accept(run_id: str) -> RunAccepted:
+    return RunAccepted(plan=make_plan(run_id=run_id), day_obs=DAY, requested_by="op@console")
+
+
+async def new_run(journal: Journal, day_obs: int = DAY, state: RunState = RunState.COMPLETED) -> str:
+    """Begin a run and bring it to a state."""
+    entry = await journal.begin(day_obs, 1.8e9, accept)
+    assert isinstance(entry.fact, RunAccepted)
+    run_id = entry.fact.plan.run_id
+    await journal.append(run_id, [Entry(2, 1.8e9 + 1, SOMEBODY)], state)
+    return run_id
 
 
 def pragma(journal: Journal, name: str) -> object:
@@ -65,201 +76,256 @@ async def test_every_write_is_on_the_disk_before_it_is_done(journal: Journal) ->
 
 
 async def test_runs_are_counted_from_001_each_day(journal: Journal) -> None:
-    assert [await journal.new_run(DAY) for _ in range(3)] == ["20261122-001", "20261122-002", "20261122-003"]
-    assert await journal.new_run(DAY + 1) == "20261123-001"
-    assert await journal.new_run(DAY) == "20261122-004"
+    assert [await new_run(journal) for _ in range(3)] == ["20261122-001", "20261122-002", "20261122-003"]
+    assert await new_run(journal, DAY + 1) == "20261123-001"
+    assert await new_run(journal) == "20261122-004"
 
 
 async def test_counter_goes_on_after_999(journal: Journal) -> None:
     assert journal._connection is not None
-    with journal._connection as connection:
-        connection.execute("INSERT INTO runs VALUES ('20261122-999', 4, '[]')")
-    assert [await journal.new_run(DAY) for _ in range(3)] == ["20261122-1000", "20261122-1001", "20261122-1002"]
-
-
-async def test_another_process_gets_other_numbers(journal: Journal, path: Path) -> None:
-    """Both count as fast as they can, on the same file."""
-    script = (
-        "import asyncio, sys; from pathlib import Path; from lsst.ts.comcamcalib.run.journal import Journal\n"
-        "async def count():\n"
-        "    journal = Journal(Path(sys.argv[1])); await journal.open()\n"
-        "    print(*[await journal.new_run(20261122) for _ in range(20)])\n"
-        "    await journal.close()\n"
-        "asyncio.run(count())\n"
-    )
-    other = await asyncio.create_subprocess_exec(sys.executable, "-c", script, str(path), stdout=subprocess.PIPE)
-    reading = asyncio.create_task(other.communicate())
-    own = []
-    while not reading.done():
-        own.append(await journal.new_run(DAY))
-        # SQLite's locks are not fair: whoever never rests keeps the other out.
-        await asyncio.wait([reading], timeout=0.02)
-    theirs = (await reading)[0].decode().split()
-    assert len(theirs) == 20
-    assert sorted([*own, *theirs]) == [f"20261122-{number:03d}" for number in range(1, len(own) + 21)]
-
-
-async def test_two_that_look_at_the_same_time_do_not_get_the_same_number(journal: Journal, path: Path) -> None:
-    """The other one has looked, and has not written yet: ours must wait for it."""
-    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    other.execute("BEGIN IMMEDIATE")
-    waiting = asyncio.create_task(journal.new_run(DAY))
-    done, _ = await asyncio.wait([waiting], timeout=0.2)
-    assert not done
-    other.execute("INSERT INTO runs VALUES ('20261122-001', 1, '[]')")
-    other.execute("COMMIT")
-    other.close()
-    assert await waiting == "20261122-002"
+    journal._connection.execute("INSERT INTO runs (run_id, state) VALUES ('20261122-999', 4)")
+    assert [await new_run(journal) for _ in range(3)] == ["20261122-1000", "20261122-1001", "20261122-1002"]
 
 
 async def test_run_is_read_as_it_was_written_also_after_reopening(journal: Journal, path: Path) -> None:
-    run_id = await journal.new_run(DAY)
-    await journal.write(StoredRun(run_id, RunState.RUNNING, '[{"entry": "Alarms"}]'))
-    stored = StoredRun(run_id, RunState.FAILED, '[{"entry": "é"}]')
-    await journal.write(stored)
-    again = Journal(path)
+    run_id = await new_run(journal)
+    written = await journal.read(run_id)
+    await journal.close()
+    again = make_journal(path)
     await again.open()
-    assert await again.read(run_id) == stored == await again.read("")
-    assert await again.read("20261122-002") is None
+    assert await again.read(run_id) == written
+    assert [entry.seq for entry in written] == [1, 2]
+    assert written[1] == Entry(2, 1.8e9 + 1, SOMEBODY)
+    assert await again.read("20261122-002") == []
     await again.close()
 
 
-async def test_latest_run_is_the_last_one_of_which_anything_is_known(journal: Journal) -> None:
-    assert await journal.read("") is None
-    first, second = await journal.new_run(DAY + 1), await journal.new_run(DAY)
-    for run_id in (second, first):
-        await journal.write(StoredRun(run_id, RunState.FAILED, "[{}]"))
-    await journal.new_run(DAY + 2)  # and then the process died
-    latest = await journal.read("")
-    assert latest is not None
-    assert latest.run_id == second
+async def test_fact_that_is_there_already_is_left_alone(journal: Journal) -> None:
+    """A write that took too long may have succeeded, and is repeated."""
+    run_id = await new_run(journal)
+    before = await journal.read(run_id)
+    more = Entry(3, 1.8e9 + 2, Decision(what="abort", who="op@console"))
+    await journal.append(run_id, [*before, more], RunState.ABORTED)
+    assert await journal.read(run_id) == [*before, more]
 
 
-async def test_open_runs_are_those_that_have_not_ended_oldest_first(journal: Journal) -> None:
-    runs = {await journal.new_run(DAY): state for state in RunState}
-    for run_id, state in runs.items():
-        await journal.write(StoredRun(run_id, state, "[{}]"))
-    assert [run.state.name for run in await journal.open_runs()] == ["ACCEPTED", "RUNNING", "ABORTING", "INTERRUPTED"]
+async def test_state_and_facts_are_written_together_or_not_at_all(journal: Journal) -> None:
+    run_id = await new_run(journal, state=RunState.RUNNING)
+    assert journal._connection is not None
+    journal._connection.execute("CREATE TRIGGER no BEFORE UPDATE ON runs BEGIN SELECT RAISE(ABORT, 'no'); END")
+    with pytest.raises(JournalError, match="no"):
+        await journal.append(run_id, [Entry(3, 2.0, SOMEBODY)], RunState.FAILED)
+    assert len(await journal.read(run_id)) == 2
+    assert await journal.open_run() == run_id
+
+
+async def test_latest_run_is_by_the_order_of_acceptance(journal: Journal) -> None:
+    assert await journal.latest() == ""
+    first = await new_run(journal, DAY + 1, RunState.FAILED)
+    second = await new_run(journal, DAY, RunState.ABORTED)
+    assert await journal.latest() == second
+    assert await journal.latest([RunState.FAILED, RunState.INTERRUPTED]) == first
+    assert await journal.latest([RunState.COMPLETED]) == ""
+
+
+@pytest.mark.parametrize("state", RunState)
+async def test_open_run_is_the_one_that_has_not_ended(journal: Journal, state: RunState) -> None:
+    run_id = await new_run(journal, state=state)
+    is_open = state in (RunState.ACCEPTED, RunState.RUNNING, RunState.ABORTING, RunState.INTERRUPTED)
+    assert await journal.open_run() == (run_id if is_open else "")
+
+
+async def test_there_is_never_a_second_open_run(journal: Journal) -> None:
+    run_id = await new_run(journal, state=RunState.INTERRUPTED)
+    with pytest.raises(JournalError, match=f"has run {run_id}, which is still open"):
+        await journal.begin(DAY, 1.8e9, accept)
+    assert await journal.latest() == run_id
+
+
+async def test_acceptance_that_fails_leaves_nothing(journal: Journal) -> None:
+    def fail(run_id: str) -> RunAccepted:
+        raise ValueError(run_id)
+
+    with pytest.raises(ValueError, match="20261122-001"):
+        await journal.begin(DAY, 1.8e9, fail)
+    assert await journal.latest() == ""
+    assert await new_run(journal) == "20261122-001"
 
 
 async def test_run_that_was_never_begun_can_not_be_written(journal: Journal) -> None:
     with pytest.raises(JournalError, match=r"Could not write run 20261122-007 to the journal .*: it has no run"):
-        await journal.write(StoredRun("20261122-007", RunState.RUNNING, "[]"))
+        await journal.append("20261122-007", [Entry(1, 1.0, SOMEBODY)], RunState.RUNNING)
 
 
-async def test_journal_of_a_newer_release_is_refused_and_left_as_it_is(newer_journal: Path) -> None:
-    journal = Journal(newer_journal)
-    with pytest.raises(JournalError, match=r"is of version 99, this program knows 1: .*newer release"):
+async def test_ten_thousandth_fact_costs_what_the_first_did(journal: Journal, path: Path) -> None:
+    """Measured in bytes that are written, because time proves nothing on a busy machine."""
+    run_id = await new_run(journal, state=RunState.RUNNING)
+    wal = path.with_name("journal.sqlite-wal")
+
+    def written() -> int:
+        assert journal._connection is not None
+        journal._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return wal.stat().st_size
+
+    async def bytes_for(seq: int) -> int:
+        assert written() == 0
+        await journal.append(run_id, [Entry(seq, 2.0, SOMEBODY)], RunState.RUNNING)
+        return wal.stat().st_size
+
+    first = await bytes_for(3)
+    await journal.append(run_id, [Entry(seq, 2.0, SOMEBODY) for seq in range(4, 10_000)], RunState.RUNNING)
+    assert await bytes_for(10_000) <= 2 * first, "a page or two more, when the tree of the table has grown"
+
+
+# Files that are no journal of this release
+
+
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [
+        (1, r"before runs could be resumed.*Move the file away"),
+        (99, r"is of version 99, this program knows 2: .*newer"),
+    ],
+)
+async def test_journal_of_another_format_is_refused_and_left_as_it_is(path: Path, version: int, words: str) -> None:
+    path.parent.mkdir()
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"PRAGMA user_version = {version}")
+    journal = make_journal(path)
+    with pytest.raises(JournalError, match=words):
         await journal.open()
     await journal.close()
-    with sqlite3.connect(newer_journal) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (99,)
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (version,)
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
         assert connection.execute("SELECT * FROM sqlite_master").fetchall() == []
 
 
 async def test_file_that_is_no_journal_is_refused(foreign_file: Path) -> None:
-    journal = Journal(foreign_file)
+    journal = make_journal(foreign_file)
     with pytest.raises(JournalError, match=r"Could not open the journal .*journal.sqlite: file is not a database"):
         await journal.open()
     await journal.close()
 
 
-async def test_folder_that_can_not_be_made_is_told(tmp_path: Path) -> None:
+async def test_folder_that_can_not_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    journal = Journal(tmp_path / "file" / "journal.sqlite")
+    journal = make_journal(tmp_path / "file" / "journal.sqlite")
     with pytest.raises(JournalError, match="Could not open the journal"):
         await journal.open()
     await journal.close()
 
 
-async def test_folder_that_can_not_be_written_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ('UPDATE facts SET body = \'{"kind": "run_dreamt"}\' WHERE seq = 2', r"a fact \(number 2\) that can't be"),
+        ("UPDATE facts SET body = x'00ff' WHERE seq = 1", r"a fact \(number 1\) that can't be understood"),
+        ("UPDATE facts SET at = 'noon' WHERE seq = 2", r"a fact \(number 2\) that can't be understood"),
+        ("DELETE FROM facts WHERE seq = 1", r"facts missing between the first and the last"),
+    ],
+)
+async def test_damaged_facts_are_not_half_understood(journal: Journal, damage: str, words: str) -> None:
+    run_id = await new_run(journal)
+    assert journal._connection is not None
+    journal._connection.execute(damage)
+    with pytest.raises(JournalError, match=f"has run {run_id} with {words}.*it is damaged. Move the file away"):
+        await journal.read(run_id)
+
+
+@pytest.mark.parametrize("state", ["'RUNNING'", "99", "2.5", "x'01'"])
+async def test_state_that_does_not_exist_may_be_an_open_run(journal: Journal, state: str) -> None:
+    run_id = await new_run(journal)
+    assert journal._connection is not None
+    journal._connection.execute(f"UPDATE runs SET state = {state}")
+    with pytest.raises(JournalError, match=f"has run {run_id} in a state that does not exist"):
+        await journal.open_run()
+
+
+# Disks
+
+
+async def test_folder_that_can_not_be_written_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As root may write everywhere, SQLite is made to open the file for reading only."""
     path.parent.mkdir()
     sqlite3.connect(path).execute("CREATE TABLE other (x)").connection.close()
 
     def connect(name: Path, **options: object) -> sqlite3.Connection:
-        return sqlite3.Connection(f"file:{name}?mode=ro", uri=True)
+        return sqlite3.Connection(f"file:{name}?mode=ro", uri=True, isolation_level=None)
 
     monkeypatch.setattr(journal_module.sqlite3, "connect", connect)
-    journal = Journal(path)
+    journal = make_journal(path)
     with pytest.raises(JournalError, match="attempt to write a readonly database"):
         await journal.open()
     await journal.close()
 
 
-async def test_full_disk_is_told_and_what_was_written_before_stays(journal: Journal) -> None:
-    run_id = await journal.new_run(DAY)
-    stored = StoredRun(run_id, RunState.RUNNING, "[{}]")
-    await journal.write(stored)
+async def test_full_disk_is_named_and_what_was_written_before_stays(journal: Journal) -> None:
+    run_id = await new_run(journal, state=RunState.RUNNING)
+    before = await journal.read(run_id)
     assert journal._connection is not None
     journal._connection.execute(f"PRAGMA max_page_count = {pragma(journal, 'page_count')}")
+    long = Decision(what="abort", who="x" * 100_000)
     with pytest.raises(JournalError, match="database or disk is full"):
-        await journal.write(StoredRun(run_id, RunState.RUNNING, "x" * 100_000))
-    assert await journal.read(run_id) == stored
+        await journal.append(run_id, [Entry(3, 2.0, long)], RunState.ABORTED)
+    assert await journal.read(run_id) == before
+    assert await journal.open_run() == run_id
 
 
 @pytest.fixture
 async def hanging_disk(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[threading.Event]:
-    """A disk on which looking for open runs hangs until the event is set."""
+    """A disk on which looking for the open run hangs until the event is set."""
     released = threading.Event()
     monkeypatch.setattr(journal_module, "WRITE_LIMIT_S", 0.2)
-    monkeypatch.setattr(journal, "_open_runs", lambda: released.wait(20) and [])
+    monkeypatch.setattr(journal, "_open_run", lambda: released.wait(20) and "")
     yield released
     released.set()
 
 
 async def test_disk_that_hangs_is_given_up_after_a_limit(journal: Journal, hanging_disk: threading.Event) -> None:
-    with pytest.raises(JournalError, match=r"Could not read the open runs of the journal .*: no answer within 0.2 s"):
-        await journal.open_runs()
+    with pytest.raises(JournalError, match=r"Could not read the open run of the journal .*: no answer within 0.2 s"):
+        await journal.open_run()
 
 
 async def test_while_it_hangs_nothing_else_waits_and_afterwards_all_is_well(
     journal: Journal, hanging_disk: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(JournalError):
-        await journal.open_runs()
+        await journal.open_run()
     monkeypatch.setattr(journal_module, "WRITE_LIMIT_S", 20.0)
     async with asyncio.timeout(10):
         for _ in range(3):
-            with pytest.raises(
-                JournalError, match=r"the journal .*: an earlier call, to read the open runs of it, hangs"
-            ):
-                await journal.new_run(DAY)
+            with pytest.raises(JournalError, match=r"an earlier call, to read the open run of it, hangs"):
+                await journal.latest()
         hanging_disk.set()
-        while journal._thread.doing:  # noqa: ASYNC110  another thread tells nobody
+        while journal._thread.doing:  # noqa: ASYNC110  another thread wakes nobody
             await asyncio.sleep(0.01)
-        assert await journal.new_run(DAY) == "20261122-001", "what was given up before it began is not done later"
+        assert await journal.latest() == ""
 
 
 async def test_a_hanging_disk_does_not_hold_up_closing(
     journal: Journal, hanging_disk: threading.Event, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(JournalError):
-        await journal.open_runs()
+        await journal.open_run()
     monkeypatch.setattr(journal_module, "WRITE_LIMIT_S", 20.0)
     async with asyncio.timeout(10):
         await journal.close()
     assert "Could not close the journal" in caplog.text
 
 
-async def test_nothing_is_written_after_closing(path: Path) -> None:
-    journal = Journal(path)
+async def test_nothing_is_written_after_closing_nor_before_opening(path: Path) -> None:
+    journal = make_journal(path)
+    with pytest.raises(JournalError, match="is not open"):
+        await journal.begin(DAY, 1.8e9, accept)
     await journal.open()
     await journal.close()
-    with pytest.raises(JournalError, match="Could not give the next run id in the journal"):
-        await journal.new_run(DAY)
-
-
-async def test_journal_that_was_not_opened_says_so(path: Path) -> None:
-    journal = Journal(path)
-    with pytest.raises(JournalError, match="is not open"):
-        await journal.new_run(DAY)
-    await journal.close()
+    with pytest.raises(JournalError, match="Could not begin a run in the journal"):
+        await journal.begin(DAY, 1.8e9, accept)
 
 
 async def test_journal_in_memory_works_too() -> None:
-    journal = Journal(Path(":memory:"))
+    journal = make_journal(Path(":memory:"))
     await journal.open()
-    assert await journal.new_run(DAY) == "20261122-001"
+    assert await new_run(journal) == "20261122-001"
     await journal.close()

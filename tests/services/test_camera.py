@@ -16,14 +16,17 @@ import pytest
 import pytest_asyncio
 from lsst.ts import salobj, utils
 from lsst.ts.comcamcalib.config import Limits
-from lsst.ts.comcamcalib.errors import ServiceError
+from lsst.ts.comcamcalib.errors import BadInputError, ServiceError
 from lsst.ts.comcamcalib.services.camera import ComCamCamera, FrameRequest
+from lsst.ts.comcamcalib.services.camera_class import camera_classes
 from lsst.ts.comcamcalib.services.exposure import Exposure
 from lsst.ts.observatory.control.maintel.comcam import ComCam
+from support.plans import make_config
 
 pytestmark = [pytest.mark.observatory, pytest.mark.asyncio(loop_scope="module")]
 
 LIMIT_S = 20.0
+INSTRUMENT = make_config().instrument
 GROUP = "20261122-001-BIAS"
 BIAS = FrameRequest("BIAS", 0.0, GROUP, reason="daily", program="calib", note="a note")
 FLAT = FrameRequest("FLAT", 1.5, "20261122-001-FLAT", test_type="PTC")
@@ -110,7 +113,7 @@ async def driven(bus: None) -> AsyncIterator[DrivenCamera]:
 @pytest_asyncio.fixture(loop_scope="module")
 async def camera(driven: DrivenCamera, domain: salobj.Domain, limits: Limits) -> AsyncIterator[ComCamCamera]:
     await driven.reset()
-    camera = ComCamCamera(domain, limits)
+    camera = ComCamCamera(domain, INSTRUMENT, limits)
     await camera.start()
     yield camera
     await camera.close()
@@ -209,7 +212,7 @@ async def test_a_frame_that_is_never_read_out_is_named_and_does_not_hold_the_nex
 
     await driven.reset()
     driven.on_take = expose
-    camera = ComCamCamera(domain, limits.model_copy(update={"readout": 2.0}))
+    camera = ComCamCamera(domain, INSTRUMENT, limits.model_copy(update={"readout": 2.0}))
     await camera.start()
     try:
         with pytest.raises(
@@ -251,7 +254,7 @@ async def test_after_a_fault_in_mid_exposure_the_next_frame_is_taken(
     await driven.reset()
     driven.on_take = break_down
     limits = limits.model_copy(update={"readout": 2.0})
-    camera = ComCamCamera(domain, limits)
+    camera = ComCamCamera(domain, INSTRUMENT, limits)
     await camera.start()
     with pytest.raises(ServiceError, match="was not taken"):
         await asyncio.wait_for(camera.take(BIAS), LIMIT_S)
@@ -259,7 +262,7 @@ async def test_after_a_fault_in_mid_exposure_the_next_frame_is_taken(
     # Operators bring the camera back, and send the next run.
     driven.on_take = driven.expose
     await driven.evt_summaryState.set_write(summaryState=salobj.State.ENABLED)
-    camera = ComCamCamera(domain, limits)
+    camera = ComCamCamera(domain, INSTRUMENT, limits)
     await camera.start()
     try:
         assert (await asyncio.wait_for(camera.take(BIAS), LIMIT_S)).exposure_id
@@ -274,7 +277,7 @@ async def test_camera_that_exposes_since_before_the_connection_is_not_idle(
     await driven.reset()
     await driven.evt_ccsCommandState.set_write(substate=2, force_output=True)
     name = await driven.begin("20261122-001-DARK", exposure_time_s=600.0)
-    camera = ComCamCamera(domain, limits)
+    camera = ComCamCamera(domain, INSTRUMENT, limits)
     await camera.start()
     monkeypatch.setattr("lsst.ts.comcamcalib.services.camera.SETTLE_S", 0.1)
     try:
@@ -282,13 +285,16 @@ async def test_camera_that_exposes_since_before_the_connection_is_not_idle(
             while name not in (sentence := await camera.obstacle()):
                 pass
         assert sentence.startswith(f"CCCamera is taking an image: {name} of 600 s, until ")
-        assert camera.images_begun()[name] == "20261122-001-DARK"
+        assert camera.taken_for("20261122-001-DARK") == [], "it is not read out yet"
         # The image ends while somebody asks: the camera gets the moment that it needs to become idle.
         monkeypatch.setattr("lsst.ts.comcamcalib.services.camera.SETTLE_S", LIMIT_S)
         asking = asyncio.create_task(camera.obstacle())
         await driven.end(name)
         await driven.evt_ccsCommandState.set_write(substate=1, force_output=True)
         assert await asking == ""
+        (found,) = camera.taken_for("20261122-001-DARK")
+        assert (found.obs_id, found.exposure_id) == (name, 2026112200000 + driven.sequence)
+        assert found.timestamp_taken_s == 1.8e9 + driven.sequence
     finally:
         await driven.evt_ccsCommandState.set_write(substate=1, force_output=True)
         await camera.close()
@@ -456,7 +462,7 @@ class Event:
 
 
 async def test_a_group_id_with_colons_is_recognised_and_a_missing_time_replaced() -> None:
-    exposure = Exposure(FrameRequest("BIAS", 0.0, "2026-11-22T17:00:01.250"))
+    exposure = Exposure(FrameRequest("BIAS", 0.0, "2026-11-22T17:00:01.250"), INSTRUMENT.image_names)
     name = "CC_O_20261122_000012"
     values = r"BIAS:2026-11-22T17\:00\:01.250"
     # endReadout is another topic: it may arrive first.
@@ -469,3 +475,16 @@ async def test_a_group_id_with_colons_is_recognised_and_a_missing_time_replaced(
     assert (frame.obs_id, frame.timestamp_taken_s) == (name, 7.0)
     assert utils.current_tai() > 7.0
     exposure.forget()
+
+
+@pytest.mark.parametrize(
+    ("field", "path"),
+    [
+        ("camera_class", "lsst.ts.observatory.control.maintel.nocam.NoCam"),
+        ("camera_class", "lsst.ts.observatory.control.maintel.comcam.NoCam"),
+        ("usages_class", "lsst.ts.observatory.control.maintel.comcam.NoUsages"),
+    ],
+)
+async def test_a_class_that_there_is_not_is_named_with_its_field(field: str, path: str) -> None:
+    with pytest.raises(BadInputError, match=rf"instrument\.{field}: there is no {path} here"):
+        camera_classes(INSTRUMENT.model_copy(update={field: path}))

@@ -22,6 +22,7 @@ from lsst.ts.comcamcalib.simulation.camera import CameraCsc
 from lsst.ts.comcamcalib.simulation.faults import Fault, Faults
 from lsst.ts.comcamcalib.simulation.focal_plane import FocalPlane
 from lsst.ts.comcamcalib.simulation.world import World
+from support.plans import make_config
 
 pytestmark = [pytest.mark.observatory, pytest.mark.asyncio(loop_scope="module")]
 
@@ -43,7 +44,7 @@ async def simulated(bus: None, faults: Faults) -> AsyncIterator[CameraCsc]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def camera(simulated: CameraCsc, domain: salobj.Domain, limits: Limits) -> AsyncIterator[ComCamCamera]:
-    camera = ComCamCamera(domain, limits)
+    camera = ComCamCamera(domain, make_config().instrument, limits)
     await camera.start()
     yield camera
     await camera.close()

@@ -48,7 +48,7 @@ def search(uws: SlowUws, **changes: bool) -> JobSearch:
 async def test_a_search_leaves_the_uws_time_for_others_and_later_still_more() -> None:
     uws = SlowUws()
     looking = search(uws)
-    assert await looking.find() == []
+    assert await looking.find(160.0) == []
     assert 5 <= uws.lists <= 7  # 16 s for the list, 16 s for others
     uws.lists = 0
     assert await looking.find_late() == []
@@ -64,3 +64,28 @@ async def test_a_search_for_a_run_finds_the_jobs_of_all_of_its_stages_and_of_no_
         uws_job("within", mark=f"x{RUN}_BIAS.GENERATE_cpBias*"),
     ]
     assert {job.job_id for job in await search(uws, of_run=True).look()} == {"bias", "flat"}
+
+
+class LateUws(SlowUws):
+    """Shows a job from its third list on."""
+
+    async def jobs(self) -> list[UwsJob]:
+        if self.lists >= 2:
+            self.listing = [uws_job("late")]
+        return await super().jobs()
+
+
+async def test_a_search_ends_with_the_first_list_that_shows_the_job() -> None:
+    uws = LateUws()
+    assert [job.job_id for job in await search(uws).find(160.0)] == ["late"]
+    assert uws.lists == 3
+
+
+async def test_a_search_that_has_no_time_left_looks_all_the_same() -> None:
+    uws = SlowUws()
+    uws.listing = [uws_job("there")]
+    assert [job.job_id for job in await search(uws).find(0.0)] == ["there"]
+    uws.listing = []
+    uws.lists = 0
+    assert await search(uws).find(0.0) == []
+    assert uws.lists == 1

@@ -17,9 +17,12 @@ import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 from lsst.ts import salobj
-from lsst.ts.comcamcalib.services.oods import CcOods, IngestNotice, notice_of
+from lsst.ts.comcamcalib.instrument import Detector
+from lsst.ts.comcamcalib.services.oods import IngestNotice, SalOods, notice_of
+from support.plans import make_config
 
-DETECTORS = tuple(f"R22_S{row}{column}" for row in range(3) for column in range(3))
+INSTRUMENT = make_config().instrument
+DETECTORS = tuple(INSTRUMENT.detector_names.values())
 LIMIT_S = 20.0
 
 
@@ -36,7 +39,7 @@ class Image:
 
 
 def notice(**fields: object) -> IngestNotice | None:
-    return notice_of(Image(**fields), "LSSTComCam", DETECTORS)  # type: ignore[arg-type]
+    return notice_of(Image(**fields), INSTRUMENT)  # type: ignore[arg-type]
 
 
 def test_an_ingested_file_is_told_by_image_name_and_place() -> None:
@@ -79,7 +82,7 @@ def test_what_is_strange_stays_unknown_and_is_told() -> None:
 
 @given(st.builds(Image, *(st.text(max_size=12),) * 4, st.integers(-5, 5), st.text(max_size=30)))
 def test_no_event_whatever_is_mistaken_for_success_or_for_a_detector_that_there_is_not(image: Image) -> None:
-    found = notice_of(image, image.camera, DETECTORS)
+    found = notice_of(image, INSTRUMENT.model_copy(update={"name": image.camera}))
     assert found is not None
     assert found.succeeded == (image.statusCode == 0)
     assert found.detector is None or 0 <= found.detector < len(DETECTORS)
@@ -89,8 +92,8 @@ def test_no_event_whatever_is_mistaken_for_success_or_for_a_detector_that_there_
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def oods(domain: salobj.Domain) -> AsyncIterator[CcOods]:
-    oods = CcOods(domain, "LSSTComCam", DETECTORS)
+async def oods(domain: salobj.Domain) -> AsyncIterator[SalOods]:
+    oods = SalOods(domain, INSTRUMENT)
     await oods.start()
     yield oods
     await oods.close()
@@ -99,7 +102,7 @@ async def oods(domain: salobj.Domain) -> AsyncIterator[CcOods]:
 @pytest.mark.observatory
 @pytest.mark.asyncio(loop_scope="module")
 async def test_each_event_reaches_every_subscriber_once_even_after_one_that_fails(
-    bus: None, oods: CcOods, caplog: pytest.LogCaptureFixture
+    bus: None, oods: SalOods, caplog: pytest.LogCaptureFixture
 ) -> None:
     heard: list[IngestNotice] = []
     ended = asyncio.Event()
@@ -129,3 +132,30 @@ async def test_each_event_reaches_every_subscriber_once_even_after_one_that_fail
     assert [notice.succeeded for notice in heard] == [True] * 9 + [False]
     assert early == []
     assert "A subscriber to the OODS's notices failed" in caplog.text
+
+
+@pytest.mark.observatory
+@pytest.mark.asyncio(loop_scope="module")
+async def test_an_instrument_may_have_several_oods(bus: None, domain: salobj.Domain) -> None:
+    # There is only one OODS on this bus, so it plays both.
+    oods = SalOods(domain, INSTRUMENT.model_copy(update={"oods": ("CCOODS", "CCOODS")}))
+    heard: asyncio.Queue[IngestNotice] = asyncio.Queue()
+    oods.subscribe(heard.put_nowait)
+    await oods.start()
+    try:
+        async with salobj.Controller("CCOODS", write_only=True) as source:
+            await source.evt_imageInOODS.set_write(**dataclasses.asdict(Image()))
+            notices = [await asyncio.wait_for(heard.get(), LIMIT_S) for _ in range(2)]
+    finally:
+        await oods.close()
+    assert notices == [IngestNotice(2026112200012, 4, True, "file ingested")] * 2
+
+
+def test_a_detector_number_is_an_id_and_not_a_position() -> None:
+    corner = Detector(id=191, name="R00_SW0", amplifiers=8)
+    instrument = INSTRUMENT.model_copy(update={"detectors": (corner,)})
+    failed = {"obsid": "2026112200012", "raft": "R??", "statusCode": 1}
+    numbers = [notice_of(Image(**failed, sensor=sensor), instrument) for sensor in ("S191", "S00")]  # type: ignore[arg-type]
+    assert [one.detector for one in numbers if one is not None] == [191, None]
+    placed = notice_of(Image(raft="R00", sensor="SW0"), instrument)  # type: ignore[arg-type]
+    assert placed is not None and placed.detector == 191

@@ -14,21 +14,35 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import pytest
+from lsst.ts.comcamcalib.clock import Clock
 from lsst.ts.comcamcalib.config import CscConfig
 from lsst.ts.comcamcalib.enums import CalibType, StageKind
 from lsst.ts.comcamcalib.plan.plan import StagePlan
-from lsst.ts.comcamcalib.plan.record import ImageTaken
+from lsst.ts.comcamcalib.record.facts import FrameIntended, FrameTaken
 from lsst.ts.comcamcalib.stages.context import RunContext
 from support.clock import LeapingPolicy, patience_s
 from support.plans import make_config, make_plan
-from support.records import FakeRecord
+from support.records import MemoryRecord
 from support.services import Observatory
 from support.world import World
+
+NIGHT_S = 1795384800.0
+"""2026-11-22T22:00:00 TAI."""
 
 
 @pytest.fixture(scope="session")
 def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
     return LeapingPolicy()
+
+
+class NightClock(Clock):
+    """A clock that shows the night of the frames and goes with the loop's time."""
+
+    def __init__(self) -> None:
+        self._begin_s = asyncio.get_running_loop().time()
+
+    def tai(self) -> float:
+        return NIGHT_S + self.monotonic() - self._begin_s
 
 
 @dataclasses.dataclass
@@ -37,7 +51,7 @@ class Bench:
 
     observatory: Observatory
     context: RunContext
-    record: FakeRecord
+    record: MemoryRecord
     tasks: list[asyncio.Task[str]] = dataclasses.field(default_factory=list)
 
     def stage(self, name: str) -> StagePlan:
@@ -62,18 +76,18 @@ MakeBench = Callable[..., Bench]
 
 
 @pytest.fixture
-async def make_bench(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MakeBench]:
+async def make_bench() -> AsyncIterator[MakeBench]:
     """Return what makes a bench from options; ``config`` is the changes of the configuration.
 
     It certifies in the night of its frames, 2026-11-22T22:00:00 TAI.
     """
-    monkeypatch.setattr("lsst.ts.comcamcalib.stages.certify.current_tai", lambda: 1795384800.0)
     benches: list[Bench] = []
 
     def make(config: dict[str, Any] | None = None, **options: Any) -> Bench:
         settings: CscConfig = make_config(**(config or {}))
-        observatory, record = Observatory.of(World(settings)), FakeRecord()
-        context = RunContext(make_plan(settings, **options), observatory.services, record)
+        observatory, clock = Observatory.of(World(settings)), NightClock()
+        record = MemoryRecord(make_plan(settings, **options), clock)
+        context = RunContext(record, observatory.services, clock)
         observatory.oods.subscribe(context.ledger.notice)
         benches.append(Bench(observatory, context, record))
         return benches[-1]
@@ -93,17 +107,21 @@ def expose_all() -> Callable[[Bench], None]:
         for calib_type, sequence in bench.context.plan.sequences.items():
             for frame in sequence.frames:
                 exposure = bench.observatory.world.expose(calib_type.name, frame.exposure_time_s, sequence.group_id)
-                bench.context.frames[calib_type].taken.append(
-                    ImageTaken(
-                        run_id=bench.context.run_id,
-                        image_type=calib_type,
+                bench.record.put(
+                    FrameIntended(
+                        calib_type=calib_type,
+                        index=frame.index,
+                        exposure_time_s=frame.exposure_time_s,
+                        discarded=frame.discarded,
+                    )
+                )
+                bench.record.put(
+                    FrameTaken(
+                        calib_type=calib_type,
+                        index=frame.index,
                         exposure_id=exposure.exposure_id,
                         obs_id=exposure.obs_id,
-                        exposure_time=frame.exposure_time_s,
-                        image_index=frame.index,
-                        images_in_sequence=len(sequence.frames),
-                        discarded=frame.discarded,
-                        timestamp_taken=1.8e9,
+                        taken_s=1.8e9,
                     )
                 )
 

@@ -120,6 +120,7 @@ def judge_frames(
         physical_filter="r_03" if calib_type is CalibType.FLAT else "",
         exposures=tuple(FIRST + number for number in range(len(frames))),
         detectors=NAMES,
+        amplifiers=dict.fromkeys(NAMES, len(AMPLIFIER_NAMES)),
         tests=recipe.tests,
         threshold=threshold,
         frames=facts,

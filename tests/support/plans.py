@@ -61,7 +61,7 @@ def make_config(**changes: Any) -> CscConfig:
 def make_options(config: CscConfig | None = None, **options: Any) -> RunOptions:
     """Return the options of a small run, some of them changed."""
     text = json.dumps({name: value for name, value in {**SMALL, **options}.items() if value is not None})
-    return parse_options(text, config or make_config(), now_day_obs=DAY_OBS)
+    return parse_options(text, (config or make_config()).option_rules(), now_day_obs=DAY_OBS)
 
 
 def make_plan(config: CscConfig | None = None, run_id: str = RUN_ID, **options: Any) -> RunPlan:

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A record that keeps what a run tells, and lets tests wait for it."""
+"""A run's record in memory."""
 
 from __future__ import annotations
 
@@ -13,49 +13,95 @@ import dataclasses
 from collections.abc import Callable
 from typing import TypeVar
 
-from lsst.ts.comcamcalib.plan.record import Entry, Intent
+from lsst.ts.comcamcalib.clock import Clock
+from lsst.ts.comcamcalib.enums import RunState, StageState
+from lsst.ts.comcamcalib.errors import StageError
+from lsst.ts.comcamcalib.plan.plan import RunPlan
+from lsst.ts.comcamcalib.record.events import Event
+from lsst.ts.comcamcalib.record.facts import Entry, Fact, RunAccepted, RunMoved, StageMoved
+from lsst.ts.comcamcalib.record.fold import apply, begin
+from lsst.ts.comcamcalib.record.history import History
+from lsst.ts.comcamcalib.record.views import events_after
 
 from support.clock import patience_s
+from support.plans import DAY_OBS
 
-__all__ = ["FakeRecord", "Waiting"]
+__all__ = ["MemoryRecord", "Waiting", "accepted"]
 
-EntryType = TypeVar("EntryType")
+FactType = TypeVar("FactType")
+EventType = TypeVar("EventType")
+
+
+def accepted(plan: RunPlan, at: float = 1.8e9) -> Entry:
+    """Return the acceptance of a run with a plan."""
+    return Entry(1, at, RunAccepted(plan=plan, day_obs=DAY_OBS, requested_by="op@console", why="the test"))
 
 
 @dataclasses.dataclass(frozen=True)
 class Waiting:
-    """What a stage said that it waits for."""
+    """What a stage says that it waits for."""
 
     who: str
     for_what: str
     limit_s: float | None
 
 
-class FakeRecord:
-    """Implements `lsst.ts.comcamcalib.plan.record.Record` in memory."""
+class MemoryRecord:
+    """Implements `lsst.ts.comcamcalib.record.record.Record` in memory; the run is RUNNING."""
 
-    def __init__(self) -> None:
+    def __init__(self, plan: RunPlan, clock: Clock | None = None, entries: list[Entry] | None = None) -> None:
+        self.clock = clock or Clock()
         self.entries: list[Entry] = []
-        self.intents: list[Intent] = []
+        self.events: list[Event] = []
         self.waits: list[Waiting] = []
+        self.refuses: Callable[[Fact], bool] = lambda fact: False
+        """Intents that can't be written down."""
         self._changed = asyncio.Condition()
+        first, *rest = entries or [accepted(plan)]
+        self._history = begin(first)
+        self.entries.append(first)
+        for entry in rest:
+            self._history = apply(self._history, entry)
+            self.entries.append(entry)
+        if self._history.state is not RunState.RUNNING:
+            self.put(RunMoved(state=RunState.RUNNING, reason="The run is in progress"))
 
-    async def write(self, entry: Entry) -> None:
+    @property
+    def history(self) -> History:
+        return self._history
+
+    def put(self, fact: Fact) -> None:
+        """Add a fact without waking anybody, to prepare a test."""
+        entry = Entry(self._history.seq + 1, self.clock.tai(), fact)
+        self._history = apply(self._history, entry)
         self.entries.append(entry)
+        self.events += events_after(fact, self._history)
+
+    def move(self, name: str, state: StageState) -> None:
+        """Put a stage into a state, to prepare a test."""
+        self.put(StageMoved(stage_name=name, attempt=self._history.stages[name].attempt, state=state, reason=""))
+
+    async def intend(self, fact: Fact) -> None:
+        await self.note(fact)  # as the real one, which goes on trying to write it
+        if self.refuses(fact):
+            raise StageError("It could not be written down, so it was not done: disk full")
+
+    async def note(self, fact: Fact) -> None:
+        self.put(fact)
         async with self._changed:
             self._changed.notify_all()
 
-    async def intend(self, intent: Intent) -> None:
-        self.intents.append(intent)
+    async def until(self, condition: Callable[[History], bool]) -> None:
+        async with asyncio.timeout(patience_s()), self._changed:
+            await self._changed.wait_for(lambda: condition(self._history))
 
     def waiting(self, who: str, for_what: str, limit_s: float | None = None) -> None:
         self.waits.append(Waiting(who, for_what, limit_s))
 
-    def of(self, entry_type: type[EntryType]) -> list[EntryType]:
-        """Return all entries of a type, in order."""
-        return [entry for entry in self.entries if isinstance(entry, entry_type)]
+    def of(self, fact_type: type[FactType]) -> list[FactType]:
+        """Return all facts of a type, in order."""
+        return [entry.fact for entry in self.entries if isinstance(entry.fact, fact_type)]
 
-    async def until(self, condition: Callable[[FakeRecord], bool]) -> None:
-        """Wait until a condition holds of what was written."""
-        async with asyncio.timeout(patience_s()), self._changed:
-            await self._changed.wait_for(lambda: condition(self))
+    def published(self, event_type: type[EventType]) -> list[EventType]:
+        """Return all events of a type, in order."""
+        return [event for event in self.events if isinstance(event, event_type)]

@@ -19,10 +19,12 @@ from lsst.ts.comcamcalib.services.butler import (
     AmplifierValues,
     CertifiedRange,
     CertifyOutcome,
+    CertifyRequest,
     DatasetFound,
     DefectsArea,
     ExposureFound,
     KnownAmplifiers,
+    ReplacedDataset,
 )
 from lsst.ts.comcamcalib.services.camera import FrameRequest, TakenFrame
 from lsst.ts.comcamcalib.services.components import Unwell
@@ -99,8 +101,8 @@ class FakeCamera:
         self.filter_error = ""
         self.busy = ""
         """Why no frame can be taken now."""
-        self.begun: dict[str, str | None] = {}
-        """Group ids of the images that began, by name."""
+        self.read_out: list[tuple[str, TakenFrame]] = []
+        """Group ids of the last images that were read out, as the camera's events show them."""
         self.has_filters = ["g_01", "r_03", "i_06"]
         self.gates: dict[tuple[str, int], Gate] = {}
         self.arrive: Callable[[Exposure], None] = self.all_files_arrive
@@ -116,8 +118,8 @@ class FakeCamera:
     async def obstacle(self) -> str:
         return self.busy
 
-    def images_begun(self) -> Mapping[str, str | None]:
-        return self.begun
+    def taken_for(self, group_id: str) -> list[TakenFrame]:
+        return [one for group, one in self.read_out if group == group_id]
 
     async def find_filter(self, wanted: str) -> str:
         if wanted not in self.has_filters:
@@ -144,9 +146,10 @@ class FakeCamera:
         finally:
             self.exposing -= 1
         exposure = self.world.expose(request.image_type, request.exposure_time_s, request.group_id)
-        self.begun[exposure.obs_id] = request.group_id
+        taken = TakenFrame(exposure.exposure_id, exposure.obs_id, TAI)
+        self.read_out = [(request.group_id, taken)]  # a late reader sees only the last one
         self.arrive(exposure)
-        return TakenFrame(exposure.exposure_id, exposure.obs_id, TAI)
+        return taken
 
     def all_files_arrive(self, exposure: Exposure) -> None:
         """Ingest all files at once."""
@@ -302,6 +305,25 @@ class FakeRepository:
 
         return await self._do("exposures", work)
 
+    async def exposures_of_group(self, group_id: str) -> list[ExposureFound]:
+        arrived = {exposure_id for exposure_id, _ in self.world.raws}
+
+        def work() -> list[ExposureFound]:
+            return [
+                ExposureFound(
+                    one.exposure_id,
+                    one.day_obs,
+                    self.world.filters[one.exposure_id],
+                    one.begin.isoformat(),
+                    one.end.isoformat(),
+                    one.obs_id,
+                )
+                for one in self.world.exposures.values()
+                if one.group_id == group_id and one.exposure_id in arrived
+            ]
+
+        return await self._do("exposures_of_group", work)
+
     async def physical_filters(self, exposure_ids: Collection[int]) -> dict[int, str]:
         known = self.world.filters
         return await self._do("physical_filters", lambda: {one: known[one] for one in exposure_ids if known.get(one)})
@@ -322,6 +344,13 @@ class FakeRepository:
         foreign = [f"detector {one} used {run}" for one, run in used.items() if run != expected_run]
         return await self._do("foreign_inputs", lambda: foreign)
 
+    async def detectors_without(
+        self, dataset_type: str, collections: Sequence[str], detectors: Collection[int], at_iso_tai: str
+    ) -> list[int]:
+        return await self._do(
+            "detectors_without", lambda: [one for one in detectors if (dataset_type, one) in self.world.not_calibrated]
+        )
+
     async def get(self, dataset_type: str, collection: str, **data_id: int | str) -> object:
         raise AssertionError("the stages do not read single datasets")
 
@@ -330,22 +359,30 @@ class FakeRepository:
     ) -> tuple[Mapping[object, object] | None, dict[tuple[int, int], Mapping[object, object]]]:
         return await self._do("statistics", lambda: self.world.statistics(collection, physical_filter))
 
-    async def certify(
-        self,
-        run_collection: str,
-        dataset_type: str,
-        calib_collection: str,
-        begin_iso_tai: str,
-        end_iso_tai: str,
-        dataset_ids: Collection[str],
-    ) -> CertifyOutcome:
+    async def certify(self, request: CertifyRequest) -> CertifyOutcome:
         def work() -> CertifyOutcome:
             certified, replaced = self.world.certify(
-                run_collection, dataset_type, calib_collection, (begin_iso_tai, end_iso_tai), list(dataset_ids)
+                request.run_collection,
+                request.dataset_type,
+                request.calib_collection,
+                (request.begin_iso_tai, request.end_iso_tai),
+                list(request.dataset_ids),
             )
             return CertifyOutcome(tuple(certified), tuple(replaced))
 
         return await self._in_order("certify", work)
+
+    async def certified_before(self, request: CertifyRequest) -> list[ReplacedDataset]:
+        def work() -> list[ReplacedDataset]:
+            return self.world.replaced_by(
+                request.run_collection,
+                request.dataset_type,
+                request.calib_collection,
+                (request.begin_iso_tai, request.end_iso_tai),
+                list(request.dataset_ids),
+            )
+
+        return await self._do("certified_before", work)
 
     async def read_back(
         self,

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 
 from lsst.ts.comcamcalib.config import CscConfig
 from lsst.ts.comcamcalib.options import flat_pairs
+from lsst.ts.comcamcalib.plan.request import JobRequest
 from lsst.ts.comcamcalib.services.butler import (
     AmplifierValues,
     CertifiedDataset,
@@ -25,7 +26,6 @@ from lsst.ts.comcamcalib.services.butler import (
     DefectsArea,
     ReplacedDataset,
 )
-from lsst.ts.comcamcalib.services.ocps import JobRequest
 
 __all__ = ["AMPLIFIERS", "Exposure", "FakeJob", "World"]
 
@@ -130,6 +130,8 @@ class World:
         """Datasets (job label, detector) that jobs do not make although they complete."""
         self.missing_filters: set[str] = set()
         """Physical filters for which no datasets are made."""
+        self.not_calibrated: set[tuple[str, int]] = set()
+        """(dataset type, detector) of which the input collections have no calibration."""
         self.gain = 1.7
         self.defect_pixels = 30
         self.lamp = 1.0
@@ -155,7 +157,7 @@ class World:
     def submit(self, request: JobRequest) -> FakeJob:
         """Make a job."""
         mark = request.output_dataset_types.split(",")[-1].removesuffix("*")
-        job = FakeJob(f"job-{len(self.jobs) + 1:02d}", request, mark.rsplit("_", 1)[-1])
+        job = FakeJob(f"job-{len(self.jobs) + 1:02d}", request, mark.rsplit("_", 2)[-2])
         self.jobs[job.job_id] = job
         return job
 
@@ -210,27 +212,30 @@ class World:
     ) -> tuple[list[CertifiedDataset], list[ReplacedDataset]]:
         """Put datasets in a calibration collection."""
         chosen = [one for one in self.datasets.get((run, dataset_type), []) if one.dataset_id in ids]
-        replaced = [
+        replaced = self.replaced_by(run, dataset_type, collection, validity, ids)
+        gone = {one.dataset_id for one in replaced} | set(ids)
+        self.certificates = [
             old
             for old in self.certificates
-            if (old.collection, old.dataset_type, old.validity) == (collection, dataset_type, validity)
-            and any(
-                (old.dataset.detector, old.dataset.physical_filter) == (one.detector, one.physical_filter)
-                for one in chosen
-            )
+            if old.dataset.dataset_id not in gone or (old.collection, old.validity) != (collection, validity)
         ]
-        self.certificates = [old for old in self.certificates if old not in replaced]
         self.certificates += [Certificate(collection, dataset_type, validity, one) for one in chosen]
         self.collections.add(collection)
-        return (
-            [CertifiedDataset(one.dataset_id, one.detector, one.physical_filter) for one in chosen],
-            [
-                ReplacedDataset(
-                    old.dataset.dataset_id, old.dataset.detector, old.dataset.physical_filter, *old.validity
-                )
-                for old in replaced
-            ],
-        )
+        return [CertifiedDataset(one.dataset_id, one.detector, one.physical_filter) for one in chosen], replaced
+
+    def replaced_by(
+        self, run: str, dataset_type: str, collection: str, validity: tuple[str, str], ids: Sequence[str]
+    ) -> list[ReplacedDataset]:
+        """Return what such a certification would replace."""
+        chosen = [one for one in self.datasets.get((run, dataset_type), []) if one.dataset_id in ids]
+        places = {(one.detector, one.physical_filter) for one in chosen}
+        return [
+            ReplacedDataset(old.dataset.dataset_id, old.dataset.detector, old.dataset.physical_filter, *old.validity)
+            for old in self.certificates
+            if (old.collection, old.dataset_type, old.validity) == (collection, dataset_type, validity)
+            and (old.dataset.detector, old.dataset.physical_filter) in places
+            and old.dataset.dataset_id not in ids
+        ]
 
     def certificates_of(self, dataset_ids: Sequence[str], collection: str) -> list[CertifiedRange]:
         """Return what datasets are certified for."""
@@ -268,7 +273,8 @@ class World:
                 success = success and not bad
                 # The run's statistics of flats show that amplifiers failed, but not which.
                 if product != "FLAT":
-                    failures += [f"{self.config.detectors[detector]} {name} NOISE" for name in AMPLIFIERS[:bad]]
+                    full_name = self.config.instrument.detector_names[detector]
+                    failures += [f"{full_name} {name} NOISE" for name in AMPLIFIERS[:bad]]
             run_level[exposure] = {"SUCCESS": success, **({} if success else {"FAILURES": failures})}
         run_level["SUCCESS"] = all(entry["SUCCESS"] for entry in run_level.values())  # type: ignore[index]
         return run_level, details

@@ -28,6 +28,7 @@ class Statistics:
             physical_filter="r_03" if self.is_flat else "",
             exposures=tuple(2026112200001 + number for number in range(exposures)),
             detectors=NAMES,
+            amplifiers=dict.fromkeys(NAMES, len(AMPLIFIERS)),
             tests=("NOISE", "SCATTER") if self.is_flat else ("MEAN", "NOISE", "CR_NOISE"),
             threshold=threshold,
         )

@@ -19,6 +19,7 @@ from lsst.ts.comcamcalib.verification import DetectorArea, judge_defects, judge_
 from support.plans import make_config
 
 NAMES = {0: "R22_S00", 4: "R22_S11"}
+COUNTS = dict.fromkeys(NAMES, 16)
 AMPLIFIERS = [f"C1{number}" for number in range(8)] + [f"C0{number}" for number in range(8)]
 
 PLAUSIBLE = Plausible(gain_min=0.5, gain_max=4.0, noise_min=1.0, noise_max=50.0, defect_fraction_max=0.05)
@@ -68,7 +69,7 @@ def test_defects_of_no_detector_are_unknown() -> None:
 
 
 def test_a_complete_and_plausible_ptc_has_passed() -> None:
-    judgement = judge_ptc(NAMES, {0: amplifiers(), 4: amplifiers(1.8, 6.0), 8: amplifiers(99.0)}, PLAUSIBLE)
+    judgement = judge_ptc(NAMES, COUNTS, {0: amplifiers(), 4: amplifiers(1.8, 6.0), 8: amplifiers(99.0)}, PLAUSIBLE)
     assert judgement.verdict is Verdict.PASSED
     assert [one.noise for one in judgement.detectors] == [7.0, 6.0]
 
@@ -77,11 +78,18 @@ def test_a_complete_and_plausible_ptc_has_passed() -> None:
 def test_a_value_out_of_range_has_failed(gain: float, noise: float) -> None:
     values = amplifiers()
     values[0]["C10"], values[1]["C10"] = gain, noise
-    judgement = judge_ptc(NAMES, {0: amplifiers(), 4: values}, PLAUSIBLE)
+    judgement = judge_ptc(NAMES, COUNTS, {0: amplifiers(), 4: values}, PLAUSIBLE)
     assert judgement.verdict is Verdict.FAILED
     assert "R22_S11 (C10 " in judgement.reason
     assert [one.amplifiers_failed for one in judgement.detectors] == [0, 1]
     assert judgement.tests_failed == 1
+
+
+def test_each_detector_has_its_own_number_of_amplifiers() -> None:
+    half = tuple(dict(list(values.items())[:8]) for values in amplifiers())
+    values: Any = {0: amplifiers(), 4: half}
+    assert "R22_S11 (gain of 8 amplifiers instead of 16)" in judge_ptc(NAMES, COUNTS, values, PLAUSIBLE).reason
+    assert judge_ptc(NAMES, {0: 16, 4: 8}, values, PLAUSIBLE).verdict is Verdict.PASSED
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
@@ -89,7 +97,7 @@ def test_a_value_out_of_range_has_failed(gain: float, noise: float) -> None:
 def test_an_amplifier_that_was_not_measured_is_unknown(bad: float, which: int) -> None:
     values = amplifiers()
     values[which]["C07"] = bad
-    judgement = judge_ptc(NAMES, {0: values, 4: amplifiers()}, PLAUSIBLE)
+    judgement = judge_ptc(NAMES, COUNTS, {0: values, 4: amplifiers()}, PLAUSIBLE)
     assert judgement.verdict is Verdict.UNKNOWN
     assert f"R22_S00 C07 ({('gain', 'noise')[which]} not measured)" in judgement.reason
     assert judgement.detectors_verified == 1
@@ -105,13 +113,13 @@ def test_a_ptc_with_anything_missing_is_unknown(dropped: set[tuple[int, str]], w
     for detector, name in dropped:
         if detector in values:
             del values[detector][which][name]
-    judgement = judge_ptc(NAMES, values, PLAUSIBLE)
+    judgement = judge_ptc(NAMES, COUNTS, values, PLAUSIBLE)
     assert judgement.verdict is (Verdict.UNKNOWN if dropped or without else Verdict.PASSED)
     assert judgement.reason.isprintable()
 
 
 def test_a_value_that_can_not_be_right_weighs_more_than_one_that_is_missing() -> None:
-    judgement = judge_ptc(NAMES, {0: amplifiers(gain=99.0)}, PLAUSIBLE)
+    judgement = judge_ptc(NAMES, COUNTS, {0: amplifiers(gain=99.0)}, PLAUSIBLE)
     assert judgement.verdict is Verdict.FAILED
     assert judgement.reason.endswith("; missing: R22_S11.")
     assert "and 11 more" in judgement.reason
@@ -125,24 +133,24 @@ def gains(**changes: Any) -> dict[tuple[int, int], tuple[dict[str, float], dict[
 
 
 def test_gains_of_all_pairs_have_passed() -> None:
-    assert judge_gain(NAMES, gains(), len(PAIRS), PLAUSIBLE).verdict is Verdict.PASSED
+    assert judge_gain(NAMES, COUNTS, gains(), len(PAIRS), PLAUSIBLE).verdict is Verdict.PASSED
 
 
 def test_gains_of_some_pairs_only_are_unknown() -> None:
     some = gains()
     del some[PAIRS[0], 4]
-    judgement = judge_gain(NAMES, some, len(PAIRS), PLAUSIBLE)
+    judgement = judge_gain(NAMES, COUNTS, some, len(PAIRS), PLAUSIBLE)
     assert judgement.verdict is Verdict.UNKNOWN
     assert judgement.reason == "GAIN is not complete: missing: R22_S11 (1 of 2 pairs)."
 
 
 def test_gains_of_no_pairs_are_unknown() -> None:
-    assert judge_gain(NAMES, {}, 2, PLAUSIBLE).verdict is Verdict.UNKNOWN
-    assert judge_gain(NAMES, gains(), 0, PLAUSIBLE).verdict is Verdict.UNKNOWN
+    assert judge_gain(NAMES, COUNTS, {}, 2, PLAUSIBLE).verdict is Verdict.UNKNOWN
+    assert judge_gain(NAMES, COUNTS, gains(), 0, PLAUSIBLE).verdict is Verdict.UNKNOWN
 
 
 def test_implausible_gains_have_failed() -> None:
-    judgement = judge_gain(NAMES, gains(gain=9.0), len(PAIRS), PLAUSIBLE)
+    judgement = judge_gain(NAMES, COUNTS, gains(gain=9.0), len(PAIRS), PLAUSIBLE)
     assert judgement.verdict is Verdict.FAILED
     assert judgement.detectors[0].amplifiers_failed == 16
     assert judgement.tests_failed == 64
@@ -161,7 +169,8 @@ def test_shipped_limits_know_comcams_sensors_and_what_is_broken() -> None:
         (1.38, 18.1, Verdict.FAILED),
         (3.8e5, 7.9, Verdict.FAILED),
     ):
-        assert judge_ptc({0: "R22_S00"}, {0: amplifiers(gain, noise)}, shipped).verdict is verdict, (gain, noise)
+        judgement = judge_ptc({0: "R22_S00"}, COUNTS, {0: amplifiers(gain, noise)}, shipped)
+        assert judgement.verdict is verdict, (gain, noise)
     for pixels, verdict in ((80_000, Verdict.PASSED), (82_000, Verdict.FAILED)):
         areas = {0: DetectorArea(pixels, 4000 * 4072)}
         assert judge_defects({0: "R22_S00"}, areas, shipped).verdict is verdict

@@ -453,6 +453,17 @@ def test_a_detector_that_contradicts_itself_is_unknown(change: Any, part: str, s
     assert part in judgement.reason
 
 
+def test_a_half_sensor_has_its_own_number_of_amplifiers(statistics: Make) -> None:
+    made = statistics(2)
+    for exposure in made.expected.exposures:
+        one = made.detectors[exposure, 4]
+        for name in list(one["AMP"])[8:]:
+            del one["AMP"][name], one["VERIFY"]["AMP"][name]
+    assert "tests of 8 amplifiers instead of 16" in judge(made).reason
+    made.expected = dataclasses.replace(made.expected, amplifiers={**made.expected.amplifiers, 4: 8})
+    assert judge(made).verdict is Verdict.PASSED
+
+
 def test_endless_whole_numbers_are_numbers(statistics: Make) -> None:
     made = statistics(1)
     made.detectors[made.expected.exposures[0], 4]["AMP"]["C10"]["MEAN"] = 10**400
@@ -465,7 +476,7 @@ def test_the_reason_of_an_unknown_can_be_given() -> None:
 
 
 def test_expected_statistics_have_usual_names_for_signal_and_noise() -> None:
-    expected = ExpectedStatistics(CalibType.BIAS, "", (1,), {0: "R22_S00"}, ("MEAN",), 8)
+    expected = ExpectedStatistics(CalibType.BIAS, "", (1,), {0: "R22_S00"}, {0: 16}, ("MEAN",), 8)
     assert (expected.signal_statistic, expected.noise_statistic) == ("MEAN", "NOISE")
 
 

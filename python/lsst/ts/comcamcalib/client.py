@@ -170,6 +170,32 @@ class CalibrationClient:
         )
         return str(json.loads(ack.result)["runId"])
 
+    async def resume(self, run_id: str = "", reason: str = "") -> tuple[str, str]:
+        """Go on with a run that was interrupted, failed or was aborted.
+
+        Parameters
+        ----------
+        run_id
+            The run; "" for the latest that was interrupted or failed. An aborted one must be named.
+        reason
+            Why, for the record of the run.
+
+        Returns
+        -------
+        run_id
+            Identifier of the run, which goes on.
+        plan
+            What it will do, in a sentence.
+
+        Raises
+        ------
+        RefusedError
+            If the CSC refused.
+        """
+        ack = await self._command(self.remote.cmd_resumeCalibrationRun, runId=run_id, reason=reason)
+        result = json.loads(ack.result)
+        return str(result["runId"]), str(result["plan"])
+
     async def abort(self) -> None:
         """Stop the open run; it ends ABORTED a little later."""
         await self._command(self.remote.cmd_abort)

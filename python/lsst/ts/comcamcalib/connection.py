@@ -21,7 +21,7 @@ from .services.camera import ComCamCamera
 from .services.components import ComponentWatch
 from .services.jobs import JobService
 from .services.ocps import SalOcps
-from .services.oods import CcOods
+from .services.oods import SalOods
 from .services.uws import UwsClient
 from .stages.context import Services
 
@@ -46,14 +46,13 @@ class Connection:
     ) -> None:
         limits = config.limits
         self._log = logging.getLogger(__name__)
-        self._ocps = SalOcps(domain, config.ocps_index, limits)
+        self._ocps = SalOcps(domain, config.instrument.ocps_index, limits)
         self._uws = UwsClient(config.uws_url, limits)
         self._jobs = JobService(self._ocps, self._uws, config.uws_poll_interval_s, limits, on_backend, config.repo)
-        self._camera = ComCamCamera(domain, limits)
-        self._oods = CcOods(domain, config.instrument, config.detectors)
-        names = ["CCCamera", "CCHeaderService", "CCOODS", f"OCPS:{config.ocps_index}"]
-        self._components = ComponentWatch(domain, names, limits)
-        self._butler = ButlerService(config.repo, config.instrument, config.raw_collection, limits)
+        self._camera = ComCamCamera(domain, config.instrument, limits)
+        self._oods = SalOods(domain, config.instrument)
+        self._components = ComponentWatch(domain, config.instrument.components, limits)
+        self._butler = ButlerService(config.repo, config.instrument.name, config.raw_collection, limits)
         # Loads Butler and opens the repository, so that the first look-up is fast.
         self._warming_up: asyncio.Task[None] = utils.make_done_future()
         # Tasks that close the connections; each runs until its connection is closed.

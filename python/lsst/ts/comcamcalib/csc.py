@@ -21,18 +21,21 @@ from typing import Any
 from lsst.ts import salobj, utils
 
 from . import __version__
+from .clock import Clock
 from .config import CscConfig
 from .config_schema import CONFIG_SCHEMA
 from .config_validator import ConfigValidator
 from .connection import Connection
 from .enums import ErrorCode
 from .errors import BadInputError
-from .plan.record import Alarms
 from .publisher import Publisher
-from .run.journal import Journal, JournalError
+from .record.events import Alarms
+from .run.journal import Journal
+from .run.owner import JournalError, JournalLostError, JournalOwnedError
 from .run.progress import Progress
 from .run.runner import Runner, StartRequest
 from .sal_interfaces.install import interface_problem
+from .services.camera_class import camera_classes
 
 __all__ = ["ComCamCalibCsc", "run_comcamcalib"]
 
@@ -45,6 +48,9 @@ IDLE_PROGRESS_INTERVAL_S = 10.0
 # (seconds), but at least CLOSE_LIMIT_S, to close. A connection that takes longer goes on closing by itself.
 LEAVE_LIMIT_S = 8.5
 CLOSE_LIMIT_S = 1.0
+
+# Time between two attempts to take over a journal that belongs to another process (seconds).
+CLAIM_INTERVAL_S = 1.0
 
 # Going to FAULT ends the open run, so a broker that is down for a short time must not cause it.
 MAX_TELEMETRY_FAILURES = 30
@@ -105,6 +111,12 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         self.config: CscConfig | None = None
         self._journal: Journal | None = None
         self._runner: Runner | None = None
+        self._clock = Clock()
+        # Why there is no runner yet, and the task that waits for the journal of another process.
+        self._no_journal = ""
+        self._claiming: asyncio.Task[None] = utils.make_done_future()
+        # Sends the CSC to FAULT because another process has taken over its journal.
+        self._losing: asyncio.Task[None] = utils.make_done_future()
         self._connection: Connection | None = None
         # Connections that are still closing after their limit; nothing waits for them.
         self._closing: list[Connection] = []
@@ -131,7 +143,9 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
     async def configure(self, config: types.SimpleNamespace) -> None:
         """Use a configuration; called by the command start."""
         try:
-            self.config = CscConfig.from_namespace(config)
+            read = CscConfig.from_namespace(config)
+            await asyncio.to_thread(camera_classes, read.instrument)
+            self.config = read
         except BadInputError as error:
             raise salobj.ExpectedError(f"The configuration can't be used: {error}") from error
 
@@ -150,7 +164,7 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
             await self._disconnect(f"The CSC went to {self.summary_state.name}")
         if not self.disabled_or_enabled:
             await self._close_journal()
-        elif self._runner is None:
+        elif self._runner is None and self._claiming.done():
             await self._open_journal()
         if self.summary_state is salobj.State.ENABLED and self._connection is None:
             await self._connect()
@@ -159,7 +173,7 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         """End all tasks and connections of this CSC."""
         await super().close_tasks()
         self._progress_task.cancel()
-        await asyncio.gather(self._progress_task, return_exceptions=True)
+        await asyncio.gather(self._progress_task, self._losing, return_exceptions=True)
         await self._disconnect("The CSC was closed")
         await self._close_journal()
         logging.getLogger(__package__).removeHandler(self._package_log)
@@ -211,7 +225,7 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
             await self._running().abort(data.private_identity)
 
     async def do_status(self, data: salobj.BaseMsgType) -> salobj.type_hints.AckCmdDataType:
-        """Publish all entries of a run again."""
+        """Publish the latest event of each thing of a run again."""
         async with self._refusing("status", data):
             if not self.disabled_or_enabled:
                 raise BadInputError([f"status is possible in DISABLED and ENABLED, not in {self.summary_state.name}."])
@@ -220,9 +234,12 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
             await self._publisher.progress(runner.progress())
         return self._done(data, snapshot)
 
-    async def do_resumeCalibrationRun(self, data: salobj.BaseMsgType) -> None:
-        """Refuse, because this release does not have it yet."""
-        await self._not_yet("resumeCalibrationRun", data)
+    async def do_resumeCalibrationRun(self, data: salobj.BaseMsgType) -> salobj.type_hints.AckCmdDataType:
+        """Check everything, then go on with a run."""
+        async with self._refusing("resumeCalibrationRun", data):
+            self.assert_enabled()
+            result = await self._running().resume(data.runId, data.private_identity, data.reason)
+        return self._done(data, result)
 
     async def do_acceptVerification(self, data: salobj.BaseMsgType) -> None:
         """Refuse, because this release does not have it yet."""
@@ -248,7 +265,8 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
             # The CSC can't work without a journal. But a query that failed must cost neither an open run nor entries
             # that the journal has not taken yet; these are tried again.
             runner = self._runner
-            if isinstance(error, JournalError) and runner is not None and not (runner.open_log or runner.unwritten):
+            unusable = isinstance(error, JournalError) and not isinstance(error, JournalLostError)
+            if unusable and runner is not None and not (runner.open_run or runner.unwritten):
                 await self.fault(ErrorCode.JOURNAL_UNUSABLE, str(error))
             raise salobj.ExpectedError(str(error)) from error
         except Exception as error:
@@ -257,6 +275,8 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
             raise
 
     def _running(self) -> Runner:
+        if self._runner is None and self._no_journal:
+            raise BadInputError([f"{self._no_journal}."])
         if self._runner is None:
             raise BadInputError(["The journal of runs is not open; send the CSC to STANDBY and start it again."])
         return self._runner
@@ -267,12 +287,36 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         )
 
     async def _open_journal(self) -> None:
+        """Open the journal; if another process owns it, wait until it does not any more."""
         assert self.config is not None, "Bug: the CSC is DISABLED without a configuration"
-        journal = Journal(Path(self.config.journal_path))
-        runner = Runner(self.config, journal, self._publisher.publish)
+        journal = Journal(Path(self.config.journal_path), self._clock, self._on_journal_lost)
+        try:
+            await self._use_journal(journal)
+        except JournalOwnedError as error:
+            self._no_journal = str(error)
+            self.log.warning("%s. Until then no run can be started or resumed.", error)
+            self._claiming = asyncio.create_task(self._claim(journal), name="wait for the journal")
+
+    async def _use_journal(self, journal: Journal) -> None:
+        """Open a journal and read the latest run; if that is not possible, go to FAULT.
+
+        Raises
+        ------
+        JournalOwnedError
+            If another process owns it.
+        """
+        assert self.config is not None
+        runner = Runner(self.config, journal, self._publisher.publish, self._clock)
         try:
             await journal.open()
             await runner.start()
+        except JournalOwnedError:
+            raise
+        except asyncio.CancelledError:
+            # Otherwise this process would go on owning the journal, and nobody would use it.
+            await runner.close()
+            await journal.close()
+            raise
         except Exception as error:
             await journal.close()
             sentence = str(error)
@@ -281,9 +325,35 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
                 sentence = f"Unforeseen {type(error).__name__} with the journal {journal.path}: {error}"
             await self.fault(ErrorCode.JOURNAL_UNUSABLE, sentence)
             return
+        self._no_journal = ""
         self._journal, self._runner = journal, runner
+        if self._connection is not None:
+            runner.connect(self._connection.services)
+
+    async def _claim(self, journal: Journal) -> None:
+        """Try to take over the journal of another process until that is possible."""
+        while self._runner is None and self.disabled_or_enabled:
+            await asyncio.sleep(CLAIM_INTERVAL_S)
+            try:
+                await self._use_journal(journal)
+            except JournalOwnedError as error:
+                self._no_journal = str(error)
+            else:
+                if self._runner is not None:
+                    self.log.warning("The journal %s was taken over from a process that is gone.", journal.path)
+                return
+
+    def _on_journal_lost(self, sentence: str) -> None:
+        """Do nothing more, because another process goes on with the runs."""
+        if self._runner is not None:
+            self._runner.abandon(sentence)
+        self._losing = asyncio.create_task(self.fault(ErrorCode.JOURNAL_LOST, sentence), name="FAULT: journal lost")
 
     async def _close_journal(self) -> None:
+        if self._claiming is not asyncio.current_task():  # it is, if what it took over can't be used
+            self._claiming.cancel()
+            await asyncio.gather(self._claiming, return_exceptions=True)
+        self._no_journal = ""
         runner, self._runner = self._runner, None
         journal, self._journal = self._journal, None
         if runner is not None:
@@ -292,12 +362,12 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
             await journal.close()
 
     async def _connect(self) -> None:
-        runner = self._runner
-        if self.config is None or runner is None:
+        if self.config is None:
             return
-        self._connection = Connection(self.domain, self.config, self._on_backend)
-        await self._connection.start()
-        runner.connect(self._connection.services)
+        self._connection = connection = Connection(self.domain, self.config, self._on_backend)
+        await connection.start()
+        if self._runner is not None:
+            self._runner.connect(connection.services)
 
     async def _disconnect(self, reason: str) -> None:
         clock = asyncio.get_running_loop().time

@@ -86,3 +86,4 @@ class ErrorCode(enum.IntEnum):
 
     JOURNAL_UNUSABLE = 1
     PUBLISHING_FAILED = 2
+    JOURNAL_LOST = 3

@@ -12,11 +12,11 @@ import dataclasses
 import enum
 from typing import TYPE_CHECKING
 
-from .plan.record import (
+from .record.events import (
     Alarms,
     Certification,
     DetectorVerification,
-    Entry,
+    Event,
     GainEstimate,
     ImageIngested,
     ImageTaken,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EVENTS", "Publisher", "to_fields"]
 
-EVENTS: dict[type[Entry], str] = {
+EVENTS: dict[type[Event], str] = {
     RunStatus: "runState",
     RunConfiguration: "runConfiguration",
     StageStatus: "stageState",
@@ -46,14 +46,14 @@ EVENTS: dict[type[Entry], str] = {
     Certification: "certification",
     Alarms: "alarms",
 }
-"""Event of each kind of entry."""
+"""Topic of each kind of event."""
 
 
-def to_fields(entry: Entry | Progress) -> dict[str, object]:
-    """Turn an entry into the fields of its topic: names in lowerCamelCase, enumerations as numbers, tuples as lists."""
+def to_fields(event: Event | Progress) -> dict[str, object]:
+    """Turn an event into the fields of its topic: names in lowerCamelCase, enumerations as numbers, tuples as lists."""
     fields = {}
-    for field in dataclasses.fields(entry):
-        value = getattr(entry, field.name)
+    for field in dataclasses.fields(event):
+        value = getattr(event, field.name)
         head, *tail = field.name.split("_")
         name = head + "".join(word.capitalize() for word in tail)
         if isinstance(value, enum.IntEnum):
@@ -67,7 +67,7 @@ def to_fields(entry: Entry | Progress) -> dict[str, object]:
 
 
 class Publisher:
-    """Writes entries and telemetry to the CSC's topics.
+    """Writes events and telemetry to the CSC's topics.
 
     Parameters
     ----------
@@ -78,10 +78,10 @@ class Publisher:
     def __init__(self, csc: salobj.BaseCsc) -> None:
         self._csc = csc
 
-    async def publish(self, entry: Entry) -> None:
-        """Publish an entry, even if it equals the last sample: ``status`` publishes entries again."""
-        event = getattr(self._csc, f"evt_{EVENTS[type(entry)]}")
-        await event.set_write(**to_fields(entry), force_output=True)
+    async def publish(self, event: Event) -> None:
+        """Publish an event, even if it equals the last sample: ``status`` publishes events again."""
+        topic = getattr(self._csc, f"evt_{EVENTS[type(event)]}")
+        await topic.set_write(**to_fields(event), force_output=True)
 
     async def progress(self, progress: Progress) -> None:
         """Publish the telemetry."""

@@ -9,11 +9,13 @@
 from .checks import day_obs_range
 from .model import PlannedFrame, RunOptions, ScriptMode, flat_pairs
 from .parse import check_run_defaults, parse_options, usual_collection
+from .rules import OptionRules
 from .table import NO_END, OPTION_DESCRIPTIONS
 
 __all__ = [
     "NO_END",
     "OPTION_DESCRIPTIONS",
+    "OptionRules",
     "PlannedFrame",
     "RunOptions",
     "ScriptMode",

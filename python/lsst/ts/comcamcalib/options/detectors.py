@@ -9,9 +9,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from ..instrument import Instrument
 from .shown import shown
 from .values import NotAllowedError, finite, items_of
 
@@ -21,21 +22,22 @@ RANGE = re.compile(r"(?P<first>[^-.]+)(?:\.\.|-)(?P<last>[^-.]+)")
 """``0..8`` or ``0-8``, with ids or names."""
 
 
-def detectors(instrument: str, names: Sequence[str]) -> Callable[[Any], tuple[int, ...]]:
+def detectors(instrument: Instrument) -> Callable[[Any], tuple[int, ...]]:
     """Return a reader of detectors by id, full name, raft or range; an empty list means all of them.
+
+    A range has all detectors with ids from its first to its last one; the ids may have gaps.
 
     Parameters
     ----------
     instrument
-        The instrument's name, for the sentence.
-    names
-        Full names of its detectors, such as ``R22_S00``; the position is the id.
+        The instrument with its detectors.
     """
-    spellings = f"write ids or names as (0,1,2), 0..2, 0-2, [0, 1, 2] or {names[0]}, or all"
-    ids = {name: (index,) for index, name in enumerate(names)}
-    for index, name in enumerate(names):
+    names = instrument.detector_names
+    spellings = f"write ids or names as (0,1,2), 0..2, 0-2, [0, 1, 2] or {instrument.detectors[0].name}, or all"
+    ids = {name: (detector,) for detector, name in names.items()}
+    for detector, name in names.items():
         raft = name.partition("_")[0]
-        ids[raft] = (*ids.get(raft, ()), index)
+        ids[raft] = (*ids.get(raft, ()), detector)
 
     def read_one(value: Any) -> tuple[int, ...]:
         """Return the ids that an id or a name stands for."""
@@ -44,11 +46,11 @@ def detectors(instrument: str, names: Sequence[str]) -> Callable[[Any], tuple[in
             return known
         number = finite(value)
         if number is None or not number.is_integer():
-            raise NotAllowedError(f"has {shown(value)}, which is no detector of {instrument}; {spellings}")
-        if not 0 <= number < len(names):
+            raise NotAllowedError(f"has {shown(value)}, which is no detector of {instrument.name}; {spellings}")
+        if number not in names:
             raise NotAllowedError(
-                f"has {shown(value)}, but {instrument} has the detectors 0 to {len(names) - 1} "
-                f"({names[0]} to {names[-1]})"
+                f"has {shown(value)}, but {instrument.name} has the detectors {_ranges(names)} "
+                f"({instrument.detectors[0].name} to {instrument.detectors[-1].name})"
             )
         return (int(number),)
 
@@ -60,7 +62,7 @@ def detectors(instrument: str, names: Sequence[str]) -> Callable[[Any], tuple[in
         first, last = read_one(match["first"])[0], read_one(match["last"])[-1]
         if first > last:
             raise NotAllowedError(f"has {shown(value)}, which ends before it begins")
-        return tuple(range(first, last + 1))
+        return tuple(detector for detector in names if first <= detector <= last)
 
     def read(value: Any) -> tuple[int, ...]:
         try:
@@ -70,6 +72,17 @@ def detectors(instrument: str, names: Sequence[str]) -> Callable[[Any], tuple[in
         if len(items) == 1 and isinstance(items[0], str) and items[0].strip(" ").lower() == "all":
             items = []
         chosen = {one for item in items for one in read_item(item)}
-        return tuple(sorted(chosen)) or tuple(range(len(names)))
+        return tuple(sorted(chosen)) or tuple(names)
 
     return read
+
+
+def _ranges(ids: Iterable[int]) -> str:
+    """Return ids as text, those that follow each other as ranges: ``0 to 8, 12``."""
+    ranges: list[list[int]] = []
+    for one in ids:
+        if ranges and one == ranges[-1][-1] + 1:
+            ranges[-1].append(one)
+        else:
+            ranges.append([one])
+    return ", ".join(str(some[0]) if len(some) == 1 else f"{some[0]} to {some[-1]}" for some in ranges)

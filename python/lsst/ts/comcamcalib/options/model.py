@@ -94,6 +94,7 @@ class RunOptions(pydantic.BaseModel):
     max_counter_archiver_check: int
     oods_timeout: float
     max_retakes: int
+    speculate: bool
     on_failure: str
     number_verification_tests_threshold_bias: int
     number_verification_tests_threshold_dark: int

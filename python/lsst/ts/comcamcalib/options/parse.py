@@ -11,18 +11,16 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import BadInputError
 from .checks import Choice, check_together, frame_times, notices
 from .model import RunOptions
+from .rules import OptionRules
 from .shown import shown
 from .table import FRAME_TYPES, IGNORED, Option, option_table
 from .text import UNREADABLE, read_text
 from .values import NotAllowedError, has_time_zone
-
-if TYPE_CHECKING:  # config imports the options to check its run_defaults
-    from ..config import CscConfig
 
 __all__ = ["check_run_defaults", "parse_options", "usual_collection"]
 
@@ -38,7 +36,7 @@ AS_LIKELY = 0.03
 
 def parse_options(
     text: str,
-    config: CscConfig,
+    rules: OptionRules,
     *,
     command_reason: str = "",
     command_program: str = "",
@@ -51,8 +49,8 @@ def parse_options(
     ----------
     text
         The operator's options, a mapping in YAML 1.1 or JSON; "" means the defaults.
-    config
-        The CSC's configuration. Its ``run_defaults`` hold for options that the operator does not give.
+    rules
+        What the options follow from. The ``run_defaults`` hold for options that the operator does not give.
     command_reason, command_program, command_note
         The command's fields; an option of the same name in the text overrides them, and they override ``run_defaults``.
     now_day_obs
@@ -78,21 +76,21 @@ def parse_options(
     default of one exposure time applies to all frames; a default list applies only if its length fits, and otherwise is
     a mistake, because only the operator knows which of its times are meant.
     """
-    table = option_table(config)
+    table = option_table(rules)
     written, mistakes = read_text(text)
     fields = {"reason": command_reason, "program": command_program, "note": command_note}
     asked = {name: value for name, value in fields.items() if value and written.get(name) is None} | written
     given, doubtful = _read(asked, table, mistakes)
-    defaults, _ = _read(config.run_defaults, table, [])
+    defaults, _ = _read(rules.run_defaults, table, [])
     values = _merged(given, {name: option.default for name, option in table.items()} | defaults)
     choice = Choice({name: values[name] for name in values if name not in doubtful}, frozenset(given))
     mistakes += check_together(choice, now_day_obs)
     if mistakes:
         raise BadInputError(_not_endless(mistakes))
-    return _complete(choice, now_day_obs, list(_time_zones(config.run_defaults | asked)))
+    return _complete(choice, now_day_obs, list(_time_zones({**rules.run_defaults, **asked})))
 
 
-def check_run_defaults(config: CscConfig) -> list[str]:
+def check_run_defaults(rules: OptionRules) -> list[str]:
     """Check the run options in the CSC's configuration.
 
     Returns
@@ -100,9 +98,9 @@ def check_run_defaults(config: CscConfig) -> list[str]:
     mistakes
         A sentence for each.
     """
-    table = option_table(config)
+    table = option_table(rules)
     mistakes: list[str] = []
-    given, doubtful = _read(config.run_defaults, table, mistakes)
+    given, doubtful = _read(rules.run_defaults, table, mistakes)
     # Options that the operator must give, and those that depend on the day, can't be checked here.
     doubtful |= {name for name, option in table.items() if option.default is None} - set(given)
     values = _merged(given, {name: option.default for name, option in table.items()})
@@ -110,10 +108,10 @@ def check_run_defaults(config: CscConfig) -> list[str]:
     return _not_endless([*mistakes, *check_together(choice)])
 
 
-def usual_collection(config: CscConfig) -> str:
+def usual_collection(rules: OptionRules) -> str:
     """Return the calib_collection that holds if the operator names none."""
-    table = option_table(config)
-    given, _ = _read(config.run_defaults, table, [])
+    table = option_table(rules)
+    given, _ = _read(rules.run_defaults, table, [])
     return str(given.get("calib_collection", table["calib_collection"].default))
 
 

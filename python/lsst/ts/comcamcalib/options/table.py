@@ -11,16 +11,14 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import values
 from .detectors import detectors
 from .headers import MAX_HEADER, MAX_PROGRAM, header_text
 from .model import ScriptMode
 from .pipetask import pipetask_options
-
-if TYPE_CHECKING:  # config imports the options to check its run_defaults
-    from ..config import CscConfig
+from .rules import OptionRules
 
 __all__ = ["FRAME_TYPES", "IGNORED", "MAX_FRAMES", "NO_END", "OPTION_DESCRIPTIONS", "Option", "option_table"]
 
@@ -38,9 +36,6 @@ MAX_FRAMES = 1000
 
 MAX_EXPOSURE_S = 3600
 """Longest exposure and wait (seconds)."""
-
-AMPLIFIERS = 16
-"""Amplifiers of a detector."""
 
 
 NO_FILTER = "is not the name or number of a filter"
@@ -68,30 +63,31 @@ class Option:
     null_is_a_value: bool = False
 
 
-def option_table(config: CscConfig) -> dict[str, Option]:
+def option_table(rules: OptionRules) -> dict[str, Option]:
     """Return all options by name.
 
     Parameters
     ----------
-    config
-        The CSC's configuration; its ``run_defaults`` are not used here.
+    rules
+        What the options follow from; the ``run_defaults`` are not used here.
     """
 
     def read_repo(value: Any) -> str:
         # The OCPS uses the repository of its own configuration; no command can change that.
-        if not isinstance(value, str) or value.strip(" ").rstrip("/") != config.repo.rstrip("/"):
-            raise values.NotAllowedError(f"is not {config.repo}, the only repository that the OCPS works with")
-        return config.repo
+        if not isinstance(value, str) or value.strip(" ").rstrip("/") != rules.repo.rstrip("/"):
+            raise values.NotAllowedError(f"is not {rules.repo}, the only repository that the OCPS works with")
+        return rules.repo
 
+    most, usual = values.whole(0, rules.max_threshold), min(8, rules.max_threshold)
     darks = values.exposure_times(0, MAX_EXPOSURE_S, MAX_FRAMES, above=True)
-    flats = values.exposure_times(config.camera_minimum_exposure_s, MAX_EXPOSURE_S, MAX_FRAMES)
+    flats = values.exposure_times(rules.minimum_exposure_s, MAX_EXPOSURE_S, MAX_FRAMES)
     table = {
         "script_mode": Option(values.one_of(list(ScriptMode)), str(ScriptMode.BIAS_DARK_FLAT)),
         **{f"n_{name}": Option(values.whole(0, MAX_FRAMES), 1, null_is_a_value=True) for name in FRAME_TYPES},
         "exp_times_dark": Option(darks, None),
         "exp_times_flat": Option(flats, None),
         **{f"n_discard_{name}": Option(values.whole(0, MAX_FRAMES), 0) for name in FRAME_TYPES},
-        "detectors": Option(detectors(config.instrument, config.detectors), tuple(range(len(config.detectors)))),
+        "detectors": Option(detectors(rules.instrument), tuple(rules.instrument.detector_names)),
         "generate_calibrations": Option(values.boolean, True),
         "do_verify": Option(values.boolean, True),
         "certify_unverified": Option(values.boolean, False),
@@ -100,13 +96,13 @@ def option_table(config: CscConfig) -> dict[str, Option]:
         "do_gain_from_flat_pairs": Option(values.boolean, False),
         **{f"config_options_{name}": Option(pipetask_options, "") for name in PRODUCT_TYPES},
     }
-    inputs = (f"{config.instrument}/calib",)
+    inputs = (rules.calib_collection,)
     for prefix in ("input_collections", "input_collections_verify"):
         table.update({f"{prefix}_{name}": Option(values.collections, inputs) for name in PRODUCT_TYPES})
     return {
         **table,
-        "calib_collection": Option(values.collection, f"{config.instrument}/calib/daily"),
-        "repo": Option(read_repo, config.repo),
+        "calib_collection": Option(values.collection, f"{rules.calib_collection}/daily"),
+        "repo": Option(read_repo, rules.repo),
         "n_processes": Option(values.whole(1, 128), 8),
         # Null means that the date follows the frames, even if the configuration has a date.
         "certify_calib_begin_date": Option(values.date, None, null_is_a_value=True),
@@ -114,12 +110,9 @@ def option_table(config: CscConfig) -> dict[str, Option]:
         "max_counter_archiver_check": Option(values.whole(0, 100_000), 1000),
         "oods_timeout": Option(values.number(0, MAX_EXPOSURE_S, "seconds", above=True), 120.0),
         "max_retakes": Option(values.whole(0, 100), 2),
+        "speculate": Option(values.boolean, True),
         "on_failure": Option(values.one_of(["continue", "stop"]), "continue"),
-        # If all amplifiers were allowed to fail, a dead detector would pass.
-        **{
-            f"number_verification_tests_threshold_{name}": Option(values.whole(0, AMPLIFIERS - 1), 8)
-            for name in FRAME_TYPES
-        },
+        **{f"number_verification_tests_threshold_{name}": Option(most, usual) for name in FRAME_TYPES},
         "filter": Option(_read_filter, None, null_is_a_value=True),
         "wait_between_exposures": Option(values.number(0, MAX_EXPOSURE_S, "seconds"), 0.0),
         "reason": Option(header_text(MAX_HEADER), ""),
@@ -194,6 +187,7 @@ OPTION_DESCRIPTIONS = {
     "max_counter_archiver_check": "How many times to look in Butler for a file that no event announced (number).",
     "oods_timeout": "Time without a newly ingested file before looking in Butler (seconds).",
     "max_retakes": "Number of frames of each type that may be taken again because they were lost.",
+    "speculate": "Whether jobs may build on products whose verification still runs (true or false).",
     "on_failure": "What to do after a failed stage: continue, or stop (take no further exposure).",
     **{
         f"number_verification_tests_threshold_{name}": f"Amplifiers of a detector that may fail a {name} test (number)."

@@ -11,10 +11,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator
 
-from ..config import CscConfig, JobRecipe
+from ..config import CscConfig
 from ..enums import CalibType, StageKind
 from ..options import RunOptions
-from .estimate import critical_path, stage_durations
+from .estimate import schedule
 from .plan import Frame, JobPlan, RunPlan, Sequence, StagePlan
 from .validity import noon_notice
 
@@ -64,16 +64,16 @@ class _Builder:
 
     def build(self) -> RunPlan:
         sequences = {calib_type: self._sequence(calib_type) for calib_type in self.taken}
-        stages = tuple(_in_order(self._stages()))
-        return RunPlan(
+        plan = RunPlan(
             run_id=self.run_id,
             options=self.options,
             config=self.config,
             sequences=sequences,
-            stages=stages,
-            estimated_duration_s=critical_path(stages, stage_durations(stages, sequences, self.config)),
+            stages=tuple(_in_order(self._stages())),
+            estimated_duration_s=0.0,
             notices=self.options.notices,
         )
+        return dataclasses.replace(plan, estimated_duration_s=schedule(plan).makespan_s)
 
     def _sequence(self, calib_type: CalibType) -> Sequence:
         frames = tuple(
@@ -101,8 +101,8 @@ class _Builder:
             if self.options.do_verify:
                 yield self._verify(calib_type)
             if self._certifies(calib_type):
-                needs = f"{calib_type.name}.{'VERIFY' if self.options.do_verify else 'GENERATE'}"
-                yield StagePlan(f"{calib_type.name}.CERTIFY", StageKind.CERTIFY, calib_type, needs=(needs,))
+                needs = (self._judged(calib_type), *self._trusts(calib_type))
+                yield StagePlan(f"{calib_type.name}.CERTIFY", StageKind.CERTIFY, calib_type, needs=needs)
 
     def _certifies(self, calib_type: CalibType) -> bool:
         """Whether a product is certified: this run makes it, and verifies it or need not.
@@ -119,43 +119,82 @@ class _Builder:
         names = self.config.recipes[calib_type.name].builds_on
         return [other for other in self.generated if other.name in names]
 
-    def _ready(self, calib_type: CalibType) -> str:
-        """Name the stage after which a product may be built upon."""
+    def _judged(self, calib_type: CalibType) -> str:
+        """Name the stage after which a product counts as good."""
         return f"{calib_type.name}.{'VERIFY' if self.options.do_verify else 'GENERATE'}"
+
+    def _trusts(self, calib_type: CalibType) -> tuple[str, ...]:
+        """Name the verifications of all products that a product is made from, and that those are made from."""
+        if not self.options.do_verify:
+            return ()
+        found = {base for other in self._builds_on(calib_type) for base in (other, *self._all_bases(other))}
+        return tuple(f"{base.name}.VERIFY" for base in self.generated if base in found)
+
+    def _all_bases(self, calib_type: CalibType) -> set[CalibType]:
+        """Types of this run's products that a product is made from, and that those are made from."""
+        bases = self._builds_on(calib_type)
+        return set(bases).union(*(self._all_bases(base) for base in bases))
 
     def _generate(self, calib_type: CalibType) -> StagePlan:
         recipe = self.config.recipes[calib_type.name]
         name = f"{calib_type.name}.GENERATE"
-        ingests = [f"{frames}.INGEST" for frames in recipe.frames if CalibType[frames] in self.taken]
-        needs = [*ingests, *(self._ready(other) for other in self._builds_on(calib_type))]
+        ready = [self._buildable(other) for other in self._builds_on(calib_type)]
+        needs = (*self._ingests(CalibType[frames] for frames in recipe.frames), *ready)
         collections = (self.options.calib_collection, *self.options.input_collections(calib_type))
-        jobs: list[JobPlan] = []
-        for job in recipe.jobs:
-            earlier = {done.dataset_type: done.label for done in jobs}
-            jobs.append(self._job(name, calib_type, job, earlier, collections))
-        return StagePlan(name, StageKind.GENERATE, calib_type, needs=tuple(needs), jobs=tuple(jobs))
+        dataset_types = {job.label: job.dataset_type for job in recipe.jobs}
+        jobs = tuple(
+            self._job(
+                name,
+                job.label,
+                job.pipeline,
+                frames=tuple(CalibType[one] for one in job.frames),
+                bases=self._builds_on(calib_type),
+                uses=self._uses(calib_type) | {dataset_types[label]: label for label in job.uses},
+                collections=collections,
+                dataset_type=job.dataset_type,
+                dimensions=job.dimensions,
+                config_options=self.options.config_options(CalibType[job.options.upper()]) if job.options else "",
+            )
+            for job in recipe.jobs
+        )
+        return StagePlan(name, StageKind.GENERATE, calib_type, needs=needs, trusts=self._trusts(calib_type), jobs=jobs)
+
+    def _ingests(self, frame_types: Iterable[CalibType]) -> tuple[str, ...]:
+        return tuple(f"{one.name}.INGEST" for one in frame_types if one in self.taken)
+
+    def _buildable(self, calib_type: CalibType) -> str:
+        """Name the stage after which others may be built on a product."""
+        return f"{calib_type.name}.GENERATE" if self.options.speculate else self._judged(calib_type)
 
     def _job(
         self,
         stage_name: str,
-        calib_type: CalibType,
-        job: JobRecipe,
-        earlier: dict[str, str],
+        label: str,
+        pipeline: str,
+        *,
+        frames: tuple[CalibType, ...],
+        bases: Iterable[CalibType],
+        uses: dict[str, str],
         collections: tuple[str, ...],
+        dataset_type: str,
+        dimensions: str = "",
+        config_options: str = "",
     ) -> JobPlan:
-        uses = {**self._uses(calib_type), **earlier}
+        gates = [self._buildable(base) for base in bases]
         return JobPlan(
-            label=job.label,
-            pipeline=job.pipeline,
+            label=label,
+            pipeline=pipeline,
             stage_name=stage_name,
-            mark=f"{self.run_id}_{stage_name}_{job.label}*",
-            frames=tuple(CalibType[name] for name in job.frames),
+            frames=frames,
+            needs=tuple(uses.values()),
+            # A product's GENERATE stage has its last job, which `needs` names.
+            needs_stages=(*self._ingests(frames), *(gate for gate in gates if gate.endswith(".VERIFY"))),
             inputs=tuple(reversed(uses.values())),
             collections=tuple(dict.fromkeys(collections)),
-            dataset_type=job.dataset_type,
-            dimensions=job.dimensions,
+            dataset_type=dataset_type,
+            dimensions=dimensions,
             uses=uses,
-            config_options=self.options.config_options(CalibType[job.options.upper()]) if job.options else "",
+            config_options=config_options,
             n_processes=self.options.n_processes,
         )
 
@@ -170,29 +209,26 @@ class _Builder:
         made = calib_type in self.generated
         needs = (f"{calib_type.name}.{'GENERATE' if made else 'INGEST'}",)
         after = tuple(self._heard_before(calib_type))
+        trusts = self._trusts(calib_type)
         if recipe.verification is None:
-            return StagePlan(name, StageKind.VERIFY, calib_type, needs=needs, after=after)
+            return StagePlan(name, StageKind.VERIFY, calib_type, needs=needs, after=after, trusts=trusts)
         uses = self._uses(calib_type)
         # Verification without generation judges only the calibrations in the input collections.
         collections = self.options.input_collections_verify(calib_type)
         if made:
             uses[recipe.dataset_type] = recipe.jobs[-1].label
             collections = (self.options.calib_collection, *collections)
-        job = JobPlan(
-            label=recipe.verification.label,
-            pipeline=recipe.verification.pipeline,
-            stage_name=name,
-            mark=f"{self.run_id}_{name}_{recipe.verification.label}*",
+        job = self._job(
+            name,
+            recipe.verification.label,
+            recipe.verification.pipeline,
             frames=(calib_type,),
-            inputs=tuple(reversed(uses.values())),
-            collections=tuple(dict.fromkeys(collections)),
-            dataset_type=recipe.verification.run_statistics,
-            dimensions="",
+            bases=(),
             uses=uses,
-            config_options="",
-            n_processes=self.options.n_processes,
+            collections=collections,
+            dataset_type=recipe.verification.run_statistics,
         )
-        return StagePlan(name, StageKind.VERIFY, calib_type, needs=needs, after=after, jobs=(job,))
+        return StagePlan(name, StageKind.VERIFY, calib_type, needs=needs, after=after, trusts=trusts, jobs=(job,))
 
     def _heard_before(self, calib_type: CalibType) -> Iterator[str]:
         """Name the stages that may find the frames of a product bad, and must end before it is judged.
@@ -202,19 +238,38 @@ class _Builder:
         """
         if calib_type is CalibType.FLAT:
             yield from (
-                f"{other.name}.GENERATE" for other in (CalibType.PTC, CalibType.GAIN) if other in self.generated
+                f"{other.name}.GENERATE"
+                for other in (CalibType.PTC, CalibType.GAIN)
+                if other in self.generated and not self._waits_for_flats(other)
             )
         elif calib_type not in FRAME_TYPES:
             frames = [CalibType[name] for name in self.config.recipes[calib_type.name].frames]
             yield from (f"{other.name}.VERIFY" for other in frames if other in self.taken)
 
+    def _waits_for_flats(self, calib_type: CalibType) -> bool:
+        """Whether a product can't be made before the flats are judged, which then must not wait for it.
+
+        Products that are no frames are judged after the flats, so all that is built on their verdicts is, too.
+        """
+        if self.options.speculate or not self.options.do_verify:
+            return False
+        return any(base not in (CalibType.BIAS, CalibType.DARK) for base in self._all_bases(calib_type))
+
 
 def _in_order(stages: Iterable[StagePlan]) -> Iterator[StagePlan]:
-    """Sort stages so that each comes after all that it waits for; otherwise their order is kept."""
+    """Sort stages so that each comes after all that it waits for; otherwise their order is kept.
+
+    Raises
+    ------
+    RuntimeError
+        If stages wait for each other in a circle: that is a bug in this module.
+    """
     left = list(stages)
     names: set[str] = set()
     while left:
-        following = next(one for one in left if names.issuperset(one.waits_for))
+        following = next((one for one in left if names.issuperset(one.waits_for)), None)
+        if following is None:
+            raise RuntimeError(f"Bug: {', '.join(one.name for one in left)} wait for each other")
         left.remove(following)
         names.add(following.name)
         yield following

@@ -4,12 +4,20 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The plan of a run: frozen data, complete before anything moves."""
+"""The plan of a run: frozen data, complete before anything moves.
+
+It is stored with the acceptance of the run (`lsst.ts.comcamcalib.record.facts`), and a resumed run goes on with it. So
+what holds for facts holds here, too: a field may be added with a default, but none may be renamed, removed or given
+another meaning.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+import pydantic
 
 from ..config import CscConfig, Recipe
 from ..enums import CalibType, StageKind
@@ -18,8 +26,14 @@ from ..options import RunOptions
 __all__ = ["Frame", "JobPlan", "RunPlan", "Sequence", "StagePlan"]
 
 
+class _Closed:
+    """A plan that is read back must have no field that this release does not know."""
+
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = pydantic.ConfigDict(extra="forbid")
+
+
 @dataclasses.dataclass(frozen=True)
-class Frame:
+class Frame(_Closed):
     """One exposure to take."""
 
     calib_type: CalibType
@@ -31,7 +45,7 @@ class Frame:
 
 
 @dataclasses.dataclass(frozen=True)
-class Sequence:
+class Sequence(_Closed):
     """The exposures of one type, in the order in which they are taken."""
 
     calib_type: CalibType
@@ -43,16 +57,19 @@ class Sequence:
 
 
 @dataclasses.dataclass(frozen=True)
-class JobPlan:
+class JobPlan(_Closed):
     """One job for the OCPS, without the exposure ids and job ids, which are known only during the run."""
 
     label: str
     pipeline: str
     stage_name: str
-    mark: str
-    """Output glob that matches no dataset and identifies the job at the UWS."""
     frames: tuple[CalibType, ...]
     """Types whose exposures the data query names."""
+    needs: tuple[str, ...]
+    """Labels of this run's jobs that must have succeeded first: those whose datasets it uses."""
+    needs_stages: tuple[str, ...]
+    """Stages that must have SUCCEEDED first: INGEST of its frames and, if the run does not speculate, VERIFY of the
+    products that it builds on."""
     inputs: tuple[str, ...]
     """Labels of this run's jobs whose collections come first among the inputs, in order."""
     collections: tuple[str, ...]
@@ -67,8 +84,12 @@ class JobPlan:
 
 
 @dataclasses.dataclass(frozen=True)
-class StagePlan:
-    """One stage: what it waits for, and what it does."""
+class StagePlan(_Closed):
+    """One stage: what it waits for, and what it does.
+
+    A stage with jobs begins with the first job that may start: each job waits only for its own ``needs`` and
+    ``needs_stages``. The stage's ``needs`` name all that it must have before it can succeed.
+    """
 
     name: str
     kind: StageKind
@@ -76,19 +97,23 @@ class StagePlan:
     needs: tuple[str, ...] = ()
     """Stages that must have SUCCEEDED."""
     after: tuple[str, ...] = ()
-    """Stages that must have ended, successfully or not, because they use the same camera."""
+    """Stages that must have ended, successfully or not: before an ACQUIRE begins, because they use the same camera;
+    before a VERIFY gives its verdict, because they may find its frames bad (its job does not wait for them)."""
     alongside: str = ""
     """Stage that must have started, because this stage uses what it publishes."""
+    trusts: tuple[str, ...] = ()
+    """VERIFY stages of all products of this run that it is built on, directly or not. If one of them has a bad verdict,
+    the stage's jobs are in vain."""
     jobs: tuple[JobPlan, ...] = ()
 
     @property
     def waits_for(self) -> tuple[str, ...]:
-        """All stages that it waits for in any of these ways."""
+        """All stages that it waits for before it can succeed. It does not wait for those that it trusts."""
         return (*self.needs, *self.after, *((self.alongside,) if self.alongside else ()))
 
 
 @dataclasses.dataclass(frozen=True)
-class RunPlan:
+class RunPlan(_Closed):
     """Everything that a run will do."""
 
     run_id: str
@@ -99,6 +124,7 @@ class RunPlan:
     estimated_duration_s: float
     notices: tuple[str, ...] = ()
     """Notices for the operator, a sentence each."""
+    version: Literal[1] = 1
 
     @property
     def images_expected(self) -> int:
@@ -113,7 +139,14 @@ class RunPlan:
     @property
     def detector_names(self) -> dict[int, str]:
         """Full names of the detectors in use, by id."""
-        return {detector: self.config.detectors[detector] for detector in self.options.detectors}
+        names = self.config.instrument.detector_names
+        return {detector: names[detector] for detector in self.options.detectors}
+
+    @property
+    def amplifiers(self) -> dict[int, int]:
+        """Numbers of amplifiers of the detectors in use, by id."""
+        amplifiers = self.config.instrument.amplifiers
+        return {detector: amplifiers[detector] for detector in self.options.detectors}
 
     def recipe(self, calib_type: CalibType) -> Recipe:
         """Return how a product is made."""

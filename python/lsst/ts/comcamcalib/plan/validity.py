@@ -15,7 +15,7 @@ from collections.abc import Collection
 
 from ..options import NO_END, RunOptions, day_obs_range
 
-__all__ = ["Validity", "days_of", "noon_notice", "validity_of"]
+__all__ = ["Validity", "day_obs_of", "days_of", "noon_notice", "tai_unix", "validity_of"]
 
 TAI_MINUS_UTC_S = 37
 """Since 2017 (seconds). Only for the times of day in a notice; no validity is computed with it."""
@@ -30,6 +30,16 @@ class Validity:
 
     begin_iso_tai: str
     end_iso_tai: str
+
+    def contains(self, other: Validity) -> bool:
+        """Whether this is valid for all of another range."""
+        begins = not self.begin_iso_tai or (
+            bool(other.begin_iso_tai) and _moment(self.begin_iso_tai) <= _moment(other.begin_iso_tai)
+        )
+        ends = not self.end_iso_tai or (
+            bool(other.end_iso_tai) and _moment(self.end_iso_tai) >= _moment(other.end_iso_tai)
+        )
+        return begins and ends
 
     def covers(self, begin_iso_tai: str, end_iso_tai: str) -> bool:
         """Whether Butler finds a calibration of this validity for an exposure, which it does if the two overlap."""
@@ -47,6 +57,12 @@ class Validity:
         """The range in words."""
         begin = f"from {self.begin_iso_tai}" if self.begin_iso_tai else "without a begin"
         return f"{begin} {f'to {self.end_iso_tai}' if self.end_iso_tai else 'without an end'} (TAI)"
+
+
+def day_obs_of(tai_s: float) -> int:
+    """Return the day of observation, YYYYMMDD, of a time (TAI unix seconds): the date 12 hours earlier (LSE-400)."""
+    then = EARLIEST + datetime.timedelta(seconds=tai_s - 12 * 3600)
+    return int(then.strftime("%Y%m%d"))
 
 
 def days_of(day_obs: int, end_iso_tai: str) -> set[int]:
@@ -142,6 +158,11 @@ def _both(moment: datetime.datetime) -> str:
     except zoneinfo.ZoneInfoNotFoundError:  # a machine without a database of time zones
         chile = f"{utc - datetime.timedelta(hours=3):%H:%M} in Chile's summer, an hour less in its winter"
     return f"{moment:%Y-%m-%dT%H:%M:%S} TAI ({chile})"
+
+
+def tai_unix(iso_tai: str) -> float:
+    """Return a time (ISO 8601 TAI) as TAI unix (seconds)."""
+    return (_moment(iso_tai) - EARLIEST).total_seconds()
 
 
 def _moment(iso_tai: str) -> datetime.datetime:

@@ -3,82 +3,98 @@
 # Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
-
-"""The journal: a record on disk of every accepted run.
+"""The journal: the facts of all runs on disk, append only, and the one process that may write them.
 
 SQLite with a write-ahead log and full synchronisation, so that everything written survives a power cut. One thread owns
-the connection, because the event loop must not wait for a disk.
+the connection, because the event loop must not wait for a disk. Each write also checks, in the same transaction, that
+this process still owns the journal (see `lsst.ts.comcamcalib.run.owner`).
 """
 
 from __future__ import annotations
 
-import dataclasses
+import asyncio
+import contextlib
 import functools
-import json
 import logging
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from lsst.ts import utils
+
+from ..clock import Clock
 from ..enums import RunState
-from ..errors import ComCamCalibError, ServiceError, UnreachableError
+from ..errors import ServiceError, UnreachableError
+from ..record.facts import Entry, RunAccepted, fact_from_json, fact_to_json
+from ..record.history import OPEN_RUN_STATES
 from ..services.worker_threads import WorkerThreads
-from .states import OPEN_RUN_STATES
+from .owner import RENEW_INTERVAL_S, JournalError, JournalLostError, Owner
 
-__all__ = ["Journal", "JournalError", "StoredRun"]
+__all__ = ["Journal"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # One write takes a few milliseconds. A disk that takes longer than this counts as broken for the moment; the record of
 # the run tries again later. Leaving ENABLED may have to wait for one such write, and has 10 s for everything.
 WRITE_LIMIT_S = 3.0
 
+TABLES = """
+CREATE TABLE IF NOT EXISTS runs (number INTEGER PRIMARY KEY, run_id TEXT NOT NULL UNIQUE, state INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS facts (
+    run_id TEXT NOT NULL, seq INTEGER NOT NULL, at REAL NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (run_id, seq)
+) WITHOUT ROWID;
+"""
+
 Result = TypeVar("Result")
 
 
-class JournalError(ComCamCalibError):
-    """The journal can't be read or written."""
-
-
-@dataclasses.dataclass(frozen=True)
-class StoredRun:
-    """A run as the journal has it."""
-
-    run_id: str
-    state: RunState
-    entries: str
-    """All entries of the run's record, as JSON (see `lsst.ts.comcamcalib.run.log`)."""
-
-
 class Journal:
-    """The table of runs.
+    """The facts of all runs.
 
     Parameters
     ----------
     path
         The SQLite file; it and its folder are created if they do not exist.
+    clock
+        The clock.
+    on_lost
+        Called once with a sentence when another process has taken over the journal; then nothing can be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Clock, on_lost: Callable[[str], None]) -> None:
         self.path = path
+        self._on_lost = on_lost
+        self._owner = Owner(path, clock)
         self._thread = WorkerThreads("journal")
         self._hangs = False
+        self._lost = False
         self._connection: sqlite3.Connection | None = None
+        self._renewing: asyncio.Task[None] = utils.make_done_future()
 
     async def open(self) -> None:
-        """Open the file, and create its table if the file is new.
+        """Open the file, create its tables if it is new, and become its owner.
 
         Raises
         ------
+        JournalOwnedError
+            If another process owns it; try again later.
         JournalError
-            If it can't be opened, or was written by a newer version of this package.
+            If it can't be opened, or was written by another version of this package.
         """
         self._thread.start()
-        await self._do("open", self._open)
+        try:
+            await self._do("open", self._open)
+        except BaseException:
+            await self._thread.close(0.0 if self._hangs else WRITE_LIMIT_S)
+            raise
+        self._renewing = asyncio.create_task(self._renew(), name="renew the ownership of the journal")
 
     async def close(self) -> None:
-        """Close the file; it may be closed twice."""
+        """Give up the ownership and close the file; it may be closed twice."""
+        self._renewing.cancel()
+        await asyncio.gather(self._renewing, return_exceptions=True)
         try:
             if self._connection is not None:
                 await self._do("close", self._close)
@@ -88,38 +104,61 @@ class Journal:
         finally:
             await self._thread.close(0.0 if self._hangs else WRITE_LIMIT_S)
 
-    async def new_run(self, day_obs: int) -> str:
-        """Return the identifier of the next run of a day, and reserve it in the journal.
+    async def begin(self, day_obs: int, at: float, accept: Callable[[str], RunAccepted]) -> Entry:
+        """Give a new run the next identifier of its day, and record its acceptance.
 
         Parameters
         ----------
         day_obs
             Day of observation, YYYYMMDD.
+        at
+            The time (TAI unix seconds).
+        accept
+            Called with the identifier, YYYYMMDD-NNN, counting from 001 each day; returns the acceptance. It must be
+            pure, because it runs in the journal's thread.
 
         Returns
         -------
-        run_id
-            YYYYMMDD-NNN, counting from 001 each day.
+        entry
+            The acceptance, as recorded.
         """
-        return await self._do("give the next run id in", functools.partial(self._new_run, day_obs))
+        return await self._do("begin a run in", functools.partial(self._begin, day_obs, at, accept))
 
-    async def write(self, run: StoredRun) -> None:
-        """Store a run as it is now."""
-        await self._do(f"write run {run.run_id} to", functools.partial(self._write, run))
+    async def append(self, run_id: str, entries: Sequence[Entry], state: RunState) -> None:
+        """Append facts of a run, whose state they lead to; all or none. Facts that are there already are left alone.
 
-    async def read(self, run_id: str) -> StoredRun | None:
-        """Return a run, or None if there is none with this id; "" is the latest run that has entries."""
-        return await self._do("read", functools.partial(self._read, run_id))
+        Raises
+        ------
+        JournalLostError
+            If another process owns the journal.
+        JournalError
+            If it can't be written.
+        """
+        await self._do(f"write run {run_id} to", functools.partial(self._append, run_id, entries, state))
 
-    async def open_runs(self) -> list[StoredRun]:
-        """Return the runs that have not ended, oldest first.
+    async def read(self, run_id: str) -> list[Entry]:
+        """Return the facts of a run in order; empty if there is no such run.
 
         Raises
         ------
         JournalError
-            If the state of any run is invalid, because that run may be open.
+            If they can't be read, or one of them can't be understood.
         """
-        return await self._do("read the open runs of", self._open_runs)
+        return await self._do("read", functools.partial(self._read, run_id))
+
+    async def latest(self, states: Collection[RunState] = tuple(RunState)) -> str:
+        """Return the identifier of the latest run that is in one of some states; "" if there is none."""
+        return await self._do("read", functools.partial(self._latest, tuple(states)))
+
+    async def open_run(self) -> str:
+        """Return the identifier of the run that has not ended; "" if there is none.
+
+        Raises
+        ------
+        JournalError
+            If the state of any run makes no sense, because that run may be open.
+        """
+        return await self._do("read the open run of", self._open_run)
 
     async def _do(self, what: str, function: Callable[[], Result]) -> Result:
         """Have the journal's thread do something, within a limit.
@@ -137,12 +176,33 @@ class Journal:
             raise JournalError(f"Could not {what} the journal {self.path}: it is not open") from error
         except (sqlite3.Error, OSError) as error:
             raise JournalError(f"Could not {what} the journal {self.path}: {error}") from error
+        except JournalLostError as error:
+            if not self._lost:
+                self._lost = True
+                self._on_lost(str(error))
+            raise
         self._hangs = False
         return result
 
+    async def _renew(self) -> None:
+        """Renew the ownership until this is cancelled or another process has taken over."""
+        log = logging.getLogger(__name__)
+        while True:
+            await asyncio.sleep(RENEW_INTERVAL_S)
+            try:
+                await self._do("renew the ownership of", self._renew_once)
+            except JournalLostError:
+                return
+            except JournalError as error:
+                log.warning("%s. If that lasts, another process may take the journal over", error)
+
+    # In the journal's thread
+
     def _open(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self.path, timeout=WRITE_LIMIT_S / 2, check_same_thread=False)
+        connection = sqlite3.connect(
+            self.path, timeout=WRITE_LIMIT_S / 2, check_same_thread=False, isolation_level=None
+        )
         try:
             self._prepare(connection)
         except BaseException:
@@ -152,6 +212,12 @@ class Journal:
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version == 1:
+            raise JournalError(
+                f"The journal {self.path} was written by a release before runs could be resumed, and can't be read by "
+                "this one. Move the file away, and keep it: the earlier release can still show its runs. A new one is "
+                "made"
+            )
         if version > SCHEMA_VERSION:
             raise JournalError(
                 f"The journal {self.path} is of version {version}, this program knows {SCHEMA_VERSION}: "
@@ -159,60 +225,104 @@ class Journal:
             )
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        with connection:
-            connection.execute(
-                "CREATE TABLE IF NOT EXISTS runs "
-                "(run_id TEXT PRIMARY KEY, state INTEGER NOT NULL, entries TEXT NOT NULL)"
-            )
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        with _transaction(connection):
+            for statement in (*TABLES.split(";"), f"PRAGMA user_version = {SCHEMA_VERSION}"):
+                connection.execute(statement)
+            self._owner.claim(connection)
 
     def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                with _transaction(connection):
+                    self._owner.release(connection)
+            finally:
+                connection.close()
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
             raise JournalError(f"The journal {self.path} is not open")
         return self._connection
 
-    def _new_run(self, day_obs: int) -> str:
-        with self._opened() as connection:
-            # A process that does the same at this moment must not get the same number.
-            connection.execute("BEGIN IMMEDIATE")
-            latest = connection.execute(
-                "SELECT max(CAST(substr(run_id, 10) AS INTEGER)) FROM runs WHERE run_id LIKE ?", (f"{day_obs}-%",)
-            ).fetchone()[0]
+    def _renew_once(self) -> None:
+        with _transaction(self._opened()) as connection:
+            self._owner.renew(connection)
+
+    def _begin(self, day_obs: int, at: float, accept: Callable[[str], RunAccepted]) -> Entry:
+        with _transaction(self._opened()) as connection:
+            self._owner.renew(connection)
+            if run_id := self._open_run():
+                raise JournalError(f"The journal {self.path} has run {run_id}, which is still open")
+            number = "max(CAST(substr(run_id, 10) AS INTEGER))"
+            query = f"SELECT {number} FROM runs WHERE run_id LIKE ?"
+            latest = connection.execute(query, (f"{day_obs}-%",)).fetchone()[0]
             run_id = f"{day_obs}-{(latest or 0) + 1:03d}"
-            connection.execute("INSERT INTO runs VALUES (?, ?, ?)", (run_id, RunState.ACCEPTED, json.dumps([])))
-        return run_id
+            entry = Entry(1, at, accept(run_id))
+            connection.execute("INSERT INTO runs (run_id, state) VALUES (?, ?)", (run_id, RunState.ACCEPTED))
+            _insert(connection, run_id, [entry])
+        return entry
 
-    def _write(self, run: StoredRun) -> None:
-        with self._opened() as connection:
-            cursor = connection.execute(
-                "UPDATE runs SET state = ?, entries = ? WHERE run_id = ?", (run.state, run.entries, run.run_id)
-            )
+    def _append(self, run_id: str, entries: Sequence[Entry], state: RunState) -> None:
+        with _transaction(self._opened()) as connection:
+            self._owner.renew(connection)
+            _insert(connection, run_id, entries)
+            cursor = connection.execute("UPDATE runs SET state = ? WHERE run_id = ?", (state, run_id))
             if cursor.rowcount != 1:
-                raise sqlite3.IntegrityError(f"it has no run {run.run_id}")
+                raise sqlite3.IntegrityError(f"it has no run {run_id}")
 
-    def _read(self, run_id: str) -> StoredRun | None:
-        # rowid is the order of acceptance.
-        where, values = ("run_id = ?", (run_id,)) if run_id else ("entries != '[]' ORDER BY rowid DESC LIMIT 1", ())
-        rows = self._opened().execute(f"SELECT run_id, state, entries FROM runs WHERE {where}", values).fetchall()
-        return self._stored(*rows[0]) if rows else None
+    def _read(self, run_id: str) -> list[Entry]:
+        query = "SELECT seq, at, body FROM facts WHERE run_id = ? ORDER BY seq"
+        entries = []
+        for seq, at, body in self._opened().execute(query, (run_id,)):
+            try:
+                entries.append(Entry(seq, float(at), fact_from_json(body)))
+            except (ValueError, TypeError) as error:
+                raise self._damaged(f"run {run_id} with a fact (number {seq}) that can't be understood") from error
+        if entries and [entry.seq for entry in entries] != list(range(1, len(entries) + 1)):
+            raise self._damaged(f"run {run_id} with facts missing between the first and the last")
+        return entries
 
-    def _open_runs(self) -> list[StoredRun]:
-        ended = ", ".join(str(int(state)) for state in RunState if state not in OPEN_RUN_STATES)
-        query = f"SELECT run_id, state, entries FROM runs WHERE state NOT IN ({ended}) ORDER BY rowid"
-        return [self._stored(*row) for row in self._opened().execute(query).fetchall()]
+    def _latest(self, states: Collection[RunState]) -> str:
+        marks = ", ".join("?" * len(states))
+        query = f"SELECT run_id FROM runs WHERE state IN ({marks}) ORDER BY number DESC LIMIT 1"
+        row = self._opened().execute(query, [int(state) for state in states]).fetchone()
+        return str(row[0]) if row else ""
 
-    def _stored(self, run_id: object, state: object, entries: object) -> StoredRun:
-        """Make a run from a row, with checks, because SQLite stores any value whatever the column's type."""
-        known = isinstance(state, int) and state in {int(one) for one in RunState}
-        if not known or not isinstance(state, int) or not isinstance(run_id, str) or not isinstance(entries, str):
-            wrong = f"state {state!r}" if not known else "no text"
-            raise JournalError(
-                f"The journal {self.path} has run {run_id} with a state or entries that make no sense ({wrong}): it is "
-                "damaged. Move the file away and keep it for the developers; a new one is made"
-            )
-        return StoredRun(run_id, RunState(state), entries)
+    def _open_run(self) -> str:
+        known = {int(state): state for state in RunState}
+        open_runs = []
+        for run_id, state in self._opened().execute("SELECT run_id, state FROM runs ORDER BY number"):
+            if state not in known:
+                raise self._damaged(f"run {run_id} in a state that does not exist ({state!r})")
+            if known[state] in OPEN_RUN_STATES:
+                open_runs.append(str(run_id))
+        if len(open_runs) > 1:
+            raise self._damaged(f"more than one open run ({', '.join(open_runs)})")
+        return open_runs[0] if open_runs else ""
+
+    def _damaged(self, what: str) -> JournalError:
+        return JournalError(
+            f"The journal {self.path} has {what}: it is damaged. Move the file away and keep it for the developers; a "
+            "new one is made"
+        )
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection):  # type: ignore[no-untyped-def]
+    """Do everything within this, or nothing; nobody else writes meanwhile."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+        connection.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _insert(connection: sqlite3.Connection, run_id: str, entries: Sequence[Entry]) -> None:
+    # A write that took too long may have succeeded all the same, and is then repeated.
+    connection.executemany(
+        "INSERT OR IGNORE INTO facts VALUES (?, ?, ?, ?, ?)",
+        [(run_id, entry.seq, entry.at, entry.fact.kind, fact_to_json(entry.fact)) for entry in entries],
+    )

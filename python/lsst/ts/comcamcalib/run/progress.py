@@ -14,16 +14,12 @@ from collections.abc import Mapping
 from lsst.ts import utils
 
 from ..enums import RunState, StageKind, StageState, Verdict
-from ..plan.estimate import critical_path, stage_durations
-from ..plan.plan import RunPlan
-from ..plan.record import Alarms, ImageIngested, ImageTaken, JobState, RunStatus, StageStatus, VerificationResult
-from .log import RunLog, Wait
-from .states import STAGE_ENDED
+from ..plan.estimate import Work, fraction_done, remaining_s
+from ..record.events import Alarms
+from ..record.history import STAGE_ENDED, History
+from .recorder import Recorder, Wait
 
 __all__ = ["Progress", "alarms_of", "progress_of"]
-
-# A stage that takes longer than estimated counts as done only up to this fraction, until it has ended.
-ALMOST_DONE = 0.95
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,51 +42,49 @@ class Progress:
     remaining: float = 0.0
 
 
-def progress_of(log: RunLog, plan: RunPlan | None) -> Progress:
+def progress_of(record: Recorder, now_s: float) -> Progress:
     """Derive a run's progress from its record.
 
     Parameters
     ----------
-    log
+    record
         The record.
-    plan
-        The run's plan; None for a run of an earlier process, of which no estimate is made.
+    now_s
+        The time (TAI unix seconds).
     """
-    status = log.status
-    jobs = log.of(JobState)
-    stages = log.of(StageStatus)
-    fraction, remaining = _estimate(log, plan)
-    end = status.timestamp_ended or utils.current_tai()
+    history = record.history
+    jobs = [job for job in history.jobs.values() if job.job_id]
+    frames = [frame for frame in history.frames.values() if frame.exposure_id]
+    fraction, remaining = _estimate(history, now_s)
+    end = history.ended_s or now_s
     return Progress(
-        run_id=status.run_id,
-        state=int(status.state),
-        activity=_activity(log),
-        images_taken=len(log.of(ImageTaken)),
-        images_ingested=sum(
-            1 for image in log.of(ImageIngested) if image.detectors_ingested == image.detectors_expected
-        ),
-        images_expected=max(status.images_expected, len(log.of(ImageTaken))),
-        jobs_running=sum(1 for job in jobs if not job.timestamp_ended),
-        jobs_completed=sum(1 for job in jobs if job.timestamp_ended and job.exit_code == 0),
-        jobs_expected=plan.jobs_expected if plan else len(jobs),
-        stages_completed=len(log.stages_in(StageState.SUCCEEDED)),
-        stages_total=len(stages),
+        run_id=history.run_id,
+        state=int(history.state),
+        activity=_activity(record),
+        images_taken=len(frames),
+        images_ingested=sum(1 for one in frames if one.complete),
+        images_expected=max(history.plan.images_expected, len(frames)),
+        jobs_running=sum(1 for job in jobs if job.running),
+        jobs_completed=sum(1 for job in jobs if job.succeeded),
+        jobs_expected=history.plan.jobs_expected,
+        stages_completed=len(history.stages_in(StageState.SUCCEEDED)),
+        stages_total=len(history.stages),
         fraction_complete=fraction,
-        elapsed=end - status.timestamp_started if status.timestamp_started else 0.0,
+        elapsed=end - history.started_s if history.started_s else 0.0,
         remaining=remaining,
     )
 
 
-def _activity(log: RunLog) -> str:
+def _activity(record: Recorder) -> str:
     """Return one line with what each running stage is waiting for and until when, and which component has failed."""
-    status = log.status
-    if status.state is RunState.ABORTING:
+    history = record.history
+    if history.state is RunState.ABORTING:
         # All but the exposure in progress is cut short.
-        exposing = {who: wait for who, wait in log.waits.items() if who.endswith(f".{StageKind.ACQUIRE.name}")}
-        return "; ".join([status.reason, *_in_words(exposing)])
-    if status.state is not RunState.RUNNING:
-        return status.reason
-    return "; ".join([*_in_words(log.waits), *(str(one) for one in log.unwell)])
+        exposing = {who: wait for who, wait in record.waits.items() if who.endswith(f".{StageKind.ACQUIRE.name}")}
+        return "; ".join([history.reason, *_in_words(exposing)])
+    if history.state is not RunState.RUNNING:
+        return history.reason
+    return "; ".join([*_in_words(record.waits), *(str(one) for one in record.unwell)])
 
 
 def _in_words(waits: Mapping[str, Wait]) -> list[str]:
@@ -103,65 +97,69 @@ def _in_words(waits: Mapping[str, Wait]) -> list[str]:
     return parts
 
 
-def _estimate(log: RunLog, plan: RunPlan | None) -> tuple[float, float]:
+def _estimate(history: History, now_s: float) -> tuple[float, float]:
     """Return the fraction of the work that is done, and the estimated seconds until the end."""
-    status = log.status
-    if status.state is RunState.COMPLETED:
+    if history.state is RunState.COMPLETED:
         return 1.0, 0.0
-    if plan is None:
-        return 0.0, 0.0
-    durations = stage_durations(plan.stages, plan.sequences, plan.config)
-    now = status.timestamp_ended or utils.current_tai()
-    done = {stage.stage_name: _done(stage, durations[stage.stage_name], now) for stage in log.of(StageStatus)}
-    total = sum(durations.values())
-    fraction = min(sum(done.values()) / total, 1.0) if total else 0.0
-    if status.state not in (RunState.ACCEPTED, RunState.RUNNING):
-        return fraction, 0.0
-    ended = {stage.stage_name for stage in log.of(StageStatus) if stage.state in STAGE_ENDED}
-    left = {name: 0.0 if name in ended else duration - done.get(name, 0.0) for name, duration in durations.items()}
-    return fraction, critical_path(plan.stages, left)
+    work = _work(history, history.ended_s or now_s)
+    going_on = history.state in (RunState.ACCEPTED, RunState.RUNNING)
+    return fraction_done(history.plan, work), remaining_s(history.plan, work) if going_on else 0.0
 
 
-def _done(stage: StageStatus, duration: float, now: float) -> float:
-    """Return how much of a stage's estimated duration is over (seconds); a failed stage counts as worked on."""
-    if stage.state is StageState.SUCCEEDED:
-        return duration
-    if stage.state is StageState.PENDING or not stage.timestamp_started:
-        return 0.0
-    elapsed = (stage.timestamp_ended or now) - stage.timestamp_started
-    return min(max(elapsed, 0.0), duration * ALMOST_DONE)
+def _work(history: History, now_s: float) -> Work:
+    """Return how far a run is."""
+    stages = history.stages
+    succeeded = {name for name, stage in stages.items() if stage.state is StageState.SUCCEEDED}
+    given_up = {name for name, stage in stages.items() if stage.state in STAGE_ENDED} - succeeded
+    begun = {name: (stage.started_s, stage.ended_s) for name, stage in stages.items()}
+    for plan in history.plan.stages:
+        if plan.kind is StageKind.INGEST:
+            taken = history.taken(plan.calib_type)
+            all_taken = bool(taken) and plan.alongside in succeeded | given_up
+            begun[plan.name] = (taken[-1].taken_s if all_taken else 0.0, stages[plan.name].ended_s)
+        for label in (job.label for job in plan.jobs):
+            if (job := history.job(label)) is None:
+                continue
+            begun[label] = (job.submitted_s, job.ended_s)
+            if job.succeeded:
+                succeeded.add(label)
+    elapsed_s = {name: (ended or now_s) - started for name, (started, ended) in begun.items() if started}
+    return Work(succeeded, given_up, elapsed_s)
 
 
-def alarms_of(log: RunLog | None, backend_problem: str = "") -> Alarms:
+def alarms_of(record: Recorder | None, backend_problem: str = "") -> Alarms:
     """Derive the alarms from the latest run's record.
 
     Parameters
     ----------
-    log
-        The record; None if this process has had no run.
+    record
+        The record; None if there is no run that matters to this process.
     backend_problem
         Why the services behind the OCPS count as unreachable; empty if they answer.
     """
-    if log is None:
+    if record is None:
         return Alarms(backend_unreachable=bool(backend_problem), reason=backend_problem)
-    status: RunStatus = log.status
-    failed = log.stages_in(StageState.FAILED)
-    verification = [stage for stage in failed if stage.stage_kind is StageKind.VERIFY]
+    history = record.history
+    failed = history.stages_in(StageState.FAILED)
+    verification = [stage for stage in failed if stage.kind is StageKind.VERIFY]
     # A verdict may come before any job has run, if the first flats show that no good product can be made.
-    early = [result for result in log.of(VerificationResult) if result.verdict is Verdict.FAILED and not result.job_id]
-    certification = [stage for stage in failed if stage.stage_kind is StageKind.CERTIFY]
-    reasons = [status.reason] if status.state is RunState.FAILED else []
-    reasons += [f"{stage.stage_name}: {stage.reason}" for stage in (*verification, *certification)]
-    reasons += [f"{result.calib_type.name}: {result.reason}" for result in early]
-    reasons += [*(str(one) for one in log.unwell), log.journal_problem, backend_problem]
+    early = [one for one in history.verdicts.values() if one.verdict is Verdict.FAILED and not one.job_id]
+    certification = [stage for stage in failed if stage.kind is StageKind.CERTIFY]
+    interrupted = history.state is RunState.INTERRUPTED
+    reasons = [history.reason] if history.state in (RunState.FAILED, RunState.INTERRUPTED) else []
+    reasons += [f"{stage.name}: {stage.reason}" for stage in (*verification, *certification)]
+    reasons += [f"{one.calib_type.name}: {one.reason}" for one in early]
+    journal_problem = record.lost or record.journal_problem
+    reasons += [*(str(one) for one in record.unwell), journal_problem, backend_problem]
+    undecided = bool(verification) and history.state in (RunState.RUNNING, RunState.FAILED)
     return Alarms(
-        run_id=status.run_id,
-        run_failed=status.state is RunState.FAILED,
+        run_id=history.run_id,
+        run_failed=history.state is RunState.FAILED,
         verification_failed=bool(verification or early),
         certification_failed=bool(certification),
         backend_unreachable=bool(backend_problem),
-        operator_decision_needed=bool(verification) and status.state in (RunState.RUNNING, RunState.FAILED),
-        journal_degraded=bool(log.journal_problem),
+        operator_decision_needed=undecided or interrupted,
+        journal_degraded=bool(journal_problem),
         reason=_each_once(reasons),
     )
 

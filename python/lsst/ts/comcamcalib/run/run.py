@@ -3,95 +3,136 @@
 # Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
-
-"""One run, from its acceptance to its end."""
+"""One run: new, resumed or to be aborted, it is the same object, and its record is all that it knows."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 
 from lsst.ts import utils
 
+from ..clock import Clock
 from ..enums import RunState, StageKind, StageState
-from ..plan.plan import RunPlan
-from ..plan.record import RunConfiguration, RunStatus
+from ..record.facts import Decision, StageMoved
+from ..record.history import OPEN_RUN_STATES, STAGE_ENDED, History
+from ..record.things import Job, Stage
+from ..services.uws_job import Phase
 from ..stages.context import RunContext, Services
-from .log import RunLog, move_run
-from .scheduler import Scheduler
-from .states import OPEN_RUN_STATES
+from ..stages.job_records import stop_if_it_appears
+from .ending import stop_and_look
+from .moves import move_run, move_stage
+from .recorder import Recorder
+from .scheduler import Scheduler, settle_stages
 from .surroundings import watch_components
 
-__all__ = ["INTERRUPT_LIMIT_S", "Run"]
-
-# An abort must have stopped everything but the exposure in progress within this time (seconds).
-ABORT_LIMIT_S = 9.0
+__all__ = ["INTERRUPT_LIMIT_S", "Run", "what_is_left"]
 
 # Longest time for stages to end when the CSC leaves ENABLED (seconds). Writing the journal and closing the connections
 # take more time, and all of it must be done within 10 s.
 INTERRUPT_LIMIT_S = 4.0
 
+# States from which a run can go on.
+RESUMABLE = frozenset({RunState.INTERRUPTED, RunState.FAILED, RunState.ABORTED})
+
 
 class Run:
-    """A run and the task that carries it out.
+    """A run, and the tasks that carry it out in this process.
 
     Parameters
     ----------
-    plan
-        What it will do.
-    services
-        The connections to the outside.
-    log
+    record
         Its record.
+    clock
+        The clock.
     """
 
-    def __init__(self, plan: RunPlan, services: Services, log: RunLog) -> None:
-        self.plan = plan
-        self.log = log
-        self._services = services
-        self._context = RunContext(plan, services, log)
-        self._scheduler = Scheduler(self._context)
-        # The run itself, until it ends or is cancelled by the task below.
+    def __init__(self, record: Recorder, clock: Clock) -> None:
+        self.record = record
+        self._clock = clock
+        self._scheduler: Scheduler | None = None
+        self._context: RunContext | None = None
+        # The stages, until the run ends or is stopped by the task below.
         self._task: asyncio.Task[None] = utils.make_done_future()
-        # Task that aborts or interrupts the run.
+        # Task that aborts the run.
         self._ending: asyncio.Task[None] = utils.make_done_future()
+
+    @property
+    def history(self) -> History:
+        """What has happened in the run so far."""
+        return self.record.history
 
     @property
     def state(self) -> RunState:
         """State of the run."""
-        return self.log.status.state
+        return self.record.history.state
 
-    async def accept(self, requested_by: str) -> None:
-        """Record that the run was accepted, then start it."""
-        options = self.plan.options
-        status = RunStatus(
-            run_id=self.plan.run_id,
-            state=RunState.ACCEPTED,
-            script_mode=options.script_mode.value,
-            requested_by=requested_by,
-            reason=". ".join(["The run was accepted", *(notice.rstrip(".") for notice in self.plan.notices)]),
-            calib_collection=options.calib_collection,
-            repo=self.plan.config.repo,
-            images_expected=self.plan.images_expected,
-            estimated_duration=self.plan.estimated_duration_s,
-            timestamp_accepted=utils.current_tai(),
-        )
-        await self.log.write(status)
-        effective = json.dumps(options.effective(), default=str)
-        await self.log.write(RunConfiguration(run_id=self.plan.run_id, config=effective))
-        await self._scheduler.announce()
-        # The run may have been aborted or interrupted while this was written.
-        if self.state is RunState.ACCEPTED:
-            self._task = asyncio.create_task(self._go(), name=f"run {self.plan.run_id}")
+    @property
+    def resumable(self) -> bool:
+        """Whether it can go on."""
+        return self.state in RESUMABLE
 
-    async def abort(self, requested_by: str) -> None:
+    async def start(self, services: Services) -> None:
+        """Carry out a run that was just accepted."""
+        self._prepare(services)
+        await move_run(self.record, RunState.RUNNING, "The run is in progress")
+        self._begin()
+
+    async def at_rest(self) -> None:
+        """Wait for what an interruption has left in progress, within a limit: a call that Butler has begun."""
+        await asyncio.wait([self._task], timeout=INTERRUPT_LIMIT_S)
+
+    async def resume(self, services: Services, who: str, why: str) -> None:
+        """Go on with a run that was interrupted, failed or was aborted.
+
+        What has succeeded stays; what failed, was skipped or aborted is done again with its next attempt.
+        """
+        self._prepare(services)
+        # The run is open from here on, so that it can be aborted and interrupted.
+        await move_run(self.record, RunState.RUNNING, f"Resumed by {who}" + (f": {why}" if why else ""))
+        await self.record.note(Decision(what="resume", who=who, why=why))
+        for stage in self.history.stages.values():
+            if self.state is not RunState.RUNNING:
+                return
+            if stage.state in STAGE_ENDED and stage.state is not StageState.SUCCEEDED:
+                await move_stage(self.record, stage.name, StageState.PENDING, "The run was resumed")
+            elif stage.state is StageState.PENDING and self._was_aborted(stage):
+                await self.record.note(
+                    StageMoved(
+                        stage_name=stage.name,
+                        attempt=stage.attempt + 1,
+                        state=StageState.PENDING,
+                        reason="The run was resumed",
+                    )
+                )
+        self._begin()
+
+    def _was_aborted(self, stage: Stage) -> bool:
+        """Whether an abort that was not finished had already aborted a job of a stage, which must be done again."""
+        if not any(decision.what == "abort" for decision in self.history.decisions):
+            return False
+        jobs = [job for job in self.history.jobs_of(stage.name) if job.stage_attempt == stage.attempt]
+        return any(job.ended_s and Phase.of(job.phase) is Phase.ABORTED for job in jobs)
+
+    def _prepare(self, services: Services) -> None:
+        self._context = RunContext(self.record, services, self._clock)
+        self._scheduler = Scheduler(self._context)
+
+    def _begin(self) -> None:
+        # It may have been aborted or interrupted while that was written.
+        if self.state is RunState.RUNNING:
+            self._task = asyncio.create_task(self._go(), name=f"run {self.history.run_id}")
+
+    async def abort(self, services: Services, who: str) -> None:
         """Stop the run: no further exposure, its jobs aborted, nothing certified from now on.
 
         Returns as soon as nothing new is started; what is in progress ends in the background.
         """
         begun = asyncio.Event()
-        self._ending = asyncio.create_task(self._abort(requested_by, begun), name=f"abort {self.plan.run_id}")
+        if self._context is None or self.state is RunState.INTERRUPTED:
+            # The connections of the time before the interruption are closed.
+            self._context = RunContext(self.record, services, self._clock)
+        self._ending = asyncio.create_task(self._abort(self._context, who, begun), name=f"abort {self.history.run_id}")
         await begun.wait()
 
     async def interrupt(self, reason: str, limit_s: float = INTERRUPT_LIMIT_S) -> None:
@@ -108,80 +149,146 @@ class Run:
         clock = asyncio.get_running_loop().time
         deadline = clock() + limit_s
         if not self._ending.done():
-            # Give an abort in progress time to end, because otherwise the operator must close the run later.
+            # Give an abort in progress time to end, because otherwise the operator must abort the run once more.
             await asyncio.wait([self._ending], timeout=limit_s / 2)
         if self.state not in OPEN_RUN_STATES or self.state is RunState.INTERRUPTED:
             return
+        self._stop(finish_exposure=False)
         self._ending.cancel()
-        self._context.finish_exposure = False
-        self._context.no_more_exposures = "the run was interrupted"
-        self._scheduler.stop()
-        self._task.cancel()
         await asyncio.wait([self._task, self._ending], timeout=max(deadline - clock(), 0.0))
-        await self._scheduler.settle(StageState.PENDING, f"Interrupted: {reason}")
-        await move_run(self.log, RunState.INTERRUPTED, f"{reason}. Close the run with abort")
+        await self._settle(StageState.PENDING, f"Interrupted: {reason}")
+        await move_run(self.record, RunState.INTERRUPTED, f"{reason}. {self._ways_out}")
+
+    async def found_open(self) -> None:
+        """Mark a run as INTERRUPTED that was open when an earlier process ended."""
+        if self.state is RunState.INTERRUPTED:
+            return
+        for stage in self.history.stages_in(StageState.RUNNING):
+            await move_stage(self.record, stage.name, StageState.PENDING, "Interrupted: the service ended")
+        await move_run(self.record, RunState.INTERRUPTED, f"The service ended while the run was open. {self._ways_out}")
+
+    @property
+    def _ways_out(self) -> str:
+        if self.state is RunState.ABORTING:
+            return "The abort was not finished: abort the run once more"
+        return "Go on with resumeCalibrationRun, or end the run with abort"
+
+    def abandon(self, reason: str) -> None:
+        """Do nothing more, because another process goes on with the run."""
+        self.record.abandon(reason)
+        self._stop(finish_exposure=False)
+        self._ending.cancel()
 
     async def wait_ended(self) -> None:
         """Wait until all tasks of the run have ended; cancelling this cancels none of them."""
         await asyncio.wait([self._task])
         await asyncio.wait([self._ending])
 
+    def _stop(self, finish_exposure: bool) -> None:
+        if self._context is not None:
+            self._context.finish_exposure = finish_exposure
+        if self._scheduler is not None:
+            self._scheduler.stop()
+        self._task.cancel()
+
+    async def _settle(self, unfinished: StageState, reason: str) -> None:
+        if self._scheduler is not None:
+            await self._scheduler.settle(unfinished, reason)
+        elif self._context is not None:
+            await settle_stages(self._context, unfinished, reason)
+
     async def _go(self) -> None:
-        unsubscribe = self._services.oods.subscribe(self._context.ledger.notice)
+        assert self._context is not None and self._scheduler is not None
+        services = self._context.services
+        unsubscribe = services.oods.subscribe(self._context.ledger.notice)
         watching = asyncio.create_task(
-            watch_components(self.log, self._services.components), name=f"components for run {self.plan.run_id}"
+            watch_components(self.record, services.components, self.history.plan.config.instrument),
+            name=f"components for run {self.history.run_id}",
         )
+        for job in _perhaps_late(self.history, self._clock.tai()):
+            stop_if_it_appears(job, self._context)
+        broke_off = ""
         try:
-            await move_run(self.log, RunState.RUNNING, "The run is in progress")
-            failures = await self._scheduler.run()
+            await self._scheduler.run()
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            logging.getLogger(__name__).exception("Bug: run %s broke off", self.plan.run_id)
-            failures = [f"unforeseen {type(error).__name__}: {error}. The CSC's log has the traceback"]
-            await self._scheduler.settle(StageState.ABORTED, "The run broke off")
+            logging.getLogger(__name__).exception("Bug: run %s broke off", self.history.run_id)
+            broke_off = f"unforeseen {type(error).__name__}: {error}. The CSC's log has the traceback"
+            await self._settle(StageState.ABORTED, "The run broke off")
         finally:
             unsubscribe()
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
-        if failures:
-            skipped = len(self.log.stages_in(StageState.SKIPPED))
+        if failures := broke_off or _failures(self.history):
+            skipped = len(self.history.stages_in(StageState.SKIPPED))
             rest = f" ({skipped} stages that need them were skipped)" if skipped else ""
-            await move_run(self.log, RunState.FAILED, f"Failed{rest}: {'; '.join(failures)}")
+            await move_run(self.record, RunState.FAILED, f"Failed{rest}: {failures}")
         else:
-            await move_run(self.log, RunState.COMPLETED, self._praise())
+            await move_run(self.record, RunState.COMPLETED, _praise(self.history))
 
-    def _praise(self) -> str:
-        certified = [
-            stage.stage_name.split(".")[0]
-            for stage in self.log.stages_in(StageState.SUCCEEDED)
-            if stage.stage_kind is StageKind.CERTIFY
-        ]
-        where = f"certified in {self.plan.options.calib_collection}: {', '.join(certified)}"
-        return f"All stages succeeded; {where if certified else 'nothing was to be certified'}"
-
-    async def _abort(self, requested_by: str, begun: asyncio.Event) -> None:
+    async def _abort(self, context: RunContext, who: str, begun: asyncio.Event) -> None:
+        interrupted = " after it had been interrupted" if self.state is RunState.INTERRUPTED else ""
+        reason, began_s = f"Aborted by {who}{interrupted}", self._clock.tai()
         # Stop everything first, and only then wait.
-        self._context.no_more_exposures = "the run is being aborted"
-        self._scheduler.stop()
-        self._task.cancel()
-        reason = f"Aborted by {requested_by}"
+        self._stop(finish_exposure=True)
         try:
-            await move_run(self.log, RunState.ABORTING, reason)
+            # From here on the history says that nothing new may be begun.
+            await move_run(self.record, RunState.ABORTING, reason)
+            await self.record.note(Decision(what="abort", who=who))
         finally:
             begun.set()
-        try:
-            problems = await self._services.jobs.abort_all(ABORT_LIMIT_S, self.plan.run_id)
-        except Exception as error:
-            logging.getLogger(__name__).exception("Bug: the jobs of run %s could not be aborted", self.plan.run_id)
-            problems = [f"its jobs, because of an unforeseen {type(error).__name__}: {error}"]
+        findings = await stop_and_look(context, self._rest())
         await asyncio.gather(self._task, return_exceptions=True)
-        await self._scheduler.settle(StageState.ABORTED, reason)
-        problems += [
-            f"{stage.stage_name}: {stage.reason}"
-            for stage in self.log.stages_in(StageState.FAILED)
-            if stage.stage_kind is StageKind.CERTIFY and stage.timestamp_ended >= self.log.status.timestamp_started
+        await self._settle(StageState.ABORTED, reason)
+        failed = [
+            f"{stage.name}: {stage.reason}"
+            for stage in self.history.stages_in(StageState.FAILED)
+            if stage.kind is StageKind.CERTIFY and stage.ended_s >= began_s
         ]
-        if problems:
-            reason = f"{reason}. Not stopped: {'; '.join(problems)}"
-        await move_run(self.log, RunState.ABORTED, reason)
+        findings.not_stopped += failed
+        await move_run(self.record, RunState.ABORTED, f"{reason}{findings}")
+
+    async def _rest(self) -> None:
+        """Wait until no stage of the run is in progress in this process; cancelling this cancels none."""
+        await asyncio.wait([self._task])
+
+
+def _perhaps_late(history: History, now_s: float) -> list[Job]:
+    """Return jobs that were searched for in vain not long ago: an earlier process may not have searched to the end."""
+    limits = history.plan.config.limits
+    since_s = now_s - 2 * limits.job_submission - limits.uws_unreachable
+    return [job for job in history.jobs.values() if job.absent and job.intended_s > since_s]
+
+
+def _failures(history: History) -> str:
+    """Return sentences about the stages that failed; empty if every stage SUCCEEDED."""
+    failed = [f"{stage.name}: {stage.reason}" for stage in history.stages_in(StageState.FAILED)]
+    left = [
+        f"{one.name} is {one.state.name}" for one in history.stages.values() if one.state is not StageState.SUCCEEDED
+    ]
+    # A stage that did not succeed needs one that failed; if there is none, the run must still not look successful.
+    return "; ".join(failed or left)
+
+
+def _praise(history: History) -> str:
+    certified = [
+        stage.calib_type.name for stage in history.stages_in(StageState.SUCCEEDED) if stage.kind is StageKind.CERTIFY
+    ]
+    where = f"certified in {history.plan.options.calib_collection}: {', '.join(certified)}"
+    return f"All stages succeeded; {where if certified else 'nothing was to be certified'}"
+
+
+def what_is_left(history: History) -> str:
+    """Return a sentence about what a resumed run will do."""
+    frames = 0
+    for calib_type, sequence in history.plan.sequences.items():
+        taken = {frame.index for frame in history.taken(calib_type)}
+        frames += sum(1 for frame in sequence.frames if frame.index not in taken)
+    stages = [stage.name for stage in history.stages.values() if stage.state is not StageState.SUCCEEDED]
+    again = [stage.name for stage in history.stages.values() if stage.state in (StageState.FAILED, StageState.ABORTED)]
+    parts = [f"{frames} frames are still to be taken" if frames else "No frame of the plan is taken again"]
+    parts.append(f"stages to be done: {', '.join(stages) or 'none'}")
+    if again:
+        parts.append(f"of these done again: {', '.join(again)}")
+    return "; ".join(parts)

@@ -3,39 +3,45 @@
 # Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
-
 """Carries out the commands: at most one run is open; the others are known from the journal."""
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import datetime
 import logging
 
-from lsst.ts import utils
-
+from ..clock import Clock
 from ..config import CscConfig
 from ..enums import RunState
 from ..errors import BadInputError
 from ..options import parse_options
 from ..plan.build import build_plan
-from ..plan.record import Alarms, Entry
+from ..plan.plan import RunPlan
+from ..plan.validity import day_obs_of
+from ..record.events import Alarms, Event
+from ..record.facts import RunAccepted
+from ..record.fold import begin, fold
+from ..record.history import OPEN_RUN_STATES, History
+from ..record.views import all_events, snapshot
 from ..stages.context import Services
-from .closing import close_interrupted, interrupted_by_restart
-from .journal import Journal, JournalError, StoredRun
-from .log import Publish, RunLog
+from .journal import Journal
+from .owner import JournalError
 from .preflight import preflight
 from .progress import Progress, alarms_of, progress_of
-from .run import INTERRUPT_LIMIT_S, Run
+from .recorder import Publish, Recorder
+from .run import INTERRUPT_LIMIT_S, Run, what_is_left
 from .start import Start, StartRequest
-from .states import OPEN_RUN_STATES
 
 __all__ = ["Runner", "StartRequest"]
 
+AUTO_RESUME = "the CSC itself (auto_resume)"
+
+# Time between two attempts to resume a run by itself (seconds).
+AUTO_RESUME_INTERVAL_S = 10.0
+
 
 class Runner:
-    """The runs of this CSC.
+    """The runs of this CSC: the open one, otherwise the latest, and through the journal all earlier ones.
 
     Parameters
     ----------
@@ -44,59 +50,57 @@ class Runner:
     journal
         The open journal.
     publish
-        Publishes an entry.
+        Publishes an event.
+    clock
+        The clock.
     """
 
-    def __init__(self, config: CscConfig, journal: Journal, publish: Publish) -> None:
+    def __init__(self, config: CscConfig, journal: Journal, publish: Publish, clock: Clock) -> None:
         self.config = config
         self._journal = journal
-        self._tell = publish
+        self._publish = publish
+        self._clock = clock
         self._services: Services | None = None
-        # The open run of this process, otherwise its last one.
-        self._run: Run | None = None
-        # The start that is being checked.
+        self.run: Run | None = None
+        """The open run, otherwise the latest; None if there never was one."""
+        # The start or resumption that is being checked.
         self._starting: Start | None = None
+        # Resumes an interrupted run by itself.
+        self._auto_resume: asyncio.Task[None] | None = None
         # Why the services behind the OCPS count as unreachable; empty if they answer.
         self._backend_problem = ""
-        # The record of the latest run of any process; None if there never was one.
-        self._latest: RunLog | None = None
-        # Records of the runs that earlier processes left open, oldest first.
-        self._left: list[RunLog] = []
         self._alarms = Alarms()
-        # Whether this process has had a run; alarms of an earlier process are not published again.
-        self._own = False
-        # Closes an interrupted run on behalf of abort.
-        self._closing: asyncio.Task[None] = utils.make_done_future()
+        # Alarms of a run that ended in an earlier process are not published again.
+        self._silent = True
 
     async def start(self) -> None:
-        """Read the runs of earlier processes; an open one becomes INTERRUPTED.
+        """Read the latest run, and publish it; one that was open when an earlier process ended becomes INTERRUPTED.
 
         Raises
         ------
         JournalError
             If the journal can't be read.
         """
-        for stored in await self._journal.open_runs():
-            if stored.entries == "[]":
-                # The run was given its identifier, but the process ended before anything else was written.
-                await self._journal.write(dataclasses.replace(stored, state=RunState.ABORTED))
-            else:
-                log = self._log_of(stored)
-                await interrupted_by_restart(log)
-                self._left.append(log)
-        latest = await self._journal.read("")
-        if latest is not None:
-            same = [log for log in self._left if log.status.run_id == latest.run_id]
-            self._latest = same[0] if same else self._log_of(latest)
+        run_id = await self._journal.open_run() or await self._journal.latest()
+        if not run_id:
+            return
+        self.run = Run(self._record(await self._read(run_id)), self._clock)
+        if self.run.state in OPEN_RUN_STATES:
+            self._silent = False
+            await self.run.found_open()
+        # The earlier process may have ended after it wrote something down and before it published that.
+        await self.run.record.publish_all()
 
     async def close(self) -> None:
         """Try to write what is not in the journal yet, because the journal is about to be closed."""
-        for log in {id(log): log for log in (*self._left, self._latest) if log is not None}.values():
-            await log.close()
+        if self.run is not None:
+            await self.run.record.close()
 
     def connect(self, services: Services) -> None:
-        """Use these connections from now on."""
+        """Use these connections from now on; with ``auto_resume``, go on with an interrupted run."""
         self._services = services
+        if self.config.auto_resume and self.run is not None and self.run.state is RunState.INTERRUPTED:
+            self._auto_resume = asyncio.create_task(self._resume_by_itself(self.run), name="auto_resume")
 
     async def disconnect(self, reason: str, limit_s: float = INTERRUPT_LIMIT_S) -> None:
         """Interrupt the open run, because the connections are about to be closed.
@@ -111,31 +115,31 @@ class Runner:
         self._services = None
         if self._starting is not None:
             self._starting.call_off("The CSC left ENABLED while the checks were going on.")
-        if not self._closing.done():
-            await asyncio.wait([self._closing], timeout=limit_s)
-            self._closing.cancel()
-            await asyncio.gather(self._closing, return_exceptions=True)
-        elif self._run is not None:
-            await self._run.interrupt(reason, limit_s)
-        if self._latest is not None:
-            await self._latest.flush()
+        if self._auto_resume is not None:
+            self._auto_resume.cancel()
+            await asyncio.gather(self._auto_resume, return_exceptions=True)
+        if self.run is not None and not self.run.record.lost:
+            await self.run.interrupt(reason, limit_s)
+            await self.run.record.flush()
         self._backend_problem = ""
 
+    def abandon(self, reason: str) -> None:
+        """Do nothing more, because another process owns the journal now."""
+        self._services = None
+        if self._auto_resume is not None:
+            self._auto_resume.cancel()
+        if self.run is not None:
+            self.run.abandon(reason)
+
     @property
-    def open_log(self) -> RunLog | None:
-        """Record of the open run; None if there is none. If there are several: the latest run, then the oldest."""
-        logs = [log for log in (self._latest, *self._left) if log is not None]
-        return next((log for log in logs if log.status.state in OPEN_RUN_STATES), None)
+    def open_run(self) -> Run | None:
+        """The open run; None if there is none."""
+        return self.run if self.run is not None and self.run.state in OPEN_RUN_STATES else None
 
     @property
     def unwritten(self) -> bool:
-        """Whether entries are not in the journal yet; they would be lost if the journal were closed."""
-        return any(log.journal_problem for log in (self._latest, *self._left) if log is not None)
-
-    @property
-    def _shown(self) -> RunLog | None:
-        """Record of the run that telemetry and status show: the open one, otherwise the latest."""
-        return self.open_log or self._latest
+        """Whether facts are not in the journal yet; they would be lost if the journal were closed."""
+        return self.run is not None and self.run.record.unwritten
 
     async def start_run(self, request: StartRequest) -> str:
         """Check everything, then start a run.
@@ -157,59 +161,178 @@ class Runner:
         JournalError
             If the run can't be written to the journal.
         """
-        open_log = self.open_log
-        if open_log is not None:
-            status = open_log.status
-            way_out = "Wait for its end, or stop it with abort."
-            if status.state is RunState.INTERRUPTED:
-                way_out = "Close it with abort, then start again."
-            elif status.state is RunState.ABORTING:
-                way_out = "Wait for its end; progress says what it waits for."
-            raise BadInputError(
-                [f"Run {status.run_id} is open ({status.state.name}); there can be only one. {way_out}"]
-            )
-        if self._starting is not None:
-            raise BadInputError(["Another run is being checked right now; there can be only one."])
-        self._starting = start = Start()
+        start = self._begin_checks()
         try:
             return await self._start_run(request, self._connected(), start)
         finally:
             self._starting = None
 
     async def _start_run(self, request: StartRequest, services: Services, start: Start) -> str:
-        day_obs = current_day_obs()
+        day_obs = day_obs_of(self._clock.tai())
         options = parse_options(
             request.config,
-            self.config,
+            self.config.option_rules(),
             command_reason=request.reason,
             command_program=request.program,
             command_note=request.note,
             now_day_obs=day_obs,
         )
-        problems = await start.unless_called_off(preflight(build_plan("", options, self.config), services))
-        if problems:
+        await self._check(build_plan("", options, self.config), services, start)
+        now_s = self._clock.tai()
+
+        def accept(run_id: str) -> RunAccepted:
+            plan = build_plan(run_id, options, self.config, now_s)
+            return RunAccepted(plan=plan, day_obs=day_obs, requested_by=request.requested_by, why=request.reason)
+
+        entry = await self._journal.begin(day_obs, now_s, accept)
+        run = Run(self._record(begin(entry)), self._clock)
+        self.run, self._silent = run, False
+        for notice in run.history.plan.notices:
+            logging.getLogger(__name__).warning("Run %s: %s", run.history.run_id, notice)
+        await run.record.publish_all()
+        if start.called_off:
+            # The run is in the journal, so it ends like any other.
+            if start.aborted_by and run.state is RunState.ACCEPTED:
+                await run.abort(services, start.aborted_by)
+            else:
+                await run.interrupt("The CSC left ENABLED while the run was being accepted")
+            raise BadInputError(
+                [f"Run {run.history.run_id} was accepted, but it is {run.state.name} already: {run.history.reason}"]
+            )
+        if run.state is RunState.ACCEPTED:
+            await run.start(services)
+        return run.history.run_id
+
+    async def resume(self, run_id: str, requested_by: str, why: str = "") -> dict[str, str]:
+        """Go on with a run that was interrupted, failed or was aborted.
+
+        Parameters
+        ----------
+        run_id
+            The run; "" for the latest that was interrupted or failed.
+        requested_by, why
+            Who wants that, and why.
+
+        Returns
+        -------
+        result
+            The run's identifier, and what it will do, in a sentence.
+
+        Raises
+        ------
+        BadInputError
+            If it is refused; the message has all reasons.
+        JournalError
+            If the journal can't be read.
+        """
+        start = self._begin_checks(resumes=run_id)
+        try:
+            services = self._connected()
+            run = await self._to_resume(run_id)
+            if problems := self._differences(run.history.plan):
+                raise BadInputError(problems)
+            await self._check(run.history.plan, services, start)
+            plan = what_is_left(run.history)
+            if self.run is not None and self.run is not run:
+                await self.run.record.close()
+            await run.at_rest()
+            start.check()
+            self.run, self._silent = run, False
+            await run.resume(services, requested_by, why)
+        finally:
+            self._starting = None
+        return {"runId": run.history.run_id, "plan": plan}
+
+    async def _to_resume(self, run_id: str) -> Run:
+        """Return the run that is to be resumed.
+
+        Raises
+        ------
+        BadInputError
+            If there is none, or it can't be resumed.
+        """
+        if self.run is not None:
+            await self.run.record.flush()  # its end may not be in the journal yet
+        wanted = run_id or await self._journal.latest([RunState.INTERRUPTED, RunState.FAILED])
+        if not wanted:
+            raise BadInputError(
+                ["No run was interrupted or has failed, so there is none to resume. An aborted run must be named."]
+            )
+        run = self.run
+        if run is None or run.history.run_id != wanted:
+            run = Run(self._record(await self._find(wanted)), self._clock)
+        if not run.resumable:
+            raise BadInputError([f"Run {wanted} is {run.state.name}: there is nothing to resume."])
+        return run
+
+    def _differences(self, plan: RunPlan) -> list[str]:
+        """Say in what the CSC's configuration differs from that of a run, where it must not."""
+        then, now = plan.config, self.config
+        return [
+            f"Run {plan.run_id} was begun with {name} {getattr(then, name)}, but the CSC is configured for "
+            f"{getattr(now, name)}. Configure that again, or start another run."
+            for name in ("instrument", "repo", "raw_collection", "uws_url")
+            if getattr(then, name) != getattr(now, name)
+        ]
+
+    async def _resume_by_itself(self, run: Run) -> None:
+        """Resume an interrupted run as soon as all that it needs is there."""
+        log = logging.getLogger(__name__)
+        shown = ""
+        while self.run is run and run.state is RunState.INTERRUPTED:
+            try:
+                result = await self.resume(run.history.run_id, AUTO_RESUME)
+            except (BadInputError, JournalError) as error:
+                if str(error) != shown:
+                    log.warning("Run %s can't be resumed yet, and is tried again: %s", run.history.run_id, error)
+                    shown = str(error)
+                await asyncio.sleep(AUTO_RESUME_INTERVAL_S)
+            else:
+                log.warning("Run %s was resumed by itself: %s", run.history.run_id, result["plan"])
+
+    def _begin_checks(self, resumes: str | None = None) -> Start:
+        """Begin to check a run that is to be started, or resumed ("": the latest).
+
+        Raises
+        ------
+        BadInputError
+            If another run is open or being checked.
+        """
+        run = self.open_run
+        if run is not None and not (run.state is RunState.INTERRUPTED and resumes in ("", run.history.run_id)):
+            run_id, state = run.history.run_id, run.state
+            way_out = "Wait for its end, or stop it with abort."
+            if state is RunState.INTERRUPTED:
+                way_out = "Go on with it by resumeCalibrationRun, or end it with abort."
+            elif state is RunState.ABORTING:
+                way_out = "Wait for its end; progress says what it waits for."
+            raise BadInputError([f"Run {run_id} is open ({state.name}); there can be only one. {way_out}"])
+        if self._starting is not None:
+            raise BadInputError(["Another run is being checked right now; there can be only one."])
+        self._starting = Start()
+        return self._starting
+
+    async def _check(self, plan: RunPlan, services: Services, start: Start) -> None:
+        """Check everything outside that a run needs.
+
+        Raises
+        ------
+        BadInputError
+            If anything is missing, or the start was called off.
+        """
+        if problems := await start.unless_called_off(preflight(plan, services, self._clock.tai())):
             raise BadInputError(problems)
-        if self._latest is not None:
-            # Entries of the previous run that are not in the journal yet must be written before this run.
-            await self._latest.flush()
-            if self._latest.journal_problem:
+        if self.run is not None:
+            # Facts of the previous run that are not in the journal yet must be written before this run.
+            record = self.run.record
+            await record.flush()
+            if record.unwritten:
                 raise BadInputError(
                     [
-                        f"The end of run {self._latest.status.run_id} is not in the journal yet, so no other run is "
-                        f"started. {self._latest.journal_problem}. Repair that; the CSC keeps trying to write it."
+                        f"The end of run {record.history.run_id} is not in the journal yet, so no run is begun. "
+                        f"{record.journal_problem}. Repair that; the CSC keeps trying to write it."
                     ]
                 )
-        run_id = await self._journal.new_run(day_obs)
-        if start.called_off:
-            await self._journal.write(StoredRun(run_id, RunState.ABORTED, "[]"))
-            start.check()
-        log = RunLog(self._journal, self._publish)
-        run = Run(build_plan(run_id, options, self.config, utils.current_tai()), services, log)
-        self._run, self._latest, self._own = run, log, True
-        for notice in run.plan.notices:
-            logging.getLogger(__name__).warning("Run %s: %s", run_id, notice)
-        await run.accept(request.requested_by)
-        return run_id
 
     async def abort(self, requested_by: str) -> None:
         """Stop the open run, which ends ABORTED in the background; or a start that is being checked, which is refused.
@@ -219,26 +342,19 @@ class Runner:
         BadInputError
             If there is no open run, or it is being aborted already.
         """
-        log = self.open_log
-        if log is None and self._starting is not None:
-            self._starting.call_off(f"Aborted by {requested_by} while it was being checked; no run was begun.")
-            return
-        if log is None:
+        run = self.open_run
+        if self._starting is not None and (run is None or run.state is RunState.INTERRUPTED):
+            self._starting.abort(requested_by)
+            if run is None:
+                return
+        if run is None:
             raise BadInputError(["There is no open run that could be aborted."])
-        if log.status.state is RunState.ABORTING:
-            raise BadInputError([f"Run {log.status.run_id} is being aborted already."])
-        own = self._run if self._run is not None and self._run.log is log else None
-        if own is not None and own.state is not RunState.INTERRUPTED:
-            await own.abort(requested_by)
-        else:
-            begun = asyncio.Event()
-            rest = own.wait_ended if own is not None else None
-            closing = close_interrupted(log, self._connected(), self.config, requested_by, begun, rest)
-            self._closing = asyncio.create_task(closing, name=f"abort {log.status.run_id}")
-            await begun.wait()
+        if run.state is RunState.ABORTING:
+            raise BadInputError([f"Run {run.history.run_id} is being aborted already."])
+        await run.abort(self._connected(), requested_by)
 
     async def publish_status(self, run_id: str) -> dict[str, object]:
-        """Publish all entries of a run again.
+        """Publish the latest event of each thing of a run again.
 
         Parameters
         ----------
@@ -255,50 +371,66 @@ class Runner:
         BadInputError
             If there is no such run.
         """
-        shown = self._shown
-        log = shown if not run_id else await self._find(run_id)
-        if log is None:
-            raise BadInputError([f"There is no run {run_id}." if run_id else "There has been no run yet."])
-        await log.publish_all()
-        if shown is not None and shown is not log:
+        shown = self.run
+        if shown is None and not run_id:
+            raise BadInputError(["There has been no run yet."])
+        if shown is not None and run_id in ("", shown.history.run_id):
+            history = shown.history
+        else:
+            history = await self._find(run_id)
+            for event in all_events(history):
+                await self._publish(event)
+        if shown is not None:
             # A client that joins late gets the last sample of each topic, which must belong to the current run.
-            await shown.publish_all()
-        await self._tell(self._alarms)
-        return log.snapshot()
+            await shown.record.publish_all()
+        await self._publish(self._alarms)
+        return snapshot(history)
 
-    async def _find(self, run_id: str) -> RunLog | None:
-        """Return the record of a run, None if there is no such run."""
-        for log in (self._latest, *self._left):
-            if log is not None and log.status.run_id == run_id:
-                return log
-        stored = await self._journal.read(run_id)
-        if stored is None or stored.entries == "[]":
-            return None
+    async def _find(self, run_id: str) -> History:
+        """Return the history of a run.
+
+        Raises
+        ------
+        BadInputError
+            If there is no such run, or it is damaged.
+        """
         try:
-            return self._log_of(stored)
-        except JournalError as error:
-            # The operator asked for an ended run by its id; that its row is damaged does not affect other runs.
+            entries = await self._journal.read(run_id)
+            if not entries:
+                raise BadInputError([f"There is no run {run_id}."])
+            return fold(entries)
+        except (JournalError, ValueError) as error:
+            # The operator asked for an ended run by its id; that its facts are damaged does not affect other runs.
             raise BadInputError([str(error)]) from error
+
+    async def _read(self, run_id: str) -> History:
+        """Return the history of a run that must be there."""
+        entries = await self._journal.read(run_id)
+        try:
+            return fold(entries)
+        except ValueError as error:
+            raise JournalError(
+                f"What the journal {self._journal.path} has of run {run_id} can't be understood ({error}); move the "
+                "file away, a new one is made"
+            ) from error
 
     def progress(self) -> Progress:
         """Return the progress of the open run, otherwise of the latest."""
-        log, run = self._shown, self._run
-        if log is None:
-            return Progress()
-        return progress_of(log, run.plan if run is not None and run.log is log else None)
+        return progress_of(self.run.record, self._clock.tai()) if self.run is not None else Progress()
 
     @property
     def active(self) -> bool:
         """Whether a run is in progress."""
-        log = self.open_log
-        return log is not None and log.status.state is not RunState.INTERRUPTED
+        run = self.open_run
+        return run is not None and run.state is not RunState.INTERRUPTED
 
     async def update_alarms(self) -> None:
         """Publish the alarms if they have changed."""
-        alarms = alarms_of(self._latest if self._own else None, self._backend_problem)
+        record = None if self._silent or self.run is None else self.run.record
+        alarms = alarms_of(record, self._backend_problem)
         if alarms != self._alarms:
             self._alarms = alarms
-            await self._tell(alarms)
+            await self._publish(alarms)
 
     def backend(self, reachable: bool, reason: str) -> None:
         """Note whether the services behind the OCPS answer."""
@@ -314,15 +446,9 @@ class Runner:
             )
         return self._services
 
-    def _log_of(self, stored: StoredRun) -> RunLog:
-        return RunLog.from_stored(stored, self._journal, self._publish)
+    def _record(self, history: History) -> Recorder:
+        return Recorder(history, self._journal, self._publish_and_alarm, self._clock)
 
-    async def _publish(self, entry: Entry) -> None:
-        await self._tell(entry)
+    async def _publish_and_alarm(self, event: Event) -> None:
+        await self._publish(event)
         await self.update_alarms()
-
-
-def current_day_obs() -> int:
-    """Return the day of observation, YYYYMMDD: the date 12 hours ago (TAI), as LSE-400 defines it."""
-    now = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=utils.current_tai() - 12 * 3600)
-    return int(now.strftime("%Y%m%d"))

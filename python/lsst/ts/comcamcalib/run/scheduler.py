@@ -3,27 +3,24 @@
 # Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
-
-"""Run the stages of a plan, each as soon as the stages that it waits for allow."""
+"""Starts each stage as soon as it may, and skips those that can't be done any more."""
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
-from lsst.ts import utils
-
 from ..enums import StageKind, StageState
-from ..errors import StageError
+from ..errors import ServiceError, StageError
 from ..plan.plan import StagePlan
-from ..plan.record import StageStatus
+from ..record.history import STAGE_ENDED
 from ..stages import acquire, certify, generate, ingest, verify
 from ..stages.context import RunContext
-from .states import STAGE_ENDED, STAGE_MOVES, check_move
+from ..stages.job_records import recorder_of
+from .moves import move_stage
 
-__all__ = ["STAGES", "Scheduler"]
+__all__ = ["STAGES", "Scheduler", "settle_stages"]
 
 StageFunction = Callable[[StagePlan, RunContext], Awaitable[str]]
 
@@ -35,175 +32,193 @@ STAGES: Mapping[StageKind, StageFunction] = {
     StageKind.CERTIFY: certify.certify,
 }
 
-# Stages that need a stage in one of these states can't run.
+# Stages that need or trust a stage in one of these states are in vain.
 _GOOD_FOR_NOTHING = STAGE_ENDED - {StageState.SUCCEEDED}
 
 
 class Scheduler:
-    """The stages of one run, and the tasks that carry them out.
+    """The tasks that carry out the stages of one run; the states of the stages are in the run's history.
 
     Parameters
     ----------
     context
-        What the stages share; each move is written to its record.
+        What the stages share.
     stages
         The function for each kind of stage.
     """
 
     def __init__(self, context: RunContext, stages: Mapping[StageKind, StageFunction] = STAGES) -> None:
-        self.context = context
+        self._context = context
+        self._record = context.record
         self._stages = stages
         self._log = logging.getLogger(__name__)
         self._plans = {stage.name: stage for stage in context.plan.stages}
-        self._status = {
-            stage.name: StageStatus(
-                run_id=context.run_id,
-                stage_name=stage.name,
-                calib_type=stage.calib_type,
-                stage_kind=stage.kind,
-                state=StageState.PENDING,
-            )
-            for stage in context.plan.stages
-        }
         self._tasks: dict[asyncio.Task[str], str] = {}
+        # Why running stages are in vain and were stopped.
+        self._dropped: dict[str, str] = {}
+        # Tasks that stop the jobs of stages that are in vain.
+        self._stopping: set[asyncio.Task[None]] = set()
 
-    def state(self, name: str) -> StageState:
-        """Return the state of a stage."""
-        return self._status[name].state
-
-    async def announce(self) -> None:
-        """Publish that all stages are PENDING."""
-        for status in self._status.values():
-            await self.context.record.write(status)
-
-    async def run(self) -> list[str]:
+    async def run(self) -> None:
         """Run all stages that can be run.
 
         Cancelling this cancels the running stages and waits until they have ended; `settle` sets their states.
-
-        Returns
-        -------
-        failures
-            A sentence for each stage that failed; empty if every stage SUCCEEDED.
         """
         try:
             while await self._start_what_can():
                 done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     await self._conclude(task)
+            if self._stopping:
+                await asyncio.wait(self._stopping)
         finally:
             self.stop()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-        failures = [
-            f"{name}: {status.reason}" for name, status in self._status.items() if status.state is StageState.FAILED
-        ]
-        left = [name for name, status in self._status.items() if status.state is not StageState.SUCCEEDED]
-        # A stage that did not succeed needs one that failed; if there is none, the run must still not look successful.
-        return failures or [f"{name} is {self.state(name).name}" for name in left]
 
     def stop(self) -> None:
         """Cancel the running stages, each only once: a second cancellation would interrupt their clean-up."""
-        for task in self._tasks:
+        for task in (*self._tasks, *self._stopping):
             if not task.cancelling():
                 task.cancel()
 
     async def settle(self, unfinished: StageState, reason: str) -> None:
-        """Set and publish the states of the stages after `run` was cancelled.
+        """Set the states of the stages after `run` was cancelled.
 
         Parameters
         ----------
         unfinished
-            State of the stages that have not ended: ABORTED, or PENDING if they can be done later.
+            State of the stages that have not ended: ABORTED, or PENDING if they go on later.
         reason
             Why, in a sentence.
         """
         for task, name in list(self._tasks.items()):
             if not task.done():
                 self._log.warning(
-                    "Run %s, %s has not stopped yet; it is left to end by itself", self.context.run_id, name
+                    "Run %s, %s has not stopped yet; it is left to end by itself", self._context.run_id, name
                 )
             elif not task.cancelled():
                 await self._conclude(task)
-        for name, status in self._status.items():
-            if status.state not in STAGE_ENDED and status.state is not unfinished:
-                await self._move(name, unfinished, reason)
+        await settle_stages(self._context, unfinished, reason)
+
+    def _state(self, name: str) -> StageState:
+        return self._context.history.stages[name].state
 
     async def _start_what_can(self) -> bool:
-        """Start and skip stages until nothing changes; return whether any is running."""
+        """Start, stop and skip stages until nothing changes; return whether any is running."""
         changed = True
         while changed:
             changed = False
             for name, stage in self._plans.items():
-                if self.state(name) is not StageState.PENDING:
-                    continue
-                obstacle = self._obstacle(stage)
-                if obstacle:
-                    await self._move(name, StageState.SKIPPED, obstacle)
-                    changed = True
-                elif self._may_start(stage):
-                    await self._move(name, StageState.RUNNING, "")
-                    task = asyncio.create_task(self._do(stage), name=f"{self.context.run_id} {name}")
-                    self._tasks[task] = name
-                    changed = True
+                if self._state(name) is StageState.RUNNING:
+                    self._drop_if_in_vain(stage)
+                elif self._state(name) is StageState.PENDING:
+                    changed |= await self._start_or_skip(stage)
         return bool(self._tasks)
 
+    async def _start_or_skip(self, stage: StagePlan) -> bool:
+        """Start or skip a stage, if that is due; return whether it was."""
+        if obstacle := self._obstacle(stage):
+            await move_stage(self._record, stage.name, StageState.SKIPPED, obstacle)
+        elif self._may_start(stage):
+            await move_stage(self._record, stage.name, StageState.RUNNING, "")
+            task = asyncio.create_task(self._do(stage), name=f"{self._context.run_id} {stage.name}")
+            self._tasks[task] = stage.name
+        else:
+            return False
+        return True
+
     async def _do(self, stage: StagePlan) -> str:
-        return await self._stages[stage.kind](stage, self.context)
+        return await self._stages[stage.kind](stage, self._context)
 
     def _obstacle(self, stage: StagePlan) -> str:
         """Return why a stage can't be done any more; empty if it may still be."""
-        for name in (*stage.needs, *((stage.alongside,) if stage.alongside else ())):
-            if self.state(name) in _GOOD_FOR_NOTHING:
-                return f"{name}, which it needs, is {self.state(name).name}"
-        if stage.kind is StageKind.ACQUIRE and self.context.no_more_exposures:
-            return f"No further exposure is taken, because {self.context.no_more_exposures}"
+        if in_vain := self._in_vain(stage):
+            return in_vain
+        if stage.alongside and self._state(stage.alongside) in _GOOD_FOR_NOTHING:
+            return f"{stage.alongside}, which it needs, is {self._state(stage.alongside).name}"
+        if stage.kind is StageKind.ACQUIRE and (why := self._context.history.no_more_exposures):
+            return f"No further exposure is taken, because {why}"
+        return ""
+
+    def _in_vain(self, stage: StagePlan) -> str:
+        """Return why nothing good can come of a stage; empty if it may."""
+        for names, how in ((stage.needs, "needs"), (stage.trusts, "is built on")):
+            for name in names:
+                if self._state(name) in _GOOD_FOR_NOTHING:
+                    return f"{name}, which it {how}, is {self._state(name).name}"
         return ""
 
     def _may_start(self, stage: StagePlan) -> bool:
+        if stage.jobs:
+            return any(generate.may_begin(job, self._context.history) for job in stage.jobs)
         return (
-            all(self.state(name) is StageState.SUCCEEDED for name in stage.needs)
-            and all(self.state(name) in STAGE_ENDED for name in stage.after)
-            and (not stage.alongside or self.state(stage.alongside) is not StageState.PENDING)
+            all(self._state(name) is StageState.SUCCEEDED for name in stage.needs)
+            and all(self._state(name) in STAGE_ENDED for name in stage.after)
+            and (not stage.alongside or self._state(stage.alongside) is not StageState.PENDING)
         )
 
+    def _drop_if_in_vain(self, stage: StagePlan) -> None:
+        """Stop a running stage of whose jobs nothing good can come, and these jobs."""
+        in_vain = self._in_vain(stage) if stage.jobs else ""
+        if not in_vain or stage.name in self._dropped:
+            return
+        self._log.warning("Run %s, %s is stopped: %s", self._context.run_id, stage.name, in_vain)
+        self._dropped[stage.name] = in_vain
+        for task, name in self._tasks.items():
+            if name == stage.name:
+                task.cancel()
+        stopping = asyncio.create_task(self._stop_jobs(stage.name), name=f"stop the jobs of {stage.name}")
+        self._stopping.add(stopping)
+        stopping.add_done_callback(self._stopping.discard)
+
+    async def _stop_jobs(self, name: str) -> None:
+        """Abort the jobs of a stage, also one that is just being submitted."""
+        limit_s = 2 * self._context.config.limits.job_submission
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._record.until(lambda history: not any(job.open for job in history.jobs_of(name)))
+        except TimeoutError:
+            self._log.warning(
+                "Run %s: the id of a job of %s was not known after %g s, so it is not stopped; its search goes on",
+                *(self._context.run_id, name, limit_s),
+            )
+        for job in self._context.history.jobs_of(name):
+            if job.running:
+                try:
+                    await self._context.services.jobs.abort(job.job_id, recorder_of(job, self._context))
+                except ServiceError as error:
+                    self._log.warning("Run %s, %s: %s", self._context.run_id, name, error)
+
     async def _conclude(self, task: asyncio.Task[str]) -> None:
-        """Enter how a stage's task ended."""
+        """Record how a stage's task ended."""
         name = self._tasks.pop(task)
         try:
             reason = task.result()
         except asyncio.CancelledError:
-            self._log.warning("Run %s, %s was cancelled, but not by the run", self.context.run_id, name)
-            await self._fail(name, "A connection that it needs was closed; look at the CSC's log")
+            if name in self._dropped:
+                await move_stage(self._record, name, StageState.SKIPPED, self._dropped.pop(name))
+                return
+            self._log.warning("Run %s, %s was cancelled, but not by the run", self._context.run_id, name)
+            await move_stage(
+                self._record, name, StageState.FAILED, "A connection that it needs was closed; look at the CSC's log"
+            )
         except StageError as error:
-            self._log.warning("Run %s, %s failed: %s", self.context.run_id, name, error)
-            await self._fail(name, str(error))
+            self._log.warning("Run %s, %s failed: %s", self._context.run_id, name, error)
+            await move_stage(self._record, name, StageState.FAILED, str(error))
         except Exception as error:
-            self._log.exception("Bug: run %s, %s failed in an unforeseen way", self.context.run_id, name)
-            await self._fail(name, f"Unforeseen {type(error).__name__}: {error}. The CSC's log has the traceback")
+            self._log.exception("Bug: run %s, %s failed in an unforeseen way", self._context.run_id, name)
+            await move_stage(
+                self._record,
+                name,
+                StageState.FAILED,
+                f"Unforeseen {type(error).__name__}: {error}. The CSC's log has the traceback",
+            )
         else:
-            await self._move(name, StageState.SUCCEEDED, reason)
+            await move_stage(self._record, name, StageState.SUCCEEDED, reason)
 
-    async def _fail(self, name: str, reason: str) -> None:
-        await self._move(name, StageState.FAILED, reason)
-        if self.context.plan.options.on_failure == "stop" and not self.context.no_more_exposures:
-            self.context.no_more_exposures = f"{name} failed and on_failure is stop"
 
-    async def _move(self, name: str, state: StageState, reason: str) -> None:
-        """Put a stage into a state, and publish that; no other code does."""
-        old = self._status[name]
-        check_move(STAGE_MOVES, f"stage {name}", old.state, state)
-        now = utils.current_tai()
-        status = dataclasses.replace(
-            old,
-            state=state,
-            reason=reason,
-            job_id=self._job_id(name),
-            timestamp_started=now if state is StageState.RUNNING else old.timestamp_started,
-            timestamp_ended=now if state in STAGE_ENDED else 0.0,
-        )
-        self._status[name] = status
-        await self.context.record.write(status)
-
-    def _job_id(self, name: str) -> str:
-        """Return the id of the last job of a stage, or ""."""
-        return next((job for stage, job in reversed(self.context.submitted_jobs) if stage == name), "")
+async def settle_stages(context: RunContext, unfinished: StageState, reason: str) -> None:
+    """Put all stages that have not ended into a state: ABORTED, or PENDING if they go on later."""
+    for stage in context.history.stages.values():
+        if stage.state not in STAGE_ENDED and stage.state is not unfinished:
+            await move_stage(context.record, stage.name, unfinished, reason)

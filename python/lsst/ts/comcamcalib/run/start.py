@@ -3,7 +3,6 @@
 # Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
-
 """A requested start, which may be called off until the run is accepted."""
 
 from __future__ import annotations
@@ -32,17 +31,24 @@ class StartRequest:
 
 
 class Start:
-    """A run that is being checked and is not accepted yet; it can be called off until then."""
+    """A run that is being checked, and is neither accepted nor resumed yet; it can be called off until then."""
 
     def __init__(self) -> None:
         self.called_off = ""
         """Why it was called off, in a sentence; empty if it was not."""
-        self._news = asyncio.Event()
+        self.aborted_by = ""
+        """Who called it off by abort."""
+        self._wake = asyncio.Event()
+
+    def abort(self, who: str) -> None:
+        """Call it off, because an operator aborts it."""
+        self.aborted_by = who
+        self.call_off(f"Aborted by {who} while it was being checked; no run was begun.")
 
     def call_off(self, reason: str) -> None:
         """Call it off; the first reason counts."""
         self.called_off = self.called_off or reason
-        self._news.set()
+        self._wake.set()
 
     async def unless_called_off(self, work: Coroutine[Any, Any, T]) -> T:
         """Await something, unless the start is called off.
@@ -52,7 +58,7 @@ class Start:
         BadInputError
             If it was called off.
         """
-        tasks = [asyncio.create_task(work), asyncio.create_task(self._news.wait())]
+        tasks = [asyncio.create_task(work), asyncio.create_task(self._wake.wait())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             self.check()

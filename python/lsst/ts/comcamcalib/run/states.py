@@ -3,7 +3,6 @@
 # Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
-
 """The state changes that runs and stages may make: a table for each, and one function that checks."""
 
 from __future__ import annotations
@@ -13,32 +12,38 @@ from typing import TypeVar
 
 from ..enums import RunState, StageState
 
-__all__ = ["OPEN_RUN_STATES", "RUN_MOVES", "STAGE_ENDED", "STAGE_MOVES", "check_move"]
+__all__ = ["RUN_MOVES", "STAGE_MOVES", "check_move"]
 
 RUN_MOVES: Mapping[RunState, frozenset[RunState]] = {
     RunState.ACCEPTED: frozenset({RunState.RUNNING, RunState.ABORTING, RunState.INTERRUPTED, RunState.FAILED}),
     RunState.RUNNING: frozenset({RunState.COMPLETED, RunState.FAILED, RunState.ABORTING, RunState.INTERRUPTED}),
     RunState.ABORTING: frozenset({RunState.ABORTED, RunState.INTERRUPTED}),
-    RunState.INTERRUPTED: frozenset({RunState.ABORTING}),
+    RunState.INTERRUPTED: frozenset({RunState.ABORTING, RunState.RUNNING}),
     RunState.COMPLETED: frozenset(),
-    RunState.FAILED: frozenset(),
-    RunState.ABORTED: frozenset(),
+    # It is resumed.
+    RunState.FAILED: frozenset({RunState.RUNNING}),
+    RunState.ABORTED: frozenset({RunState.RUNNING}),
 }
-
-OPEN_RUN_STATES = frozenset({RunState.ACCEPTED, RunState.RUNNING, RunState.ABORTING, RunState.INTERRUPTED})
-"""States in which no other run may start."""
 
 STAGE_MOVES: Mapping[StageState, frozenset[StageState]] = {
     StageState.PENDING: frozenset({StageState.RUNNING, StageState.SKIPPED, StageState.ABORTED}),
-    # Back to PENDING: the run was interrupted, and the stage would be done again.
-    StageState.RUNNING: frozenset({StageState.SUCCEEDED, StageState.FAILED, StageState.ABORTED, StageState.PENDING}),
+    StageState.RUNNING: frozenset(
+        {
+            StageState.SUCCEEDED,
+            StageState.FAILED,
+            StageState.ABORTED,
+            # A stage that it trusts or needs has failed meanwhile.
+            StageState.SKIPPED,
+            # The run was interrupted, and the stage goes on when it is resumed.
+            StageState.PENDING,
+        }
+    ),
     StageState.SUCCEEDED: frozenset(),
-    StageState.FAILED: frozenset(),
-    StageState.SKIPPED: frozenset(),
-    StageState.ABORTED: frozenset(),
+    # With the next attempt, when the run is resumed.
+    StageState.FAILED: frozenset({StageState.PENDING}),
+    StageState.SKIPPED: frozenset({StageState.PENDING}),
+    StageState.ABORTED: frozenset({StageState.PENDING}),
 }
-
-STAGE_ENDED = frozenset(state for state, moves in STAGE_MOVES.items() if not moves)
 
 State = TypeVar("State", RunState, StageState)
 

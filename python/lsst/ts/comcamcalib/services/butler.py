@@ -20,6 +20,7 @@ from .butler_data import (
     CertifiedDataset,
     CertifiedRange,
     CertifyOutcome,
+    CertifyRequest,
     DatasetFound,
     DefectsArea,
     ExposureFound,
@@ -110,6 +111,11 @@ class ButlerService:
             self._exposures |= await self._ask(what, butler_queries.exposures, self._instrument, unknown)
         return {one: self._exposures[one] for one in exposure_ids if one in self._exposures}
 
+    async def exposures_of_group(self, group_id: str) -> list[ExposureFound]:
+        """Return the exposures that were taken with a group id; see `Repository.exposures_of_group`."""
+        what = f"look for exposures of group {group_id}"
+        return await self._ask(what, butler_queries.exposures_of_group, self._instrument, group_id)
+
     async def physical_filters(self, exposure_ids: Collection[int]) -> dict[int, str]:
         """Return the physical filter of each exposure that the repository knows."""
         return {one.exposure_id: one.physical_filter for one in (await self.exposures(exposure_ids)).values()}
@@ -133,6 +139,14 @@ class ButlerService:
         return await self._ask(
             what, look_up, self._instrument, job_collection, dataset_type, exposures, detectors, expected_run
         )
+
+    async def detectors_without(
+        self, dataset_type: str, collections: Sequence[str], detectors: Collection[int], at_iso_tai: str
+    ) -> list[int]:
+        """Return the detectors for which there is no calibration; see `Repository.detectors_without`."""
+        what = f"look for {dataset_type} in {', '.join(collections)}"
+        look_up = butler_lookup.detectors_without
+        return await self._ask(what, look_up, self._instrument, dataset_type, collections, detectors, at_iso_tai)
 
     async def get(self, dataset_type: str, collection: str, **data_id: int | str) -> object:
         """Read one dataset; the instrument need not be given."""
@@ -166,29 +180,16 @@ class ButlerService:
         run_level = read.pop(None, None)
         return run_level, {key: statistics for key, statistics in read.items() if key is not None}
 
-    async def certify(
-        self,
-        run_collection: str,
-        dataset_type: str,
-        calib_collection: str,
-        begin_iso_tai: str,
-        end_iso_tai: str,
-        dataset_ids: Collection[str],
-    ) -> CertifyOutcome:
-        """Certify exactly these datasets of a RUN collection, all or none; see `Repository.certify`."""
-        what = f"certify {dataset_type} of {run_collection} in {calib_collection}"
-        validity = (begin_iso_tai, end_iso_tai)
-        return await self._threads.in_order(
-            what,
-            self._limits.butler_certify,
-            butler_certify.certify,
-            self._instrument,
-            run_collection,
-            dataset_type,
-            calib_collection,
-            *validity,
-            dataset_ids,
-        )
+    async def certify(self, request: CertifyRequest) -> CertifyOutcome:
+        """Certify datasets for a validity range, all or none; see `Repository.certify`."""
+        what = f"certify {request.dataset_type} of {request.run_collection} in {request.calib_collection}"
+        limit_s = self._limits.butler_certify
+        return await self._threads.in_order(what, limit_s, butler_certify.certify, self._instrument, request)
+
+    async def certified_before(self, request: CertifyRequest) -> list[ReplacedDataset]:
+        """Return what a certification would withdraw; see `Repository.certified_before`."""
+        what = f"look which {request.dataset_type} are certified in {request.calib_collection}"
+        return await self._ask(what, butler_certify.certified_before, self._instrument, request)
 
     async def read_back(
         self,

@@ -12,29 +12,29 @@ from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ServiceError
-from .butler_data import CertifiedDataset, CertifiedRange, CertifyOutcome, ReplacedDataset
+from .butler_data import CertifiedDataset, CertifiedRange, CertifyOutcome, CertifyRequest, ReplacedDataset
 from .butler_lookup import Match, matches
 from .butler_queries import exposure_records, find_refs, iso_tai
 
 if TYPE_CHECKING:
     from lsst.daf.butler import Butler, DatasetRef, Timespan
 
-__all__ = ["certified_ranges", "certify", "certify_obstacle", "read_back", "timespan_of"]
+__all__ = [
+    "certified_before",
+    "certified_for_others",
+    "certified_ranges",
+    "certify",
+    "certify_obstacle",
+    "read_back",
+    "timespan_of",
+]
 
 
-def certify(
-    butler: Butler,
-    instrument: str,
-    run_collection: str,
-    dataset_type: str,
-    calib_collection: str,
-    begin_iso_tai: str,
-    end_iso_tai: str,
-    dataset_ids: Collection[str],
-) -> CertifyOutcome:
+def certify(butler: Butler, instrument: str, request: CertifyRequest) -> CertifyOutcome:
     """Certify exactly these datasets, all or none; see `Repository.certify`."""
-    timespan = timespan_of(begin_iso_tai, end_iso_tai)
-    refs = _refs_to_certify(butler, run_collection, dataset_type, dataset_ids)
+    calib_collection, dataset_type = request.calib_collection, request.dataset_type
+    timespan = timespan_of(request.begin_iso_tai, request.end_iso_tai)
+    refs = _refs_to_certify(butler, request)
     _make_calibration_collection(butler, calib_collection)
     with butler.transaction():
         there = matches(butler, instrument, dataset_type, [calib_collection], timespan)
@@ -51,18 +51,57 @@ def certify(
             butler.registry.certify(calib_collection, wanted, timespan)
     return CertifyOutcome(
         certified=tuple(CertifiedDataset(str(ref.id), *_detector_and_filter(ref)) for ref in refs),
-        replaced=tuple(
-            ReplacedDataset(
-                match.dataset_id,
-                match.detector,
-                match.physical_filter,
-                iso_tai(match.timespan.begin),
-                iso_tai(match.timespan.end),
-            )
-            for match in in_the_way
-            if match.dataset_id not in set(dataset_ids)
-        ),
+        replaced=tuple(_replaced(in_the_way, request.dataset_ids)),
     )
+
+
+def certified_before(butler: Butler, instrument: str, request: CertifyRequest) -> list[ReplacedDataset]:
+    """Return what a certification would withdraw; see `Repository.certified_before`."""
+    from lsst.daf.butler import MissingCollectionError
+
+    timespan = timespan_of(request.begin_iso_tai, request.end_iso_tai)
+    refs = _refs_to_certify(butler, request)
+    try:
+        there = matches(butler, instrument, request.dataset_type, [request.calib_collection], timespan)
+    except MissingCollectionError:
+        return []
+    keys = {_data_id(ref) for ref in refs}
+    return _replaced([match for match in there if match.data_id in keys], request.dataset_ids)
+
+
+def certified_for_others(
+    butler: Butler,
+    instrument: str,
+    dataset_type: str,
+    calib_collection: str,
+    begin_iso_tai: str,
+    end_iso_tai: str,
+    detectors: Collection[int],
+) -> list[ReplacedDataset]:
+    """Return what is certified in a range for some detectors, before the datasets that will replace it are there."""
+    from lsst.daf.butler import MissingCollectionError, MissingDatasetTypeError
+
+    timespan = timespan_of(begin_iso_tai, end_iso_tai)
+    try:
+        there = matches(butler, instrument, dataset_type, [calib_collection], timespan)
+    except (MissingCollectionError, MissingDatasetTypeError):
+        return []
+    return _replaced([match for match in there if match.detector in detectors], ())
+
+
+def _replaced(in_the_way: list[Match], dataset_ids: Collection[str]) -> list[ReplacedDataset]:
+    """Return the certifications of other datasets, with the whole ranges that they have."""
+    return [
+        ReplacedDataset(
+            match.dataset_id,
+            match.detector,
+            match.physical_filter,
+            iso_tai(match.timespan.begin),
+            iso_tai(match.timespan.end),
+        )
+        for match in in_the_way
+        if match.dataset_id not in set(dataset_ids)
+    ]
 
 
 def certified_ranges(
@@ -218,9 +257,7 @@ def timespan_of(begin_iso_tai: str, end_iso_tai: str) -> Timespan:
     return timespan
 
 
-def _refs_to_certify(
-    butler: Butler, run_collection: str, dataset_type: str, dataset_ids: Collection[str]
-) -> list[DatasetRef]:
+def _refs_to_certify(butler: Butler, request: CertifyRequest) -> list[DatasetRef]:
     """Return the datasets to certify.
 
     Raises
@@ -228,12 +265,13 @@ def _refs_to_certify(
     ServiceError
         If there are none, or the RUN collection does not have them all, or they are no calibrations.
     """
-    by_id = {str(ref.id): ref for ref in find_refs(butler, dataset_type, run_collection)}
-    if not dataset_ids:
+    dataset_type, wanted = request.dataset_type, set(request.dataset_ids)
+    by_id = {str(ref.id): ref for ref in find_refs(butler, dataset_type, request.run_collection)}
+    if not wanted:
         raise ServiceError(f"There is no {dataset_type} to certify.")
-    if missing := sorted(set(dataset_ids) - by_id.keys()):
-        raise ServiceError(f"{run_collection} has no {dataset_type} with the ids {', '.join(missing)}.")
-    refs = [by_id[dataset_id] for dataset_id in sorted(set(dataset_ids))]
+    if missing := sorted(wanted - by_id.keys()):
+        raise ServiceError(f"{request.run_collection} has no {dataset_type} with the ids {', '.join(missing)}.")
+    refs = [by_id[dataset_id] for dataset_id in sorted(wanted)]
     if not refs[0].datasetType.isCalibration():
         raise ServiceError(
             f"{dataset_type} is not registered as a calibration, so the repository refuses to certify it."

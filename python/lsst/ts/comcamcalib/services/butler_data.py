@@ -11,11 +11,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from ..enums import Verdict
+
 __all__ = [
     "AmplifierValues",
     "CertifiedDataset",
     "CertifiedRange",
     "CertifyOutcome",
+    "CertifyRequest",
     "DatasetFound",
     "DefectsArea",
     "ExposureFound",
@@ -61,6 +64,8 @@ class ExposureFound:
         Its filter.
     begin_iso_tai, end_iso_tai
         Beginning and end of the exposure (ISO 8601 TAI).
+    obs_id
+        The camera's name of it.
     """
 
     exposure_id: int
@@ -68,6 +73,7 @@ class ExposureFound:
     physical_filter: str
     begin_iso_tai: str
     end_iso_tai: str
+    obs_id: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +83,40 @@ class CertifiedRange:
     dataset_id: str
     begin_iso_tai: str
     end_iso_tai: str
+
+
+@dataclasses.dataclass(frozen=True)
+class CertifyRequest:
+    """Exactly these datasets are to be certified, and why they may be.
+
+    Parameters
+    ----------
+    run_collection, dataset_type, dataset_ids
+        RUN collection that has them, their type and their UUIDs.
+    calib_collection
+        CALIBRATION collection, made if it does not exist.
+    begin_iso_tai, end_iso_tai
+        Validity range, ISO 8601 TAI; "": unbounded.
+    verdict
+        The good verdict on them; None: they are not verified, and the operator wants that (certify_unverified).
+
+    Raises
+    ------
+    ValueError
+        If the verdict is not good: nothing else may be certified.
+    """
+
+    run_collection: str
+    dataset_type: str
+    dataset_ids: tuple[str, ...]
+    calib_collection: str
+    begin_iso_tai: str
+    end_iso_tai: str
+    verdict: Verdict | None
+
+    def __post_init__(self) -> None:
+        if self.verdict in (Verdict.FAILED, Verdict.UNKNOWN):
+            raise ValueError(f"{self.dataset_type} of {self.run_collection} is {self.verdict.name}, and not certified")
 
 
 @dataclasses.dataclass(frozen=True)

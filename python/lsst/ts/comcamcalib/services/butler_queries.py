@@ -28,6 +28,7 @@ __all__ = [
     "defects_area",
     "exposure_records",
     "exposures",
+    "exposures_of_group",
     "find_refs",
     "iso_tai",
     "missing_collections",
@@ -133,16 +134,31 @@ def raws_present(
 
 def exposures(butler: Butler, instrument: str, exposure_ids: Collection[int]) -> dict[int, ExposureFound]:
     """Return the exposures that the repository knows, by id."""
-    return {
-        int(record.id): ExposureFound(
-            exposure_id=int(record.id),
-            day_obs=int(record.day_obs),
-            physical_filter=str(record.physical_filter),
-            begin_iso_tai=iso_tai(record.timespan.begin),
-            end_iso_tai=iso_tai(record.timespan.end),
-        )
-        for record in exposure_records(butler, instrument, exposure_ids)
-    }
+    return {int(record.id): _exposure(record) for record in exposure_records(butler, instrument, exposure_ids)}
+
+
+def exposures_of_group(butler: Butler, instrument: str, group_id: str) -> list[ExposureFound]:
+    """Return the exposures that were taken with a group id, in order."""
+    records: Iterable[Any] = butler.query_dimension_records(
+        "exposure",
+        where="exposure.group = wanted_group",
+        bind={"wanted_group": group_id},
+        instrument=instrument,
+        limit=None,
+        explain=False,
+    )
+    return sorted(map(_exposure, records), key=lambda one: one.exposure_id)
+
+
+def _exposure(record: Any) -> ExposureFound:
+    return ExposureFound(
+        exposure_id=int(record.id),
+        day_obs=int(record.day_obs),
+        physical_filter=str(record.physical_filter),
+        begin_iso_tai=iso_tai(record.timespan.begin),
+        end_iso_tai=iso_tai(record.timespan.end),
+        obs_id=str(record.obs_id),
+    )
 
 
 def datasets(butler: Butler, collection_run: str, dataset_type: str) -> list[DatasetFound]:

@@ -4,23 +4,23 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Frames from LSSTComCam, one at a time."""
+"""Frames from the camera, one at a time."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 from typing import Protocol, TypeVar
 
 from lsst.ts import salobj
-from lsst.ts.observatory.control.maintel.comcam import ComCam
 
 from ..config import Limits
 from ..errors import ServiceError
+from ..instrument import Instrument
 from .camera_activity import CameraActivity
-from .comcam import ComCamWithLimit
+from .camera_class import CameraControl, camera_with_limit
 from .components import state_from
 from .exposure import Exposure, FrameRequest, TakenFrame, cause_of
 
@@ -47,8 +47,8 @@ class Camera(Protocol):
         A camera that is about to become idle gets a short time for that.
         """
 
-    def images_begun(self) -> Mapping[str, str | None]:
-        """Return the group ids of the last images that began, by name, oldest first, whoever took them."""
+    def taken_for(self, group_id: str) -> list[TakenFrame]:
+        """Return the last exposures that were taken with a group id and are read out, oldest first."""
 
     async def find_filter(self, wanted: str) -> str:
         """Return the name of a filter that the camera has.
@@ -85,12 +85,14 @@ class Camera(Protocol):
 
 
 class ComCamCamera:
-    """LSSTComCam through the observatory's own ``ComCam`` class.
+    """The camera through the observatory's own class for it.
 
     Parameters
     ----------
     domain
         Domain of the CSC.
+    instrument
+        The instrument with the camera's class and component.
     limits
         Limits of time: ``exposure_overhead``, ``readout``, ``filter_change``, ``preflight``.
 
@@ -101,23 +103,24 @@ class ComCamCamera:
     ignores the controller in the image's name.
     """
 
-    def __init__(self, domain: salobj.Domain, limits: Limits) -> None:
+    def __init__(self, domain: salobj.Domain, instrument: Instrument, limits: Limits) -> None:
         self._domain = domain
+        self._instrument = instrument
         self._limits = limits
         self._log = logging.getLogger(__name__)
-        self._comcam: ComCam | None = None
+        self._comcam: CameraControl | None = None
         self._events: salobj.Remote | None = None
         self._state: salobj.State | None = None
         self._exposure: Exposure | None = None
         self._groups: set[str] = set()  # group ids of all frames that this object was asked to take
-        self._activity = CameraActivity(limits.readout)
+        self._activity = CameraActivity(instrument, limits.readout)
         self._news = asyncio.Event()  # set when the activity may have changed
 
     async def start(self) -> None:
         """Start the remotes and wait until they have read the last samples of the camera's events."""
         self._events = salobj.Remote(
             self._domain,
-            "CCCamera",
+            self._instrument.camera,
             readonly=True,
             include=["startIntegration", "endReadout", "summaryState", "ccsCommandState", "raftsDetailedState"],
         )
@@ -126,7 +129,7 @@ class ComCamCamera:
         self._events.evt_endReadout.callback = self._on_end_readout
         self._events.evt_ccsCommandState.callback = self._on_command_state
         self._events.evt_raftsDetailedState.callback = self._on_rafts_state
-        self._comcam = ComCamWithLimit(self._domain, self._limits.readout, self._log)
+        self._comcam = camera_with_limit(self._instrument, self._domain, self._limits.readout, self._log)
         await asyncio.gather(self._comcam.start_task, self._events.start_task)
 
     async def close(self) -> None:
@@ -143,7 +146,9 @@ class ComCamCamera:
     async def obstacle(self) -> str:
         """Return why no frame can be taken now; see `Camera.obstacle`."""
         if not self._activity.known:
-            self._log.warning("CCCamera has not said whether it is idle; the first frame will show it.")
+            self._log.warning(
+                "%s has not said whether it is idle; the first frame will show it.", self._instrument.camera
+            )
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_S):
                 while self._activity.obstacle():
@@ -151,9 +156,9 @@ class ComCamCamera:
                     await self._news.wait()
         return self._activity.obstacle()
 
-    def images_begun(self) -> Mapping[str, str | None]:
-        """Return the group ids of the last images that began; see `Camera.images_begun`."""
-        return self._activity.images_begun
+    def taken_for(self, group_id: str) -> list[TakenFrame]:
+        """Return the last exposures of a group that are read out; see `Camera.taken_for`."""
+        return self._activity.taken_for(group_id)
 
     async def find_filter(self, wanted: str) -> str:
         """Return the name of a filter that the camera has; see `Camera.find_filter`."""
@@ -188,7 +193,7 @@ class ComCamCamera:
         comcam = self._ready_comcam()
         if self._exposure is not None:
             raise ServiceError(f"{request.describe()} can't be taken: {self._exposure.request.describe()} still is.")
-        self._exposure = exposure = Exposure(request)
+        self._exposure = exposure = Exposure(request, self._instrument.image_names)
         self._groups.add(request.group_id)
         # ComCam takes the next startIntegration in its queue for that of the image that it commands, so none of an
         # earlier image may be left there.
@@ -199,7 +204,7 @@ class ComCamCamera:
             self._exposure = None
             exposure.forget()
 
-    async def _take(self, comcam: ComCam, exposure: Exposure) -> TakenFrame:
+    async def _take(self, comcam: CameraControl, exposure: Exposure) -> TakenFrame:
         """Have ComCam take the frame, and follow it by its events."""
         request, limits = exposure.request, self._limits
         command = asyncio.create_task(_take_one(comcam, request), name=f"takeImages {request.describe()}")
@@ -232,7 +237,7 @@ class ComCamCamera:
         if name is None or begun[name] not in self._groups:
             raise ServiceError(
                 f"Image {frame.obs_id} is exposure {frame.exposure_id}, but takeImages returned {ids}: somebody else "
-                "takes images at the same time. Make sure that nobody does, then start another run."
+                "takes images at the same time. Make sure that nobody does, then resume the run."
             )
         self._log.warning("ComCam returned %s, an earlier image, instead of %s", name, frame.obs_id)
 
@@ -244,7 +249,7 @@ class ComCamCamera:
         except Exception as error:
             raise ServiceError(f"The camera could not {what}: {cause_of(error, limit_s)}.") from error
 
-    def _ready_comcam(self) -> ComCam:
+    def _ready_comcam(self) -> CameraControl:
         """Return ComCam if frames can be taken now.
 
         Raises
@@ -255,10 +260,11 @@ class ComCamCamera:
         if self._comcam is None:
             raise ServiceError("The camera is not connected.")
         if self._state is not salobj.State.ENABLED:
+            name = self._instrument.camera
             if self._state is None:
-                raise ServiceError("CCCamera has not published its summary state: check it.")
+                raise ServiceError(f"{name} has not published its summary state: check it.")
             remedy = "look at its errorCode, send it to STANDBY, " if self._state is salobj.State.FAULT else ""
-            raise ServiceError(f"CCCamera is in {self._state.name}: {remedy}enable it.")
+            raise ServiceError(f"{name} is in {self._state.name}: {remedy}enable it.")
         return self._comcam
 
     async def _on_summary_state(self, data: salobj.BaseMsgType) -> None:
@@ -266,7 +272,7 @@ class ComCamCamera:
         self._state = state_from(data)
         if self._state is not salobj.State.ENABLED and self._exposure is not None:
             state = "an unknown state" if self._state is None else self._state.name
-            self._exposure.fail(f"CCCamera went to {state}")
+            self._exposure.fail(f"{self._instrument.camera} went to {state}")
 
     async def _on_start_integration(self, data: salobj.BaseMsgType) -> None:
         """Recognise the frame by its group id."""
@@ -293,7 +299,7 @@ class ComCamCamera:
         self._news.set()
 
 
-async def _take_one(comcam: ComCam, request: FrameRequest) -> list[int]:
+async def _take_one(comcam: CameraControl, request: FrameRequest) -> list[int]:
     """Have ComCam take one frame; return the exposure ids from ComCam."""
     ids = await comcam.take_imgtype(
         imgtype=request.image_type,

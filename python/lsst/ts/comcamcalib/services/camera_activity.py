@@ -8,11 +8,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 
 from lsst.ts import salobj, utils
 
-from .exposure import group_of
+from ..instrument import Instrument
+from .exposure import TakenFrame, group_of
 
 __all__ = ["CameraActivity"]
 
@@ -34,13 +36,18 @@ class CameraActivity:
 
     Parameters
     ----------
+    instrument
+        The instrument, with the name of the camera's component and the rule of its image names.
     readout_limit_s
         The longest time from the end of an exposure to endReadout (seconds).
     """
 
-    def __init__(self, readout_limit_s: float) -> None:
+    def __init__(self, instrument: Instrument, readout_limit_s: float) -> None:
+        self._camera = instrument.camera
+        self._image_names = instrument.image_names
         self._readout_limit_s = readout_limit_s
         self._begun: dict[str, str | None] = {}  # group ids of the last images that began, by name
+        self._begun_s: dict[str, float] = {}  # when they began (TAI unix seconds)
         self._last: salobj.BaseMsgType | None = None  # startIntegration
         self._ended: set[str] = set()
         self._command: salobj.BaseMsgType | None = None  # ccsCommandState
@@ -51,13 +58,26 @@ class CameraActivity:
         """Group ids of the last images that began, by name, oldest first; None: it has none."""
         return self._begun
 
+    def taken_for(self, group_id: str) -> list[TakenFrame]:
+        """Return the last exposures that were taken with a group id and are read out, oldest first.
+
+        An image without an exposure id is left out; it can't be in the repository either.
+        """
+        found = []
+        for name, group in self._begun.items():
+            if group == group_id and name in self._ended:
+                with contextlib.suppress(ValueError):
+                    found.append(TakenFrame(self._image_names.exposure_id(name), name, self._begun_s[name]))
+        return found
+
     def on_start(self, data: salobj.BaseMsgType) -> None:
         """Note a startIntegration."""
         self._begun[data.imageName] = group_of(data)
+        self._begun_s[data.imageName] = data.timestampAcquisitionStart or data.private_sndStamp
         self._last = data
         while len(self._begun) > MAX_BEGUN:
             self._ended.discard(gone := next(iter(self._begun)))
-            del self._begun[gone]
+            del self._begun[gone], self._begun_s[gone]
 
     def on_end(self, data: salobj.BaseMsgType) -> None:
         """Note an endReadout; it may arrive before the image's startIntegration."""
@@ -89,11 +109,13 @@ class CameraActivity:
         if not (image or busy or rafts):
             return ""
         if image:
-            return f"CCCamera is taking an image: {image}. Wait until its ccsCommandState is IDLE, then start again."
-        what, idle = "CCCamera is doing a command.", "ccsCommandState is IDLE"
+            return (
+                f"{self._camera} is taking an image: {image}. Wait until its ccsCommandState is IDLE, then start again."
+            )
+        what, idle = f"{self._camera} is doing a command.", "ccsCommandState is IDLE"
         if not busy:
-            what, idle = f"CCCamera is busy: its rafts are {rafts}.", "raftsDetailedState is QUIESCENT"
-        return f"{what} Wait until its {idle}, then start again; if it never is, check CCCamera."
+            what, idle = f"{self._camera} is busy: its rafts are {rafts}.", "raftsDetailedState is QUIESCENT"
+        return f"{what} Wait until its {idle}, then start again; if it never is, check {self._camera}."
 
     def _image_in_progress(self) -> str:
         """Return a text about the image that is being taken, "" if there is none."""

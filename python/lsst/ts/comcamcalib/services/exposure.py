@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One frame of LSSTComCam, followed by the camera's events while it is being taken."""
+"""One frame of the camera, followed by the camera's events while it is being taken."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from lsst.ts import salobj
 
 from ..errors import ServiceError
-from .image_name import exposure_id_of
+from ..instrument import ImageNames
 
 __all__ = ["Exposure", "FrameRequest", "TakenFrame", "cause_of", "group_of"]
 
@@ -80,6 +80,8 @@ class Exposure:
     ----------
     request
         The requested frame.
+    image_names
+        The camera's rule of exposure ids.
 
     Attributes
     ----------
@@ -89,9 +91,10 @@ class Exposure:
         Done when it was read out.
     """
 
-    def __init__(self, request: FrameRequest) -> None:
+    def __init__(self, request: FrameRequest, image_names: ImageNames) -> None:
         loop = asyncio.get_running_loop()
         self.request = request
+        self._image_names = image_names
         self.started: asyncio.Future[None] = loop.create_future()
         self.read_out: asyncio.Future[None] = loop.create_future()
         self._failed: asyncio.Future[str] = loop.create_future()
@@ -157,7 +160,7 @@ class Exposure:
             If it has no exposure id.
         """
         try:
-            exposure_id = exposure_id_of(self._obs_id)
+            exposure_id = self._image_names.exposure_id(self._obs_id)
         except ValueError as error:
             raise ServiceError(f"{self.describe()} has no exposure id: {error}") from error
         return TakenFrame(exposure_id, self._obs_id, self._timestamp_s)

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""To which run and repository a job belongs: marks, and the repository that it uses."""
+"""Which repository a job uses."""
 
 from __future__ import annotations
 
@@ -13,15 +13,9 @@ import os.path
 import re
 
 from ..credentials import without_credentials
-from .ocps import JobRequest
 from .uws_job import UwsJob
 
-__all__ = ["foreign_repository", "mark_of", "same_repository"]
-
-
-def mark_of(request: JobRequest) -> str:
-    """Return the mark by which a job is recognised at the UWS: the last of its globs, which matches no dataset."""
-    return request.output_dataset_types.rpartition(",")[2].strip()
+__all__ = ["foreign_repository", "same_repository"]
 
 
 def foreign_repository(seen: UwsJob, repo: str) -> str:

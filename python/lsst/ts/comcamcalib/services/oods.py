@@ -8,16 +8,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from lsst.ts import salobj
 
-from .image_name import exposure_id_of
+from ..instrument import Instrument
 
-__all__ = ["CcOods", "IngestNotice", "Oods", "notice_of"]
+__all__ = ["IngestNotice", "Oods", "SalOods", "notice_of"]
 
 UNDEFINED_CAMERA = "UNDEF"
 """Camera name in a notice if the OODS could not read the file's header."""
@@ -55,38 +56,38 @@ class Oods(Protocol):
         """Call back for every notice from now on; the returned function ends it."""
 
 
-class CcOods:
-    """CCOODS's imageInOODS events, one reader for all subscribers.
+class SalOods:
+    """The imageInOODS events of the instrument's OODS, one reader for all subscribers.
+
+    An instrument may have several OODS, each for some of its detectors.
 
     Parameters
     ----------
     domain
         Domain of the CSC.
     instrument
-        The camera's name in the events, ``LSSTComCam``; notices about other cameras are ignored.
-    detectors
-        Full names of the detectors, such as ``R22_S00``, by detector id.
+        The instrument whose files matter; notices about other cameras are ignored.
     """
 
-    def __init__(self, domain: salobj.Domain, instrument: str, detectors: Sequence[str]) -> None:
+    def __init__(self, domain: salobj.Domain, instrument: Instrument) -> None:
         self._domain = domain
         self._instrument = instrument
-        self._detectors = tuple(detectors)
         self._log = logging.getLogger(__name__)
         self._subscribers: list[Callable[[IngestNotice], None]] = []
-        self._remote: salobj.Remote | None = None
+        self._remotes: list[salobj.Remote] = []
 
     async def start(self) -> None:
-        """Start the remote. Earlier notices are not read; if they were successes, the files are in the repository."""
-        self._remote = salobj.Remote(self._domain, "CCOODS", readonly=True, include=["imageInOODS"], evt_max_history=0)
-        self._remote.evt_imageInOODS.callback = self._on_image
-        await self._remote.start_task
+        """Start the remotes. Earlier notices are not read; if they were successes, the files are in the repository."""
+        for name in self._instrument.oods:
+            remote = salobj.Remote(self._domain, name, readonly=True, include=["imageInOODS"], evt_max_history=0)
+            self._remotes.append(remote)
+            remote.evt_imageInOODS.callback = self._on_image
+        await asyncio.gather(*(remote.start_task for remote in self._remotes))
 
     async def close(self) -> None:
-        """Close the remote."""
-        remote, self._remote = self._remote, None
-        if remote is not None:
-            await remote.close()
+        """Close the remotes."""
+        remotes, self._remotes = self._remotes, []
+        await asyncio.gather(*(remote.close() for remote in remotes))
 
     def subscribe(self, callback: Callable[[IngestNotice], None]) -> Callable[[], None]:
         """Call back for every notice from now on; see `Oods.subscribe`."""
@@ -100,7 +101,7 @@ class CcOods:
 
     async def _on_image(self, data: salobj.BaseMsgType) -> None:
         """Notify all subscribers, even if one of them fails."""
-        notice = notice_of(data, self._instrument, self._detectors)
+        notice = notice_of(data, self._instrument)
         if notice is None:
             return
         for callback in tuple(self._subscribers):
@@ -110,7 +111,7 @@ class CcOods:
                 self._log.exception("A subscriber to the OODS's notices failed on %s", notice)
 
 
-def notice_of(data: salobj.BaseMsgType, instrument: str, detectors: Sequence[str]) -> IngestNotice | None:
+def notice_of(data: salobj.BaseMsgType, instrument: Instrument) -> IngestNotice | None:
     """Turn an imageInOODS into a notice.
 
     Parameters
@@ -118,9 +119,7 @@ def notice_of(data: salobj.BaseMsgType, instrument: str, detectors: Sequence[str
     data
         The event.
     instrument
-        The camera whose files matter.
-    detectors
-        Full names of its detectors by detector id.
+        The instrument whose files matter.
 
     Returns
     -------
@@ -134,25 +133,25 @@ def notice_of(data: salobj.BaseMsgType, instrument: str, detectors: Sequence[str
     its header could not be read, by question marks and the camera UNDEF. That may be any file.
     """
     succeeded = data.statusCode == 0
-    if data.camera not in (instrument, UNDEFINED_CAMERA):
+    if data.camera not in (instrument.name, UNDEFINED_CAMERA):
         return None
     description = data.description
     if data.obsid.isdecimal():
         exposure_id = int(data.obsid)
     else:
         try:
-            exposure_id = exposure_id_of(data.obsid)
+            exposure_id = instrument.image_names.exposure_id(data.obsid)
         except ValueError as error:
             if "?" not in data.obsid:
                 description = f"{description} ({error})"
             exposure_id = None
-    return IngestNotice(exposure_id, _detector(data.raft, data.sensor, detectors), succeeded, description)
+    return IngestNotice(exposure_id, _detector(data.raft, data.sensor, instrument), succeeded, description)
 
 
-def _detector(raft: str, sensor: str, detectors: Sequence[str]) -> int | None:
+def _detector(raft: str, sensor: str, instrument: Instrument) -> int | None:
     """Return the detector id, None if the names do not give it."""
+    names = instrument.detector_names
     if raft == UNKNOWN_RAFT:
         number = sensor.removeprefix("S")
-        return int(number) if number.isdecimal() and int(number) < len(detectors) else None
-    name = f"{raft}_{sensor}"
-    return detectors.index(name) if name in detectors else None
+        return int(number) if number.isdecimal() and int(number) in names else None
+    return next((detector for detector, name in names.items() if name == f"{raft}_{sensor}"), None)

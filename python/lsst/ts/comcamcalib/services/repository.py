@@ -15,9 +15,11 @@ from .butler_data import (
     AmplifierValues,
     CertifiedRange,
     CertifyOutcome,
+    CertifyRequest,
     DatasetFound,
     DefectsArea,
     ExposureFound,
+    ReplacedDataset,
     Statistics,
 )
 from .raw_level import KnownAmplifiers
@@ -42,6 +44,17 @@ class Repository(Protocol):
 
     async def exposures(self, exposure_ids: Collection[int]) -> dict[int, ExposureFound]:
         """Return the exposures that the repository knows, by id."""
+
+    async def exposures_of_group(self, group_id: str) -> list[ExposureFound]:
+        """Return the exposures that were taken with a group id and that the repository knows, in order.
+
+        It knows an exposure from the ingest of its first file on.
+
+        Raises
+        ------
+        ServiceError
+            If it does not answer.
+        """
 
     async def physical_filters(self, exposure_ids: Collection[int]) -> dict[int, str]:
         """Return the physical filter of each exposure that the repository knows."""
@@ -71,6 +84,11 @@ class Repository(Protocol):
             The RUN collection with this run's own product.
         """
 
+    async def detectors_without(
+        self, dataset_type: str, collections: Sequence[str], detectors: Collection[int], at_iso_tai: str
+    ) -> list[int]:
+        """Return the detectors for which the collections have no calibration of a type at some time (ISO 8601 TAI)."""
+
     async def get(self, dataset_type: str, collection: str, **data_id: int | str) -> object:
         """Read one dataset; the instrument need not be given."""
 
@@ -87,33 +105,15 @@ class Repository(Protocol):
             Those of each detector, by (exposure id, detector).
         """
 
-    async def certify(
-        self,
-        run_collection: str,
-        dataset_type: str,
-        calib_collection: str,
-        begin_iso_tai: str,
-        end_iso_tai: str,
-        dataset_ids: Collection[str],
-    ) -> CertifyOutcome:
-        """Certify exactly these datasets of a RUN collection for a validity range, all or none.
+    async def certify(self, request: CertifyRequest) -> CertifyOutcome:
+        """Certify datasets for a validity range, all or none.
 
         Older certifications of the same data ids are withdrawn within the range, and stay outside it. Repeating a
         certification changes nothing.
-
-        Parameters
-        ----------
-        run_collection
-            RUN collection that has them.
-        dataset_type
-            Their type.
-        calib_collection
-            CALIBRATION collection, made if it does not exist.
-        begin_iso_tai, end_iso_tai
-            Validity range, ISO 8601 TAI; "": unbounded.
-        dataset_ids
-            UUIDs of the datasets.
         """
+
+    async def certified_before(self, request: CertifyRequest) -> list[ReplacedDataset]:
+        """Return the certifications that `certify` would withdraw; this changes nothing."""
 
     async def read_back(
         self,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 
+from ..marks import is_of_run
 from .job_status import JobStatus, OnChange
 from .uws_job import Phase
 
@@ -63,7 +64,7 @@ class TrackedJob:
 
     def belongs_to(self, run_id: str | None) -> bool:
         """Return whether a run submitted it; None: any run."""
-        return run_id is None or self.mark.startswith(f"{run_id}_")
+        return run_id is None or is_of_run(self.mark, run_id)
 
     async def tell(self, status: JobStatus) -> None:
         """Publish a status that is not the last one."""

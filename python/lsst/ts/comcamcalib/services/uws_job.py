@@ -16,6 +16,8 @@ from typing import Any
 
 from lsst.ts import utils
 
+from .. import marks
+
 __all__ = ["NonsenseError", "Phase", "UwsJob", "UwsResult", "parse_job", "parse_jobs"]
 
 
@@ -97,11 +99,11 @@ class UwsJob:
 
     def has_mark(self, mark: str) -> bool:
         """Return whether a mark is among the job's output globs."""
-        return mark in (glob.strip() for glob in self.output_glob.split(","))
+        return marks.has_mark(self.output_glob, mark)
 
     def belongs_to_run(self, run_id: str) -> bool:
         """Return whether a mark of a run, which begins with the run's id, is among the job's output globs."""
-        return any(glob.strip().startswith(f"{run_id}_") for glob in self.output_glob.split(","))
+        return marks.is_of_run(self.output_glob, run_id)
 
 
 def parse_jobs(value: Any) -> list[UwsJob]:

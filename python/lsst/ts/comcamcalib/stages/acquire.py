@@ -3,25 +3,26 @@
 # Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
-
 """Take the frames of one type."""
 
 from __future__ import annotations
 
 import asyncio
 
-from ..enums import CalibType
+from ..enums import CalibType, StageKind
 from ..errors import ServiceError, StageError
-from ..plan.plan import Frame, StagePlan
-from ..plan.record import ImageTaken
-from ..services.camera import FrameRequest, TakenFrame
+from ..plan.plan import StagePlan
+from ..record import things
+from ..record.act import once
+from ..record.facts import FrameIntended
 from .context import RunContext
+from .exposing import Exposing
 
-__all__ = ["acquire", "expose"]
+__all__ = ["acquire", "acquisition_ended", "expose"]
 
 
 async def acquire(stage: StagePlan, context: RunContext) -> str:
-    """Take every frame of a sequence, one by one.
+    """Take every frame of a sequence that is not taken yet, one by one.
 
     Parameters
     ----------
@@ -40,20 +41,29 @@ async def acquire(stage: StagePlan, context: RunContext) -> str:
     StageError
         If a frame could not be taken.
     """
-    frames = context.frames[stage.calib_type]
     sequence = context.plan.sequences[stage.calib_type]
-    try:
-        if stage.calib_type is CalibType.FLAT and context.plan.options.filter:
-            await _set_filter(context.plan.options.filter, stage, context)
-        for frame in sequence.frames:
-            if sequence.pause_s and frame.index > 1:
-                context.record.waiting(stage.name, "the pause between exposures", sequence.pause_s)
-                await asyncio.sleep(sequence.pause_s)
-            await expose(frame, stage.name, context)
-    finally:
-        frames.acquisition_ended = True
-        frames.news.tell()
-    return f"{len(sequence.frames)} frames were taken"
+    taken_before = len(context.history.taken(stage.calib_type))
+    if stage.calib_type is CalibType.FLAT and context.plan.options.filter and taken_before < len(sequence.frames):
+        await _set_filter(context.plan.options.filter, stage, context)
+    paused = True
+    for frame in sequence.frames:
+        known = context.history.frames.get((frame.calib_type, frame.index))
+        if known is not None and known.exposure_id:
+            paused = False
+            continue
+        if sequence.pause_s and frame.index > 1 and not paused:
+            context.record.waiting(stage.name, "the pause between exposures", sequence.pause_s)
+            await asyncio.sleep(sequence.pause_s)
+        wanted = FrameIntended(
+            calib_type=frame.calib_type,
+            index=frame.index,
+            exposure_time_s=frame.exposure_time_s,
+            discarded=frame.discarded,
+        )
+        await expose(wanted, stage.name, context)
+        paused = False
+    again = f", {taken_before} of them before the run was interrupted" if taken_before else ""
+    return f"{len(sequence.frames)} frames were taken{again}"
 
 
 async def _set_filter(filter_name: str, stage: StagePlan, context: RunContext) -> None:
@@ -62,21 +72,21 @@ async def _set_filter(filter_name: str, stage: StagePlan, context: RunContext) -
         try:
             await context.services.camera.set_filter(filter_name)
         except ServiceError as error:
-            unwell = context.unwell("CCCamera")
+            unwell = context.unwell(context.config.instrument.camera)
             raise StageError(
                 f"The filter for the flats could not be put in place: {str(error).removesuffix('.')}{unwell}"
             ) from error
 
 
-async def expose(frame: Frame, stage_name: str, context: RunContext) -> ImageTaken:
-    """Take one frame and record it.
+async def expose(wanted: FrameIntended, stage_name: str, context: RunContext) -> things.Frame:
+    """Take one frame, unless it has been taken already, and record it.
 
     If this is cancelled, the exposure in progress is completed first, unless the context says otherwise: the camera
-    completes it in any case, and the run must know what it took.
+    completes it in any case, and the run should know what it took.
 
     Parameters
     ----------
-    frame
+    wanted
         The frame to take.
     stage_name
         Stage that waits for it.
@@ -85,8 +95,8 @@ async def expose(frame: Frame, stage_name: str, context: RunContext) -> ImageTak
 
     Returns
     -------
-    image
-        The exposure.
+    frame
+        The frame with its exposure.
 
     Raises
     ------
@@ -96,10 +106,9 @@ async def expose(frame: Frame, stage_name: str, context: RunContext) -> ImageTak
     if context.camera_lock.locked():
         context.record.waiting(stage_name, "the camera, which takes another frame of the run")
     async with context.camera_lock:
-        if context.no_more_exposures:
-            raise StageError(f"No further exposure was taken, because {context.no_more_exposures}")
         task = asyncio.create_task(
-            _take(frame, stage_name, context), name=f"exposure {frame.calib_type.name} {frame.index}"
+            once(Exposing(wanted, stage_name, context), context.record),
+            name=f"exposure {wanted.calib_type.name} {wanted.index}",
         )
         try:
             return await asyncio.shield(task)
@@ -110,40 +119,7 @@ async def expose(frame: Frame, stage_name: str, context: RunContext) -> ImageTak
             raise
 
 
-async def _take(frame: Frame, stage_name: str, context: RunContext) -> ImageTaken:
-    options, sequence = context.plan.options, context.plan.sequences[frame.calib_type]
-    frames = context.frames[frame.calib_type]
-    total = max(len(sequence.frames), frame.index)
-    name = f"{frame.calib_type.name} frame {frame.index} of {total}"
-    limits = context.config.limits
-    limit_s = frame.exposure_time_s + limits.exposure_overhead + 2 * limits.readout
-    context.record.waiting(stage_name, f"{name}, {frame.exposure_time_s:g} s", limit_s)
-    request = FrameRequest(
-        image_type=frame.calib_type.name,
-        exposure_time_s=frame.exposure_time_s,
-        group_id=sequence.group_id,
-        reason=options.reason,
-        program=options.program,
-        test_type=options.test_case,
-        note=options.note,
-    )
-    try:
-        taken: TakenFrame = await context.services.camera.take(request)
-    except ServiceError as error:
-        unwell = context.unwell("CCCamera", "CCHeaderService")
-        raise StageError(f"{name} was not taken: {str(error).removesuffix('.')}{unwell}") from error
-    image = ImageTaken(
-        run_id=context.run_id,
-        image_type=frame.calib_type,
-        exposure_id=taken.exposure_id,
-        obs_id=taken.obs_id,
-        exposure_time=frame.exposure_time_s,
-        image_index=frame.index,
-        images_in_sequence=total,
-        discarded=frame.discarded,
-        timestamp_taken=taken.timestamp_taken_s,
-    )
-    await context.record.write(image)
-    frames.taken.append(image)
-    frames.news.tell()
-    return image
+def acquisition_ended(calib_type: CalibType, context: RunContext) -> bool:
+    """Return whether no further frame of the plan will be taken in this attempt."""
+    stage = context.history.stage(calib_type, StageKind.ACQUIRE)
+    return stage is None or bool(stage.ended_s)

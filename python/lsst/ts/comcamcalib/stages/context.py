@@ -3,31 +3,32 @@
 # Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
-
-"""What the stages of one run share: the plan, the services, the record, and results of earlier stages."""
+"""What the stages of one run share: the record with its history, the services, and what is only of the moment."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from ..clock import Clock
 from ..config import CscConfig
 from ..enums import CalibType
 from ..options import flat_pairs
+from ..plan.estimate import urgency
 from ..plan.plan import RunPlan
-from ..plan.record import ImageTaken, JobState, Record
-from ..plan.validity import Validity
-from ..services.butler import DatasetFound, Repository
+from ..record.history import History
+from ..record.record import Record
 from ..services.camera import Camera
 from ..services.components import Components
-from ..services.jobs import Jobs, JobStatus
+from ..services.jobs import Jobs
 from ..services.oods import Oods
+from ..services.repository import Repository
 from ..services.uws import Uws
 from .ledger import IngestLedger
-from .news import News
+from .places import Places
 
-__all__ = ["Frames", "Product", "RunContext", "Services", "job_collection", "job_state"]
+__all__ = ["RunContext", "Services"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,80 +43,48 @@ class Services:
     repository: Repository
 
 
-@dataclasses.dataclass
-class Frames:
-    """The exposures of one type taken so far."""
-
-    taken: list[ImageTaken] = dataclasses.field(default_factory=list)
-    lost: set[int] = dataclasses.field(default_factory=set)
-    """Exposure ids of frames that were given up as lost."""
-    news: News = dataclasses.field(default_factory=News)
-    """Notified when a frame was taken or the acquisition ended."""
-    acquisition_ended: bool = False
-
-    @property
-    def used(self) -> list[ImageTaken]:
-        """Frames that count: neither discarded nor lost."""
-        return [image for image in self.taken if not image.discarded and image.exposure_id not in self.lost]
-
-
-@dataclasses.dataclass(frozen=True)
-class Product:
-    """The datasets that one generation made."""
-
-    dataset_type: str
-    job_id: str
-    datasets: tuple[DatasetFound, ...]
-
-    @property
-    def run_collection(self) -> str:
-        """RUN collection with the datasets."""
-        return f"{job_collection(self.job_id)}/run"
-
-    @property
-    def ids(self) -> list[str]:
-        """UUIDs of the datasets."""
-        return [dataset.dataset_id for dataset in self.datasets]
-
-
 class RunContext:
-    """What the stages of one run share.
+    """What the stages of one run share. What must outlive the process is not here, but a fact in the record.
 
     Parameters
     ----------
-    plan
-        The plan of the run.
+    record
+        The record of the run, with its plan.
     services
         The connections to the outside.
-    record
-        Where everything that happens is recorded.
+    clock
+        The clock.
     """
 
-    def __init__(self, plan: RunPlan, services: Services, record: Record) -> None:
-        self.plan = plan
-        self.services = services
+    def __init__(self, record: Record, services: Services, clock: Clock) -> None:
         self.record = record
-        self.ledger = IngestLedger(plan.options.detectors)
-        self.frames: Mapping[CalibType, Frames] = {calib_type: Frames() for calib_type in plan.sequences}
+        self.services = services
+        self.clock = clock
+        self.ledger = IngestLedger(self.plan.options.detectors)
         self.never_delivered: set[int] = set()
         """Detectors of which no file arrives any more, so that taking frames again does not help."""
-        self.products: dict[CalibType, Product] = {}
-        self.certified: dict[CalibType, Validity] = {}
-        """Validity of each product that is certified."""
-        self.job_ids: dict[str, str] = {}
-        """Id of the job that was run for each label of the plan's jobs."""
-        self.submitted_jobs: list[tuple[str, str]] = []
-        """Stage name and job id of every job, failed ones too, in the order of submission."""
-        # Collections that are known to exist, so that the repository is asked for each only once.
-        self._collections_seen: set[str] = set()
-        self.bad_frames: dict[CalibType, str] = {}
-        """Why no product made from the frames of a type can be good; only types whose frames are bad have an entry."""
         self.camera_lock = asyncio.Lock()
         """Held while a frame is taken, so that stages take frames one at a time."""
-        self.no_more_exposures = ""
-        """Why no further exposure may be taken; empty if it may."""
+        self.certify_lock = asyncio.Lock()
+        """Held while something is certified, because one certification may follow from another."""
+        self.places = Places(self.config.max_jobs)
+        """Places for the run's jobs at the UWS."""
+        self.urgency = urgency(self.plan)
+        """How urgent each job is, by label: the time from its begin to the end of the run (seconds)."""
         self.finish_exposure = True
         """Whether a stage that is cancelled waits until the exposure in progress is read out."""
+        # Collections that are known to exist, so that the repository is asked for each only once.
+        self._collections_seen: set[str] = set()
+
+    @property
+    def history(self) -> History:
+        """What has happened in the run so far."""
+        return self.record.history
+
+    @property
+    def plan(self) -> RunPlan:
+        """What the run does."""
+        return self.record.history.plan
 
     @property
     def run_id(self) -> str:
@@ -124,12 +93,8 @@ class RunContext:
 
     @property
     def config(self) -> CscConfig:
-        """The CSC's configuration."""
+        """The configuration with which the run was accepted."""
         return self.plan.config
-
-    def exposure_ids(self, calib_type: CalibType) -> tuple[int, ...]:
-        """Return the exposures of a type that count, in the order in which they were taken."""
-        return tuple(image.exposure_id for image in self.frames[calib_type].used)
 
     def unwell(self, *components: str) -> str:
         """Return sentences about those of the components that have failed, to be added to another; "" if none has."""
@@ -152,28 +117,4 @@ class RunContext:
     @property
     def flat_pairs(self) -> int:
         """Number of pairs that cp_pipe will make from the flats that count."""
-        used = sorted(self.frames[CalibType.FLAT].used, key=lambda image: image.exposure_id)
-        return len(flat_pairs([image.exposure_time for image in used]))
-
-
-def job_collection(job_id: str) -> str:
-    """Return the CHAINED collection of a job's outputs and inputs, as the OCPS's worker names it."""
-    return f"u/ocps/{job_id}"
-
-
-def job_state(status: JobStatus, run_id: str, stage_name: str, calib_type: CalibType, config: CscConfig) -> JobState:
-    """Return the entry about a job of a stage for the record of a run."""
-    return JobState(
-        run_id=run_id,
-        stage_name=stage_name,
-        calib_type=calib_type,
-        job_id=status.job_id,
-        phase=str(status.phase),
-        exit_code=status.exit_code,
-        output_collection=job_collection(status.job_id),
-        log_url=f"{config.uws_url.rstrip('/')}/job/{status.job_id}/results",
-        log_path=config.log_path_pattern.format(job_id=status.job_id),
-        message=status.message,
-        timestamp_submitted=status.timestamp_submitted_s,
-        timestamp_ended=status.timestamp_ended_s,
-    )
+        return len(flat_pairs([frame.exposure_time_s for frame in self.history.used(CalibType.FLAT)]))

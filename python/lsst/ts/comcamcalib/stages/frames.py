@@ -12,12 +12,13 @@ import dataclasses
 import logging
 from collections.abc import Sequence
 
-from ..enums import CalibType, Verdict
+from ..enums import CalibType, StageKind, Verdict
 from ..errors import ServiceError
+from ..record.facts import FramesBlamed
 from ..verification import FrameFacts, Judgement
 from .context import RunContext
 
-__all__ = ["blame_frames", "frame_facts", "known_to_be_bad", "share_fate"]
+__all__ = ["blame_frames", "frame_facts", "known_to_be_bad", "share_fate", "verify_attempt"]
 
 
 async def frame_facts(calib_type: CalibType, collections: Sequence[str], context: RunContext) -> FrameFacts:
@@ -34,11 +35,11 @@ async def frame_facts(calib_type: CalibType, collections: Sequence[str], context
     context
         What the stages share.
     """
-    frames = context.frames[calib_type].used
+    frames = context.history.used(calib_type)
     facts = FrameFacts(
         limits=context.config.frames,
-        exposure_times={image.exposure_id: image.exposure_time for image in frames},
-        in_product=calib_type in context.products,
+        exposure_times={frame.exposure_id: frame.exposure_time_s for frame in frames},
+        in_product=context.history.product(calib_type) is not None,
         threshold=context.plan.options.number_verification_tests_threshold(calib_type),
         quiet_noise=context.config.plausible.noise_min,
     )
@@ -62,17 +63,25 @@ async def frame_facts(calib_type: CalibType, collections: Sequence[str], context
     )
 
 
-def blame_frames(calib_type: CalibType, sentence: str, context: RunContext) -> None:
+async def blame_frames(calib_type: CalibType, sentence: str, context: RunContext) -> None:
     """Note why no product made from the frames of a type can be good; the first reason is kept."""
-    if sentence and calib_type in context.frames:
-        context.bad_frames.setdefault(calib_type, sentence)
+    if sentence and calib_type in context.plan.sequences and calib_type not in context.history.blamed:
+        await context.record.note(FramesBlamed(calib_type=calib_type, reason=sentence))
+
+
+def verify_attempt(calib_type: CalibType, context: RunContext) -> int:
+    """Return the attempt of the verification to which a verdict on a product belongs."""
+    stage = context.history.stage(calib_type, StageKind.VERIFY)
+    return stage.attempt if stage is not None else 1
 
 
 def known_to_be_bad(calib_type: CalibType, context: RunContext) -> str:
     """Return why frames from which a product is made are known to be bad; "" if none are."""
     frames = [CalibType[name] for name in context.plan.recipe(calib_type).frames]
     return " ".join(
-        f"The {one.name} frames are bad: {context.bad_frames[one]}" for one in frames if one in context.bad_frames
+        f"The {one.name} frames are bad: {context.history.blamed[one]}"
+        for one in frames
+        if one in context.history.blamed
     )
 
 
@@ -89,7 +98,9 @@ def share_fate(calib_type: CalibType, judgement: Judgement, context: RunContext)
         What the stages share.
     """
     frames = [CalibType[name] for name in context.plan.recipe(calib_type).frames]
-    bad = [(one, context.bad_frames[one]) for one in frames if one is not calib_type and one in context.bad_frames]
+    bad = [
+        (one, context.history.blamed[one]) for one in frames if one is not calib_type and one in context.history.blamed
+    ]
     if not bad:
         return judgement
     reasons = " ".join(f"The {one.name} frames that it is made from are bad: {sentence}" for one, sentence in bad)

@@ -10,37 +10,36 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 from collections.abc import Iterable
 
-from ..enums import CalibType
-from ..errors import NotEnabledError, ServiceError, StageError
+from ..enums import CalibType, StageState
+from ..errors import ServiceError, StageError
 from ..plan.plan import JobPlan, StagePlan
-from ..plan.record import GainEstimate
-from ..services.butler import AmplifierValues, DatasetFound
-from ..services.jobs import JobStatus
-from ..services.ocps import JobRequest
+from ..plan.request import job_collection, run_collection
+from ..record.act import once
+from ..record.facts import Dataset, GainsMeasured, JobDistrusted, ProductMade
+from ..record.history import History
+from ..record.things import Job, Product
+from ..services.butler_data import DatasetFound
 from ..services.side_by_side import all_of, both
-from .context import Product, RunContext, job_collection, job_state
+from .context import RunContext
 from .frames import known_to_be_bad
+from .job import PlannedJob
 
-__all__ = ["generate", "run_job"]
+__all__ = ["check_inputs", "generate", "may_begin", "run_job"]
 
 NOT_MEASURED = float("nan")
-AMPLIFIERS = 16
-
-_log = logging.getLogger(__name__)
 
 
 async def generate(stage: StagePlan, context: RunContext) -> str:
-    """Run the jobs of a product, one after the other, and check the datasets of each.
+    """Run the jobs of a product, each as soon as it may begin, and check the datasets of each.
 
     Parameters
     ----------
     stage
         The stage's plan.
     context
-        What the stages share; it gets the product.
+        What the stages share.
 
     Returns
     -------
@@ -52,29 +51,88 @@ async def generate(stage: StagePlan, context: RunContext) -> str:
     StageError
         If a job failed, its datasets are not complete, or it did not use this run's own products.
     """
-    datasets: list[DatasetFound] = []
-    job_id = ""
     try:
-        for job in stage.jobs:
-            job_id = await run_job(job, stage, context)
-            datasets = await _check_datasets(job, job_id, context)
+        await _make_all(stage, context)
     except StageError as error:
         if known := known_to_be_bad(stage.calib_type, context):
             raise StageError(" ".join([known, str(error)])) from error
         raise
-    product = Product(stage.jobs[-1].dataset_type, job_id, tuple(datasets))
-    context.products[stage.calib_type] = product
+    product = context.history.product(stage.calib_type)
+    assert product is not None, "the last job makes it"
     if stage.calib_type is CalibType.GAIN:
-        await _tell_gains(product, context)
-    return f"{len(datasets)} datasets of type {product.dataset_type} are in {product.run_collection}"
+        await _record_gains(product, context)
+    return f"{len(product.datasets)} datasets of type {product.dataset_type} are in {product.run_collection}"
 
 
-async def run_job(job: JobPlan, stage: StagePlan, context: RunContext) -> str:
-    """Run one job to its end, and check that it used this run's own products.
+async def _make_all(stage: StagePlan, context: RunContext) -> None:
+    """Do all jobs of a stage; if one fails, those that have begun are followed to their ends, and no other begins."""
+    begun: set[asyncio.Task[None]] = set()
+
+    async def make(job: JobPlan) -> None:
+        await context.record.until(lambda history: may_begin(job, history))
+        task = asyncio.current_task()
+        assert task is not None
+        begun.add(task)
+        await _make(job, stage, context)
+
+    tasks = [asyncio.create_task(make(job), name=f"{stage.name} {job.label}") for job in stage.jobs]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in tasks:
+            if task not in begun:
+                task.cancel()
+        await asyncio.wait(tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in tasks:
+        if not task.cancelled():
+            task.result()
+
+
+def may_begin(job: JobPlan, history: History) -> bool:
+    """Return whether a job's frames are in the repository, and the jobs that it builds on have succeeded."""
+    return all(history.stages[name].state is StageState.SUCCEEDED for name in job.needs_stages) and all(
+        label in history.made for label in job.needs
+    )
+
+
+async def _make(plan: JobPlan, stage: StagePlan, context: RunContext) -> None:
+    """Run one job of a product, unless it is done, and check its datasets."""
+    job = await run_job(plan, stage, context)
+    made = context.history.made.get(plan.label)
+    if made is not None and made.job_id == job.job_id:
+        return  # it was checked before
+    await check_inputs(plan, job, context)
+    datasets = await _check_datasets(plan, job, context)
+    await context.record.note(
+        ProductMade(
+            label=plan.label,
+            attempt=job.attempt,
+            job_id=job.job_id,
+            calib_type=stage.calib_type,
+            dataset_type=plan.dataset_type,
+            run_collection=run_collection(job.job_id),
+            datasets=tuple(
+                Dataset(
+                    dataset_id=one.dataset_id,
+                    detector=one.detector,
+                    physical_filter=one.physical_filter,
+                    exposure=one.exposure,
+                )
+                for one in datasets
+            ),
+        )
+    )
+
+
+async def run_job(plan: JobPlan, stage: StagePlan, context: RunContext) -> Job:
+    """Run one job to its end, unless it is done already.
 
     Parameters
     ----------
-    job
+    plan
         The job's plan.
     stage
         The stage that it belongs to.
@@ -83,146 +141,86 @@ async def run_job(job: JobPlan, stage: StagePlan, context: RunContext) -> str:
 
     Returns
     -------
-    job_id
-        Identifier of the job, which completed with exit code 0.
+    job
+        The job, which completed with exit code 0.
 
     Raises
     ------
     StageError
-        If it did not complete, or used datasets that are not this run's.
+        If it did not complete.
     """
-    exposures = tuple(itertools.chain.from_iterable(context.exposure_ids(calib_type) for calib_type in job.frames))
-    try:
-        status = await _run_when_enabled(job, exposures, stage, context)
-    except ServiceError as error:
-        raise StageError(f"The job {job.label} could not be run: {error}") from error
-    if not status.succeeded:
-        raise StageError(
-            f"The job {job.label} ({status.job_id}) failed with exit code {status.exit_code} in phase {status.phase}: "
-            f"{status.message or 'its log does not say why'}"
+    history = context.history
+    exposures = tuple(itertools.chain.from_iterable(history.exposure_ids(calib_type) for calib_type in plan.frames))
+    inputs = tuple(history.made[label].job_id for label in plan.inputs)
+    act = PlannedJob(plan, stage, exposures, inputs, context)
+    if (done := act.known()) is not None:
+        return done
+    if context.places.full:
+        limit = f"max_jobs, {context.config.max_jobs}"
+        context.record.waiting(
+            stage.name, f"a place at the UWS for {plan.label}, where as many jobs as allowed ({limit}) run"
         )
-    context.job_ids[job.label] = status.job_id
-    await _check_inputs(job, status.job_id, exposures, context)
-    return status.job_id
+    async with context.places.place(context.urgency[plan.label]):
+        return await once(act, context.record)
 
 
-async def _request(job: JobPlan, exposures: tuple[int, ...], context: RunContext) -> JobRequest:
-    """Make the OCPS command of a job."""
-    own = [job_collection(context.job_ids[label]) for label in job.inputs]
-    inputs = ",".join([*own, *await context.existing(job.collections)])
-    detectors = ", ".join(str(detector) for detector in context.plan.options.detectors)
-    query = f"instrument='{context.config.instrument}' AND detector IN ({detectors})"
-    if exposures:
-        query += f" AND exposure IN ({', '.join(str(exposure) for exposure in exposures)})"
-    parts = [f"-j {job.n_processes}", f"-i {inputs}" if inputs else "", "--register-dataset-types", job.config_options]
-    return JobRequest(
-        pipeline=job.pipeline,
-        data_query=query,
-        config=" ".join(part for part in parts if part),
-        output_dataset_types=f"{job.dataset_type},{job.mark}",
-    )
-
-
-async def _run_when_enabled(
-    job: JobPlan, exposures: tuple[int, ...], stage: StagePlan, context: RunContext
-) -> JobStatus:
-    """Run a job as soon as the OCPS is ENABLED, if that is within its limit.
+async def check_inputs(plan: JobPlan, job: Job, context: RunContext) -> None:
+    """Check that a job used this run's own products, and not older ones that came first in its chain.
 
     Raises
     ------
-    ServiceError
-        If the job could not be submitted.
+    StageError
+        If it did not, or that is not certain.
     """
-    clock = asyncio.get_running_loop().time
-    limits = context.config.limits
-    deadline = clock() + limits.ocps_enabled
-    while True:
-        await _wait_for_ocps(deadline, job, stage, context)
-        request = await _request(job, exposures, context)
-        # If the answer does not prove whether there is a job, the search for it may take as long again.
-        context.record.waiting(stage.name, f"the OCPS to accept {job.label}", 2 * limits.job_submission)
-        try:
-            return await context.services.jobs.run(request, lambda status: _tell_job(status, job, stage, context))
-        except NotEnabledError as error:
-            # It left ENABLED a moment ago and did nothing, so the command can be sent again.
-            if clock() >= deadline:
-                raise
-            _log.warning("Run %s, %s: %s", context.run_id, stage.name, error)
-            context.record.waiting(stage.name, f"the OCPS to be ENABLED, for {job.label}", deadline - clock())
-            await asyncio.sleep(context.config.uws_poll_interval_s)
-
-
-async def _wait_for_ocps(deadline: float, job: JobPlan, stage: StagePlan, context: RunContext) -> None:
-    """Wait until the OCPS is ENABLED and sends heartbeats; publish what is being waited for.
-
-    Raises
-    ------
-    ServiceError
-        If it is not by the deadline (seconds of the loop's clock).
-    """
-    clock = asyncio.get_running_loop().time
-    told = ""
-    while problem := _ocps_problem(context):
-        if clock() >= deadline:
-            raise ServiceError(
-                f"{problem} The run waited for that for {context.config.limits.ocps_enabled:g} s; the job was not "
-                "submitted. Then start another run."
-            )
-        context.record.waiting(stage.name, f"the OCPS, for {job.label}: {problem}", deadline - clock())
-        if problem != told:
-            _log.warning("Run %s, %s waits: %s", context.run_id, stage.name, problem)
-            told = problem
-        await asyncio.sleep(context.config.uws_poll_interval_s)
-    if told:
-        _log.info("Run %s, %s: the OCPS is ENABLED again, the run goes on", context.run_id, stage.name)
-
-
-def _ocps_problem(context: RunContext) -> str:
-    """Return what is wrong with the OCPS, "" if nothing is."""
-    name = f"OCPS:{context.config.ocps_index} "
-    return next((problem for problem in context.services.components.problems() if problem.startswith(name)), "")
-
-
-async def _tell_job(status: JobStatus, job: JobPlan, stage: StagePlan, context: RunContext) -> None:
-    config = context.config
-    if (stage.name, status.job_id) not in context.submitted_jobs:
-        context.submitted_jobs.append((stage.name, status.job_id))
-    if not status.ended:
-        context.record.waiting(stage.name, f"the job {job.label} ({status.job_id}), {status.phase}", config.limits.job)
-    await context.record.write(job_state(status, context.run_id, stage.name, stage.calib_type, config))
-
-
-async def _check_inputs(job: JobPlan, job_id: str, exposures: tuple[int, ...], context: RunContext) -> None:
-    """Check that a job used this run's own products, and not older ones that came first in its chain."""
     # A job without exposures of its own does not look up by time, so any exposure of the run serves for this check.
-    witnesses = exposures or tuple(image.exposure_id for frames in context.frames.values() for image in frames.used[:1])
+    used = (context.history.exposure_ids(calib_type)[:1] for calib_type in context.plan.sequences)
+    witnesses = job.exposures or tuple(itertools.chain.from_iterable(used))
 
     async def foreign(dataset_type: str, label: str) -> list[str]:
-        expected = f"{job_collection(context.job_ids[label])}/run"
+        own = context.history.made[label]
         try:
             return await context.services.repository.foreign_inputs(
-                job_collection(job_id), dataset_type, witnesses, context.plan.options.detectors, expected
+                job_collection(job.job_id),
+                dataset_type,
+                witnesses,
+                context.plan.options.detectors,
+                run_collection(own.job_id),
             )
         except ServiceError as error:
-            return [f"which {dataset_type} it used could not be looked up: {error}"]
+            raise StageError(
+                f"Whether the job {job.label} ({job.job_id}) used this run's own products only is not certain: which "
+                f"{dataset_type} it used could not be looked up: {error}"
+            ) from error
 
-    answers = await all_of(foreign(*one) for one in job.uses.items())
+    answers = await all_of(foreign(*one) for one in plan.uses.items())
     if problems := list(itertools.chain.from_iterable(answers)):
-        raise StageError(
-            f"It is not certain that the job {job.label} ({job_id}) used this run's own products only, "
-            f"so its output can't be trusted: {'; '.join(problems)}"
+        raise await _distrust(
+            job,
+            f"The job {job.label} ({job.job_id}) did not use this run's own products only, so its output can't be "
+            f"trusted: {'; '.join(problems)}",
+            context,
         )
 
 
-async def _check_datasets(job: JobPlan, job_id: str, context: RunContext) -> list[DatasetFound]:
-    """Check that a job wrote its dataset for every detector, and return the datasets."""
+async def _distrust(job: Job, sentence: str, context: RunContext) -> StageError:
+    """Record that a job's output can't be used, so that another attempt does it again; return the error."""
+    await context.record.note(JobDistrusted(label=job.label, attempt=job.attempt, reason=sentence))
+    return StageError(sentence)
+
+
+async def _check_datasets(plan: JobPlan, job: Job, context: RunContext) -> list[DatasetFound]:
+    """Check that a job wrote its dataset for every detector, and return the datasets.
+
+    Raises
+    ------
+    StageError
+        If it did not, or that can't be looked up.
+    """
     repository, options = context.services.repository, context.plan.options
-    run_collection = f"{job_collection(job_id)}/run"
-    flats = context.exposure_ids(CalibType.FLAT) if job.dimensions == "detector+physical_filter" else ()
+    made_in = run_collection(job.job_id)
+    flats = context.history.exposure_ids(CalibType.FLAT) if plan.dimensions == "detector+physical_filter" else ()
     try:
-        found, filters = await both(
-            repository.datasets(run_collection, job.dataset_type), repository.physical_filters(flats)
-        )
+        found, filters = await both(repository.datasets(made_in, plan.dataset_type), repository.physical_filters(flats))
         kinds: Iterable[str | None] = [None]
         if flats:
             kinds = sorted(set(filters.values()))
@@ -230,9 +228,9 @@ async def _check_datasets(job: JobPlan, job_id: str, context: RunContext) -> lis
             if unknown:
                 raise StageError(f"The repository does not know the filter of the exposures {', '.join(unknown)}")
     except ServiceError as error:
-        raise StageError(f"What the job {job.label} ({job_id}) made could not be looked up: {error}") from error
+        raise StageError(f"What the job {job.label} ({job.job_id}) made could not be looked up: {error}") from error
     each = 1
-    if job.dimensions == "detector+exposure_pair":
+    if plan.dimensions == "detector+exposure_pair":
         each = context.flat_pairs
     missing = [
         name + (f" in {kind}" if kind else "")
@@ -241,36 +239,27 @@ async def _check_datasets(job: JobPlan, job_id: str, context: RunContext) -> lis
         if sum(1 for one in found if one.detector == detector and kind in (None, one.physical_filter)) < each
     ]
     if missing or not found:
-        raise StageError(
-            f"The job {job.label} ({job_id}) completed, but {run_collection} does not have all of its "
-            f"{job.dataset_type}: {', '.join(missing) or 'there is none'} is missing"
+        raise await _distrust(
+            job,
+            f"The job {job.label} ({job.job_id}) completed, but {made_in} does not have all of its "
+            f"{plan.dataset_type}: {', '.join(missing) or 'there is none'} is missing",
+            context,
         )
     return [one for one in found if one.detector in options.detectors]
 
 
-async def _tell_gains(product: Product, context: RunContext) -> None:
-    """Publish the gains of each flat pair and detector."""
+async def _record_gains(product: Product, context: RunContext) -> None:
+    """Record the gains of each flat pair and detector."""
     try:
         values = await context.services.repository.gain_values(product.run_collection, product.dataset_type)
     except ServiceError as error:
         raise StageError(f"The gains of job {product.job_id} could not be read: {error}") from error
     for (exposure_id, detector), amplifiers in sorted(values.items()):
-        await context.record.write(
-            GainEstimate(
-                run_id=context.run_id,
+        await context.record.note(
+            GainsMeasured(
                 exposure_id=exposure_id,
                 detector=detector,
-                detector_name=context.config.detectors[detector],
-                **_by_amplifier(amplifiers),
+                gain=tuple(amplifiers.gain.values()),
+                noise=tuple(amplifiers.noise.get(name, NOT_MEASURED) for name in amplifiers.gain),
             )
         )
-
-
-def _by_amplifier(values: AmplifierValues) -> dict[str, tuple[float, ...]]:
-    """Return gains and noises for the event: 16 values in readout order, NaN if there is no value."""
-    names = list(values.gain)[:AMPLIFIERS]
-    padding = (NOT_MEASURED,) * (AMPLIFIERS - len(names))
-    return {
-        "gain": (*(values.gain[name] for name in names), *padding),
-        "noise": (*(values.noise.get(name, NOT_MEASURED) for name in names), *padding),
-    }

@@ -13,11 +13,14 @@ import logging
 
 from ..enums import CalibType
 from ..errors import ServiceError, StageError
-from ..plan.plan import Frame, StagePlan
-from ..plan.record import ImageIngested, ImageTaken
-from .acquire import expose
+from ..plan.plan import StagePlan
+from ..record.facts import FrameGivenUp, FrameSettled
+from ..record.history import History
+from ..record.things import Frame
+from .acquire import acquisition_ended
 from .context import RunContext
 from .light_watch import watch_light
+from .retakes import Retakes
 
 __all__ = ["ingest"]
 
@@ -68,7 +71,7 @@ async def ingest(stage: StagePlan, context: RunContext) -> str:
 
 
 async def _outlook(
-    watching: asyncio.Task[str], arrivals: asyncio.Queue[ImageTaken | None], stage: StagePlan, context: RunContext
+    watching: asyncio.Task[str], arrivals: asyncio.Queue[Frame | None], stage: StagePlan, context: RunContext
 ) -> str:
     """Return the result of the check of the light; wait for it a short time after all files have arrived."""
     limit = context.config.limits.butler_query
@@ -90,96 +93,87 @@ class _Ingest:
 
     def __init__(self, stage: StagePlan, context: RunContext) -> None:
         self.stage = stage
+        self.calib_type = stage.calib_type
         self.context = context
         self.options = context.plan.options
-        self.sequence = context.plan.sequences[stage.calib_type]
-        self.frames = context.frames[stage.calib_type]
         self.ledger = context.ledger
-        self.settled: set[int] = set()
+        self.retakes = Retakes(stage, context)
         # Frames of which all files are in the repository, for the task that checks the light.
-        self.arrivals: asyncio.Queue[ImageTaken | None] = asyncio.Queue()
-        self.retakes = 0
-        # Lost images that have not been taken again yet.
-        self.again: list[ImageTaken] = []
-        # Position of the next frame that is not in the plan.
-        self.next_index = len(self.sequence.frames) + 1
-        # Positions of the two flats of each pair. cp_pipe pairs only flats that follow each other, so if one is lost,
-        # both must be taken again.
-        self.partner = self._planned_pairs()
-        # By exposure id: how many files have arrived, when the last one did (event loop time, seconds), and how often
+        self.arrivals: asyncio.Queue[Frame | None] = asyncio.Queue()
+        for frame in context.history.used(stage.calib_type):
+            if frame.complete:  # since an earlier attempt, or since before the run was interrupted
+                self.arrivals.put_nowait(frame)
+        # By exposure id: how many files have arrived, when the last one did (seconds of the clock), and how often
         # Butler was asked since then.
         self.arrived: dict[int, int] = {}
         self.quiet_since: dict[int, float] = {}
         self.looks: dict[int, int] = {}
         # Look-ups in a row that Butler did not answer.
         self.blind_looks = 0
+        # Exposures of before this attempt, until Butler was asked about them.
+        self.from_before = {frame.exposure_id for frame in self._pending()}
 
     async def run(self) -> str:
         while True:
             # Noted before the look-up, so that anything that arrives during it ends the wait below.
-            seen = (self.ledger.news.count, self.frames.news.count)
+            seen = (self.ledger.news.count, self._taken(self.context.history))
             await self._settle_arrived()
-            for image in self._pending():
-                if self._next_look(image) <= self._now():
-                    await self._look_for(image)
-            await self._take_again()
+            for frame in self._pending():
+                if self._next_look(frame) <= self._now():
+                    await self._look_for(frame)
+            await self.retakes.take()
             pending = self._pending()
-            if not pending and self.frames.acquisition_ended:
+            if not pending and acquisition_ended(self.calib_type, self.context):
                 return self._conclude()
             await self._wait(pending, seen)
 
-    @staticmethod
-    def _now() -> float:
-        return asyncio.get_running_loop().time()
+    def _now(self) -> float:
+        return self.context.clock.monotonic()
 
-    def _pending(self) -> list[ImageTaken]:
-        return [image for image in self.frames.used if image.exposure_id not in self.settled]
+    def _taken(self, history: History) -> tuple[int, bool]:
+        """Return how many frames were taken, and whether the acquisition has ended."""
+        return len(history.taken(self.calib_type)), acquisition_ended(self.calib_type, self.context)
 
-    def _planned_pairs(self) -> dict[int, int]:
-        if self.stage.calib_type is not CalibType.FLAT or not (
-            self.options.do_ptc or self.options.do_gain_from_flat_pairs
-        ):
-            return {}
-        used = [frame.index for frame in self.sequence.frames if not frame.discarded]
-        pairs = [(used[one], used[other]) for one, other in self.options.flat_pairs()]
-        return {**dict(pairs), **{other: one for one, other in pairs}}
+    def _pending(self) -> list[Frame]:
+        """Return the frames that are not accounted for.
 
-    @property
-    def _cut_short(self) -> bool:
-        """Whether the acquisition ended before all planned frames were taken; then none is taken again."""
-        extra = self.next_index - 1 - len(self.sequence.frames)
-        return self.frames.acquisition_ended and len(self.frames.taken) - extra < len(self.sequence.frames)
+        One that is settled without some of its files is among them: the process was killed before it was given up.
+        """
+        return [frame for frame in self.context.history.used(self.calib_type) if not frame.complete]
 
     def _conclude(self) -> str:
-        wanted = [frame for frame in self.sequence.frames if not frame.discarded]
-        if len(self.frames.used) < len(wanted):
-            lost = (
-                f"; lost, and not taken again: {', '.join(image.obs_id for image in self.again)}" if self.again else ""
-            )
+        wanted = [frame for frame in self.context.plan.sequences[self.calib_type].frames if not frame.discarded]
+        used = self.context.history.used(self.calib_type)
+        if len(used) < len(wanted):
+            names = ", ".join(frame.obs_id for frame in self.retakes.lost)
+            lost = f"; lost, and not taken again: {names}" if names else ""
             raise StageError(
-                f"There are only {len(self.frames.used)} of {len(wanted)} {self.stage.calib_type.name} frames, because "
+                f"There are only {len(used)} of {len(wanted)} {self.calib_type.name} frames, because "
                 f"the acquisition ended early{lost}"
             )
-        again = f", {self.retakes} of them taken again" if self.retakes else ""
+        count = sum(1 for frame in used if frame.replaces)
+        again = f", {count} of them taken again" if count else ""
         return f"All files of {len(wanted)} frames are in the repository{again}"
 
     async def _settle_arrived(self) -> None:
-        for image in self._pending():
-            if not self.ledger.missing(image.exposure_id):
-                self.settled.add(image.exposure_id)
-                self.arrivals.put_nowait(image)
-                await self._tell(image)
+        for frame in self._pending():
+            if not self.ledger.missing(frame.exposure_id):
+                self.arrivals.put_nowait(frame)
+                await self._settle(frame)
 
-    def _next_look(self, image: ImageTaken) -> float:
-        """Return when to look in Butler for the missing files of an image (event loop time, seconds).
+    def _next_look(self, frame: Frame) -> float:
+        """Return when to look in Butler for the missing files of a frame (seconds of the clock).
 
         If the OODS reported a failure for each of them, that is at once, because a later ingest may have succeeded.
-        Otherwise it is when the OODS has reported nothing about the image for too long, and then repeatedly.
+        Otherwise it is when the OODS has reported nothing about the frame for too long, and then repeatedly. The files
+        of a frame from before an interruption may have been announced then, so Butler is asked about it at once, too.
         """
-        exposure_id = image.exposure_id
+        exposure_id = frame.exposure_id
         arrived = len(self.ledger.ingested(exposure_id))
         if self.arrived.get(exposure_id) != arrived:
             self.arrived[exposure_id], self.quiet_since[exposure_id], self.looks[exposure_id] = arrived, self._now(), 0
+        if exposure_id in self.from_before:
+            return 0.0
         patience = 0.0 if self._all_failed(exposure_id) else self.options.oods_timeout
         pauses = self.looks[exposure_id] * self.context.config.archiver_check_interval_s
         return self.quiet_since[exposure_id] + patience + pauses
@@ -188,15 +182,16 @@ class _Ingest:
         """Whether the OODS reported a failure for each missing file, so that no more notices are expected."""
         return self.ledger.missing(exposure_id) <= set(self.ledger.failed(exposure_id))
 
-    async def _wait(self, pending: list[ImageTaken], seen: tuple[int, int]) -> None:
+    async def _wait(self, pending: list[Frame], seen: tuple[int, tuple[int, bool]]) -> None:
         """Wait until a file or frame arrives, or until it is time to look for missing files."""
-        look = min((self._next_look(image) for image in pending), default=None)
+        look = min((self._next_look(frame) for frame in pending), default=None)
         limit = None if look is None else max(0.0, look - self._now())
-        what = f"files of {', '.join(image.obs_id for image in pending)}" if pending else "the next frame"
+        what = f"files of {', '.join(frame.obs_id for frame in pending)}" if pending else "the next frame"
         self.context.record.waiting(self.stage.name, what, limit)
+        frames = self.context.record.until(lambda history: self._taken(history) != seen[1])
         waits = [
             asyncio.create_task(self.ledger.news.since(seen[0]), name=f"{self.stage.name} waits for files"),
-            asyncio.create_task(self.frames.news.since(seen[1]), name=f"{self.stage.name} waits for frames"),
+            asyncio.create_task(frames, name=f"{self.stage.name} waits for frames"),
         ]
         try:
             await asyncio.wait(waits, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
@@ -205,9 +200,11 @@ class _Ingest:
                 wait.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
 
-    async def _look_for(self, image: ImageTaken) -> None:
+    async def _look_for(self, frame: Frame) -> None:
         """Look in Butler for files that no event announced; a file that is not there after the last look-up is lost."""
-        exposure_id = image.exposure_id
+        exposure_id = frame.exposure_id
+        from_before = exposure_id in self.from_before
+        self.from_before.discard(exposure_id)
         failed = self._all_failed(exposure_id)
         present: set[tuple[int, int]] = set()
         try:
@@ -228,34 +225,31 @@ class _Ingest:
         if not self.ledger.missing(exposure_id):
             await self._settle_arrived()
             return
+        if from_before and not failed:
+            return  # its files may still be on their way
         self.looks[exposure_id] += 1
         if failed or self.looks[exposure_id] >= self.options.max_counter_archiver_check:
-            await self._give_up(image)
+            await self._give_up(frame)
 
-    async def _give_up(self, image: ImageTaken) -> None:
-        self.settled.add(image.exposure_id)
-        self.frames.lost.add(image.exposure_id)
-        await self._tell(image)
-        missing, cause = self._missing(image), self._cause(image)
-        if vain := self._why_in_vain(image):
-            raise StageError(f"{image.obs_id} is lost ({missing} did not arrive in the repository: {cause}). {vain}")
-        if self.retakes >= self.sequence.max_retakes:
-            raise StageError(
-                f"{image.obs_id} is lost ({missing} did not arrive in the repository: {cause}), and {self.retakes} "
-                f"frames were taken again already (max_retakes {self.sequence.max_retakes}). Look at the OODS, then "
-                "start another run"
-            )
-        self.retakes += 1
-        self.again.append(image)
+    async def _give_up(self, frame: Frame) -> None:
+        missing, cause = self._missing(frame), self._cause(frame)
+        lost = f"{frame.obs_id} is lost ({missing} did not arrive in the repository: {cause})"
+        await self._settle(frame)
+        await self.context.record.note(FrameGivenUp(calib_type=self.calib_type, index=frame.index, reason=lost))
+        if vain := self._why_in_vain(frame):
+            raise StageError(f"{lost}. {vain}")
+        self.retakes.check_number()
 
-    def _why_in_vain(self, image: ImageTaken) -> str:
+    def _why_in_vain(self, frame: Frame) -> str:
         """Return why taking a lost frame again would not help; "" if it may help.
 
         It helps against random losses. It does not help if the same detectors are missing again and again, or if no
         files reach the repository.
         """
-        if unwell := self.context.unwell("CCOODS", "CCHeaderService").removeprefix(". "):
-            return f"No frame is taken again until this is repaired: {unwell}. Then start another run"
+        instrument = self.context.config.instrument
+        behind = (*instrument.oods, instrument.header_service)
+        if unwell := self.context.unwell(*behind).removeprefix(". "):
+            return f"No frame is taken again until this is repaired: {unwell}. Then resume the run"
         in_a_row = {detector: self._losses_in_a_row(detector) for detector in self.options.detectors}
         always = [
             detector
@@ -263,28 +257,28 @@ class _Ingest:
             if count >= LOSSES_THAT_ARE_NO_CHANCE
             or (count and detector in self.context.never_delivered and not self._has_delivered(detector))
         ]
-        if not self.ledger.missing(image.exposure_id) & set(always):
+        if not self._missing_of(frame) & set(always):
             return ""
         self.context.never_delivered |= set(always)
         names = ", ".join(self.context.plan.detector_names[detector] for detector in always)
         count = min(in_a_row[detector] for detector in always)  # holds for each of them
-        kind = self.stage.calib_type.name
+        kind = self.calib_type.name
         frames = f"the last {count} {kind} frames" if count > 1 else f"the last {kind} frame, as of earlier ones"
         rest = [detector for detector in self.options.detectors if detector not in always]
         if not rest:
             return (
-                f"For {frames}, no file of any detector in use has arrived, so no frame is taken again. Check CCOODS, "
-                "CCHeaderService and the camera's file transfer, then start another run"
+                f"For {frames}, no file of any detector in use has arrived, so no frame is taken again. Check "
+                f"{', '.join(behind)} and the camera's file transfer, then resume the run"
             )
         return (
             f"This is not random: no file of {names} has arrived for {frames}, so no frame is taken again. Find out "
-            "why (its readout board, the file transfer, the OODS), or start another run without it: "
+            "why (its readout board, the file transfer, the OODS) and resume the run, or start another run without it: "
             f"detectors: {rest}"
         )
 
     def _has_delivered(self, detector: int) -> bool:
         """Return whether a detector's file has arrived for any frame of the type."""
-        return any(detector in self.ledger.ingested(image.exposure_id) for image in self.frames.taken)
+        return any(detector not in self._missing_of(frame) for frame in self.context.history.taken(self.calib_type))
 
     def _losses_in_a_row(self, detector: int) -> int:
         """Return for how many of the last frames of the type, in a row, a detector's file is lost.
@@ -293,51 +287,24 @@ class _Ingest:
         either. A frame whose files may still be on their way is left out.
         """
         count = 0
-        for image in reversed([one for one in self.frames.taken if not one.discarded]):
-            if detector not in self.ledger.missing(image.exposure_id):
+        for frame in reversed([one for one in self.context.history.taken(self.calib_type) if not one.discarded]):
+            if detector not in self._missing_of(frame):
                 break
-            count += image.exposure_id in self.settled or self.looks.get(image.exposure_id, 0) > 0
+            count += frame.settled is not None or self.looks.get(frame.exposure_id, 0) > 0
         return count
 
-    async def _take_again(self) -> None:
-        """Take lost frames again; pairs of flats only when no other flat can be taken between the two."""
-        if self._cut_short or (self.partner and not self.frames.acquisition_ended):
-            return
-        while self.again:
-            image = self.again[0]
-            partner = self.partner.get(image.image_index)
-            if partner is None:
-                await self._expose(image.exposure_time)
-            else:
-                await self._give_up_partner(partner)
-                first, second = await self._expose(image.exposure_time), await self._expose(image.exposure_time)
-                self.partner |= {first: second, second: first}
-            del self.again[0]
+    def _missing_of(self, frame: Frame) -> frozenset[int]:
+        """Return the detectors of which no file is in the repository."""
+        if frame.settled is not None:
+            return frozenset(frame.settled.missing)
+        return self.ledger.missing(frame.exposure_id)
 
-    async def _expose(self, exposure_time_s: float) -> int:
-        """Take a frame that is not in the plan, and return its position."""
-        index = self.next_index
-        self.next_index += 1
-        await expose(Frame(self.stage.calib_type, index, exposure_time_s), self.stage.name, self.context)
-        return index
-
-    async def _give_up_partner(self, index: int) -> None:
-        """Give up a flat whose partner was lost."""
-        for image in self.frames.used:
-            if image.image_index == index:
-                self.frames.lost.add(image.exposure_id)
-                if image.exposure_id not in self.settled:
-                    self.settled.add(image.exposure_id)
-                    await self._tell(image)
-        # If both were lost, one new pair replaces them.
-        self.again = [image for image in self.again if image.image_index != index]
-
-    def _missing(self, image: ImageTaken) -> str:
+    def _missing(self, frame: Frame) -> str:
         names = self.context.plan.detector_names
-        return ", ".join(names[detector] for detector in sorted(self.ledger.missing(image.exposure_id)))
+        return ", ".join(names[detector] for detector in sorted(self._missing_of(frame)))
 
-    def _cause(self, image: ImageTaken) -> str:
-        failed = self.ledger.failed(image.exposure_id)
+    def _cause(self, frame: Frame) -> str:
+        failed = self.ledger.failed(frame.exposure_id)
         if failed:
             return "the OODS says: " + "; ".join(dict.fromkeys(failed.values()))
         cause = f"no event reported them within {self.options.oods_timeout:g} s, and Butler does not have them"
@@ -345,17 +312,15 @@ class _Ingest:
             cause += f"; the OODS also reported failures without naming a file: {self.ledger.unattributed[-1]}"
         return cause
 
-    async def _tell(self, image: ImageTaken) -> None:
-        missing = self._missing(image)
-        await self.context.record.write(
-            ImageIngested(
-                run_id=self.context.run_id,
-                exposure_id=image.exposure_id,
-                obs_id=image.obs_id,
-                detectors_expected=len(self.options.detectors),
-                detectors_ingested=len(self.ledger.ingested(image.exposure_id)),
-                detectors_failed=len(self.ledger.failed(image.exposure_id)),
-                missing=missing.replace(", ", ","),
-                reason=self._cause(image) if missing else "",
+    async def _settle(self, frame: Frame) -> None:
+        missing = tuple(sorted(self.ledger.missing(frame.exposure_id)))
+        await self.context.record.note(
+            FrameSettled(
+                calib_type=self.calib_type,
+                index=frame.index,
+                detectors_ingested=len(self.ledger.ingested(frame.exposure_id)),
+                detectors_failed=len(self.ledger.failed(frame.exposure_id)),
+                missing=missing,
+                reason=self._cause(frame) if missing else "",
             )
         )

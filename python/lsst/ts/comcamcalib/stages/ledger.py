@@ -46,13 +46,13 @@ class IngestLedger:
             self.present(notice.exposure_id, notice.detector)
         elif notice.detector not in self._ingested.get(notice.exposure_id, ()):
             self._failed.setdefault(notice.exposure_id, {})[notice.detector] = notice.description
-            self.news.tell()
+            self.news.wake()
 
     def present(self, exposure_id: int, detector: int) -> None:
         """Enter that a file is in the repository, even if a failure was reported before."""
         self._ingested.setdefault(exposure_id, set()).add(detector)
         self._failed.get(exposure_id, {}).pop(detector, None)
-        self.news.tell()
+        self.news.wake()
 
     def ingested(self, exposure_id: int) -> frozenset[int]:
         """Return the detectors that count whose file is in the repository."""

@@ -17,16 +17,17 @@ from collections.abc import Mapping
 from ..enums import CalibType, StageKind, Verdict
 from ..errors import ServiceError
 from ..plan.plan import StagePlan
-from ..plan.record import ImageTaken, VerificationResult
+from ..record.facts import VerdictGiven
+from ..record.things import Frame
 from ..verification import FrameFacts, certainly_in_vain, is_suspicious
 from ..verification.first_look import FEWEST_FLATS
 from .context import RunContext
-from .frames import blame_frames, frame_facts
+from .frames import blame_frames, frame_facts, verify_attempt
 
 __all__ = ["watch_light"]
 
 
-async def watch_light(stage: StagePlan, arrivals: asyncio.Queue[ImageTaken | None], context: RunContext) -> str:
+async def watch_light(stage: StagePlan, arrivals: asyncio.Queue[Frame | None], context: RunContext) -> str:
     """Check flats until their light is good, or until it is certain that no good product can be made from the set.
 
     If a raw can't be read, nothing is certain: that is logged, and the verification judges later.
@@ -68,7 +69,7 @@ async def watch_light(stage: StagePlan, arrivals: asyncio.Queue[ImageTaken | Non
             return ""
         if facts is None:
             facts = await _facts(stage.calib_type, context)
-        times = {**facts.exposure_times, image.exposure_id: image.exposure_time}
+        times = {**facts.exposure_times, image.exposure_id: image.exposure_time_s}
         facts = dataclasses.replace(facts, exposure_times=times)
         levels[image.exposure_id] = _in_electrons(adu, facts)
         if sentence := certainly_in_vain(levels, planned, facts):
@@ -98,32 +99,24 @@ def _in_electrons(adu: Mapping[int, Mapping[str, float]], facts: FrameFacts) -> 
     }
 
 
-async def _announce(calib_type: CalibType, image: ImageTaken, sentence: str, context: RunContext) -> None:
+async def _announce(calib_type: CalibType, image: Frame, sentence: str, context: RunContext) -> None:
     """Record and publish a verdict that is already certain; a later verification gives the details."""
     logging.getLogger(__name__).warning("Run %s: %s", context.run_id, sentence)
-    blame_frames(calib_type, f"{sentence}.", context)
+    await blame_frames(calib_type, f"{sentence}.", context)
     physical_filter = ""
     with contextlib.suppress(ServiceError):
         found = await context.services.repository.physical_filters([image.exposure_id])
         physical_filter = found.get(image.exposure_id, "")
     wanted = [frame for frame in context.plan.sequences[calib_type].frames if not frame.discarded]
-    await context.record.write(
-        VerificationResult(
-            run_id=context.run_id,
+    await context.record.note(
+        VerdictGiven(
             calib_type=calib_type,
             physical_filter=physical_filter,
+            attempt=verify_attempt(calib_type, context),
             verdict=Verdict.FAILED,
             job_id="",
-            output_collection="",
-            exposures_expected=len(wanted),
-            exposures_verified=0,
-            detectors_expected=len(context.plan.options.detectors),
-            detectors_verified=0,
-            tests_failed=0,
-            exposures_failed=0,
-            exposures_failed_threshold=0,
-            tests_failed_threshold=0,
-            failures_by_test="{}",
             reason=f"{sentence}.",
+            exposures_expected=len(wanted),
+            detectors_expected=len(context.plan.options.detectors),
         )
     )

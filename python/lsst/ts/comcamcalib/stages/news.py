@@ -23,7 +23,7 @@ class News:
         self.count = 0
         self._next = asyncio.Event()
 
-    def tell(self) -> None:
+    def wake(self) -> None:
         """Wake all tasks that wait."""
         self.count += 1
         self._next.set()

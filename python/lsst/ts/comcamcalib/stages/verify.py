@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 import logging
 from typing import Any
 
@@ -18,7 +17,10 @@ from ..config import VerificationRecipe
 from ..enums import CalibType, Verdict
 from ..errors import ServiceError, StageError
 from ..plan.plan import StagePlan
-from ..plan.record import DetectorVerification, VerificationResult
+from ..plan.request import run_collection
+from ..record.facts import DetectorVerdict, FramesBlamed, JobDistrusted, VerdictGiven
+from ..record.history import STAGE_ENDED
+from ..record.things import GOOD_VERDICTS, Product
 from ..verification import (
     DetectorArea,
     ExpectedStatistics,
@@ -28,13 +30,11 @@ from ..verification import (
     judge_ptc,
     judge_statistics,
 )
-from .context import Product, RunContext, job_collection
-from .frames import blame_frames, frame_facts, known_to_be_bad, share_fate
-from .generate import run_job
+from .context import RunContext
+from .frames import blame_frames, frame_facts, known_to_be_bad, share_fate, verify_attempt
+from .generate import check_inputs, run_job
 
-__all__ = ["GOOD_VERDICTS", "verify"]
-
-GOOD_VERDICTS = frozenset({Verdict.PASSED, Verdict.PASSED_WITH_FAILURES, Verdict.ACCEPTED_BY_OPERATOR})
+__all__ = ["verify"]
 
 
 async def verify(stage: StagePlan, context: RunContext) -> str:
@@ -60,23 +60,35 @@ async def verify(stage: StagePlan, context: RunContext) -> str:
     recipe = context.plan.recipe(stage.calib_type).verification
     judgements: list[tuple[str, Judgement]]
     if recipe is None:
-        job_id = context.products[stage.calib_type].job_id
-        by_itself = await _judge_product(context.products[stage.calib_type], stage.calib_type, context)
+        product = context.history.product(stage.calib_type)
+        assert product is not None, "its GENERATE stage has succeeded"
+        job_id = product.job_id
+        by_itself = await _judge_product(product, stage.calib_type, context)
         judgements = [("", share_fate(stage.calib_type, by_itself, context))]
     else:
         try:
-            job_id = await run_job(stage.jobs[0], stage, context)
+            job = await run_job(stage.jobs[0], stage, context)
+            await check_inputs(stage.jobs[0], job, context)
         except StageError as error:
-            job_id = next((job for name, job in reversed(context.submitted_jobs) if name == stage.name), "")
+            latest = context.history.job(stage.jobs[0].label)
             judgement = _without_statistics(stage.calib_type, str(error), context)
-            await _tell("", judgement, job_id, stage.calib_type, context)
+            await _record("", judgement, latest.job_id if latest is not None else "", stage.calib_type, context)
             if judgement.verdict is Verdict.FAILED:
                 raise StageError(judgement.reason) from error
             raise StageError(f"{stage.calib_type.name} is UNKNOWN: {error}") from error
+        job_id = job.job_id
+        if any(context.history.stages[name].state not in STAGE_ENDED for name in stage.after):
+            context.record.waiting(stage.name, f"{' and '.join(stage.after)}, which may find these frames bad")
+            await context.record.until(
+                lambda history: all(history.stages[name].state in STAGE_ENDED for name in stage.after)
+            )
         judgements = await _judge_statistics(recipe, job_id, stage, context)
+        if incomplete := [one for _, one in judgements if one.exposures_expected and one.verdict is Verdict.UNKNOWN]:
+            # The next attempt does not judge the same statistics once more.
+            await context.record.note(JobDistrusted(label=job.label, attempt=job.attempt, reason=incomplete[0].reason))
         if stage.calib_type is CalibType.FLAT:
             judgements = await _heed_gains(judgements, context)
-        _note_frames(stage, [one for _, one in judgements], context)
+        await _note_frames(stage, [one for _, one in judgements], context)
     for physical_filter, judgement in judgements:
         if judgement.verdict is not Verdict.PASSED:
             logging.getLogger(__name__).warning(
@@ -84,7 +96,7 @@ async def verify(stage: StagePlan, context: RunContext) -> str:
                 *(context.run_id, stage.name, f" in {physical_filter}" if physical_filter else ""),
                 *(judgement.verdict.name, judgement.reason),
             )
-        await _tell(physical_filter, judgement, job_id, stage.calib_type, context)
+        await _record(physical_filter, judgement, job_id, stage.calib_type, context)
     worst = [judgement for _, judgement in judgements if judgement.verdict not in GOOD_VERDICTS]
     if worst:
         raise StageError("; ".join(f"{stage.calib_type.name} is {one.verdict.name}: {one.reason}" for one in worst))
@@ -97,14 +109,16 @@ def _without_statistics(calib_type: CalibType, problem: str, context: RunContext
     return Judgement(Verdict.FAILED, f"{known} {problem}") if known else Judgement.unknown(problem)
 
 
-def _note_frames(stage: StagePlan, judgements: list[Judgement], context: RunContext) -> None:
+async def _note_frames(stage: StagePlan, judgements: list[Judgement], context: RunContext) -> None:
     """Note what a verification found out about its frames, for all products made from them."""
-    if all(one.exposures_expected and one.verdict is not Verdict.UNKNOWN for one in judgements):
+    if all(one.exposures_expected and one.verdict is not Verdict.UNKNOWN for one in judgements) and (
+        stage.calib_type in context.history.blamed
+    ):
         # The verification used all pixels of all frames, so it overrides the first look at some of them.
-        context.bad_frames.pop(stage.calib_type, None)
+        await context.record.note(FramesBlamed(calib_type=stage.calib_type, reason=""))
     for one in judgements:
         if one.bad_frames:
-            blame_frames(stage.calib_type, f"{stage.name} found: {one.bad_frames}", context)
+            await blame_frames(stage.calib_type, f"{stage.name} found: {one.bad_frames}", context)
 
 
 async def _judge_statistics(
@@ -112,8 +126,7 @@ async def _judge_statistics(
 ) -> list[tuple[str, Judgement]]:
     """Judge the statistics of a verification job, by filter for flats; in a thread, because it takes seconds."""
     repository, calib_type = context.services.repository, stage.calib_type
-    exposures = context.exposure_ids(calib_type)
-    run_collection = f"{job_collection(job_id)}/run"
+    exposures = context.history.exposure_ids(calib_type)
     try:
         by_filter = {"": exposures}
         if calib_type is CalibType.FLAT:
@@ -130,6 +143,7 @@ async def _judge_statistics(
                 physical_filter=physical_filter,
                 exposures=some,
                 detectors=context.plan.detector_names,
+                amplifiers=context.plan.amplifiers,
                 tests=recipe.tests,
                 threshold=context.plan.options.number_verification_tests_threshold(calib_type),
                 signal_statistic=recipe.signal_statistic,
@@ -137,7 +151,7 @@ async def _judge_statistics(
                 frames=facts,
             )
             statistics = await repository.statistics(
-                run_collection, recipe.run_statistics, recipe.detector_statistics, physical_filter or None
+                run_collection(job_id), recipe.run_statistics, recipe.detector_statistics, physical_filter or None
             )
             judgements.append((physical_filter, await asyncio.to_thread(judge_statistics, expected, *statistics)))
     except ServiceError as error:
@@ -153,9 +167,10 @@ async def _heed_gains(judgements: list[tuple[str, Judgement]], context: RunConte
     """
     threshold = context.plan.options.number_verification_tests_threshold(CalibType.FLAT)
     for calib_type in (CalibType.PTC, CalibType.GAIN):
-        if calib_type not in context.products:
+        product = context.history.product(calib_type)
+        if product is None:
             continue
-        gains = await _judge_product(context.products[calib_type], calib_type, context)
+        gains = await _judge_product(product, calib_type, context)
         if gains.verdict is not Verdict.FAILED:
             continue
         reason = f"{calib_type.name}, which was made from the same flats, shows that they are bad: {gains.reason}"
@@ -181,7 +196,8 @@ async def _heed_gains(judgements: list[tuple[str, Judgement]], context: RunConte
 
 async def _judge_product(product: Product, calib_type: CalibType, context: RunContext) -> Judgement:
     """Judge a product by its own values, which must be finite and plausible for each detector."""
-    repository, plausible, names = context.services.repository, context.config.plausible, context.plan.detector_names
+    repository, plausible = context.services.repository, context.config.plausible
+    names, amplifiers = context.plan.detector_names, context.plan.amplifiers
     try:
         if calib_type is CalibType.DEFECTS:
             areas = await repository.defects_area(product.run_collection, product.dataset_type)
@@ -190,25 +206,25 @@ async def _judge_product(product: Product, calib_type: CalibType, context: RunCo
         if calib_type is CalibType.PTC:
             ptc = await repository.ptc_values(product.run_collection, product.dataset_type)
             curves = {detector: (one.gain, one.noise) for detector, one in ptc.items()}
-            return await asyncio.to_thread(judge_ptc, names, curves, plausible)
+            return await asyncio.to_thread(judge_ptc, names, amplifiers, curves, plausible)
         gains = await repository.gain_values(product.run_collection, product.dataset_type)
         values = {key: (one.gain, one.noise) for key, one in gains.items()}
-        return await asyncio.to_thread(judge_gain, names, values, context.flat_pairs, plausible)
+        return await asyncio.to_thread(judge_gain, names, amplifiers, values, context.flat_pairs, plausible)
     except ServiceError as error:
         return Judgement.unknown(f"the product in {product.run_collection} could not be read: {error}")
 
 
-async def _tell(
+async def _record(
     physical_filter: str, judgement: Judgement, job_id: str, calib_type: CalibType, context: RunContext
 ) -> None:
-    await context.record.write(
-        VerificationResult(
-            run_id=context.run_id,
+    await context.record.note(
+        VerdictGiven(
             calib_type=calib_type,
             physical_filter=physical_filter,
+            attempt=verify_attempt(calib_type, context),
             verdict=judgement.verdict,
             job_id=job_id,
-            output_collection=job_collection(job_id) if job_id else "",
+            reason=judgement.reason,
             exposures_expected=judgement.exposures_expected,
             exposures_verified=judgement.exposures_verified,
             detectors_expected=judgement.detectors_expected,
@@ -217,23 +233,19 @@ async def _tell(
             exposures_failed=judgement.exposures_failed,
             exposures_failed_threshold=judgement.exposures_failed_threshold,
             tests_failed_threshold=judgement.tests_failed_threshold,
-            failures_by_test=json.dumps(judgement.failures_by_test),
-            reason=judgement.reason,
+            failures_by_test=dict(judgement.failures_by_test),
+            detectors=tuple(
+                DetectorVerdict(
+                    detector=one.detector,
+                    detector_name=one.detector_name,
+                    tests_failed=one.tests_failed,
+                    exposures_failed=one.exposures_failed,
+                    amplifiers_failed=one.amplifiers_failed,
+                    failures_by_test=dict(one.failures_by_test),
+                    signal=one.signal,
+                    noise=one.noise,
+                )
+                for one in judgement.detectors
+            ),
         )
     )
-    for one in judgement.detectors:
-        await context.record.write(
-            DetectorVerification(
-                run_id=context.run_id,
-                calib_type=calib_type,
-                physical_filter=physical_filter,
-                detector=one.detector,
-                detector_name=one.detector_name,
-                tests_failed=one.tests_failed,
-                exposures_failed=one.exposures_failed,
-                amplifiers_failed=one.amplifiers_failed,
-                failures_by_test=json.dumps(one.failures_by_test),
-                signal=one.signal,
-                noise=one.noise,
-            )
-        )

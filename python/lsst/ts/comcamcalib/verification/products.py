@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from ..enums import Verdict
 from .judgement import DetectorJudgement, Judgement, listed
-from .statistics import AMPLIFIERS
 
 if TYPE_CHECKING:
     from ..config import Plausible
@@ -66,13 +65,20 @@ def judge_defects(detectors: Mapping[int, str], areas: Mapping[int, DetectorArea
     return _judgement("DEFECTS", "AREA", detectors, missing, failures, {})
 
 
-def judge_ptc(detectors: Mapping[int, str], values: Mapping[int, Amplifiers], plausible: Plausible) -> Judgement:
+def judge_ptc(
+    detectors: Mapping[int, str],
+    amplifiers: Mapping[int, int],
+    values: Mapping[int, Amplifiers],
+    plausible: Plausible,
+) -> Judgement:
     """Judge photon transfer curves by the gains and noises of all amplifiers.
 
     Parameters
     ----------
     detectors
         Full names of the detectors for which there must be a curve, by id.
+    amplifiers
+        Numbers of amplifiers by detector id.
     values
         The values found, by detector id.
     plausible
@@ -81,14 +87,18 @@ def judge_ptc(detectors: Mapping[int, str], values: Mapping[int, Amplifiers], pl
     Returns
     -------
     judgement
-        UNKNOWN if a detector or one of 16 amplifiers is missing or was not measured, FAILED if a value is implausible.
+        UNKNOWN if a detector or one of its amplifiers is missing or was not measured, FAILED if a value is implausible.
     """
     found = {detector: [one] for detector, one in values.items()}
-    return _judge_amplifiers("PTC", detectors, found, [], plausible)
+    return _judge_amplifiers("PTC", detectors, amplifiers, found, [], plausible)
 
 
 def judge_gain(
-    detectors: Mapping[int, str], values: Mapping[tuple[int, int], Amplifiers], pairs: int, plausible: Plausible
+    detectors: Mapping[int, str],
+    amplifiers: Mapping[int, int],
+    values: Mapping[tuple[int, int], Amplifiers],
+    pairs: int,
+    plausible: Plausible,
 ) -> Judgement:
     """Judge gains from pairs of flats.
 
@@ -96,6 +106,8 @@ def judge_gain(
     ----------
     detectors
         Full names of the detectors, by id.
+    amplifiers
+        Numbers of amplifiers by detector id.
     values
         The values found, by (exposure id of the pair's first flat, detector id).
     pairs
@@ -116,12 +128,13 @@ def judge_gain(
     ]
     if pairs < 1:
         missing.append("pairs of flats")
-    return _judge_amplifiers("GAIN", detectors, found, missing, plausible)
+    return _judge_amplifiers("GAIN", detectors, amplifiers, found, missing, plausible)
 
 
 def _judge_amplifiers(
     product: str,
     detectors: Mapping[int, str],
+    amplifiers: Mapping[int, int],
     found: Mapping[int, list[Amplifiers]],
     missing: list[str],
     plausible: Plausible,
@@ -131,18 +144,18 @@ def _judge_amplifiers(
     noises: dict[int, float] = {}
     for detector, name in detectors.items():
         for gains, noise in found.get(detector, []):
-            missing += [f"{name} {one}" for one in _not_measured(gains, noise)]
+            missing += [f"{name} {one}" for one in _not_measured(gains, noise, amplifiers[detector])]
             failures.setdefault(detector, []).extend(_implausible(gains, noise, plausible))
         measured = [one for _, noise in found.get(detector, []) for one in noise.values() if math.isfinite(one)]
         noises[detector] = statistics.median(measured) if measured else float("nan")
     return _judgement(product, "PLAUSIBLE", detectors, missing, failures, noises)
 
 
-def _not_measured(gains: Mapping[str, float], noises: Mapping[str, float]) -> Iterator[str]:
+def _not_measured(gains: Mapping[str, float], noises: Mapping[str, float], amplifiers: int) -> Iterator[str]:
     """Name the amplifiers of a detector that have no value."""
     for name, values in (("gain", gains), ("noise", noises)):
-        if len(values) != AMPLIFIERS:
-            yield f"({name} of {len(values)} amplifiers instead of {AMPLIFIERS})"
+        if len(values) != amplifiers:
+            yield f"({name} of {len(values)} amplifiers instead of {amplifiers})"
         yield from (f"{amplifier} ({name} not measured)" for amplifier, one in values.items() if not math.isfinite(one))
 
 

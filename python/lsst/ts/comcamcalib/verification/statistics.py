@@ -27,7 +27,6 @@ from ..enums import CalibType
 from .frames import FrameFacts
 
 __all__ = [
-    "AMPLIFIERS",
     "FAILS_ALWAYS",
     "DetectorStatistics",
     "ExpectedStatistics",
@@ -37,9 +36,6 @@ __all__ = [
     "read_run",
     "without_signal",
 ]
-
-AMPLIFIERS = 16
-"""Amplifiers of a detector."""
 
 FAILS_ALWAYS = "PROCESSING"
 """cp_verify writes this test only if it failed (too many cosmic rays), so it may be absent, but it counts."""
@@ -69,6 +65,8 @@ class ExpectedStatistics:
         Ids of the exposures.
     detectors
         Full names of the detectors by id.
+    amplifiers
+        Numbers of amplifiers by detector id.
     tests
         Names of the tests that count; each must be there for all amplifiers, or for the detector as a whole.
     threshold
@@ -83,6 +81,7 @@ class ExpectedStatistics:
     physical_filter: str
     exposures: tuple[int, ...]
     detectors: Mapping[int, str]
+    amplifiers: Mapping[int, int]
     tests: tuple[str, ...]
     threshold: int
     signal_statistic: str = _SIGNAL_AND_NOISE[0]
@@ -203,8 +202,17 @@ def _exposure_id(key: Any) -> int:
     raise UnreadableError(f"'{str(key)[:80]}' is not an exposure")
 
 
-def read_detector(statistics: Mapping[Any, Any], expected: ExpectedStatistics) -> DetectorStatistics:
+def read_detector(statistics: Mapping[Any, Any], expected: ExpectedStatistics, amplifiers: int) -> DetectorStatistics:
     """Read the statistics of one detector in one exposure.
+
+    Parameters
+    ----------
+    statistics
+        As cp_verify has written them.
+    expected
+        The expected statistics.
+    amplifiers
+        Amplifiers that the detector has.
 
     Raises
     ------
@@ -217,8 +225,8 @@ def read_detector(statistics: Mapping[Any, Any], expected: ExpectedStatistics) -
         for name, one in _mapping(verify.get("AMP"), "VERIFY AMP").items()
     }
     values = _mapping(statistics.get("AMP"), "AMP")
-    if len(tests) != AMPLIFIERS:
-        raise UnreadableError(f"there are tests of {len(tests)} amplifiers instead of {AMPLIFIERS}")
+    if len(tests) != amplifiers:
+        raise UnreadableError(f"there are tests of {len(tests)} amplifiers instead of {amplifiers}")
     if {str(name) for name in values} != set(tests):
         raise UnreadableError("statistics and tests are not of the same amplifiers")
     tests[""] = _mapping(verify.get("DET", {}), "VERIFY DET")
@@ -259,10 +267,10 @@ def _check_success(tests: Mapping[str, Mapping[Any, Any]], success: bool) -> Non
 
 
 def _check_present(test: str, tests: Mapping[str, Mapping[Any, Any]]) -> None:
-    """Check that a test was done for all amplifiers, or for the detector."""
+    """Check that a test was done for all amplifiers, or for the detector, which is among the tests as ""."""
     lacking = sorted(name for name, results in tests.items() if name and test not in results)
-    if lacking and (len(lacking) < AMPLIFIERS or test not in tests[""]):
-        of = "for any amplifier" if len(lacking) == AMPLIFIERS else f"for {', '.join(lacking)}"
+    if lacking and (len(lacking) < len(tests) - 1 or test not in tests[""]):
+        of = "for any amplifier" if len(lacking) == len(tests) - 1 else f"for {', '.join(lacking)}"
         raise UnreadableError(f"test {test} is missing {of}")
 
 
@@ -281,14 +289,14 @@ def _is_finite(value: Any) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
 
 
-def without_signal(statistics: Any, expected: ExpectedStatistics) -> list[str]:
+def without_signal(statistics: Any, expected: ExpectedStatistics, amplifiers: int) -> list[str]:
     """Return the amplifiers of a detector that cp_verify has tested, but whose signal it could not measure.
 
     It writes that for a flat without light, because the product that it divides by is then not a number. A value that
     is missing for some amplifiers says nothing; one that is missing for all of them does.
     """
     values = statistics.get("AMP") if isinstance(statistics, Mapping) else None
-    if not isinstance(values, Mapping) or len(values) != AMPLIFIERS:
+    if not isinstance(values, Mapping) or len(values) != amplifiers:
         return []
     signals = {
         str(name): one.get(expected.signal_statistic) if isinstance(one, Mapping) else None

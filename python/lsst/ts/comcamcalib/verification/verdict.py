@@ -20,7 +20,6 @@ from .frames import Finding, describe, spoiling
 from .judgement import DetectorJudgement, Judgement, listed, one_line
 from .light import judge_light
 from .statistics import (
-    AMPLIFIERS,
     FAILS_ALWAYS,
     DetectorStatistics,
     ExpectedStatistics,
@@ -76,14 +75,14 @@ def judge_statistics(
             if (exposure, detector) not in detector_statistics:
                 missing.append(f"{name} in exposure {exposure} (no statistics)")
                 continue
-            of_detector = detector_statistics[exposure, detector]
+            of_detector, amplifiers = detector_statistics[exposure, detector], expected.amplifiers[detector]
             if expected.frames and expected.calib_type is CalibType.FLAT:
-                if unlit := without_signal(of_detector, expected):
+                if unlit := without_signal(of_detector, expected, amplifiers):
                     dark[exposure, detector] = unlit
-                if len(unlit) == AMPLIFIERS:
+                if len(unlit) == amplifiers:
                     continue
             try:
-                found[exposure, detector] = read_detector(of_detector, expected)
+                found[exposure, detector] = read_detector(of_detector, expected, amplifiers)
             except UnreadableError as error:
                 missing.append(f"{name} in exposure {exposure} ({error})")
     run: Mapping[int, ExposureResult] = {}
@@ -115,7 +114,7 @@ class _Frames:
         if expected.frames:
             judge = judge_light if expected.calib_type is CalibType.FLAT else judge_darkness
             levels = {key: (one.signals, one.noises) for key, one in found.items()}
-            levels |= {key: _unlit(names) for key, names in dark.items()}
+            levels |= {key: _unlit(names, expected.amplifiers[key[1]]) for key, names in dark.items()}
             self.findings = judge(levels, list(expected.detectors), expected.exposures, expected.frames)
         self.sentences = describe(self.findings, expected.detectors, expected.exposures, expected.threshold)
         self.spoiling = spoiling(self.findings, expected.threshold)
@@ -129,9 +128,9 @@ class _Frames:
         }
 
 
-def _unlit(names: list[str]) -> tuple[dict[str, float], dict[str, float]]:
+def _unlit(names: list[str], amplifiers: int) -> tuple[dict[str, float], dict[str, float]]:
     """Return empty signals and noises for amplifiers without signal; nothing if that is the whole detector."""
-    none = {} if len(names) == AMPLIFIERS else dict.fromkeys(names, 0.0)
+    none = {} if len(names) == amplifiers else dict.fromkeys(names, 0.0)
     return none, none
 
 

@@ -1,0 +1,23 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The configuration of the CSC."""
+
+from .csc_config import CscConfig
+from .files import read_config
+from .models import Estimates, FrameLimits, JobRecipe, Limits, Plausible, Recipe, VerificationRecipe
+
+__all__ = [
+    "CscConfig",
+    "Estimates",
+    "FrameLimits",
+    "JobRecipe",
+    "Limits",
+    "Plausible",
+    "Recipe",
+    "VerificationRecipe",
+    "read_config",
+]

@@ -1,0 +1,49 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the stages need of a run's record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from .facts import Fact
+from .history import History
+
+__all__ = ["Record"]
+
+
+class Record(Protocol):
+    """Where a run records its facts; an implementation writes them to the journal and publishes what follows."""
+
+    @property
+    def history(self) -> History:
+        """What follows from the facts so far."""
+
+    async def intend(self, fact: Fact) -> None:
+        """Record what is about to be done outside; return as soon as that is durable.
+
+        Raises
+        ------
+        StageError
+            If it could not be written within its limit. Then it must not be done.
+        """
+
+    async def note(self, fact: Fact) -> None:
+        """Record what has happened.
+
+        It is written and published even if this is cancelled. If it can't be written now, that is tried until it can,
+        and an alarm says so.
+        """
+
+    async def until(self, condition: Callable[[History], bool]) -> None:
+        """Wait until the history fulfils a condition."""
+
+    def waiting(self, who: str, for_what: str, limit_s: float | None = None) -> None:
+        """Show in the telemetry what a stage is doing or waiting for, and its limit (seconds; None: none of its own).
+
+        This is no fact, and is forgotten with the process.
+        """

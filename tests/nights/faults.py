@@ -1,0 +1,173 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What can go wrong in a night, and the drawing of it from a seed.
+
+A night is data: a tuple of things that happen. Each can be left out without changing the others, so that a night that
+finds a fault can be shrunk to the things that matter.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+
+__all__ = ["FAULTS", "Happening", "NightPlan", "draw_night"]
+
+FAULTS: dict[str, tuple[str, ...]] = {
+    # The n-th exposure that the camera is asked for
+    "exposure": (
+        "refused",  # takeImages fails at once
+        "camera in FAULT",  # in mid-exposure: the image is lost; somebody enables the camera later
+        "end not seen",  # the image is taken, but its endReadout does not arrive
+        "failed after readout",  # the image is taken, but the command fails
+        "slow readout",
+        "stranger",  # somebody else takes an image just before
+    ),
+    # The files of the n-th image
+    "files": (
+        "silent",  # in the repository, but not announced
+        "late",
+        "failed at first",  # statusCode 1, then ingested all the same
+        "unreadable at first",  # statusCode 2 with the odd obsid, then ingested
+        "doubled",
+        "one lost",  # one detector's file never arrives
+    ),
+    # The n-th job that is submitted
+    "job": (
+        "answer lost",
+        "answer late",
+        "made late",  # after the client has given up
+        "called failed",  # the OCPS reports an error, but the job was made
+        "refused",  # the OCPS reports an error, and there is no job
+        "doubled",  # made twice, without an answer
+        "ends in error",
+        "hangs",
+        "result lost",
+        "result doubled",
+        "expired",  # the UWS forgets it soon after its end
+        "incomplete",  # completes, but a dataset is missing
+        "abort unanswered",
+    ),
+    # The n-th certification
+    "certify": ("answer lost", "refused", "hangs"),
+    # At a time, for some time
+    "period": ("UWS down", "OCPS disabled", "OODS down", "Butler locked", "journal locked", "journal hangs", "stopped"),
+    # At a time
+    "instant": ("clock set back", "strange result"),
+}
+
+PERIODS = {"UWS down": 300.0, "OCPS disabled": 300.0, "OODS down": 200.0, "stopped": 60.0, "Butler locked": 100.0}
+"""Longest time that it takes (seconds); 30 s if it is not named here."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Happening:
+    """One thing that happens in a night.
+
+    Parameters
+    ----------
+    where
+        A key of `FAULTS`; ``kill``, or ``command``.
+    what
+        What happens.
+    number
+        To which of its kind, from 1; 0: at a time.
+    at_s, seconds
+        When it happens after the beginning of the night, and how long it takes.
+    """
+
+    where: str
+    what: str
+    number: int = 0
+    at_s: float = 0.0
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        when = f" {self.number}" if self.number else f" at {self.at_s:.0f} s"
+        length = f" for {self.seconds:.0f} s" if self.seconds else ""
+        return f"{self.where}{when}: {self.what}{length}"
+
+
+@dataclasses.dataclass(frozen=True)
+class NightPlan:
+    """A night, before it happens.
+
+    Parameters
+    ----------
+    seed
+        From which everything is drawn that is not named here, such as how long things take.
+    options
+        Of the run, in pairs.
+    happenings
+        What happens.
+    auto_resume
+        Whether a restarted process resumes by itself.
+    """
+
+    seed: int
+    options: tuple[tuple[str, object], ...] = ()
+    happenings: tuple[Happening, ...] = ()
+    auto_resume: bool = False
+
+    def of(self, where: str) -> list[Happening]:
+        """Return what happens at one place."""
+        return [one for one in self.happenings if one.where == where]
+
+    def __str__(self) -> str:
+        options = ", ".join(f"{name}={value}" for name, value in self.options)
+        resume = "resumes by itself" if self.auto_resume else "is resumed by the operator"
+        return "\n".join([f"seed {self.seed}: {options}; {resume}", *(f"  {one}" for one in self.happenings)])
+
+
+OPTIONS: tuple[dict[str, object], ...] = (
+    {"script_mode": "BIAS"},
+    {"script_mode": "BIAS", "n_discard_bias": 1, "max_counter_archiver_check": 5},
+    {"script_mode": "BIAS_DARK"},
+    {"script_mode": "BIAS_DARK_FLAT"},
+    {"script_mode": "BIAS_DARK_FLAT", "do_defects": True},
+    {"script_mode": "BIAS_DARK_FLAT", "do_ptc": True, "do_gain_from_flat_pairs": True},
+    {"script_mode": "BIAS_DARK_FLAT", "do_defects": True, "do_ptc": True, "do_gain_from_flat_pairs": True},
+    {"script_mode": "BIAS_DARK", "generate_calibrations": False},
+    {"script_mode": "DARK"},
+    {"script_mode": "BIAS_DARK", "do_verify": False, "certify_unverified": True},
+    {"script_mode": "BIAS", "wait_between_exposures": 5},
+    {"script_mode": "BIAS", "on_failure": "stop"},
+)
+
+MAX_NUMBER = {"exposure": 10, "files": 10, "job": 10, "certify": 4}
+
+
+def draw_night(seed: int) -> NightPlan:
+    """Draw a night."""
+    dice = random.Random(f"night {seed}")
+    options = dice.choice(OPTIONS)
+    length_s = 150.0 if options["script_mode"] in ("BIAS", "DARK") else 900.0
+    drawn = [_draw_fault(dice, length_s) for _ in range(dice.choice((0, 0, 1, 1, 1, 2, 2, 3, 5)))]
+    for _ in range(dice.choice((0, 0, 1, 1, 1, 2, 3, 6))):
+        drawn.append(_draw_kill(dice, length_s))
+    if dice.random() < 0.15:
+        what = dice.choice(("abort", "start another", "status", "interrupt"))
+        drawn.append(Happening("command", what, at_s=round(dice.uniform(0.0, length_s), 1)))
+    only_once = {(one.where, one.number, one.what if not one.number else ""): one for one in drawn}
+    return NightPlan(seed, tuple(options.items()), tuple(only_once.values()), dice.random() < 0.5)
+
+
+def _draw_fault(dice: random.Random, length_s: float) -> Happening:
+    where = dice.choice(list(FAULTS))
+    what = dice.choice(FAULTS[where])
+    if where in MAX_NUMBER:
+        return Happening(where, what, dice.randint(1, MAX_NUMBER[where]))
+    seconds = round(dice.uniform(1.0, PERIODS.get(what, 30.0)), 1) if where == "period" else 0.0
+    return Happening(where, what, 0, round(dice.uniform(0.0, length_s), 1), seconds)
+
+
+def _draw_kill(dice: random.Random, length_s: float) -> Happening:
+    pause_s = round(dice.choice((0.5, 5.0, 40.0, 400.0)) * dice.uniform(0.5, 1.5), 1)
+    what = dice.choice(("before write", "after write", "at"))
+    if what == "at":
+        return Happening("kill", what, 0, round(dice.uniform(0.0, length_s), 2), pause_s)
+    return Happening("kill", what, dice.randint(1, 150), 0.0, pause_s)

@@ -1,0 +1,200 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What must be true of every night, checked against the world."""
+
+from __future__ import annotations
+
+import collections
+import re
+from collections.abc import Iterator, Sequence
+
+from lsst.ts.comcamcalib.enums import CalibType, RunState, StageKind, StageState
+from lsst.ts.comcamcalib.record.events import (
+    Certification,
+    Event,
+    ImageIngested,
+    ImageTaken,
+    JobState,
+    RunStatus,
+    StageStatus,
+    VerificationResult,
+)
+from lsst.ts.comcamcalib.record.history import History
+from lsst.ts.comcamcalib.record.views import all_events
+
+from .uws_world import Job
+from .world import NightWorld
+
+__all__ = ["judge"]
+
+
+def judge(history: History, world: NightWorld, published: Sequence[Event]) -> list[str]:
+    """Return a sentence for everything that is not as it must be at the end of a night.
+
+    Parameters
+    ----------
+    history
+        The run, as the last process knew it.
+    world
+        What is outside.
+    published
+        All events of all processes, in their order.
+    """
+    return [
+        *_ended(history, world),
+        *_frames(history, world),
+        *_jobs(history, world),
+        *_certified(history, world),
+        *_published(history, published),
+    ]
+
+
+def _ended(history: History, world: NightWorld) -> Iterator[str]:
+    """Every night is made of faults that pass, so that the run succeeds in the end, unless the operator aborts it."""
+    aborts = any(one.what == "abort" for one in world.plan.of("command"))
+    if history.state is RunState.COMPLETED:
+        bad = [stage.name for stage in history.stages.values() if stage.state is not StageState.SUCCEEDED]
+        if bad:
+            yield f"the run is COMPLETED, but not {', '.join(bad)}"
+    elif not (aborts and history.state is RunState.ABORTED):
+        yield f"the run is {history.state.name}: {history.reason}"
+
+
+def _frames(history: History, world: NightWorld) -> Iterator[str]:
+    for calib_type, sequence in history.plan.sequences.items():
+        ours = {one for one in world.read_out if world.images[one].group_id == sequence.group_id}
+        known = {frame.exposure_id: frame for frame in history.taken(calib_type)}
+        strays = {one.exposure_id for one in history.stray_frames if one.calib_type is calib_type}
+        if unreal := sorted(set(known) - ours):
+            yield f"{calib_type.name}: the run has exposures {unreal}, which the camera never took"
+        if len(set(known)) < len(history.taken(calib_type)):
+            yield f"{calib_type.name}: an exposure stands for two frames"
+        # The frame in progress at an abort may be left; nothing else may.
+        unknown = sorted(ours - set(known) - strays)
+        if unknown and history.state is RunState.COMPLETED:
+            yield f"{calib_type.name}: nobody knows of the exposures {unknown}"
+        if len(unknown) > 1:
+            yield f"{calib_type.name}: more than one exposure is unknown: {unknown}"
+        if history.state is RunState.COMPLETED:
+            yield from _places(history, calib_type, world)
+
+
+def _places(history: History, calib_type: CalibType, world: NightWorld) -> Iterator[str]:
+    """Each planned frame has exactly one used exposure, and none was taken again that was good."""
+    wanted = [frame.index for frame in history.plan.sequences[calib_type].frames if not frame.discarded]
+    holders = collections.Counter(frame.replaces or frame.index for frame in history.used(calib_type))
+    for place in wanted:
+        if holders[place] != 1:
+            yield f"{calib_type.name} frame {place} has {holders[place]} used exposures"
+    detectors = history.plan.options.detectors
+    for frame in history.used(calib_type):
+        if lost := [one for one in detectors if (frame.exposure_id, one) not in world.raws]:
+            yield f"{calib_type.name}: exposure {frame.exposure_id} is used, but the files of {lost} do not exist"
+
+
+def _exposures_of(job: Job) -> set[int]:
+    return set(job.exposures)
+
+
+def _jobs(history: History, world: NightWorld) -> Iterator[str]:
+    known = {job.job_id: job for job in history.jobs.values() if job.job_id}
+    ours = [job for job in world.all_jobs if job.request.output_dataset_types.split(",")[-1].startswith(history.run_id)]
+    strays = set(history.stray_jobs)
+    for job in ours:
+        if job.running:
+            state = "is known as ended" if job.job_id in known and known[job.job_id].ended_s else "is not known"
+            yield f"job {job.job_id} ({job.label}) still runs; it {state}"
+        if job.job_id not in known and job.job_id not in strays and history.state is RunState.COMPLETED:
+            yield f"nobody was told of job {job.job_id} ({job.label}), made at {job.created_s - world.epoch_s:.0f} s"
+    for number in set(known) | strays:
+        if number not in world.jobs:
+            yield f"the run knows of job {number}, which never was"
+    unused = {frame.exposure_id for frame in history.frames.values() if frame.exposure_id and frame.given_up}
+    unused |= {one.exposure_id for one in history.stray_frames}
+    for product in history.made.values():
+        job = world.jobs.get(product.job_id)
+        if not isinstance(job, Job) or job not in ours:
+            yield f"{product.label} was made by {product.job_id}, which is no job of this run"
+            continue
+        if job.phase != "completed" or "incomplete" in job.faults:
+            yield f"{product.label} was made by {product.job_id}, which is {job.phase}, not good"
+        if bad := sorted(_exposures_of(job) & unused):
+            yield f"{product.label} was made from the exposures {bad}, which were given up"
+        for one in re.findall(r"u/ocps/([0-9a-f]{32})", job.request.config):
+            if one not in known:
+                yield f"{product.label} builds on job {one}, which the run does not know"
+
+
+def _certified(history: History, world: NightWorld) -> Iterator[str]:
+    ours = {dataset: product for product in history.made.values() for dataset in product.ids}
+    seen = collections.Counter((one.dataset.dataset_id, one.begin, one.end) for _, one in world.certified_log)
+    for (dataset, begin, end), count in seen.items():
+        if count > 1:
+            yield f"dataset {dataset} was certified {count} times for {begin} to {end}"
+    by_type: dict[str, set[str]] = collections.defaultdict(set)
+    for at_s, one in world.certified_log:
+        by_type[one.dataset_type].add(one.dataset.run)
+        yield from _verified(one.dataset.run, at_s, history, world)
+    for dataset_type, runs in by_type.items():
+        if len(runs) > 1 and history.state is RunState.COMPLETED:
+            yield f"two products of type {dataset_type} were certified: {sorted(runs)}"
+    if history.state is not RunState.COMPLETED:
+        return
+    for stage in history.stages.values():
+        if stage.kind is StageKind.CERTIFY:
+            product = history.product(stage.calib_type)
+            there = {one.dataset.dataset_id for one in world.validities}
+            if product is None or not set(product.ids) <= there:
+                yield f"{stage.name} SUCCEEDED, but its product is not certified"
+    extra = {one.dataset.dataset_id for one in world.validities} - set(ours)
+    if extra:
+        yield f"{len(extra)} datasets are certified that are no products of the run"
+
+
+def _verified(run_collection: str, at_s: float, history: History, world: NightWorld) -> Iterator[str]:
+    """Nothing is certified before a completed verification of this very product."""
+    if not history.plan.options.do_verify:
+        return
+    for name, recipe in world.config.recipes.items():
+        if recipe.verification is None or recipe.dataset_type != _type_of(run_collection, world):
+            continue
+        before = [
+            job
+            for job in world.all_jobs
+            if job.label == recipe.verification.label
+            and job.phase == "completed"
+            and job.ended_s <= world.epoch_s + at_s
+            and run_collection.removesuffix("/run") in job.inputs
+        ]
+        if not before:
+            yield f"{name} of {run_collection} was certified without a verification"
+
+
+def _type_of(run_collection: str, world: NightWorld) -> str:
+    return next((kind for run, kind in world.datasets if run == run_collection), "")
+
+
+KEYS = {
+    RunStatus: lambda one: "",
+    StageStatus: lambda one: one.stage_name,
+    JobState: lambda one: one.job_id,
+    ImageTaken: lambda one: one.exposure_id,
+    ImageIngested: lambda one: one.exposure_id,
+    VerificationResult: lambda one: (one.calib_type, one.physical_filter),
+    Certification: lambda one: (one.calib_type, one.dataset_type, one.validity_end),
+}
+
+
+def _published(history: History, published: Sequence[Event]) -> Iterator[str]:
+    """What was published last of each thing is what follows from the facts."""
+    last = {(type(one), KEYS[type(one)](one)): one for one in published if type(one) in KEYS}
+    for one in all_events(history):
+        if type(one) not in KEYS:
+            continue
+        heard = last.get((type(one), KEYS[type(one)](one)))
+        if heard != one:
+            yield f"published was {heard}, but the facts say {one}"

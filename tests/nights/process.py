@@ -1,0 +1,343 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One process of a night: the product's runs and journal, connected to the night's world."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from lsst.ts.comcamcalib.clock import Clock
+from lsst.ts.comcamcalib.config import CscConfig
+from lsst.ts.comcamcalib.enums import RunState
+from lsst.ts.comcamcalib.errors import BadInputError
+from lsst.ts.comcamcalib.record.events import Event
+from lsst.ts.comcamcalib.record.facts import Entry
+from lsst.ts.comcamcalib.run.journal import Journal
+from lsst.ts.comcamcalib.run.owner import JournalError
+from lsst.ts.comcamcalib.run.runner import Runner, StartRequest
+from lsst.ts.comcamcalib.services.jobs import JobService
+from lsst.ts.comcamcalib.stages.context import Services
+
+from .faults import Happening, NightPlan
+from .listener import Listener
+from .virtual_loop import Killed, VirtualThreads, virtual_process
+from .world import NightWorld
+
+__all__ = ["Killer", "Outcome", "live"]
+
+PATIENCE_S = 4 * 86400.0
+"""A night that is not over by then never is (seconds)."""
+
+MAX_RESUMES = 8
+"""So often the operator has a run go on; what goes wrong is repaired meanwhile."""
+
+BACKGROUND = ("search for", "stop job", "submission of", "stop the jobs")
+"""How the names of tasks begin that may go on after the end of a run."""
+
+
+class Killer:
+    """Ends processes: at their n-th write to the journal, at the n-th change outside, or at a time.
+
+    All counts go on from process to process.
+
+    Parameters
+    ----------
+    kills
+        When; each happens once.
+    """
+
+    def __init__(self, kills: list[Happening]) -> None:
+        self._kills = list(kills)
+        self._counts: dict[str, Iterator[int]] = {}
+        self.counted: dict[str, int] = {}
+        """How often there was each occasion."""
+        self.pause_s = 0.0
+        """How long nobody restarts the process after the last kill (seconds)."""
+        self.done: list[Happening] = []
+
+    def on(self, occasion: str) -> None:
+        """Count an occasion, and die if it is the one."""
+        number = self.counted[occasion] = self.counted.get(occasion, 0) + 1
+        for kill in self._kills:
+            if (kill.what, kill.number) == (occasion, number):
+                self._die(kill)
+
+    def plan(self, world: NightWorld) -> None:
+        """Let the kills at a time happen."""
+        for kill in self._kills:
+            if kill.what == "at":
+                world.at(kill.at_s, lambda kill=kill: self._die(kill) if world.audience is not None else None)  # type: ignore[misc]
+
+    def _die(self, kill: Happening) -> None:
+        self._kills.remove(kill)
+        self.done.append(kill)
+        self.pause_s = kill.seconds
+        raise Killed
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What is left of a process.
+
+    Parameters
+    ----------
+    over
+        Whether the night is over; otherwise the process was killed.
+    """
+
+    over: bool = False
+    resumes: int = 0
+
+
+class _NightClock(Clock):
+    """The world's clock."""
+
+    def __init__(self, world: NightWorld) -> None:
+        self._world = world
+
+    def tai(self) -> float:
+        return self._world.tai()
+
+
+class Csc:
+    """What the CSC does with runs and journal, without SAL."""
+
+    def __init__(self, world: NightWorld, config: CscConfig, path: Path, publish: Callable[[Event], None]) -> None:
+        self.world = world
+        self.config = config
+        self._published = publish
+        self.journal = Journal(path, _NightClock(world), self._on_lost)
+        self.runner = Runner(config, self.journal, self._publish, _NightClock(world))
+        self.listener: Listener | None = None
+        self.jobs: JobService | None = None
+        self.lost = ""
+        self.entries: list[Entry] = []
+
+    def _on_lost(self, sentence: str) -> None:
+        self.lost = sentence
+        self.runner.abandon()
+
+    async def _publish(self, event: Event) -> None:
+        await asyncio.sleep(0)
+        self._published(event)
+
+    async def _backend(self, reachable: bool, sentence: str) -> None:
+        self.runner.backend(reachable, sentence)
+
+    async def start(self) -> None:
+        """Open the journal, as at the command start."""
+        while True:
+            try:
+                await self.journal.open()
+                await self.runner.start()
+                return
+            except JournalError:
+                # The CSC goes to FAULT; somebody tries it again.
+                await self.journal.close()
+                await asyncio.sleep(5.0)
+
+    def enable(self) -> None:
+        """Connect to the observatory, as at the command enable."""
+        limits = self.config.limits
+        self.listener = one = self.world.audience = Listener(self.world, limits)
+        interval_s, repo = self.config.uws_poll_interval_s, self.config.repo
+        self.jobs = JobService(one.ocps, one.uws, interval_s, limits, self._backend, repo)
+        self.runner.connect(
+            Services(
+                camera=one.camera,
+                components=one.components,
+                oods=one.oods,
+                jobs=self.jobs,
+                uws=one.uws,
+                repository=one.repository,
+            )
+        )
+
+    async def disable(self) -> None:
+        """Interrupt the open run and disconnect, as at the command disable."""
+        await self.runner.disconnect("The CSC went to DISABLED")
+        self.world.audience = None
+        if self.jobs is not None and self.listener is not None:
+            await asyncio.gather(self.jobs.close(), self.listener.repository.close())
+
+    async def close(self) -> None:
+        """End as the CSC does."""
+        await self.disable()
+        await self.runner.close()
+        run = self.runner.run
+        self.entries = await self.journal.read(run.history.run_id) if run is not None else []
+        await self.journal.close()
+
+    @property
+    def facts(self) -> list[str]:
+        """The facts of the run in the journal, in words; filled when the CSC has ended."""
+        return [f"{entry.at - self.world.epoch_s:9.1f} s {entry.fact!r}" for entry in self.entries]
+
+    @property
+    def state(self) -> RunState | None:
+        """State of the latest run; None if there is none."""
+        return self.runner.run.state if self.runner.run is not None else None
+
+
+class _Operator:
+    """Starts the run, gives the night's commands, and has the run go on until it is COMPLETED or ABORTED."""
+
+    def __init__(self, csc: Csc, outcome: Outcome) -> None:
+        self._csc = csc
+        self._outcome = outcome
+        self._plan = csc.world.plan
+        self._commands = [
+            asyncio.create_task(self._command(one), name=str(one))
+            for one in self._plan.of("command")
+            if one.at_s >= csc.world.time_s
+        ]
+
+    async def work(self) -> None:
+        csc, world = self._csc, self._csc.world
+        while world.time_s < PATIENCE_S:
+            state = csc.state
+            if state is None:
+                await self._start()
+            elif state in (RunState.COMPLETED, RunState.ABORTED):
+                break
+            elif state is RunState.FAILED:
+                if self._outcome.resumes >= MAX_RESUMES:
+                    break
+                await self._resume()
+            elif state is RunState.INTERRUPTED and not self._plan.auto_resume:
+                await self._resume()
+            else:
+                await self._until_it_changes()
+        await self._until_nothing_goes_on()
+        for command in self._commands:
+            command.cancel()
+
+    async def _until_nothing_goes_on(self) -> None:
+        """Wait for what goes on in the background, such as the search for jobs that may still appear."""
+        limit_s = self._csc.world.time_s + 4 * self._csc.config.limits.uws_unreachable
+        names: set[str] = {""}
+        while names and self._csc.world.time_s < limit_s:
+            await asyncio.sleep(10.0)
+            tasks = {task.get_name() for task in asyncio.all_tasks()}
+            names = {name for name in tasks if name.startswith(BACKGROUND)}
+
+    async def _until_it_changes(self) -> None:
+        run = self._csc.runner.run
+        assert run is not None
+        state = run.state
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(600.0):
+                await run.record.until(lambda history: history.state is not state)
+
+    async def _start(self) -> None:
+        text = json.dumps(options_of(self._plan))
+        try:
+            await self._csc.runner.start_run(StartRequest(text, "nights", "", "", "operator"))
+        except (BadInputError, JournalError):
+            await asyncio.sleep(self._csc.world.dice("operator").uniform(5.0, 60.0))
+
+    async def _resume(self) -> None:
+        dice = self._csc.world.dice("operator")
+        await asyncio.sleep(dice.uniform(1.0, 30.0) if dice.random() < 0.5 else dice.uniform(100.0, 900.0))
+        with contextlib.suppress(BadInputError, JournalError):
+            await self._csc.runner.resume("", "operator", "it was repaired")
+            self._outcome.resumes += 1
+
+    async def _command(self, one: Happening) -> None:
+        csc = self._csc
+        await asyncio.sleep(one.at_s - csc.world.time_s)
+        csc.world.seen[f"command: {one.what}"] += 1
+        with contextlib.suppress(BadInputError, JournalError):
+            if one.what == "abort":
+                await csc.runner.abort("operator")
+            elif one.what == "start another" and csc.runner.open_run is not None:
+                await csc.runner.start_run(StartRequest("", "", "", "", "somebody"))
+                raise AssertionError("a second run was started beside an open one")
+            elif one.what == "status":
+                await csc.runner.publish_status("")
+            elif one.what == "interrupt":
+                await csc.disable()
+                await asyncio.sleep(20.0)
+                csc.enable()
+
+
+SMALL: dict[object, dict[str, object]] = {
+    "BIAS": {},
+    "DARK": {"n_bias": None, "n_dark": 2, "exp_times_dark": 5},
+    "BIAS_DARK": {"n_dark": 2, "exp_times_dark": 5},
+    "BIAS_DARK_FLAT": {"n_dark": 2, "exp_times_dark": 5, "n_flat": 4, "exp_times_flat": [1.0, 1.0, 2.0, 2.0]},
+}
+"""Further options by script_mode, so that a run is as small as it can be."""
+
+
+def options_of(plan: NightPlan) -> dict[str, object]:
+    """Return all options of a night's run."""
+    given = dict(plan.options)
+    small = {"detectors": [0, 1, 4], "n_bias": 2, "max_counter_archiver_check": 30, **SMALL[given["script_mode"]]}
+    return {**small, **given}
+
+
+def live(
+    world: NightWorld, config: CscConfig, path: Path, killer: Killer, publish: Callable[[Event], None], outcome: Outcome
+) -> Csc | None:
+    """Be one process, from its start to its end; return what it leaves if it was not killed."""
+    dice = world.dice("process")
+    threads = type(
+        "JournalThreads",
+        (VirtualThreads,),
+        {
+            "around": staticmethod(lambda what, function: _journal_call(what, function, world, killer)),
+            "seconds": staticmethod(lambda what: _journal_seconds(world)),
+        },
+    )
+    with virtual_process(
+        world, dice.uniform(10.0, 1e6), lambda: dice.uniform(0.001, 0.05), {"lsst.ts.comcamcalib.run.journal": threads}
+    ) as loop:
+        csc = Csc(world, config, path, publish)
+        world.on_act = lambda _what: killer.on("at act") if world.audience is csc.listener is not None else None
+
+        async def work() -> None:
+            await csc.start()
+            csc.enable()
+            await _Operator(csc, outcome).work()
+            await csc.close()
+
+        try:
+            loop.run_until_complete(loop.create_task(work(), name="process"))
+            outcome.over = True
+            return csc
+        except Killed:
+            return None
+        finally:
+            world.audience = None
+            connection = csc.journal._connection
+            if connection is not None:
+                connection.close()
+
+
+def _journal_call(what: str, function: Callable[[], Any], world: NightWorld, killer: Killer) -> Any:
+    writes = what.startswith(("write", "begin"))
+    if writes:
+        if "journal locked" in world.down:
+            raise sqlite3.OperationalError("database is locked")
+        killer.on("before write")
+    result = function()
+    if writes:
+        killer.on("after write")
+    return result
+
+
+def _journal_seconds(world: NightWorld) -> float:
+    hangs_until_s = world.down.get("journal hangs", 0.0)
+    return max(hangs_until_s - world.time_s, 0.0) + world.dice("journal").uniform(0.001, 0.01)

@@ -1,0 +1,267 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""An event loop whose time costs nothing, in which everything happens in the same order each time.
+
+When nothing is ready, the clock leaps to the next timer, or to the next event outside the process, whichever is first.
+There are no real threads: the order in which they end would differ from one time to the next, and a night could not be
+repeated by its seed. What the product gives to a thread takes some virtual time and is then done within the loop:
+`VirtualLoop.run_in_executor` for `asyncio.to_thread`, `VirtualThreads` for the product's own threads. A real thread
+that wakes the loop is an error: its work would take no time on this clock, and limits on it would mean nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import logging
+import selectors
+import threading
+import types
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+from unittest import mock
+
+from lsst.ts import utils
+from lsst.ts.comcamcalib.services.worker_threads import WorkerThreads
+
+__all__ = ["HangError", "Killed", "Outside", "VirtualLoop", "VirtualThreads", "virtual_process"]
+
+MAX_TURNS = 200_000
+"""So many turns of the loop without any progress of time are an endless loop."""
+
+
+class HangError(RuntimeError):
+    """Nobody is left who could wake anybody, or time does not go on."""
+
+
+class Killed(SystemExit):
+    """The process is gone. asyncio lets a SystemExit out of the loop at once, in mid-air."""
+
+
+class Outside(Protocol):
+    """What goes on outside the process, and its time (seconds)."""
+
+    time_s: float
+
+    @property
+    def next_s(self) -> float | None:
+        """When something happens next; None: never."""
+
+    def happen(self) -> None:
+        """Set the time to that of the next event, and let it happen."""
+
+    def tai(self) -> float:
+        """Return the time that a clock shows (TAI unix seconds)."""
+
+
+class _VirtualSelector(selectors.SelectSelector):
+    """Waits for nothing: leaps to the next timer or event."""
+
+    def __init__(self, outside: Outside) -> None:
+        super().__init__()
+        self.outside = outside
+        self.turns = 0
+        self.doing: Callable[[], str] = str
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        self.turns += 1
+        if timeout is not None and timeout <= 0:
+            if self.turns > MAX_TURNS:
+                raise HangError(f"The loop has turned {MAX_TURNS} times, but time does not go on: {self.doing()}")
+            return []
+        self.turns = 0
+        outside, event_s = self.outside, self.outside.next_s
+        timer_s = None if timeout is None else outside.time_s + timeout
+        if event_s is not None and (timer_s is None or event_s <= timer_s):
+            outside.happen()
+        elif timer_s is not None:
+            outside.time_s = timer_s
+        else:
+            raise HangError("Every task waits, and nothing is planned that could wake one.")
+        return []
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """A loop on the time of what is outside.
+
+    Parameters
+    ----------
+    outside
+        What happens outside the process.
+    started_s
+        What the monotonic clock shows at the beginning (seconds); it differs from process to process.
+    thread_s
+        Called for the time that a call takes in a thread (seconds).
+    """
+
+    def __init__(self, outside: Outside, started_s: float, thread_s: Callable[[], float]) -> None:
+        self.outside = outside
+        self.thread_s = thread_s
+        self._ahead_s = started_s - outside.time_s
+        self._owner = threading.get_ident()
+        selector = _VirtualSelector(outside)
+        selector.doing = self._doing
+        super().__init__(selector)
+
+    def _doing(self) -> str:
+        """Return the names of the tasks that can go on, and where they are."""
+        found = []
+        for task in asyncio.all_tasks(self):
+            waiter = task._fut_waiter  # type: ignore[attr-defined]
+            if waiter is None or waiter.done():
+                frames = [f"{frame.f_code.co_qualname}:{frame.f_lineno}" for frame in task.get_stack()]
+                found.append(f"{task.get_name()} ({' > '.join(frames)})")
+        return ", ".join(found)
+
+    def time(self) -> float:
+        """Return the time of the loop (seconds)."""
+        return self.outside.time_s + self._ahead_s
+
+    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
+        """Call back soon; only from the loop's own thread."""
+        if threading.get_ident() != self._owner:
+            raise RuntimeError(f"The thread {threading.current_thread().name} is not on the virtual clock.")
+        return self.call_soon(callback, *args, context=context)
+
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> asyncio.Future[Any]:
+        """Do a call after the time that it would take; if nobody waits any more, it is done all the same."""
+        future = self.create_future()
+
+        def finish() -> None:
+            try:
+                result = func(*args)
+            except Exception as error:
+                if not future.done():
+                    future.set_exception(error)
+            else:
+                if not future.done():
+                    future.set_result(result)
+
+        self.call_later(self.thread_s(), finish)
+        return future
+
+
+class _NoThread:
+    """Stands for a thread that does its calls within the loop."""
+
+    def join(self, _limit_s: float) -> None:
+        """Nothing to wait for."""
+
+    def is_alive(self) -> bool:
+        return False
+
+
+class _Queue:
+    """The queue between a `WorkerThreads` and its threads, of which the loop does the work."""
+
+    def __init__(self, begin: Callable[[], None]) -> None:
+        self._begin = begin
+        self._calls: collections.deque[Any] = collections.deque()
+
+    def put(self, call: Any) -> None:
+        self._calls.append(call)
+        self._begin()
+
+    def get(self) -> Any:
+        return self._calls.popleft()
+
+    def empty(self) -> bool:
+        return not self._calls
+
+
+class VirtualThreads(WorkerThreads):
+    """The product's threads without threads; limits, order and cancelling are the product's own code.
+
+    Attributes
+    ----------
+    around
+        Does a call, and may do something before and after it; set by a test.
+    """
+
+    around: Callable[[str, Callable[[], Any]], Any] = staticmethod(lambda _what, function: function())
+    seconds: Callable[[str], float | None] = staticmethod(lambda _what: None)
+    """How long a call takes (seconds); None: as usual."""
+
+    def start(self) -> None:
+        """Be ready for calls."""
+        self._queue = _Queue(self._begin)  # type: ignore[assignment]
+        self._threads = [_NoThread() for _ in range(self._count)]  # type: ignore[misc]
+        self._free = self._count
+
+    def _begin(self) -> None:
+        while self._free and not self._queue.empty():
+            call = self._queue.get()
+            if call is None:
+                self._at_end()
+            elif call.outcome.set_running_or_notify_cancel():
+                self._free -= 1
+                self._doing[f"call {id(call)}"] = call.what
+                call.begun.set_result(None)
+                loop = asyncio.get_running_loop()
+                assert isinstance(loop, VirtualLoop), "virtual threads need the virtual loop"
+                seconds = self.seconds(call.what)
+                loop.call_later(loop.thread_s() if seconds is None else seconds, self._finish, call)
+
+    def _finish(self, call: Any) -> None:
+        try:
+            result = self.around(call.what, call.function)
+        except Exception as error:
+            call.outcome.set_exception(error)
+        else:
+            call.outcome.set_result(result)
+        finally:
+            self._free += 1
+            del self._doing[f"call {id(call)}"]
+        self._begin()
+
+
+@contextlib.contextmanager
+def virtual_process(
+    outside: Outside,
+    started_s: float,
+    thread_s: Callable[[], float],
+    threads: Mapping[str, type[VirtualThreads]] = types.MappingProxyType({}),
+) -> Iterator[VirtualLoop]:
+    """Be a process on virtual time: a loop, the time of day, and the product's threads.
+
+    What still waits at the end is thrown away, as if the process had been killed: no task goes on.
+
+    Parameters
+    ----------
+    outside, started_s, thread_s
+        See `VirtualLoop`.
+    threads
+        What stands for `WorkerThreads`, by the name of the module that imports it.
+    """
+    loop = VirtualLoop(outside, started_s, thread_s)
+    loop.set_exception_handler(lambda *_: None)  # a killed process says nothing
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch.object(utils, "current_tai", outside.tai))
+        for module, substitute in threads.items():
+            stack.enter_context(mock.patch(f"{module}.WorkerThreads", substitute))
+        try:
+            yield loop
+        finally:
+            _bury(loop)
+
+
+def _bury(loop: VirtualLoop) -> None:
+    """End what is left of a process.
+
+    Left to the garbage collection, its coroutines would be closed at any time, perhaps within the loop of another
+    process, in which their clean-up could begin new tasks.
+    """
+    logging.disable(logging.CRITICAL)  # the dead say nothing
+    for task in asyncio.all_tasks(loop):
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        coroutine = task.get_coro()
+        # Clean-up that waits for something ends with an error, because there is no loop any more.
+        with contextlib.suppress(BaseException):
+            coroutine.close()  # type: ignore[union-attr]
+    logging.disable(logging.NOTSET)
+    loop.close()

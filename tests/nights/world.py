@@ -1,0 +1,137 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The one world of a night: what is outside the process, and outlives it."""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from collections.abc import Collection, Mapping
+
+from lsst.ts.comcamcalib.config import CscConfig
+from lsst.ts.comcamcalib.services.butler_data import CertifyRequest, DatasetFound
+from support.world import FakeJob
+
+from .faults import NightPlan
+from .uws_world import Job, UwsWorld
+
+__all__ = ["NightWorld", "Validity"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Validity:
+    """A dataset in a calibration collection, and from when to when (ISO 8601 TAI; "": unbounded)."""
+
+    collection: str
+    dataset_type: str
+    begin: str
+    end: str
+    dataset: DatasetFound
+
+
+class NightWorld(UwsWorld):
+    """A world with a Butler repository, too.
+
+    Parameters
+    ----------
+    config
+        Configuration of the pipelines.
+    plan
+        What goes wrong.
+    """
+
+    def __init__(self, config: CscConfig, plan: NightPlan) -> None:
+        super().__init__(config, plan)
+        self.validities: list[Validity] = []
+        """What is certified."""
+        self.certify_faults: frozenset[str] = frozenset()
+        """What goes wrong with the latest certification."""
+        self.certified_log: list[tuple[float, Validity]] = []
+        """Each dataset that was newly certified for a range, and when (seconds of the night)."""
+
+    # What jobs make
+
+    def _made(self, job: FakeJob, dimensions: str) -> list[DatasetFound]:
+        made = super()._made(job, dimensions)
+        if isinstance(job, Job) and "incomplete" in job.faults:
+            made = [one for one in made if one.detector != job.detectors[0]]
+        return [
+            dataclasses.replace(one, dataset_id=str(uuid.UUID(int=self.dice("uuids").getrandbits(128)))) for one in made
+        ]
+
+    def statistics(
+        self, run_collection: str, physical_filter: str | None
+    ) -> tuple[Mapping[object, object] | None, dict[tuple[int, int], Mapping[object, object]]]:
+        """Return what cp_verify would have written; not all of it if the job is incomplete."""
+        run_level, details = super().statistics(run_collection, physical_filter)
+        (job,) = [one for one in self.all_jobs if one.run_collection == run_collection]
+        if "incomplete" in job.faults:
+            details = {key: one for key, one in details.items() if key[1] != job.detectors[0]}
+        return run_level, details
+
+    # Certifications
+
+    def certify_for(self, request: CertifyRequest) -> list[Validity]:
+        """Certify datasets for a range; older ones of the same data ids stay outside it. Return what was in the way."""
+        collection, dataset_type = request.calib_collection, request.dataset_type
+        begin, end = request.begin_iso_tai, request.end_iso_tai
+        covering = self.in_range(collection, dataset_type, begin, end, covering=True)
+        done = {old.dataset.dataset_id for old in covering}
+        wanted = [one for one in self._chosen(request) if one.dataset_id not in done]
+        replaced = self.in_the_way(request, [one.dataset_id for one in wanted])
+        self.validities = [old for old in self.validities if old not in replaced]
+        for old in replaced:
+            self.validities += [dataclasses.replace(old, end=begin)] if _earlier(old.begin, begin) else []
+            self.validities += [dataclasses.replace(old, begin=end)] if _later(old.end, end) else []
+        new = [Validity(collection, dataset_type, begin, end, one) for one in wanted]
+        self.validities += new
+        self.certified_log += [(self.time_s, one) for one in new]
+        self.collections.add(collection)
+        self.on_act("certify")
+        return replaced
+
+    def in_the_way(self, request: CertifyRequest, ids: Collection[str]) -> list[Validity]:
+        """Return what the certification of some datasets takes over."""
+        keys = {(one.detector, one.physical_filter) for one in self._chosen(request) if one.dataset_id in ids}
+        there = self.in_range(
+            request.calib_collection, request.dataset_type, request.begin_iso_tai, request.end_iso_tai
+        )
+        return [old for old in there if (old.dataset.detector, old.dataset.physical_filter) in keys]
+
+    def _chosen(self, request: CertifyRequest) -> list[DatasetFound]:
+        there = self.datasets.get((request.run_collection, request.dataset_type), [])
+        return [one for one in there if one.dataset_id in request.dataset_ids]
+
+    def in_range(
+        self, collection: str, dataset_type: str, begin: str, end: str, covering: bool = False
+    ) -> list[Validity]:
+        """Return what is certified for some part of a range, or for all of it."""
+        there = [one for one in self.validities if (one.collection, one.dataset_type) == (collection, dataset_type)]
+        if covering:
+            return [one for one in there if not _later(one.begin, begin, "") and not _earlier(one.end, end, "~")]
+        return [one for one in there if (not end or one.begin < end) and (not one.end or begin < one.end)]
+
+    def used_by(self, job_collection: str, dataset_type: str, detector: int) -> str | None:
+        """Return the RUN collection of the dataset that a job with this chain has used; None: there was none."""
+        for name in self.chains.get(job_collection, []):
+            for one in self.datasets.get((name, dataset_type), []):
+                if one.detector == detector:
+                    return one.run
+            for valid in self.validities:
+                if (valid.collection, valid.dataset_type, valid.dataset.detector) == (name, dataset_type, detector):
+                    return valid.dataset.run
+        return None
+
+
+def _earlier(one: str, other: str, unbounded: str = "") -> bool:
+    """Return whether one beginning is earlier than the other."""
+    return (one or unbounded) < (other or unbounded)
+
+
+def _later(one: str, other: str, unbounded: str = "~") -> bool:
+    """Return whether one end is later than the other; an unbounded one is the latest."""
+    return (one or unbounded) > (other or unbounded)
