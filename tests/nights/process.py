@@ -223,7 +223,7 @@ class _Operator:
             elif state in (RunState.COMPLETED, RunState.ABORTED):
                 break
             elif state is RunState.FAILED:
-                if self._outcome.resumes >= MAX_RESUMES:
+                if self._outcome.resumes >= (2 if self._plan.of("product") else MAX_RESUMES):
                     break
                 await self._resume()
             elif state is RunState.INTERRUPTED and not self._plan.auto_resume:
