@@ -319,7 +319,7 @@ class JobService:
             exit_code=1,
             message=f"There was no news of job {job.job_id} for {self._limits.uws_unreachable:g} s; it may still run. "
             f"{error} As soon as the UWS answers, the job is checked, and aborted if it still runs. Check the UWS, "
-            "then start another run.",
+            "then resume the run.",
             timestamp_ended_s=utils.current_tai(),
         )
         await job.tell(status)

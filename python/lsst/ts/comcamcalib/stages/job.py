@@ -57,12 +57,18 @@ class PlannedJob:
         self._inputs = inputs
         self._context = context
         self._intended: JobIntended | None = None
-        # Until when the OCPS may be waited for (seconds of the clock).
-        self._deadline = context.clock.monotonic() + context.config.limits.ocps_enabled
+        self._ocps_deadline_s: float | None = None
 
     @property
     def _stage_attempt(self) -> int:
         return self._context.history.stages[self._stage.name].attempt
+
+    @property
+    def _deadline(self) -> float:
+        """Until when the OCPS may be waited for (seconds of the clock), counted from when it is first needed."""
+        if self._ocps_deadline_s is None:
+            self._ocps_deadline_s = self._context.clock.monotonic() + self._context.config.limits.ocps_enabled
+        return self._ocps_deadline_s
 
     @property
     def _latest(self) -> Job | None:
@@ -226,15 +232,15 @@ class PlannedJob:
             If it is not within its limit.
         """
         context, label = self._context, self._job.label
-        clock = context.clock.monotonic
+        clock, deadline = context.clock.monotonic, self._deadline
         shown = ""
         while problem := _ocps_problem(context):
-            if clock() >= self._deadline:
+            if clock() >= deadline:
                 raise StageError(
                     f"The job {label} could not be run: {problem} The run waited for that for "
                     f"{context.config.limits.ocps_enabled:g} s; the job was not submitted. Then resume the run."
                 )
-            context.record.waiting(self._stage.name, f"the OCPS, for {label}: {problem}", self._deadline - clock())
+            context.record.waiting(self._stage.name, f"the OCPS, for {label}: {problem}", deadline - clock())
             if problem != shown:
                 _log.warning("Run %s, %s waits: %s", context.run_id, self._stage.name, problem)
                 shown = problem
