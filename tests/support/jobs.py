@@ -152,6 +152,9 @@ class FakeJobs:
         await on_change(status)
         return status
 
+    def is_submitting(self, mark: str) -> bool:
+        return mark.rsplit("_", 2)[-2] in self._submissions.values()
+
     async def find(self, mark: str, intended_s: float, limit_s: float) -> list[UwsJob]:
         self.searches.append((mark, limit_s))
         if self.unreachable:
