@@ -286,7 +286,7 @@ async def record_look(one: Certification, done: bool, lost: tuple[str, ...], con
     """Record what a look for a certification has found."""
     intent = one.intent
     if not done:
-        reason = "nothing of it is in the collection"
+        reason = "it is not in the collection, or not all of it"
         await context.record.note(CertifyAbsent(number=intent.number, reason=reason))
         return
     replaced = _replaced({before.dataset_id for before in intent.replaces})
