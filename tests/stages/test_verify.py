@@ -47,7 +47,11 @@ async def test_good_bias_passes_and_the_verdict_is_published(made) -> None:
     assert result.output_collection == "u/ocps/job-02"
     assert (result.exposures_expected, result.exposures_verified) == (2, 2)
     assert (result.detectors_expected, result.detectors_verified) == (3, 3)
-    assert [one.detector_name for one in bench.record.published(DetectorVerification)] == ["R22_S00", "R22_S01", "R22_S11"]
+    assert [one.detector_name for one in bench.record.published(DetectorVerification)] == [
+        "R22_S00",
+        "R22_S01",
+        "R22_S11",
+    ]
     assert bench.observatory.world.job("verifyBias").inputs[0] == "u/ocps/job-01"
 
 
