@@ -251,3 +251,15 @@ async def test_a_job_that_was_checked_is_not_looked_at_again_after_a_kill(bias) 
     asked = len(bench.observatory.repository.asked)
     assert await make(bench) == MADE.format("01")
     assert len(bench.observatory.repository.asked) == asked and len(bench.record.of(ProductMade)) == 1
+
+
+async def test_a_job_whose_output_was_distrusted_just_before_the_kill_is_done_again(bias) -> None:
+    bench = bias()
+    bench.observatory.world.missing.add(("cpBias", 4))
+    task = start(bench)
+    with pytest.raises(StageError, match="R22_S11 is missing"):
+        await bench.done(task)
+    bench = await kill(bench, task)
+    bench.observatory.world.missing.clear()
+    assert await make(bench) == MADE.format("02")
+    assert [(one.attempt, one.stage_attempt) for one in bench.record.of(JobIntended)] == [(1, 1), (2, 1)]
