@@ -13,10 +13,10 @@ import xml.etree.ElementTree as ET
 from typing import Any, get_args, get_type_hints
 
 import pytest
-from lsst.ts.comcamcalib.plan.record import Alarms, Entry, GainEstimate, StageStatus
 from lsst.ts.comcamcalib.publisher import EVENTS, Publisher, to_fields
+from lsst.ts.comcamcalib.record.events import Alarms, Event, GainEstimate, StageStatus
 from lsst.ts.comcamcalib.run.progress import Progress
-from support.entries import one_of_each, run_status
+from support.events import one_of_each, run_status
 from support.interface import topics
 
 IDL_TYPES = {"string": str, "int": int, "long long": int, "boolean": bool, "double": float}
@@ -43,12 +43,12 @@ class Csc:
 
 
 def test_every_kind_of_entry_has_an_event() -> None:
-    assert set(EVENTS) == set(get_args(Entry))
+    assert set(EVENTS) == set(get_args(Event))
     assert set(EVENTS.values()) | {"commandRejected"} == set(topics("Events"))
 
 
 @pytest.mark.parametrize("entry", one_of_each(), ids=lambda entry: EVENTS[type(entry)])
-def test_fields_of_an_entry_are_those_of_its_event(entry: Entry) -> None:
+def test_fields_of_an_entry_are_those_of_its_event(entry: Event) -> None:
     declared = topics("Events")[EVENTS[type(entry)]]
     fields = to_fields(entry)
     assert list(fields) == list(declared)
@@ -62,7 +62,7 @@ def test_fields_of_an_entry_are_those_of_its_event(entry: Entry) -> None:
 
 
 @pytest.mark.parametrize("entry_type", EVENTS, ids=lambda entry_type: EVENTS[entry_type])
-def test_types_of_an_entry_are_those_of_its_event(entry_type: type[Entry]) -> None:
+def test_types_of_an_entry_are_those_of_its_event(entry_type: type[Event]) -> None:
     """Whatever value a field has: exposure ids need 64 bits, times are double."""
     hints = get_type_hints(entry_type)
     declared = topics("Events")[EVENTS[entry_type]]

@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping
 
 from lsst.ts.comcamcalib.config import Limits
 from lsst.ts.comcamcalib.errors import NotEnabledError, ServiceError, UnknownJobError, UnreachableError
+from lsst.ts.comcamcalib.plan.request import JobRequest
 from lsst.ts.comcamcalib.services.camera import FrameRequest, TakenFrame
 from lsst.ts.comcamcalib.services.components import Unwell
-from lsst.ts.comcamcalib.services.ocps import JobRequest
 from lsst.ts.comcamcalib.services.oods import IngestNotice
 from lsst.ts.comcamcalib.services.uws import Phase, UwsJob
 

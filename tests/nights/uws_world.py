@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 
 from lsst.ts.comcamcalib.config import CscConfig
-from lsst.ts.comcamcalib.services.ocps import JobRequest
+from lsst.ts.comcamcalib.plan.request import JobRequest
 from support.world import FakeJob
 
 from .camera_world import CameraWorld

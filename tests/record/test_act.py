@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 
 import pytest
@@ -49,6 +50,9 @@ class FakeAct:
         self.steps.append("act")
         return "done"
 
+    async def withdraw(self, reason: str) -> None:
+        self.steps.append(f"withdraw: {reason}")
+
 
 @pytest.fixture
 async def record() -> MemoryRecord:
@@ -85,7 +89,26 @@ async def test_what_can_not_be_written_down_is_not_done(record: MemoryRecord) ->
     act = FakeAct(record)
     with pytest.raises(StageError, match="could not be written down"):
         await once(act, record)
-    assert act.steps == ["intent"]
+    assert act.steps == ["intent", "withdraw: It could not be written down, so it was not done: disk full"]
+
+
+async def test_what_is_stopped_while_it_is_being_written_down_is_not_done_and_nobody_looks_for_it(
+    record: MemoryRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writing = asyncio.Event()
+
+    async def hang(fact: Fact) -> None:
+        writing.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(record, "intend", hang)
+    act = FakeAct(record)
+    task = asyncio.create_task(once(act, record))
+    await writing.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert act.steps == ["intent", "withdraw: it was stopped before it was begun"]
 
 
 async def test_what_may_not_be_done_is_not_written_down_either(record: MemoryRecord) -> None:

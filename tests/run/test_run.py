@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from lsst.ts.comcamcalib.enums import CertificationState, RunState, StageState, Verdict
 from lsst.ts.comcamcalib.errors import UnknownJobError
-from lsst.ts.comcamcalib.plan.record import (
+from lsst.ts.comcamcalib.record.events import (
     Alarms,
     Certification,
-    Entry,
+    Event,
     ImageTaken,
     JobState,
     RunConfiguration,
@@ -69,7 +69,7 @@ async def test_a_slow_certification_holds_up_no_product(house: House) -> None:
 async def test_run_is_told_before_its_first_stage(house: House) -> None:
     await house.start(**BIAS)
     await house.ended()
-    kinds = [type(entry) for entry in house.told if not isinstance(entry, Alarms)]
+    kinds = [type(entry) for entry in house.published if not isinstance(entry, Alarms)]
     assert kinds[:2] == [RunStatus, RunConfiguration]
     assert [one.state for one in house.of(RunStatus)] == [RunState.ACCEPTED, RunState.RUNNING, RunState.COMPLETED]
     first = house.of(StageStatus)[:5]
@@ -110,6 +110,28 @@ async def test_break_off_of_the_run_itself_leaves_no_stage_running(
     assert "unforeseen ZeroDivisionError: a bug" in status.reason
     assert StageState.RUNNING not in house.states.values()
     assert house.observatory.oods.subscribers == []
+
+
+async def test_bad_verdict_drops_what_is_built_on_it(house: House) -> None:
+    jobs = house.observatory.jobs
+    house.observatory.world.bad_amplifiers["BIAS", 0] = 12
+    jobs.hold("cpDark")
+    await house.start(oods_timeout=0.1)
+    status = await house.ended()
+    assert status.state is RunState.FAILED
+    assert house.states["DARK.GENERATE"] is StageState.SKIPPED
+    assert house.reasons["DARK.GENERATE"] == "BIAS.VERIFY, which it is built on, is FAILED"
+    assert [house.observatory.world.jobs[job_id].label for job_id in jobs.aborted] == ["cpDark"]
+    assert house.certified == set()
+    assert house.states["FLAT.INGEST"] is StageState.SUCCEEDED
+
+
+async def test_without_speculation_nothing_is_begun_on_a_product_that_turns_out_bad(house: House) -> None:
+    house.observatory.world.bad_amplifiers["BIAS", 0] = 12
+    await house.start(speculate=False, oods_timeout=0.1)
+    assert (await house.ended()).state is RunState.FAILED
+    assert house.observatory.jobs.labels == ["cpBias", "verifyBias"]
+    assert house.certified == set()
 
 
 # Abort
@@ -206,7 +228,10 @@ async def test_abort_in_which_the_job_service_breaks_still_ends(house: House) ->
     await house.runner.abort("op")
     status = await house.ended()
     assert status.state is RunState.ABORTED
-    assert "Not stopped: its jobs, because of an unforeseen OSError: no more file descriptors" in status.reason
+    assert (
+        "Not known: all that the run has left, because of an unforeseen OSError: no more file descriptors"
+        in status.reason
+    )
 
 
 async def test_abort_while_butler_certifies_tells_the_truth(house: House) -> None:
@@ -225,11 +250,11 @@ async def test_abort_while_the_run_is_still_being_accepted_starts_nothing(
 ) -> None:
     aborts: list[asyncio.Task[None]] = []
 
-    def abort_on_first_stage(entry: Entry) -> None:
+    def abort_on_first_stage(entry: Event) -> None:
         if isinstance(entry, StageStatus) and not aborts:
             aborts.append(asyncio.create_task(house.runner.abort("op")))
 
-    house.on_told = abort_on_first_stage
+    house.on_published = abort_on_first_stage
     await house.start(**BIAS)
     await asyncio.gather(*aborts)
     assert (await house.ended()).state is RunState.ABORTED
@@ -250,15 +275,20 @@ async def test_run_that_has_just_ended_can_not_be_aborted_any_more(house: House)
 
     tasks: list[asyncio.Task[None]] = []
 
-    def abort_at_the_end(entry: Entry) -> None:
+    def abort_at_the_end(entry: Event) -> None:
         if isinstance(entry, RunStatus) and entry.state is RunState.COMPLETED:
             tasks.append(asyncio.create_task(abort()))
 
-    house.on_told = abort_at_the_end
+    house.on_published = abort_at_the_end
     await house.start(**BIAS)
     assert (await house.ended()).state is RunState.COMPLETED
     await asyncio.gather(*tasks)
     assert refused == ["There is no open run that could be aborted."]
+
+
+def running(events: list[Event]) -> set[str]:
+    """Return the stages that were published as RUNNING."""
+    return {one.stage_name for one in events if isinstance(one, StageStatus) and one.state is StageState.RUNNING}
 
 
 async def run_aborted_after(number: int, options: dict[str, Any]) -> tuple[House, int]:
@@ -268,15 +298,15 @@ async def run_aborted_after(number: int, options: dict[str, Any]) -> tuple[House
     tasks: list[asyncio.Task[None]] = []
 
     async def abort() -> None:
-        if house.runner.open_log is not None:
+        if house.runner.open_run is not None:
             begun.append(len(house.observatory.camera.requests))
             await house.runner.abort("op")
 
-    def look(entry: Entry) -> None:
-        if len(house.told) == number:
+    def look(entry: Event) -> None:
+        if len(house.published) == number:
             tasks.append(asyncio.create_task(abort()))
 
-    house.on_told = look
+    house.on_published = look
     await house.start(**options)
     await house.ended()
     await asyncio.gather(*tasks)
@@ -294,7 +324,7 @@ async def test_abort_at_any_moment_ends_in_order(options: dict[str, Any], number
     try:
         if begun < 0:
             assert house.status.state is RunState.COMPLETED
-            assert len(house.told) - number < 5, "the run was over, or nearly"
+            assert len(house.published) - number < 5, "the run was over, or nearly"
             return
         assert house.status.state is RunState.ABORTED
         assert house.status.reason == "Aborted by op"
@@ -311,12 +341,9 @@ async def test_abort_at_any_moment_ends_in_order(options: dict[str, Any], number
         ]
         assert len(done) == len(house.certified)
         aborting = next(
-            i for i, one in enumerate(house.told) if isinstance(one, RunStatus) and one.state is RunState.ABORTING
+            i for i, one in enumerate(house.published) if isinstance(one, RunStatus) and one.state is RunState.ABORTING
         )
-        begun_later = [
-            one for one in house.told[aborting:] if isinstance(one, StageStatus) and one.state is StageState.RUNNING
-        ]
-        assert begun_later == []
-        assert isinstance(house.told[-1], RunStatus | Alarms)
+        assert running(house.published[aborting:]) <= running(house.published[:aborting])
+        assert isinstance(house.published[-1], RunStatus | Alarms)
     finally:
         await house.close()

@@ -12,24 +12,25 @@ import itertools
 
 import pytest
 from lsst.ts.comcamcalib.enums import RunState, StageState
-from lsst.ts.comcamcalib.run.states import OPEN_RUN_STATES, RUN_MOVES, STAGE_ENDED, STAGE_MOVES, check_move
+from lsst.ts.comcamcalib.record.history import OPEN_RUN_STATES, STAGE_ENDED
+from lsst.ts.comcamcalib.run.states import RUN_MOVES, STAGE_MOVES, check_move
 
 ALLOWED_RUN_MOVES = {
     "ACCEPTED": "RUNNING ABORTING INTERRUPTED FAILED",
     "RUNNING": "COMPLETED FAILED ABORTING INTERRUPTED",
     "ABORTING": "ABORTED INTERRUPTED",
-    "INTERRUPTED": "ABORTING",
+    "INTERRUPTED": "ABORTING RUNNING",
     "COMPLETED": "",
-    "FAILED": "",
-    "ABORTED": "",
+    "FAILED": "RUNNING",
+    "ABORTED": "RUNNING",
 }
 ALLOWED_STAGE_MOVES = {
     "PENDING": "RUNNING SKIPPED ABORTED",
-    "RUNNING": "SUCCEEDED FAILED ABORTED PENDING",
+    "RUNNING": "SUCCEEDED FAILED ABORTED SKIPPED PENDING",
     "SUCCEEDED": "",
-    "FAILED": "",
-    "SKIPPED": "",
-    "ABORTED": "",
+    "FAILED": "PENDING",
+    "SKIPPED": "PENDING",
+    "ABORTED": "PENDING",
 }
 
 
@@ -57,8 +58,14 @@ def test_runs_that_have_not_ended_are_open() -> None:
         "FAILED",
         "ABORTED",
     }
-    assert {state for state, moves in RUN_MOVES.items() if moves} == OPEN_RUN_STATES
 
 
-def test_stages_that_have_ended_stay_as_they_are() -> None:
+def test_completed_run_is_the_only_one_that_can_not_go_on() -> None:
+    assert {state for state in RunState if not RUN_MOVES[state]} == {RunState.COMPLETED}
+
+
+def test_stage_that_has_ended_without_success_begins_again_and_a_success_stays() -> None:
     assert {state.name for state in STAGE_ENDED} == {"SUCCEEDED", "FAILED", "SKIPPED", "ABORTED"}
+    for state in STAGE_ENDED - {StageState.SUCCEEDED}:
+        assert STAGE_MOVES[state] == {StageState.PENDING}
+    assert not STAGE_MOVES[StageState.SUCCEEDED]

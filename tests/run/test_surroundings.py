@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import pytest
 from lsst.ts.comcamcalib.enums import RunState
-from lsst.ts.comcamcalib.plan.record import ImageTaken
+from lsst.ts.comcamcalib.record.events import ImageTaken
 from support.house import House
 from support.services import Gate
 

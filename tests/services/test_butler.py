@@ -4,16 +4,12 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The Butler service on a real, small repository: what it finds there, and its threads."""
+"""The Butler service on a real, small repository: what it finds there."""
 
 from __future__ import annotations
 
-import asyncio
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +17,10 @@ import numpy as np
 import pytest
 from lsst.daf.butler import Butler, CollectionType, Timespan
 from lsst.ts.comcamcalib.config import Limits
-from lsst.ts.comcamcalib.errors import ServiceError, UnreachableError
+from lsst.ts.comcamcalib.enums import Verdict
+from lsst.ts.comcamcalib.errors import ServiceError
 from lsst.ts.comcamcalib.services import butler_certify, butler_lookup
-from lsst.ts.comcamcalib.services.butler import ButlerService, DefectsArea, ExposureFound
+from lsst.ts.comcamcalib.services.butler import ButlerService, CertifyRequest, DefectsArea, ExposureFound
 from lsst.ts.comcamcalib.simulation.containers import Box, Defect, Defects, Exposure, PhotonTransferCurve
 from lsst.ts.comcamcalib.simulation.repo import register_exposure
 from support.small_repository import (
@@ -37,6 +34,7 @@ from support.small_repository import (
     NOON,
     RAWS,
     bias_job,
+    certify_request,
     exposure,
     image,
     run_job,
@@ -69,10 +67,48 @@ async def test_filters_are_told_of_known_exposures_only(service: ButlerService) 
 async def test_exposures_are_asked_for_until_they_are_known(service: ButlerService, butler: Butler) -> None:
     found = await service.exposures([BIASES[0], 2026112200077])
     assert found == {
-        BIASES[0]: ExposureFound(BIASES[0], 20261122, "r_03", "2026-11-22T20:01:37", "2026-11-22T20:01:38")
+        BIASES[0]: ExposureFound(
+            BIASES[0], 20261122, "r_03", "2026-11-22T20:01:37", "2026-11-22T20:01:38", "CC_O_20261122_000001"
+        )
     }
     register_exposure(butler, exposure(2026112200077, "DARK", "i_06"))
     assert (await service.physical_filters([BIASES[0], 2026112200077]))[2026112200077] == "i_06"
+
+
+async def test_exposures_of_a_group_are_found_in_their_order_as_soon_as_the_repository_knows_them(
+    service: ButlerService, butler: Butler
+) -> None:
+    """A worker registers them while the service is at work: nothing of an earlier look-up may be kept."""
+    group = "20261123-001-DARK"
+    assert await service.exposures_of_group(group) == []
+    for exposure_id in (2026112200082, 2026112200081):
+        register_exposure(butler, dataclasses.replace(exposure(exposure_id, "DARK", "i_06"), group_id=group))
+    first, second = await service.exposures_of_group(group)
+    assert first == ExposureFound(
+        2026112200081, 20261122, "i_06", "2026-11-22T21:21:37", "2026-11-22T21:21:38", "CC_O_20261122_000081"
+    )
+    assert second.exposure_id == 2026112200082
+    register_exposure(butler, dataclasses.replace(exposure(2026112200080, "DARK", "i_06"), group_id=group))
+    assert [one.exposure_id for one in await service.exposures_of_group(group)] == [
+        2026112200080,
+        2026112200081,
+        2026112200082,
+    ]
+
+
+@pytest.mark.parametrize("group", ["20261122-001-", "20261122-001-X1", "20261122-001-x", "%", 'it\'s \\ "one"'])
+async def test_a_group_is_looked_up_by_its_whole_name(service: ButlerService, group: str) -> None:
+    assert {one.exposure_id for one in await service.exposures_of_group("20261122-001-X")} >= set(BIASES)
+    assert await service.exposures_of_group(group) == []
+
+
+async def test_exposures_of_a_group_can_not_be_told_without_the_repository(tmp_path: Path, limits: Limits) -> None:
+    """An empty answer would mean that a frame was not taken, so there must be none."""
+    service = ButlerService(str(tmp_path / "none"), INSTRUMENT, RAWS, limits)
+    await service.start()
+    with pytest.raises(ServiceError, match="could not look for exposures of group 20261122-001-X: FileNotFoundError"):
+        await service.exposures_of_group("20261122-001-X")
+    await service.close()
 
 
 async def test_the_name_of_an_existing_collection_is_proposed_for_a_slip(
@@ -137,7 +173,7 @@ def test_the_number_of_queries_does_not_grow_with_the_detectors(butler: Butler) 
 
     ids = bias_job(butler, "b")
     run_job(butler, "dark", ["u/ocps/b/run"], [])
-    butler_certify.certify(butler, INSTRUMENT, "u/ocps/b/run", "bias", DAILY, NOON, NEXT_NOON, ids)
+    butler_certify.certify(butler, INSTRUMENT, certify_request("b", ids))
     statements: list[str] = []
 
     def note(*args: Any) -> None:
@@ -220,119 +256,13 @@ async def test_flats_are_looked_up_by_the_filter_of_the_exposure(service: Butler
     assert await service.foreign_inputs("u/ocps/v", "flat", BIASES, [0], "u/ocps/f/run") == []
 
 
-# The thread
-
-
-async def test_a_repository_that_is_not_there_is_told_in_a_sentence(tmp_path: Path, limits: Limits) -> None:
-    service = ButlerService(str(tmp_path / "none"), INSTRUMENT, RAWS, limits)
-    await service.start()
-    with pytest.raises(ServiceError, match=r"Butler \(.*none\) could not look for collections: FileNotFoundError"):
-        await service.missing_collections([RAWS])
-    await service.close()
-    with pytest.raises(ServiceError, match="it is closed"):
-        await service.missing_collections([RAWS])
-
-
-def block_lookups(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
-    """Let look-ups of collections begin and not end before the second event."""
-    from lsst.ts.comcamcalib.services import butler_queries
-
-    begun, released = threading.Event(), threading.Event()
-
-    def wait(_butler: Butler, names: Sequence[str]) -> list[str]:
-        begun.set()
-        assert released.wait(20)
-        return list(names)
-
-    monkeypatch.setattr(butler_queries, "missing_collections", wait)
-    return begun, released
-
-
-async def test_a_question_that_hangs_hits_its_limit_and_others_are_answered_beside_it(
-    repo: Path, limits: Limits, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begun, released = block_lookups(monkeypatch)
-    service = ButlerService(str(repo), INSTRUMENT, RAWS, limits.model_copy(update={"butler_query": 0.2}))
-    await service.start()
-    hanging = asyncio.create_task(service.missing_collections(["a"]))
-    await asyncio.to_thread(begun.wait, 20)
-    with pytest.raises(
-        UnreachableError, match=r"could not look for collections within 0.2 s: the call goes on and can't be"
-    ):
-        await hanging
-    await service.close()
-    released.set()
-
-
-async def test_a_slow_certification_delays_no_look_up_and_the_look_after_it_sees_it(
-    service: ButlerService, butler: Butler, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A certification that waits for the database's lock is not the fault of those who only want to look."""
-    from lsst.ts.comcamcalib.services import butler_certify
-
-    ids = bias_job(butler, "b")
-    begun, released = threading.Event(), threading.Event()
-    real = butler_certify.certify
-
-    def slow(*args: Any, **kwargs: Any) -> Any:
-        begun.set()
-        assert released.wait(20)
-        return real(*args, **kwargs)
-
-    monkeypatch.setattr(butler_certify, "certify", slow)
-    certifying = asyncio.create_task(service.certify("u/ocps/b/run", "bias", DAILY, NOON, NEXT_NOON, ids))
-    await asyncio.to_thread(begun.wait, 20)
-    reading_back = asyncio.create_task(service.read_back("bias", DAILY, NOON, NEXT_NOON, ids))
-    assert await service.missing_collections(["no/such"]) == ["no/such"]
-    assert len(await service.datasets("u/ocps/b/run", "bias")) == 9
-    assert not certifying.done() and not reading_back.done()
-    released.set()
-    assert len((await certifying).certified) == 9
-    assert await reading_back == [], "it was asked after the certification, and so has to see it"
-
-
-async def test_closing_does_not_wait_for_ever(
-    repo: Path,
-    limits: Limits,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    from lsst.ts.comcamcalib.services import butler_threads
-
-    begun, released = block_lookups(monkeypatch)
-    monkeypatch.setattr(butler_threads, "CLOSE_LIMIT_S", 0.05)
-    service = ButlerService(str(repo), INSTRUMENT, RAWS, limits)
-    await service.start()
-    hanging = asyncio.create_task(service.missing_collections(["a"]))
-    await asyncio.to_thread(begun.wait, 20)
-    begin = time.monotonic()
-    await service.close()
-    assert time.monotonic() - begin < 5
-    assert "is left behind: it still tries to look for collections" in caplog.text
-    released.set()
-    assert await hanging == ["a"]
-
-
-async def test_a_cancelled_question_does_not_block_the_next(
-    service: ButlerService, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    begun, released = block_lookups(monkeypatch)
-    hanging = asyncio.create_task(service.missing_collections(["a"]))
-    await asyncio.to_thread(begun.wait, 20)
-    queued = asyncio.create_task(service.missing_collections(["never"]))
-    await asyncio.sleep(0)
-    for task in (hanging, queued):
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-    assert "nothing waits for it any more" in caplog.text
-    released.set()
-    assert await service.missing_collections(["b"]) == ["b"]
-
-
-def test_nothing_heavy_is_imported_before_the_first_question() -> None:
-    heavy: Callable[[str], bool] = lambda name: name in ("numpy", "astropy") or name.startswith("lsst.daf")  # noqa: E731
-    code = "import sys, lsst.ts.comcamcalib.services.butler; print('\\n'.join(sys.modules))"
-    modules = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
-    assert "lsst.ts.comcamcalib.services.butler" in modules
-    assert [name for name in modules if heavy(name)] == []
+async def test_detectors_without_a_valid_calibration_are_found(service: ButlerService, butler: Butler) -> None:
+    """Asked of collections of which one does not exist, for a time within and outside the range."""
+    ids = bias_job(butler, "b", range(2))
+    request = CertifyRequest("u/ocps/b/run", "bias", tuple(ids), DAILY, NOON, NEXT_NOON, Verdict.PASSED)
+    await service.certify(request)
+    within, after = "2026-11-22T20:00:00", "2026-12-24T20:00:00"
+    assert await service.detectors_without("bias", ["no/such", DAILY], [0, 1, 7], within) == [7]
+    assert await service.detectors_without("bias", ["no/such", DAILY], [0, 1], after) == [0, 1]
+    assert await service.detectors_without("bias", ["no/such"], [0], within) == [0]
+    assert await service.detectors_without("cti", [DAILY], [0], within) == [0]

@@ -285,13 +285,16 @@ async def test_camera_that_exposes_since_before_the_connection_is_not_idle(
             while name not in (sentence := await camera.obstacle()):
                 pass
         assert sentence.startswith(f"CCCamera is taking an image: {name} of 600 s, until ")
-        assert camera.images_begun()[name] == "20261122-001-DARK"
+        assert camera.taken_for("20261122-001-DARK") == [], "it is not read out yet"
         # The image ends while somebody asks: the camera gets the moment that it needs to become idle.
         monkeypatch.setattr("lsst.ts.comcamcalib.services.camera.SETTLE_S", LIMIT_S)
         asking = asyncio.create_task(camera.obstacle())
         await driven.end(name)
         await driven.evt_ccsCommandState.set_write(substate=1, force_output=True)
         assert await asking == ""
+        (found,) = camera.taken_for("20261122-001-DARK")
+        assert (found.obs_id, found.exposure_id) == (name, 2026112200000 + driven.sequence)
+        assert found.timestamp_taken_s == 1.8e9 + driven.sequence
     finally:
         await driven.evt_ccsCommandState.set_write(substate=1, force_output=True)
         await camera.close()

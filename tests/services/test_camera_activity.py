@@ -14,7 +14,10 @@ from typing import Any
 
 import pytest
 from lsst.ts.comcamcalib.services.camera_activity import MAX_BEGUN, CameraActivity
+from lsst.ts.comcamcalib.services.exposure import TakenFrame
+from support.plans import make_config
 
+INSTRUMENT = make_config().instrument
 NOW = 1_795_953_600.0  # 2026-11-28T12:00:00 TAI
 READOUT_S = 30.0
 IDLE, BUSY = 1, 2
@@ -25,7 +28,7 @@ DARK = "CC_O_20261128_000007"
 @pytest.fixture
 def activity(monkeypatch: pytest.MonkeyPatch) -> CameraActivity:
     monkeypatch.setattr("lsst.ts.utils.current_tai", lambda: NOW)
-    return CameraActivity("CCCamera", READOUT_S)
+    return CameraActivity(INSTRUMENT, READOUT_S)
 
 
 def began(name: str, ago_s: float, exposure_time_s: float = 600.0, group: str | None = "20261128-001-DARK") -> Any:
@@ -34,6 +37,7 @@ def began(name: str, ago_s: float, exposure_time_s: float = 600.0, group: str | 
         exposureTime=exposure_time_s,
         additionalKeys="groupId" if group else "",
         additionalValues=group or "",
+        timestampAcquisitionStart=NOW - ago_s - 0.5,
         private_sndStamp=NOW - ago_s,
     )
 
@@ -70,11 +74,11 @@ def test_order_of_arrival_does_not_matter(activity: CameraActivity) -> None:
         (activity.on_rafts_state, substate(INTEGRATING, 100)),
     ]
     for order in itertools.permutations(samples):
-        fresh = CameraActivity("CCCamera", READOUT_S)
+        fresh = CameraActivity(INSTRUMENT, READOUT_S)
         for take_note, sample in order:
             getattr(fresh, take_note.__name__)(sample)
         assert fresh.obstacle().startswith(f"CCCamera is taking an image: {DARK}")
-    early = CameraActivity("CCCamera", READOUT_S)
+    early = CameraActivity(INSTRUMENT, READOUT_S)
     early.on_end(ended(DARK))
     early.on_start(began(DARK, ago_s=1))
     assert early.obstacle() == ""
@@ -141,3 +145,56 @@ def test_the_last_images_are_remembered_in_their_order_and_not_for_ever(activity
     assert activity.images_begun[names[60]] is None
     assert activity.images_begun[names[61]] == "g"
     assert activity.obstacle() == ""
+
+
+GROUP = "20261128-001-DARK"
+
+
+def test_an_exposure_counts_as_taken_when_it_is_read_out_with_the_time_of_its_integration(
+    activity: CameraActivity,
+) -> None:
+    activity.on_start(began(DARK, ago_s=100))
+    assert activity.taken_for(GROUP) == [], "it is in progress"
+    activity.on_end(ended(DARK))
+    assert activity.taken_for(GROUP) == [TakenFrame(2026112800007, DARK, NOW - 100.5)]
+    assert activity.taken_for("20261128-001-FLAT") == []
+
+
+def test_the_end_of_an_exposure_may_be_read_before_its_begin(activity: CameraActivity) -> None:
+    activity.on_end(ended(DARK))
+    assert activity.taken_for(GROUP) == []
+    activity.on_start(began(DARK, ago_s=100))
+    assert [one.obs_id for one in activity.taken_for(GROUP)] == [DARK]
+
+
+def test_exposures_of_a_group_come_in_their_order_without_those_of_others(activity: CameraActivity) -> None:
+    for number, group in enumerate((GROUP, None, GROUP, "somebody", GROUP), start=1):
+        activity.on_start(began(f"CC_O_20261128_{number:06d}", ago_s=10 - number, group=group))
+        activity.on_end(ended(f"CC_O_20261128_{number:06d}"))
+    assert [one.exposure_id for one in activity.taken_for(GROUP)] == [2026112800001, 2026112800003, 2026112800005]
+
+
+def test_time_of_sending_stands_in_for_a_time_that_the_camera_left_out(activity: CameraActivity) -> None:
+    start = began(DARK, ago_s=100)
+    start.timestampAcquisitionStart = 0.0
+    activity.on_start(start)
+    activity.on_end(ended(DARK))
+    assert activity.taken_for(GROUP) == [TakenFrame(2026112800007, DARK, NOW - 100)]
+
+
+def test_image_whose_name_gives_no_exposure_id_is_left_out(activity: CameraActivity) -> None:
+    """Nothing of it can be in the repository, so nobody would ever use it."""
+    for name in ("something else", DARK):
+        activity.on_start(began(name, ago_s=10))
+        activity.on_end(ended(name))
+    assert [one.obs_id for one in activity.taken_for(GROUP)] == [DARK]
+
+
+def test_ends_of_forgotten_images_are_forgotten_too(activity: CameraActivity) -> None:
+    for number in range(5 * MAX_BEGUN):
+        activity.on_start(began(f"CC_O_20261128_{number:06d}", ago_s=0, group=GROUP))
+        activity.on_end(ended(f"CC_O_20261128_{number:06d}"))
+        activity.on_end(ended(f"an image that began before the start, {number}"))
+    assert [one.exposure_id for one in activity.taken_for(GROUP)] == [
+        2026112800000 + number for number in range(4 * MAX_BEGUN, 5 * MAX_BEGUN)
+    ]

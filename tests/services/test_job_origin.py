@@ -11,8 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from lsst.ts.comcamcalib.services.job_origin import foreign_repository, mark_of, same_repository
-from lsst.ts.comcamcalib.services.ocps import JobRequest
+from lsst.ts.comcamcalib.services.job_origin import foreign_repository, same_repository
 from support.job_world import uws_job
 
 
@@ -68,9 +67,3 @@ def test_an_alias_that_this_machine_does_not_know_proves_nothing(caplog: pytest.
 def test_what_is_not_told_can_not_be_compared() -> None:
     assert foreign_repository(uws_job("a"), "/repo/LSSTComCam") == ""
     assert foreign_repository(uws_job("a", butler_repo="/repo/LATISS"), "") == ""
-
-
-def test_the_mark_is_the_last_glob() -> None:
-    assert mark_of(JobRequest("p", "q", "c", "bias,20261122-001_BIAS.GENERATE_cpBias*")) == (
-        "20261122-001_BIAS.GENERATE_cpBias*"
-    )

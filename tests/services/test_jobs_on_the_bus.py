@@ -20,8 +20,9 @@ import pytest_asyncio
 from lsst.ts import salobj
 from lsst.ts.comcamcalib.config import Limits
 from lsst.ts.comcamcalib.errors import NotEnabledError, UnknownJobError, UnreachableError
+from lsst.ts.comcamcalib.plan.request import JobRequest
 from lsst.ts.comcamcalib.services.jobs import JobService, JobStatus
-from lsst.ts.comcamcalib.services.ocps import JobRequest, SalOcps
+from lsst.ts.comcamcalib.services.ocps import SalOcps
 from lsst.ts.comcamcalib.services.uws import UwsClient
 from lsst.ts.comcamcalib.simulation.configuration import write_ocps_configuration
 from lsst.ts.comcamcalib.simulation.faults import Fault, Faults

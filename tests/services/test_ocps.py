@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from lsst.ts import salobj
 from lsst.ts.comcamcalib.config import Limits
 from lsst.ts.comcamcalib.errors import NotEnabledError, ServiceError, UnreachableError
-from lsst.ts.comcamcalib.services.ocps import JobRequest, SalOcps
+from lsst.ts.comcamcalib.plan.request import JobRequest
+from lsst.ts.comcamcalib.services.ocps import SalOcps
 
 LIMIT_S = 20.0
 BIAS = JobRequest(

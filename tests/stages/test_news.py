@@ -18,25 +18,25 @@ async def test_everybody_who_waits_is_woken() -> None:
     waiting = [asyncio.create_task(news.since(news.count)) for _ in range(3)]
     await asyncio.sleep(0)
     assert not any(task.done() for task in waiting)
-    news.tell()
+    news.wake()
     await asyncio.gather(*waiting)
 
 
 async def test_news_that_came_before_the_waiting_began_count() -> None:
     news = News()
     seen = news.count
-    news.tell()
+    news.wake()
     await news.since(seen)
 
 
 async def test_one_who_was_woken_waits_for_the_next_news() -> None:
     news = News()
-    news.tell()
+    news.wake()
     waiting = asyncio.create_task(news.since(news.count))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert not waiting.done()
-    news.tell()
+    news.wake()
     await waiting
 
 
@@ -46,5 +46,5 @@ async def test_one_who_gives_up_does_not_take_the_news_along() -> None:
     await asyncio.sleep(0)
     impatient.cancel()
     await asyncio.gather(impatient, return_exceptions=True)
-    news.tell()
+    news.wake()
     await patient

@@ -15,8 +15,8 @@ from typing import TypeVar
 
 from lsst.ts.comcamcalib.config import Limits
 from lsst.ts.comcamcalib.errors import ServiceError, UnknownJobError, UnreachableError
+from lsst.ts.comcamcalib.plan.request import JobRequest
 from lsst.ts.comcamcalib.services.jobs import JobService, JobStatus
-from lsst.ts.comcamcalib.services.ocps import JobRequest
 from lsst.ts.comcamcalib.services.uws import UwsJob
 from lsst.ts.comcamcalib.services.uws_job import Phase
 

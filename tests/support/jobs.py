@@ -12,8 +12,8 @@ import asyncio
 from collections.abc import Callable, Collection
 
 from lsst.ts.comcamcalib.errors import NotEnabledError, ServiceError, UnreachableError
+from lsst.ts.comcamcalib.plan.request import JobRequest
 from lsst.ts.comcamcalib.services.job_status import JobStatus, OnChange, ignore
-from lsst.ts.comcamcalib.services.ocps import JobRequest
 from lsst.ts.comcamcalib.services.uws_job import Phase, UwsJob
 
 from support.clock import patience_s
@@ -48,6 +48,8 @@ class FakeJobs:
         """Marks that were searched for, each with the time that the search could take (seconds)."""
         self.late: dict[str, tuple[set[str], Callable[[UwsJob], OnChange]]] = {}
         """Runs whose jobs are looked for when they are closed: the jobs that are known, and who hears of others."""
+        self.late_jobs: dict[str, OnChange] = {}
+        """Marks of jobs that may still appear, and who hears of them."""
         self.executing: dict[str, asyncio.Event] = {}
         """Set when a job of the label executes."""
         self._on_change: dict[str, OnChange] = {}
@@ -72,13 +74,13 @@ class FakeJobs:
 
     async def run(self, request: JobRequest, on_change: OnChange) -> JobStatus:
         label = request.output_dataset_types.rsplit("_", 2)[-2]
-        submission = asyncio.create_task(self._submit(request, label), name=f"submission of {label}")
+        submission = asyncio.create_task(self._submit(request, label, on_change), name=f"submission of {label}")
         self._submissions[submission] = label
         submission.add_done_callback(lambda task: self._submissions.pop(task))
         job = await asyncio.shield(submission)
         return await self.attach(job.job_id, on_change, TAI)
 
-    async def _submit(self, request: JobRequest, label: str) -> FakeJob:
+    async def _submit(self, request: JobRequest, label: str, on_change: OnChange) -> FakeJob:
         if label in self.submitting:
             await self.submitting[label].wait()
         if self.not_enabled.get(label, 0) > 0:
@@ -86,7 +88,9 @@ class FakeJobs:
             raise NotEnabledError("OCPS:2 refused to execute. It is not ENABLED: enable it.")
         if label in self.refused:
             raise ServiceError(self.refused[label])
-        return self.world.submit(request)
+        job = self.world.submit(request)
+        self._on_change[job.job_id] = on_change  # the real service knows it, too, if nobody waits any more
+        return job
 
     async def attach(self, job_id: str, on_change: OnChange, timestamp_submitted_s: float = 0.0) -> JobStatus:
         self._on_change[job_id] = on_change
@@ -158,6 +162,13 @@ class FakeJobs:
             for one in found
             if one.phase != "aborted"  # the UWS has deleted it
         ]
+
+    def stop_late_job(self, mark: str, intended_s: float, on_change: OnChange) -> None:
+        self.late_jobs[mark] = on_change
+
+    def forget(self) -> None:
+        """Forget who wants to know of the jobs, because that process has died."""
+        self._on_change.clear()
 
     def stop_late(
         self, run_id: str, since_s: float, known: Collection[str], on_found: Callable[[UwsJob], OnChange]

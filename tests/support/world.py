@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 
 from lsst.ts.comcamcalib.config import CscConfig
 from lsst.ts.comcamcalib.options import flat_pairs
+from lsst.ts.comcamcalib.plan.request import JobRequest
 from lsst.ts.comcamcalib.services.butler import (
     AmplifierValues,
     CertifiedDataset,
@@ -25,7 +26,6 @@ from lsst.ts.comcamcalib.services.butler import (
     DefectsArea,
     ReplacedDataset,
 )
-from lsst.ts.comcamcalib.services.ocps import JobRequest
 
 __all__ = ["AMPLIFIERS", "Exposure", "FakeJob", "World"]
 
@@ -130,6 +130,8 @@ class World:
         """Datasets (job label, detector) that jobs do not make although they complete."""
         self.missing_filters: set[str] = set()
         """Physical filters for which no datasets are made."""
+        self.not_calibrated: set[tuple[str, int]] = set()
+        """(dataset type, detector) of which the input collections have no calibration."""
         self.gain = 1.7
         self.defect_pixels = 30
         self.lamp = 1.0

@@ -7,12 +7,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Protocol, TypeVar
 
+from ..errors import StageError
 from .facts import Fact
 from .record import Record
 
-__all__ = ["Act", "once"]
+__all__ = ["Act", "intend", "once"]
 
 Outcome = TypeVar("Outcome")
 Outcome_co = TypeVar("Outcome_co", covariant=True)
@@ -55,6 +57,9 @@ class Act(Protocol[Outcome_co]):
             If it failed. If it is not certain that nothing was done, it stays open.
         """
 
+    async def withdraw(self, reason: str) -> None:
+        """Record that it was intended, but not begun, so that nobody looks for it."""
+
 
 async def once(act: Act[Outcome], record: Record) -> Outcome:
     """Do something outside, unless it has been done already.
@@ -70,6 +75,25 @@ async def once(act: Act[Outcome], record: Record) -> Outcome:
     if outcome is None and act.open:
         outcome = await act.find()
     if outcome is None:
-        await record.intend(await act.intent())
+        await intend(act, record)
         outcome = await act.act()
     return outcome
+
+
+async def intend(act: Act[Outcome], record: Record) -> None:
+    """Write down that something is about to be done; if that fails or is cancelled, it is withdrawn.
+
+    Raises
+    ------
+    StageError
+        If it may not be done, or could not be written down.
+    """
+    fact = await act.intent()
+    try:
+        await record.intend(fact)
+    except asyncio.CancelledError:
+        await act.withdraw("it was stopped before it was begun")
+        raise
+    except StageError as error:
+        await act.withdraw(str(error))
+        raise

@@ -78,6 +78,11 @@ class Frame:
         """Whether it counts: taken, neither discarded nor given up."""
         return bool(self.exposure_id) and not self.discarded and not self.given_up
 
+    @property
+    def complete(self) -> bool:
+        """Whether it is known that all its files are in the repository."""
+        return self.settled is not None and not self.settled.missing
+
 
 @dataclasses.dataclass(frozen=True)
 class Job:

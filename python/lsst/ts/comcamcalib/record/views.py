@@ -12,13 +12,14 @@ import json
 from collections.abc import Iterator
 
 from ..enums import CertificationState
+from ..plan.request import job_collection
 from . import events, facts
 from .events import Event
 from .facts import Fact
 from .history import History
 from .things import Certification, Frame, Job, Stage
 
-__all__ = ["all_events", "events_after", "job_collection", "run_collection", "snapshot"]
+__all__ = ["all_events", "events_after", "snapshot"]
 
 
 def events_after(fact: Fact, history: History) -> list[Event]:
@@ -67,16 +68,6 @@ def snapshot(history: History) -> dict[str, object]:
         "imagesTaken": sum(1 for frame in history.frames.values() if frame.exposure_id),
         "imagesExpected": history.plan.images_expected,
     }
-
-
-def job_collection(job_id: str) -> str:
-    """Return the CHAINED collection of a job's outputs and inputs, as the OCPS's worker names it."""
-    return f"u/ocps/{job_id}"
-
-
-def run_collection(job_id: str) -> str:
-    """Return the RUN collection that a job writes to."""
-    return f"{job_collection(job_id)}/run"
 
 
 # One view of each thing

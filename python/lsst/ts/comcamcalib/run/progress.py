@@ -62,7 +62,7 @@ def progress_of(record: Recorder, now_s: float) -> Progress:
         state=int(history.state),
         activity=_activity(record),
         images_taken=len(frames),
-        images_ingested=sum(1 for one in frames if one.settled is not None and not one.settled.missing),
+        images_ingested=sum(1 for one in frames if one.complete),
         images_expected=max(history.plan.images_expected, len(frames)),
         jobs_running=sum(1 for job in jobs if job.running),
         jobs_completed=sum(1 for job in jobs if job.succeeded),

@@ -16,9 +16,10 @@ from ..clock import Clock
 from ..enums import RunState, StageKind, StageState
 from ..record.facts import Decision, StageMoved
 from ..record.history import OPEN_RUN_STATES, STAGE_ENDED, History
-from ..record.things import Stage
+from ..record.things import Job, Stage
 from ..services.uws_job import Phase
 from ..stages.context import RunContext, Services
+from ..stages.job_records import stop_if_it_appears
 from .ending import stop_and_look
 from .moves import move_run, move_stage
 from .recorder import Recorder
@@ -73,16 +74,26 @@ class Run:
 
     async def start(self, services: Services) -> None:
         """Carry out a run that was just accepted."""
-        await self._begin(services, "The run is in progress")
+        self._prepare(services)
+        await move_run(self.record, RunState.RUNNING, "The run is in progress")
+        self._begin()
+
+    async def at_rest(self) -> None:
+        """Wait for what an interruption has left in progress, within a limit: a call that Butler has begun."""
+        await asyncio.wait([self._task], timeout=INTERRUPT_LIMIT_S)
 
     async def resume(self, services: Services, who: str, why: str) -> None:
         """Go on with a run that was interrupted, failed or was aborted.
 
         What has succeeded stays; what failed, was skipped or aborted is done again with its next attempt.
         """
-        # Only a call that Butler has begun can still be in progress.
-        await asyncio.wait([self._task], timeout=INTERRUPT_LIMIT_S)
+        self._prepare(services)
+        # The run is open from here on, so that it can be aborted and interrupted.
+        await move_run(self.record, RunState.RUNNING, f"Resumed by {who}" + (f": {why}" if why else ""))
+        await self.record.note(Decision(what="resume", who=who, why=why))
         for stage in self.history.stages.values():
+            if self.state is not RunState.RUNNING:
+                return
             if stage.state in STAGE_ENDED and stage.state is not StageState.SUCCEEDED:
                 await move_stage(self.record, stage.name, StageState.PENDING, "The run was resumed")
             elif stage.state is StageState.PENDING and self._was_aborted(stage):
@@ -94,8 +105,7 @@ class Run:
                         reason="The run was resumed",
                     )
                 )
-        await self.record.note(Decision(what="resume", who=who, why=why))
-        await self._begin(services, f"Resumed by {who}" + (f": {why}" if why else ""))
+        self._begin()
 
     def _was_aborted(self, stage: Stage) -> bool:
         """Whether an abort that was not finished had already aborted a job of a stage, which must be done again."""
@@ -104,10 +114,11 @@ class Run:
         jobs = [job for job in self.history.jobs_of(stage.name) if job.stage_attempt == stage.attempt]
         return any(job.ended_s and Phase.of(job.phase) is Phase.ABORTED for job in jobs)
 
-    async def _begin(self, services: Services, reason: str) -> None:
+    def _prepare(self, services: Services) -> None:
         self._context = RunContext(self.record, services, self._clock)
         self._scheduler = Scheduler(self._context)
-        await move_run(self.record, RunState.RUNNING, reason)
+
+    def _begin(self) -> None:
         # It may have been aborted or interrupted while that was written.
         if self.state is RunState.RUNNING:
             self._task = asyncio.create_task(self._go(), name=f"run {self.history.run_id}")
@@ -194,6 +205,8 @@ class Run:
             watch_components(self.record, services.components, self.history.plan.config.instrument),
             name=f"components for run {self.history.run_id}",
         )
+        for job in _perhaps_late(self.history, self._clock.tai()):
+            stop_if_it_appears(job, self._context)
         broke_off = ""
         try:
             await self._scheduler.run()
@@ -220,8 +233,9 @@ class Run:
         # Stop everything first, and only then wait.
         self._stop(finish_exposure=True)
         try:
-            await self.record.note(Decision(what="abort", who=who))
+            # From here on the history says that nothing new may be begun.
             await move_run(self.record, RunState.ABORTING, reason)
+            await self.record.note(Decision(what="abort", who=who))
         finally:
             begun.set()
         findings = await stop_and_look(context, self._rest())
@@ -238,6 +252,13 @@ class Run:
     async def _rest(self) -> None:
         """Wait until no stage of the run is in progress in this process; cancelling this cancels none."""
         await asyncio.wait([self._task])
+
+
+def _perhaps_late(history: History, now_s: float) -> list[Job]:
+    """Return jobs that were searched for in vain not long ago: an earlier process may not have searched to the end."""
+    limits = history.plan.config.limits
+    since_s = now_s - 2 * limits.job_submission - limits.uws_unreachable
+    return [job for job in history.jobs.values() if job.absent and job.intended_s > since_s]
 
 
 def _failures(history: History) -> str:

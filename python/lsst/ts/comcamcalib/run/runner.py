@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import logging
 
 from ..clock import Clock
@@ -18,6 +17,7 @@ from ..errors import BadInputError
 from ..options import parse_options
 from ..plan.build import build_plan
 from ..plan.plan import RunPlan
+from ..plan.validity import day_obs_of
 from ..record.events import Alarms, Event
 from ..record.facts import RunAccepted
 from ..record.fold import begin, fold
@@ -192,10 +192,15 @@ class Runner:
         await run.record.publish_all()
         if start.called_off:
             # The run is in the journal, so it ends like any other.
-            await run.interrupt(start.called_off.rstrip("."))
-        elif run.state is RunState.ACCEPTED:
+            if start.aborted_by and run.state is RunState.ACCEPTED:
+                await run.abort(services, start.aborted_by)
+            else:
+                await run.interrupt("The CSC left ENABLED while the run was being accepted")
+            raise BadInputError(
+                [f"Run {run.history.run_id} was accepted, but it is {run.state.name} already: {run.history.reason}"]
+            )
+        if run.state is RunState.ACCEPTED:
             await run.start(services)
-        start.check()
         return run.history.run_id
 
     async def resume(self, run_id: str, requested_by: str, why: str = "") -> dict[str, str]:
@@ -230,6 +235,8 @@ class Runner:
             plan = what_is_left(run.history)
             if self.run is not None and self.run is not run:
                 await self.run.record.close()
+            await run.at_rest()
+            start.check()
             self.run, self._silent = run, False
             await run.resume(services, requested_by, why)
         finally:
@@ -244,6 +251,8 @@ class Runner:
         BadInputError
             If there is none, or it can't be resumed.
         """
+        if self.run is not None:
+            await self.run.record.flush()  # its end may not be in the journal yet
         wanted = run_id or await self._journal.latest([RunState.INTERRUPTED, RunState.FAILED])
         if not wanted:
             raise BadInputError(
@@ -311,7 +320,7 @@ class Runner:
         BadInputError
             If anything is missing, or the start was called off.
         """
-        if problems := await start.unless_called_off(preflight(plan, services)):
+        if problems := await start.unless_called_off(preflight(plan, services, self._clock.tai())):
             raise BadInputError(problems)
         if self.run is not None:
             # Facts of the previous run that are not in the journal yet must be written before this run.
@@ -335,7 +344,7 @@ class Runner:
         """
         run = self.open_run
         if self._starting is not None and (run is None or run.state is RunState.INTERRUPTED):
-            self._starting.call_off(f"Aborted by {requested_by} while it was being checked; no run was begun.")
+            self._starting.abort(requested_by)
             if run is None:
                 return
         if run is None:
@@ -443,9 +452,3 @@ class Runner:
     async def _publish_and_alarm(self, event: Event) -> None:
         await self._publish(event)
         await self.update_alarms()
-
-
-def day_obs_of(tai_s: float) -> int:
-    """Return the day of observation, YYYYMMDD, of a time (TAI unix seconds): the date 12 hours earlier (LSE-400)."""
-    then = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=tai_s - 12 * 3600)
-    return int(then.strftime("%Y%m%d"))

@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Collection
 from typing import Protocol
 
-from .ocps import JobRequest
+from ..plan.request import JobRequest
 from .uws_job import Phase, UwsJob
 
 __all__ = [
@@ -163,6 +163,23 @@ class Jobs(Protocol):
         ------
         UnreachableError
             If the UWS could not be asked at the last look, so that nothing is certain.
+        """
+
+    def stop_late_job(self, mark: str, intended_s: float, on_change: OnChange) -> None:
+        """Stop jobs with a mark that appear after they were searched for in vain.
+
+        Parameters
+        ----------
+        mark
+            The mark of one submission.
+        intended_s
+            When it was about to be submitted (TAI unix seconds); older jobs are not its.
+        on_change
+            Awaited with the states of a job that appears.
+
+        Notes
+        -----
+        This goes on in the background, for ``uws_unreachable`` seconds of a UWS that answers.
         """
 
     def stop_late(

@@ -18,13 +18,14 @@ from lsst.ts import utils
 
 from ..config import Limits
 from ..errors import ServiceError, UnreachableError
+from ..plan.request import JobRequest
 from .job_endings import JobEndings
 from .job_origin import foreign_repository
 from .job_results import JobResults
 from .job_status import Backend, Jobs, JobStatus, OnChange, ignore, judge, told_end
 from .job_stopper import MAX_DOUBTS, JobStopper
 from .job_submissions import JobSubmissions, Submission
-from .ocps import JobRequest, Ocps
+from .ocps import Ocps
 from .tracked_job import TrackedJob
 from .uws import Uws
 from .uws_job import Phase, UwsJob
@@ -148,6 +149,10 @@ class JobService:
     async def find(self, mark: str, intended_s: float, limit_s: float) -> list[UwsJob]:
         """Search the UWS for the jobs with a mark; see `Jobs.find`."""
         return await self._submissions.find_by_mark(mark, intended_s, limit_s)
+
+    def stop_late_job(self, mark: str, intended_s: float, on_change: OnChange) -> None:
+        """Stop jobs with a mark that appear later; see `Jobs.stop_late_job`."""
+        self._submissions.stop_late_by_mark(mark, intended_s, on_change)
 
     def stop_late(
         self, run_id: str, since_s: float, known: Collection[str], on_found: Callable[[UwsJob], OnChange]
@@ -300,7 +305,7 @@ class JobService:
             exit_code=1,
             message=f"There was no news of job {job.job_id} for {self._limits.uws_unreachable:g} s; it may still run. "
             f"{error} As soon as the UWS answers, the job is checked, and aborted if it still runs. Check the UWS, "
-            "then start another run.",
+            "then resume the run.",
             timestamp_ended_s=utils.current_tai(),
         )
         await job.tell(status)

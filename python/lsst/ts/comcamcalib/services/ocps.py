@@ -19,9 +19,10 @@ from lsst.ts import salobj
 
 from ..config import Limits
 from ..errors import NotEnabledError, ServiceError, UnreachableError
+from ..plan.request import JobRequest
 from .server_text import explain_server_text
 
-__all__ = ["JobRequest", "Ocps", "SalOcps"]
+__all__ = ["Ocps", "SalOcps"]
 
 FORBIDDEN = frozenset('"\\;`$')
 """Characters that the UWS's job template or the worker's shell would interpret; a pipeline's variable, such as
@@ -31,29 +32,6 @@ NOT_ALLOWED = re.compile(
     r"(Failed: )?(\w+ )?not allowed in (state|fault state)\b(?P<state>.*)", re.IGNORECASE | re.DOTALL
 )
 """How a CSC that is not ENABLED refuses a command before it does anything (salobj's ``assert_enabled``)."""
-
-
-@dataclasses.dataclass(frozen=True)
-class JobRequest:
-    """One pipeline job, as the OCPS's ``execute`` takes it.
-
-    Parameters
-    ----------
-    pipeline
-        Pipeline file, may begin with ``${CP_PIPE_DIR}``, which is expanded where the job runs.
-    data_query
-        Butler expression that selects the data.
-    config
-        Further pipetask options, such as ``-i …`` and ``-j 8``.
-    output_dataset_types
-        Comma-separated globs for datasets to copy out of the repository; the last one is the mark that identifies
-        the job at the UWS.
-    """
-
-    pipeline: str
-    data_query: str
-    config: str
-    output_dataset_types: str
 
 
 class Ocps(Protocol):

@@ -46,7 +46,15 @@ class Repository(Protocol):
         """Return the exposures that the repository knows, by id."""
 
     async def exposures_of_group(self, group_id: str) -> list[ExposureFound]:
-        """Return the exposures that were taken with a group id and of which a file is in the repository, in order."""
+        """Return the exposures that were taken with a group id and that the repository knows, in order.
+
+        It knows an exposure from the ingest of its first file on.
+
+        Raises
+        ------
+        ServiceError
+            If it does not answer.
+        """
 
     async def physical_filters(self, exposure_ids: Collection[int]) -> dict[int, str]:
         """Return the physical filter of each exposure that the repository knows."""
@@ -75,6 +83,11 @@ class Repository(Protocol):
         expected_run
             The RUN collection with this run's own product.
         """
+
+    async def detectors_without(
+        self, dataset_type: str, collections: Sequence[str], detectors: Collection[int], at_iso_tai: str
+    ) -> list[int]:
+        """Return the detectors for which the collections have no calibration of a type at some time (ISO 8601 TAI)."""
 
     async def get(self, dataset_type: str, collection: str, **data_id: int | str) -> object:
         """Read one dataset; the instrument need not be given."""

@@ -85,14 +85,16 @@ class Certifying:
     @property
     def _latest(self) -> Certification | None:
         """The last certification of the same datasets for the same range."""
-        same = [
-            one
-            for one in self._context.history.certifications.values()
-            if (one.intent.output_collection, one.intent.dataset_ids)
-            == (self._request.run_collection, self._request.dataset_ids)
-            and Validity(one.intent.validity_begin, one.intent.validity_end) == self._validity
-        ]
+        same = [one for one in self._context.history.certifications.values() if self.is_the_same_as(one)]
         return same[-1] if same else None
+
+    def is_the_same_as(self, other: Certification) -> bool:
+        """Return whether a certification is of the same datasets for the same range."""
+        intent = other.intent
+        return (intent.output_collection, intent.dataset_ids) == (
+            self._request.run_collection,
+            self._request.dataset_ids,
+        ) and Validity(intent.validity_begin, intent.validity_end) == self._validity
 
     def known(self) -> Certification | None:
         """Return the certification if it is done."""
@@ -174,6 +176,11 @@ class Certifying:
         assert certification is not None
         return certification
 
+    async def withdraw(self, reason: str) -> None:
+        """Record that nothing was certified; see `Act.withdraw`."""
+        if self.open:
+            await self._note_absent(reason)
+
     async def _begin(self) -> _Answer:
         """Have Butler certify, and return its answer."""
         limit_s = self._context.config.limits.butler_certify
@@ -248,6 +255,7 @@ class Certifying:
                 dataset_count=count,
                 reason="; ".join(filter(None, [*remarks, *lost])),
                 lost=lost,
+                found=outcome is None,
             )
         )
 
@@ -278,7 +286,7 @@ async def record_look(one: Certification, done: bool, lost: tuple[str, ...], con
     """Record what a look for a certification has found."""
     intent = one.intent
     if not done:
-        reason = "nothing of it is in the collection"
+        reason = "it is not in the collection, or not all of it"
         await context.record.note(CertifyAbsent(number=intent.number, reason=reason))
         return
     replaced = _replaced({before.dataset_id for before in intent.replaces})

@@ -65,11 +65,11 @@ class Exposing:
         """Look until it is certain whether the frame was taken; see `Act.find`.
 
         An exposure shows in the camera's events, and in the repository as soon as one of its files is there. If the
-        camera is idle and neither has shown one ``oods_timeout`` after the intent, there is none.
+        camera is idle and neither has shown one ``oods_timeout`` after it would have ended, there is none.
         """
         context, frame = self._context, self._frame
         assert frame is not None, "only an intended frame is looked for"
-        clock, patience_s = context.clock, context.plan.options.oods_timeout
+        clock, patience_s = context.clock, frame.exposure_time_s + context.plan.options.oods_timeout
         # The clock may have been set back since the intent.
         left_s = min(max(frame.intended_s + patience_s - clock.tai(), 0.0), patience_s)
         no_file = clock.monotonic() + left_s
@@ -91,25 +91,27 @@ class Exposing:
                     f"Whether {self._name} was taken before the run was interrupted could not be found out: {obstacle}"
                 )
             await asyncio.sleep(LOOK_INTERVAL_S)
-        await context.record.note(
-            FrameAbsent(
-                calib_type=frame.calib_type,
-                index=frame.index,
-                reason="neither the camera nor the repository has an exposure for it",
-            )
-        )
+        await self.withdraw("neither the camera nor the repository has an exposure for it")
         return None
 
     async def intent(self) -> FrameIntended:
-        """Return the fact that the frame is about to be taken; see `Act.intent`."""
+        """Return the fact that the frame is about to be taken; see `Act.intent`.
+
+        An exposure that is found belongs to the only frame of its group that may have been taken. So it is found out
+        first what became of any other one.
+        """
         if why := self._context.history.no_more_exposures:
             raise StageError(f"No further exposure was taken, because {why}")
+        for frame in self._context.history.frames_of(self._wanted.calib_type):
+            if frame.open and frame.index != self._wanted.index:
+                await Exposing(_intended(frame), self._stage_name, self._context).find()
         return self._wanted
 
     async def act(self) -> Frame:
         """Have the camera take the frame; see `Act.act`."""
         context, wanted = self._context, self._wanted
         if why := context.history.no_more_exposures:
+            await self.withdraw(f"no further exposure was taken, because {why}")
             raise StageError(f"No further exposure was taken, because {why}")
         limits = context.config.limits
         limit_s = wanted.exposure_time_s + limits.exposure_overhead + 2 * limits.readout
@@ -134,6 +136,22 @@ class Exposing:
         frame = self.known()
         assert frame is not None, "it has just been recorded"
         return frame
+
+    async def withdraw(self, reason: str) -> None:
+        """Record that the frame was not taken; see `Act.withdraw`."""
+        wanted = self._wanted
+        await self._context.record.note(FrameAbsent(calib_type=wanted.calib_type, index=wanted.index, reason=reason))
+
+
+def _intended(frame: Frame) -> FrameIntended:
+    """Return the intent of a frame."""
+    return FrameIntended(
+        calib_type=frame.calib_type,
+        index=frame.index,
+        exposure_time_s=frame.exposure_time_s,
+        discarded=frame.discarded,
+        replaces=frame.replaces,
+    )
 
 
 async def look_for_frames(frame: Frame, context: RunContext) -> list[TakenFrame]:

@@ -15,11 +15,11 @@ from collections.abc import Iterable
 from ..enums import CalibType, StageState
 from ..errors import ServiceError, StageError
 from ..plan.plan import JobPlan, StagePlan
+from ..plan.request import job_collection, run_collection
 from ..record.act import once
 from ..record.facts import Dataset, GainsMeasured, JobDistrusted, ProductMade
 from ..record.history import History
 from ..record.things import Job, Product
-from ..record.views import job_collection, run_collection
 from ..services.butler_data import DatasetFound
 from ..services.side_by_side import all_of, both
 from .context import RunContext

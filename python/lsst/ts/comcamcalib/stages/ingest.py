@@ -101,7 +101,7 @@ class _Ingest:
         # Frames of which all files are in the repository, for the task that checks the light.
         self.arrivals: asyncio.Queue[Frame | None] = asyncio.Queue()
         for frame in context.history.used(stage.calib_type):
-            if frame.settled is not None:  # by an earlier attempt, or before the run was interrupted
+            if frame.complete:  # since an earlier attempt, or since before the run was interrupted
                 self.arrivals.put_nowait(frame)
         # By exposure id: how many files have arrived, when the last one did (seconds of the clock), and how often
         # Butler was asked since then.
@@ -135,7 +135,11 @@ class _Ingest:
         return len(history.taken(self.calib_type)), acquisition_ended(self.calib_type, self.context)
 
     def _pending(self) -> list[Frame]:
-        return [frame for frame in self.context.history.used(self.calib_type) if frame.settled is None]
+        """Return the frames that are not accounted for.
+
+        One that is settled without some of its files is among them: the process was killed before it was given up.
+        """
+        return [frame for frame in self.context.history.used(self.calib_type) if not frame.complete]
 
     def _conclude(self) -> str:
         wanted = [frame for frame in self.context.plan.sequences[self.calib_type].frames if not frame.discarded]
@@ -231,17 +235,10 @@ class _Ingest:
         missing, cause = self._missing(frame), self._cause(frame)
         lost = f"{frame.obs_id} is lost ({missing} did not arrive in the repository: {cause})"
         await self._settle(frame)
-        # Lost frames of earlier attempts do not count: somebody has looked at the cause, and resumed the run.
-        taken_again = self.retakes.count
         await self.context.record.note(FrameGivenUp(calib_type=self.calib_type, index=frame.index, reason=lost))
         if vain := self._why_in_vain(frame):
             raise StageError(f"{lost}. {vain}")
-        max_retakes = self.context.plan.sequences[self.calib_type].max_retakes
-        if taken_again >= max_retakes:
-            raise StageError(
-                f"{lost}, and {taken_again} frames were taken again already (max_retakes {max_retakes}). Look at the "
-                "OODS, then resume the run"
-            )
+        self.retakes.check_number()
 
     def _why_in_vain(self, frame: Frame) -> str:
         """Return why taking a lost frame again would not help; "" if it may help.

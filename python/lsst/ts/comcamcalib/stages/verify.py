@@ -17,10 +17,10 @@ from ..config import VerificationRecipe
 from ..enums import CalibType, Verdict
 from ..errors import ServiceError, StageError
 from ..plan.plan import StagePlan
+from ..plan.request import run_collection
 from ..record.facts import DetectorVerdict, FramesBlamed, JobDistrusted, VerdictGiven
 from ..record.history import STAGE_ENDED
 from ..record.things import GOOD_VERDICTS, Product
-from ..record.views import run_collection
 from ..verification import (
     DetectorArea,
     ExpectedStatistics,
