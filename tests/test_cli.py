@@ -74,7 +74,7 @@ def bare_environment(**variables: str) -> dict[str, str]:
 # Without an observatory
 
 
-@pytest.mark.parametrize("command", [["status"], ["start"], ["watch"], ["abort"], ["enable"]])
+@pytest.mark.parametrize("command", [["status"], ["start"], ["resume"], ["watch"], ["abort"], ["enable"]])
 async def test_without_an_environment_it_says_what_to_source(command: list[str]) -> None:
     done = await comcamcalib(*command, env=bare_environment())
     assert done.code == 1
@@ -199,8 +199,17 @@ async def test_help_names_every_part_that_can_be_left_out() -> None:
 async def test_help_names_every_command() -> None:
     done = await comcamcalib("--help")
     assert done.code == 0
-    for command in ("start", "watch", "status", "abort", "enable", "observatory", "scenarios", "demo", "interface"):
-        assert command in done.output
+    own = {"start", "resume", "watch", "status", "abort", "enable", "interface"}
+    commands = own | {"observatory", "scenarios", "demo"}
+    assert [command for command in commands if command not in done.output] == []
+
+
+async def test_help_of_resume_says_which_run_and_which_are_done_again() -> None:
+    done = await comcamcalib("resume", "--help")
+    assert done.code == 0
+    words = " ".join(done.output.split())
+    for text in ("--reason", "--no-watch", "the latest that was interrupted or failed", "What has succeeded stays"):
+        assert text in words
 
 
 # With one
@@ -286,6 +295,58 @@ async def test_failed_run_is_a_failure_of_the_program(enabled_csc: ComCamCalibCs
     done = await comcamcalib("start", "-", text=BIAS)
     assert done.code == 1
     assert "no usable pixels" in done.output and "FAILED" in done.output
+
+
+@on_the_bus
+@pytest.mark.asyncio(loop_scope="session")
+async def test_failed_run_is_resumed_and_watched_to_its_end(
+    enabled_csc: ComCamCalibCsc, observatory: Observatory, operator: Operator
+) -> None:
+    nothing = await comcamcalib("resume")
+    assert (nothing.code, nothing.last_words) == (
+        1,
+        "No run was interrupted or has failed, so there is none to resume. An aborted run must be named.",
+    )
+    fault = Fault("worker", "error", match={"pipeline": "cpBias"}, times=2, text="no usable pixels")
+    observatory.world.faults.set([fault])
+    failed = await comcamcalib("start", "-", text=BIAS)
+    assert failed.code == 1
+    # It fails once more.
+    again = await comcamcalib("resume", "--reason", "try again")
+    assert again.code == 1
+    first = next(line for line in again.output.splitlines() if " goes on. " in line)
+    run_id = first.split()[1]
+    assert first == (
+        f"Run {run_id} goes on. No frame of the plan is taken again; stages to be done: BIAS.GENERATE, BIAS.VERIFY, "
+        "BIAS.CERTIFY; of these done again: BIAS.GENERATE."
+    )
+    assert f"run {run_id}: Resumed by " in again.output and ": try again" in again.output
+    assert "no usable pixels" in again.output and "FAILED" in again.output
+    done = await comcamcalib("resume", run_id)
+    assert done.code == 0, done.output
+    assert f"run {run_id}: All stages succeeded" in done.output
+    ended = await comcamcalib("resume", run_id)
+    assert (ended.code, ended.last_words) == (1, f"Run {run_id} is COMPLETED: there is nothing to resume.")
+    assert len({one.exposureId for one in operator.samples("imageTaken")}) == 1
+
+
+@on_the_bus
+@pytest.mark.asyncio(loop_scope="session")
+async def test_aborted_run_must_be_named_and_goes_on_without_watching(
+    enabled_csc: ComCamCalibCsc, observatory: Observatory, operator: Operator
+) -> None:
+    observatory.world.faults.set([Fault("worker", "slow", value=600.0)])
+    started = await comcamcalib("start", "-", "--no-watch", text=BIAS)
+    run_id = started.output.split()[1]
+    await operator.hear("jobState", runId=run_id, phase="executing")
+    await comcamcalib("abort")
+    await operator.until_ended(run_id)
+    unnamed = await comcamcalib("resume")
+    assert unnamed.code == 1 and unnamed.last_words.endswith("An aborted run must be named.")
+    resumed = await comcamcalib("resume", run_id, "--no-watch")
+    assert resumed.code == 0, resumed.errors
+    assert f"Run {run_id} goes on. " in resumed.output and "COMPLETED" not in resumed.output
+    await operator.hear("runState", runId=run_id, state=4)
 
 
 @on_the_bus

@@ -241,13 +241,7 @@ class _Operator:
                 await run.record.until(lambda history: history.state is not state)
 
     async def _start(self) -> None:
-        options = {
-            "detectors": [0, 1, 4],
-            "n_bias": 2,
-            "max_counter_archiver_check": 30,
-            **SMALL.get(dict(self._plan.options)["script_mode"], {}),
-        }
-        text = json.dumps({**options, **dict(self._plan.options)})
+        text = json.dumps(options_of(self._plan))
         try:
             await self._csc.runner.start_run(StartRequest(text, "nights", "", "", "operator"))
         except (BadInputError, JournalError):

@@ -144,7 +144,7 @@ async def test_no_further_exposure_is_taken_after_a_failure_with_stop(make_bench
     gate.open()
     with pytest.raises(StageError, match=r"No further exposure was taken, because DARK.GENERATE failed and on_failure"):
         await task
-    assert len(bench.record.published(ImageTaken)) == 1
+    assert len(bench.record.published(ImageTaken)) == len(bench.record.of(FrameIntended)) == 1
 
 
 async def test_frame_that_waits_for_the_camera_is_not_taken_after_a_stop(make_bench) -> None:
