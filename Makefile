@@ -19,7 +19,7 @@ PACKAGE := python/lsst/ts/comcamcalib
 STANDIN_FILES := $(shell find standins -type f -not -path '*/__pycache__/*' -not -path '*.egg-info/*' -not -path '*/tests/*')
 INTERFACE_FILES := $(shell find $(PACKAGE)/sal_interfaces -name '*.xml')
 
-.PHONY: help demo observatory test test-fast lint format interface bench bench-sal bench-statistics clean
+.PHONY: help demo observatory test test-fast crashtest lint format interface bench bench-sal bench-statistics clean
 
 help: ## Say what can be made.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -35,6 +35,9 @@ test: interface ## Run all tests.
 
 test-fast: interface ## Run all tests but those that need the whole observatory or real pipelines.
 	$(BIN) pytest -m "not observatory and not pipelines"
+
+crashtest: interface ## Kill the CSC's process KILLS times (40) in runs on the simulated observatory, and compare how they end.
+	KILLS=$(or $(KILLS),40) $(BIN) pytest -s tests/crash
 
 lint: $(READY) ## Check style, types and layers.
 	$(BIN) ruff check .

@@ -74,7 +74,7 @@ def bare_environment(**variables: str) -> dict[str, str]:
 # Without an observatory
 
 
-@pytest.mark.parametrize("command", [["status"], ["start"], ["watch"], ["abort"], ["enable"]])
+@pytest.mark.parametrize("command", [["status"], ["start"], ["resume"], ["watch"], ["abort"], ["enable"]])
 async def test_without_an_environment_it_says_what_to_source(command: list[str]) -> None:
     done = await comcamcalib(*command, env=bare_environment())
     assert done.code == 1
@@ -100,6 +100,58 @@ async def test_options_that_can_not_be_read_are_named(tmp_path: Path) -> None:
         done = await comcamcalib("start", str(tmp_path / name), env=environment)
         assert done.code == 1
         assert f"The run options in {tmp_path / name} can't be read" in done.errors
+
+
+CONFIGURATION = Path(__file__).parents[1] / "config" / "ComCamCalib" / "v1"
+
+
+async def plan(*arguments: str, text: str = "", env: dict[str, str] | None = None) -> Done:
+    """Run ``comcamcalib plan -`` on a machine that knows no observatory."""
+    return await comcamcalib("plan", "-", *arguments, text=text, env=env or bare_environment())
+
+
+async def test_plan_is_printed_without_an_observatory() -> None:
+    done = await plan("--config-dir", str(CONFIGURATION), "--site", "summit", text=BIAS)
+    assert (done.code, done.errors) == (0, "")
+    assert "This run would take 1 exposure, run 2 jobs" in done.output
+    assert (
+        "-p ${CP_PIPE_DIR}/pipelines/LSSTComCam/cpBias.yaml -b /repo/LSSTComCam -o u/ocps/<job cpBias> " in done.output
+    )
+    assert "AND exposure IN (<exposures of BIAS>)" in done.output
+    assert "Would be certified in LSSTComCam/calib/daily" in done.output
+    assert "was not looked at: the repository /repo/LSSTComCam is not on this machine." in done.output
+    assert "Expected duration: " in done.output
+
+
+async def test_plan_finds_configuration_and_site_as_the_csc_does(tmp_path: Path) -> None:
+    folder = tmp_path / "ComCamCalib" / "v1"
+    folder.mkdir(parents=True)
+    (folder / "_init.yaml").write_text((CONFIGURATION / "_init.yaml").read_text())
+    (folder / "_hill.yaml").write_text((CONFIGURATION / "_summit.yaml").read_text().replace("/repo/", "/hill/"))
+    (folder / "quick.yaml").write_text("max_jobs: 1\n")
+    environment = bare_environment(TS_CONFIG_OCS_DIR=str(tmp_path), LSST_SITE="hill")
+    done = await plan("--override", "quick.yaml", "--no-look", text=BIAS, env=environment)
+    assert done.code == 0
+    assert "-b /hill/LSSTComCam " in done.output
+    assert "At most 1 job runs at once" in done.output
+    assert "was not looked at: --no-look was given." in done.output
+
+
+async def test_plan_names_all_mistakes_and_prints_no_plan() -> None:
+    text = "{script_mode: BIAS, n_bais: 3, do_ptc: true}"
+    done = await plan("--config-dir", str(CONFIGURATION), "--site", "summit", text=text)
+    assert (done.code, done.output) == (1, "")
+    assert "n_bais: no such option; did you mean n_bias?" in done.errors
+    assert "do_ptc true: needs script_mode BIAS_DARK_FLAT" in done.errors
+
+
+async def test_plan_without_a_configuration_says_where_to_name_it(tmp_path: Path) -> None:
+    done = await plan(text=BIAS)
+    assert done.code == 1
+    assert "--config-dir" in done.errors and "TS_CONFIG_OCS_DIR" in done.errors
+    done = await plan("--config-dir", str(CONFIGURATION), "--site", "moon", text=BIAS)
+    assert done.code == 1
+    assert "There is no configuration file" in done.errors and "_moon.yaml" in done.errors
 
 
 async def test_interface_of_the_installed_component_is_this_packages() -> None:
@@ -147,8 +199,17 @@ async def test_help_names_every_part_that_can_be_left_out() -> None:
 async def test_help_names_every_command() -> None:
     done = await comcamcalib("--help")
     assert done.code == 0
-    for command in ("start", "watch", "status", "abort", "enable", "observatory", "scenarios", "demo", "interface"):
-        assert command in done.output
+    own = {"start", "resume", "watch", "status", "abort", "enable", "interface"}
+    commands = own | {"observatory", "scenarios", "demo"}
+    assert [command for command in commands if command not in done.output] == []
+
+
+async def test_help_of_resume_says_which_run_and_which_are_done_again() -> None:
+    done = await comcamcalib("resume", "--help")
+    assert done.code == 0
+    words = " ".join(done.output.split())
+    for text in ("--reason", "--no-watch", "the latest that was interrupted or failed", "What has succeeded stays"):
+        assert text in words
 
 
 # With one
@@ -234,6 +295,58 @@ async def test_failed_run_is_a_failure_of_the_program(enabled_csc: ComCamCalibCs
     done = await comcamcalib("start", "-", text=BIAS)
     assert done.code == 1
     assert "no usable pixels" in done.output and "FAILED" in done.output
+
+
+@on_the_bus
+@pytest.mark.asyncio(loop_scope="session")
+async def test_failed_run_is_resumed_and_watched_to_its_end(
+    enabled_csc: ComCamCalibCsc, observatory: Observatory, operator: Operator
+) -> None:
+    nothing = await comcamcalib("resume")
+    assert (nothing.code, nothing.last_words) == (
+        1,
+        "No run was interrupted or has failed, so there is none to resume. An aborted run must be named.",
+    )
+    fault = Fault("worker", "error", match={"pipeline": "cpBias"}, times=2, text="no usable pixels")
+    observatory.world.faults.set([fault])
+    failed = await comcamcalib("start", "-", text=BIAS)
+    assert failed.code == 1
+    # It fails once more.
+    again = await comcamcalib("resume", "--reason", "try again")
+    assert again.code == 1
+    first = next(line for line in again.output.splitlines() if " goes on. " in line)
+    run_id = first.split()[1]
+    assert first == (
+        f"Run {run_id} goes on. No frame of the plan is taken again; stages to be done: BIAS.GENERATE, BIAS.VERIFY, "
+        "BIAS.CERTIFY; of these done again: BIAS.GENERATE."
+    )
+    assert f"run {run_id}: Resumed by " in again.output and ": try again" in again.output
+    assert "no usable pixels" in again.output and "FAILED" in again.output
+    done = await comcamcalib("resume", run_id)
+    assert done.code == 0, done.output
+    assert f"run {run_id}: All stages succeeded" in done.output
+    ended = await comcamcalib("resume", run_id)
+    assert (ended.code, ended.last_words) == (1, f"Run {run_id} is COMPLETED: there is nothing to resume.")
+    assert len({one.exposureId for one in operator.samples("imageTaken")}) == 1
+
+
+@on_the_bus
+@pytest.mark.asyncio(loop_scope="session")
+async def test_aborted_run_must_be_named_and_goes_on_without_watching(
+    enabled_csc: ComCamCalibCsc, observatory: Observatory, operator: Operator
+) -> None:
+    observatory.world.faults.set([Fault("worker", "slow", value=600.0)])
+    started = await comcamcalib("start", "-", "--no-watch", text=BIAS)
+    run_id = started.output.split()[1]
+    await operator.hear("jobState", runId=run_id, phase="executing")
+    await comcamcalib("abort")
+    await operator.until_ended(run_id)
+    unnamed = await comcamcalib("resume")
+    assert unnamed.code == 1 and unnamed.last_words.endswith("An aborted run must be named.")
+    resumed = await comcamcalib("resume", run_id, "--no-watch")
+    assert resumed.code == 0, resumed.errors
+    assert f"Run {run_id} goes on. " in resumed.output and "COMPLETED" not in resumed.output
+    await operator.hear("runState", runId=run_id, state=4)
 
 
 @on_the_bus

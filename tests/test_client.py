@@ -20,6 +20,7 @@ from lsst.ts.comcamcalib.enums import RunState
 from lsst.ts.comcamcalib.simulation.faults import Fault
 from lsst.ts.comcamcalib.simulation.observatory import Observatory
 from support.observatory import running_csc
+from support.run import finish_job
 
 on_the_bus = pytest.mark.observatory
 
@@ -62,6 +63,8 @@ async def test_refusals_have_a_line_for_each_reason(enabled_csc: ComCamCalibCsc)
             await client.abort()
         with pytest.raises(RefusedError, match=r"^There has been no run yet\.$"):
             await client.status()
+        with pytest.raises(RefusedError, match=r"^No run was interrupted or has failed, so there is none to resume\."):
+            await client.resume()
 
 
 @on_the_bus
@@ -84,6 +87,60 @@ async def test_following_a_run_ends_when_it_is_interrupted(observatory: Observat
             run_id = await client.start(BIAS)
         states = [state.state async for state in client.follow(run_id)]
         assert states[-1] == RunState.INTERRUPTED
+
+
+@on_the_bus
+@pytest.mark.asyncio(loop_scope="session")
+async def test_failed_run_is_resumed_and_followed_to_its_end(
+    enabled_csc: ComCamCalibCsc, observatory: Observatory
+) -> None:
+    observatory.world.faults.set([Fault("worker", "error", match={"pipeline": "cpBias"}, text="no usable pixels")])
+    async with CalibrationClient() as client:
+        images: list[Any] = []
+        client.listen(lambda name, message: images.append(message) if name == "imageTaken" else None)
+        run_id = await client.start(BIAS)
+        reasons = [state.reason async for state in client.follow(run_id)]
+        assert "no usable pixels" in reasons[-1]
+        resumed, plan = await client.resume(reason="the disk was full")
+        assert resumed == run_id
+        assert plan == (
+            "No frame of the plan is taken again; stages to be done: BIAS.GENERATE, BIAS.VERIFY, BIAS.CERTIFY; "
+            "of these done again: BIAS.GENERATE"
+        )
+        states = [(state.state, state.reason) async for state in client.follow(run_id)]
+        assert states[0][0] == RunState.RUNNING and states[0][1].endswith(": the disk was full")
+        assert states[-1][0] == RunState.COMPLETED
+        assert len(images) == 1, "the frame was good"
+        with pytest.raises(RefusedError, match=f"^Run {run_id} is COMPLETED: there is nothing to resume"):
+            await client.resume(run_id)
+
+
+@on_the_bus
+@pytest.mark.asyncio(loop_scope="session")
+async def test_interrupted_run_is_resumed_by_another_client_with_the_job_that_runs_on(observatory: Observatory) -> None:
+    observatory.world.faults.set([Fault("worker", "slow", value=600.0)])
+    jobs: list[str] = []
+
+    def note_job(name: str, message: Any) -> None:
+        if name == "jobState" and message.phase == "executing" and message.jobId not in jobs:
+            jobs.append(message.jobId)
+
+    async with CalibrationClient() as client:
+        client.listen(note_job)
+        async with running_csc(initial_state=salobj.State.ENABLED):
+            run_id = await client.start(BIAS)
+            async with asyncio.timeout(30.0):
+                while not jobs:  # noqa: ASYNC110  nothing wakes whoever waits for a job
+                    await asyncio.sleep(0.01)
+    async with running_csc(initial_state=salobj.State.ENABLED), CalibrationClient() as client:
+        client.listen(note_job)
+        with pytest.raises(RefusedError, match=f"Run {run_id} is open .INTERRUPTED.; .* resumeCalibrationRun"):
+            await client.start(BIAS)
+        assert (await client.resume())[0] == run_id
+        finish_job(observatory, jobs[0])
+        states = [state.state async for state in client.follow(run_id)]
+        assert states[-1] == RunState.COMPLETED
+    assert len(jobs) == 2, "one was resumed, and one verified its product"
 
 
 @on_the_bus

@@ -17,6 +17,8 @@ import pytest
 import pytest_asyncio
 from lsst.ts.comcamcalib.commander import ComCamCalibCommander, split_named, typed_fields
 from lsst.ts.comcamcalib.csc import ComCamCalibCsc
+from lsst.ts.comcamcalib.simulation.faults import Fault
+from lsst.ts.comcamcalib.simulation.observatory import Observatory
 
 ACCEPT = {"runId": str, "calibType": int, "reason": str}
 
@@ -77,6 +79,25 @@ async def test_refusals_and_typing_errors_are_sentences(commander: ComCamCalibCo
         await commander.run_command("decertify 20261122-001 FLAT")
     with pytest.raises(FileNotFoundError):
         await commander.run_command(f"startCalibrationRun {tmp_path / 'none.yaml'}")
+
+
+@pytest.mark.observatory
+@pytest.mark.asyncio(loop_scope="session")
+async def test_failed_run_is_resumed_by_its_name_with_a_reason(
+    commander: ComCamCalibCommander, observatory: Observatory, tmp_path: Path
+) -> None:
+    observatory.world.faults.set([Fault("worker", "error", match={"pipeline": "cpBias"}, text="no usable pixels")])
+    options = tmp_path / "options.yaml"
+    options.write_text("script_mode: BIAS\ncalib_collection: LSSTComCam/calib/u/commander\n")
+    await commander.run_command(f"startCalibrationRun {options}")
+    run_id = (await printed(commander, "startCalibrationRun was accepted", "runId")).split('"')[3]
+    await printed(commander, f"run {run_id} is FAILED", "no usable pixels")
+    with pytest.raises(Exception, match=r"There is no run 20010101-001\."):
+        await commander.run_command("resumeCalibrationRun 20010101-001")
+    await commander.run_command(f'resumeCalibrationRun {run_id} reason="the disk was full"')
+    await printed(commander, "resumeCalibrationRun was accepted", run_id, "of these done again: BIAS.GENERATE")
+    await printed(commander, f"run {run_id} is RUNNING", ": the disk was full")
+    await printed(commander, f"run {run_id} is COMPLETED")
 
 
 @pytest.mark.observatory

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import os
 import sqlite3
 import subprocess
@@ -24,11 +23,10 @@ import yaml
 from lsst.ts import salobj
 from lsst.ts.comcamcalib import csc as csc_module
 from lsst.ts.comcamcalib.csc import ComCamCalibCsc
-from lsst.ts.comcamcalib.enums import ErrorCode, RunState
+from lsst.ts.comcamcalib.enums import ErrorCode
 from lsst.ts.comcamcalib.run.journal import WRITE_LIMIT_S
 from lsst.ts.comcamcalib.run.run import INTERRUPT_LIMIT_S
 from lsst.ts.comcamcalib.simulation.observatory import Observatory
-from support.observatory import running_csc
 from support.operator import Operator
 
 pytestmark = [pytest.mark.observatory, pytest.mark.asyncio(loop_scope="session")]
@@ -170,7 +168,15 @@ def make_newer(path: Path) -> None:
     connection.close()
 
 
-@pytest.mark.parametrize("spoil", [make_folder, make_garbage, make_newer, make_damaged])
+def make_older(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE runs (run_id TEXT PRIMARY KEY, state INTEGER NOT NULL, entries TEXT NOT NULL)")
+    connection.execute("PRAGMA user_version = 1")
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize("spoil", [make_folder, make_garbage, make_newer, make_older, make_damaged])
 async def test_unusable_journal_is_a_fault_with_a_sentence(
     observatory: Observatory,
     csc: ComCamCalibCsc,
@@ -238,7 +244,11 @@ async def test_every_command_in_a_wrong_state_is_rejected_with_a_sentence(
     for name, fields in COMMANDS.items():
         if name != "startCalibrationRun":
             (sentence,) = await operator.refused(name, **fields)
-            expected = {"abort": "There is no open run", "status": "There has been no run yet"}
+            expected = {
+                "abort": "There is no open run",
+                "status": "There has been no run yet",
+                "resumeCalibrationRun": "so there is none to resume. An aborted run must be named.",
+            }
             assert expected.get(name, f"{name} is not available yet") in sentence
     assert not operator.samples("runState")
     assert csc.summary_state is salobj.State.ENABLED
@@ -280,32 +290,3 @@ async def test_disable_is_answered_though_a_connection_does_not_close(
 
 async def test_all_that_leaving_enabled_waits_for_is_less_than_the_promised_ten_seconds() -> None:
     assert max(csc_module.LEAVE_LIMIT_S, INTERRUPT_LIMIT_S + WRITE_LIMIT_S + csc_module.CLOSE_LIMIT_S) < 10
-
-
-# A journal that fails in the middle of a run
-
-
-async def test_run_goes_on_without_a_journal_and_an_alarm_says_so(
-    observatory: Observatory, operator: Operator, journal_path: Path
-) -> None:
-    async with running_csc(initial_state=salobj.State.ENABLED):
-        run_id = await operator.start_run(script_mode="BIAS", n_bias=2, n_processes=1)
-        await operator.hear("imageTaken", runId=run_id)
-        blocker = sqlite3.connect(journal_path, isolation_level=None)
-        try:
-            blocker.execute("BEGIN EXCLUSIVE")
-            alarms = await operator.hear("alarms", runId=run_id, journalDegraded=True)
-            assert str(journal_path) in alarms.reason
-        finally:
-            blocker.close()
-        state = await operator.until_ended(run_id)
-        assert state.state == RunState.COMPLETED, state.reason
-        alarms = (await operator.wait_for("end of the alarm", lambda: _quiet(operator)))[-1]
-        assert alarms.reason == ""
-        snapshot = json.loads((await operator.command("status")).result)
-        assert snapshot["runState"] == RunState.COMPLETED
-
-
-def _quiet(operator: Operator) -> list[Any]:
-    alarms = operator.samples("alarms")
-    return alarms if alarms and not alarms[-1].journalDegraded else []

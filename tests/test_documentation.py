@@ -27,6 +27,7 @@ from lsst.ts.comcamcalib.options.table import Option, option_table
 from lsst.ts.comcamcalib.publisher import to_fields
 from lsst.ts.comcamcalib.record.events import Alarms
 from lsst.ts.comcamcalib.simulation.scenarios import SCENARIOS
+from support.host_faults import HOST_FAULTS
 
 ROOT = Path(__file__).parents[1]
 DOC = ROOT / "doc"
@@ -150,11 +151,18 @@ def product_nodes() -> Iterator[ast.AST]:
             yield from ast.walk(ast.parse(file.read_text()))
 
 
+def fields(text: str, name: str) -> list[str]:
+    """Return the contents of the fields of a name (``:Symptom: …``), each on one line."""
+    found = re.findall(rf"^:{name}: (.*(?:\n  .*)*)", text, re.MULTILINE)
+    return [" ".join(content.split()) for content in found]
+
+
 def symptoms(components: Iterable[str] = ()) -> list[str]:
     """Return the quoted symptoms, with … for the names of components, which the program has from its configuration."""
     names = "|".join(map(re.escape, components)) or "(?!)"
-    rows = table_rows(page("failure_states"))
-    return [re.sub(names, "…", quote) for row in rows for quote in LITERAL.findall(row[0])]
+    text = page("failure_states")
+    cells = [row[0] for row in table_rows(text)] + fields(text, "Symptom")
+    return [re.sub(names, "…", quote) for cell in cells for quote in LITERAL.findall(cell)]
 
 
 def quotes(symptom: str, sentence: str) -> bool:
@@ -181,11 +189,27 @@ def test_failure_states_explain_each_reason_for_which_a_stage_fails() -> None:
         for node in product_nodes()
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "StageError"
         for argument in node.args
-        if (text := text_of(argument))
+        if (text := text_of(argument)) and re.search(r"\w", text)  # there is one that only joins others
     ]
     assert len(reasons) > 10
     quoted = [symptom for symptom in symptoms() if len(symptom) > 8]
     assert [reason for reason in reasons if not any(quotes(symptom, reason) for symptom in quoted)] == []
+
+
+def test_each_scenario_and_each_fault_of_the_host_has_its_section_in_failure_states() -> None:
+    """And each section has its fault, by a name that exists, with symptom, cause and remedy."""
+    text = page("failure_states")
+    _, *sections = re.split(
+        r"^(.+)\n-{4,}\n", text[text.index("Faults of the observatory, one by one") :], flags=re.MULTILINE
+    )
+    named: dict[str, list[str]] = {"Scenario": [], "Host fault": []}
+    for title, content in zip(sections[::2], sections[1::2], strict=True):
+        names = [(kind, name) for kind in named for name in fields(content, kind)]
+        assert len(names) == 1, f"{title} names {names}"
+        named[names[0][0]].append(names[0][1])
+        assert [len(fields(content, name)) for name in ("Symptom", "Cause", "Remedy")] == [1, 1, 1], title
+    assert sorted(named["Scenario"]) == sorted(SCENARIOS)
+    assert sorted(named["Host fault"]) == sorted(HOST_FAULTS)
 
 
 # Files, commands and targets

@@ -29,6 +29,8 @@ __all__ = ["NightResult", "folder_for_nights", "night", "shrink"]
 LIMITS = {"uws_unreachable": 300.0}
 """Limits that are shorter than those of the summit, so that a night is shorter."""
 
+POLL_INTERVAL_S = 6.0
+
 MAX_PROCESSES = 60
 
 
@@ -58,6 +60,8 @@ class NightResult:
     """The facts of the run, in words."""
     processes: int = 0
     virtual_s: float = 0.0
+    summary: dict[str, int] = dataclasses.field(default_factory=dict)
+    """How many exposures, jobs and certified datasets there are of each kind."""
 
 
 def folder_for_nights() -> tempfile.TemporaryDirectory[str]:
@@ -68,7 +72,7 @@ def folder_for_nights() -> tempfile.TemporaryDirectory[str]:
 
 def config_of(plan: NightPlan) -> CscConfig:
     """Return the CSC's configuration for a night."""
-    return make_config(auto_resume=plan.auto_resume, limits=LIMITS)
+    return make_config(auto_resume=plan.auto_resume, uws_poll_interval_s=POLL_INTERVAL_S, limits=LIMITS)
 
 
 def night(plan: NightPlan, folder: Path) -> NightResult:
@@ -99,10 +103,25 @@ def night(plan: NightPlan, folder: Path) -> NightResult:
     if run is not None:
         result.state = run.state
         result.problems += judge(run.history, world, published)
-        result.history = [one for one in csc.facts] if csc is not None else []
+        result.history = csc.facts if csc is not None else []
+        result.summary = _summary(world)
     elif not result.problems:
         result.problems.append("there is no run")
     return result
+
+
+def _summary(world: NightWorld) -> dict[str, int]:
+    """Count what there is in the world."""
+    images = (world.images[one] for one in world.read_out)
+    return dict(
+        collections.Counter(
+            [
+                *(f"exposures {image.kind}" for image in images),
+                *(f"jobs {job.label}" for job in world.all_jobs),
+                *(f"certified {one.dataset_type}" for one in world.validities),
+            ]
+        )
+    )
 
 
 def shrink(result: NightResult, folder: Path) -> NightResult:

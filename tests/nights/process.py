@@ -29,7 +29,7 @@ from lsst.ts.comcamcalib.run.runner import Runner, StartRequest
 from lsst.ts.comcamcalib.services.jobs import JobService
 from lsst.ts.comcamcalib.stages.context import Services
 
-from .faults import Happening
+from .faults import Happening, NightPlan
 from .listener import Listener
 from .virtual_loop import Killed, VirtualThreads, virtual_process
 from .world import NightWorld
@@ -42,7 +42,8 @@ PATIENCE_S = 4 * 86400.0
 MAX_RESUMES = 8
 """So often the operator has a run go on; what goes wrong is repaired meanwhile."""
 
-OPEN_STATES = (RunState.ACCEPTED, RunState.RUNNING, RunState.ABORTING)
+BACKGROUND = ("search for", "stop job", "submission of", "stop the jobs")
+"""How the names of tasks begin that may go on after the end of a run."""
 
 
 class Killer:
@@ -218,10 +219,18 @@ class _Operator:
                 await self._resume()
             else:
                 await self._until_it_changes()
-        # What goes on in the background, such as the search for jobs that may still appear, gets its time.
-        await asyncio.sleep(2000.0)
+        await self._until_nothing_goes_on()
         for command in self._commands:
             command.cancel()
+
+    async def _until_nothing_goes_on(self) -> None:
+        """Wait for what goes on in the background, such as the search for jobs that may still appear."""
+        limit_s = self._csc.world.time_s + 4 * self._csc.config.limits.uws_unreachable
+        names: set[str] = {""}
+        while names and self._csc.world.time_s < limit_s:
+            await asyncio.sleep(10.0)
+            tasks = {task.get_name() for task in asyncio.all_tasks()}
+            names = {name for name in tasks if name.startswith(BACKGROUND)}
 
     async def _until_it_changes(self) -> None:
         run = self._csc.runner.run
@@ -232,8 +241,7 @@ class _Operator:
                 await run.record.until(lambda history: history.state is not state)
 
     async def _start(self) -> None:
-        options = {"detectors": [0, 1, 4], "n_bias": 2, **SMALL.get(dict(self._plan.options)["script_mode"], {})}
-        text = json.dumps({**options, **dict(self._plan.options)})
+        text = json.dumps(options_of(self._plan))
         try:
             await self._csc.runner.start_run(StartRequest(text, "nights", "", "", "operator"))
         except (BadInputError, JournalError):
@@ -270,6 +278,14 @@ SMALL: dict[object, dict[str, object]] = {
     "BIAS_DARK": {"n_dark": 2, "exp_times_dark": 5},
     "BIAS_DARK_FLAT": {"n_dark": 2, "exp_times_dark": 5, "n_flat": 4, "exp_times_flat": [1.0, 1.0, 2.0, 2.0]},
 }
+"""Further options by script_mode, so that a run is as small as it can be."""
+
+
+def options_of(plan: NightPlan) -> dict[str, object]:
+    """Return all options of a night's run."""
+    given = dict(plan.options)
+    small = {"detectors": [0, 1, 4], "n_bias": 2, "max_counter_archiver_check": 30, **SMALL[given["script_mode"]]}
+    return {**small, **given}
 
 
 def live(

@@ -103,6 +103,7 @@ async def test_list_of_jobs_that_takes_long_is_waited_for_though_the_command_is_
     await gate.until_reached()
     await asyncio.sleep(0.05)  # longer than the limit of the other looks
     assert after.status.state is RunState.ABORTING
+    monkeypatch.setattr("lsst.ts.comcamcalib.run.ending.LOOK_LIMIT_S", 9.0)
     gate.open()
     await after.until(lambda: after.status.state is RunState.ABORTED)
     assert after.observatory.jobs.aborted == ["job-01"]

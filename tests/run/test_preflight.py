@@ -8,11 +8,17 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
+from lsst.ts.comcamcalib.run import preflight as preflight_module
 from lsst.ts.comcamcalib.run.preflight import preflight
 from support.plans import make_config, make_plan
 from support.services import Observatory
 from support.world import World
+
+NIGHT_S = 1795384800.0
+"""2026-11-22T22:00:00 TAI."""
 
 
 @pytest.fixture
@@ -21,7 +27,7 @@ def observatory() -> Observatory:
 
 
 async def problems(observatory: Observatory, **options: object) -> list[str]:
-    return await preflight(make_plan(script_mode="BIAS", **options), observatory.services)
+    return await preflight(make_plan(**{"script_mode": "BIAS", **options}), observatory.services, NIGHT_S)
 
 
 async def test_a_collection_that_nearly_has_the_name_of_another_is_asked_back(observatory: Observatory) -> None:
@@ -69,3 +75,42 @@ async def test_names_that_can_not_be_looked_through_are_a_problem(observatory: O
     observatory.repository.errors["near_names"] = "the database is down"
     (sentence,) = await problems(observatory, calib_collection="u/new/one")
     assert sentence == "The repository /repo/LSSTComCam can't be used: the database is down"
+
+
+async def test_calibration_that_the_pipelines_look_up_must_be_there_for_each_detector(observatory: Observatory) -> None:
+    observatory.world.not_calibrated = {("ptc", 1), ("linearizer", 0), ("linearizer", 1), ("linearizer", 4)}
+    assert sorted(await problems(observatory)) == [
+        "BIAS.GENERATE and BIAS.VERIFY need a linearizer that is valid now, but LSSTComCam/calib/daily, "
+        "LSSTComCam/calib has none for any detector. Certify one, or name input collections that have it",
+        "BIAS.GENERATE and BIAS.VERIFY need a ptc that is valid now, but LSSTComCam/calib/daily, LSSTComCam/calib has "
+        "none for R22_S01. Certify one, or name input collections that have it",
+    ]
+
+
+async def test_what_the_run_makes_itself_need_not_be_there(observatory: Observatory) -> None:
+    observatory.world.not_calibrated = {("bias", 0), ("dark", 0)}
+    assert await problems(observatory, script_mode="BIAS_DARK_FLAT") == []
+    (sentence,) = await problems(observatory, script_mode="DARK", n_bias=None)
+    assert sentence.startswith("DARK.GENERATE and DARK.VERIFY need a bias")
+
+
+async def test_what_is_only_verified_must_be_there(observatory: Observatory) -> None:
+    observatory.world.not_calibrated = {("bias", 4)}
+    (sentence,) = await problems(observatory, generate_calibrations=False)
+    assert sentence.startswith("BIAS.VERIFY needs a bias")
+
+
+async def test_disk_without_room_is_named(observatory: Observatory, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage("/")._replace(free=5_000_000)
+    monkeypatch.setattr(preflight_module.shutil, "disk_usage", lambda folder: usage)
+    found = await problems(observatory)
+    assert [sentence.partition(":")[0] for sentence in found] == ["journal_path", "repo"]
+    assert "has only 5 MB left; make room for at least 100 MB" in found[0]
+
+
+async def test_repository_that_does_not_answer_leaves_it_open(observatory: Observatory) -> None:
+    observatory.repository.errors["detectors_without"] = "the database is down"
+    (sentence,) = await problems(observatory)
+    assert (
+        sentence == "Whether the calibrations that the run builds on exist could not be looked up: the database is down"
+    )

@@ -4,26 +4,21 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The Butler service on a real, small repository: what it finds there, and its threads."""
+"""The Butler service on a real, small repository: what it finds there."""
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from lsst.daf.butler import Butler
+from lsst.daf.butler import Butler, CollectionType, Timespan
 from lsst.ts.comcamcalib.config import Limits
 from lsst.ts.comcamcalib.enums import Verdict
-from lsst.ts.comcamcalib.errors import ServiceError, UnreachableError
+from lsst.ts.comcamcalib.errors import ServiceError
 from lsst.ts.comcamcalib.services import butler_certify, butler_lookup
 from lsst.ts.comcamcalib.services.butler import ButlerService, CertifyRequest, DefectsArea, ExposureFound
 from lsst.ts.comcamcalib.simulation.containers import Box, Defect, Defects, Exposure, PhotonTransferCurve
@@ -39,20 +34,13 @@ from support.small_repository import (
     NOON,
     RAWS,
     bias_job,
+    certify_request,
     exposure,
     image,
     run_job,
 )
 
 # Looking
-
-
-OBS_ID = "CC_O_20261122_000001"
-
-
-def request_for(ids: Sequence[str]) -> CertifyRequest:
-    """Return what certifies the biases of job b."""
-    return CertifyRequest("u/ocps/b/run", "bias", tuple(ids), DAILY, NOON, NEXT_NOON, Verdict.PASSED)
 
 
 async def test_missing_collections_are_named(service: ButlerService) -> None:
@@ -79,7 +67,9 @@ async def test_filters_are_told_of_known_exposures_only(service: ButlerService) 
 async def test_exposures_are_asked_for_until_they_are_known(service: ButlerService, butler: Butler) -> None:
     found = await service.exposures([BIASES[0], 2026112200077])
     assert found == {
-        BIASES[0]: ExposureFound(BIASES[0], 20261122, "r_03", "2026-11-22T20:01:37", "2026-11-22T20:01:38", OBS_ID)
+        BIASES[0]: ExposureFound(
+            BIASES[0], 20261122, "r_03", "2026-11-22T20:01:37", "2026-11-22T20:01:38", "CC_O_20261122_000001"
+        )
     }
     register_exposure(butler, exposure(2026112200077, "DARK", "i_06"))
     assert (await service.physical_filters([BIASES[0], 2026112200077]))[2026112200077] == "i_06"
@@ -183,7 +173,7 @@ def test_the_number_of_queries_does_not_grow_with_the_detectors(butler: Butler) 
 
     ids = bias_job(butler, "b")
     run_job(butler, "dark", ["u/ocps/b/run"], [])
-    butler_certify.certify(butler, INSTRUMENT, request_for(ids))
+    butler_certify.certify(butler, INSTRUMENT, certify_request("b", ids))
     statements: list[str] = []
 
     def note(*args: Any) -> None:
@@ -220,119 +210,59 @@ async def test_get_reads_a_certified_calibration_for_an_exposure(service: Butler
         await service.get("bias", CHAIN, detector=0, exposure=4)
 
 
-# The thread
+# What a job used
 
 
-async def test_a_repository_that_is_not_there_is_told_in_a_sentence(tmp_path: Path, limits: Limits) -> None:
-    service = ButlerService(str(tmp_path / "none"), INSTRUMENT, RAWS, limits)
-    await service.start()
-    with pytest.raises(ServiceError, match=r"Butler \(.*none\) could not look for collections: FileNotFoundError"):
-        await service.missing_collections([RAWS])
-    await service.close()
-    with pytest.raises(ServiceError, match="it is closed"):
-        await service.missing_collections([RAWS])
+async def test_a_job_that_used_this_runs_product_is_good(service: ButlerService, butler: Butler) -> None:
+    bias_job(butler, "b", [0, 1])
+    run_job(butler, "dark", ["u/ocps/b/run", RAWS, DAILY, "LSSTComCam/calib/initial"], [])
+    assert await service.foreign_inputs("u/ocps/dark", "bias", BIASES, [0, 1], "u/ocps/b/run") == []
 
 
-def block_lookups(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
-    """Let look-ups of collections begin and not end before the second event."""
-    from lsst.ts.comcamcalib.services import butler_queries
+async def test_an_older_product_that_came_first_is_named(service: ButlerService, butler: Butler) -> None:
+    bias_job(butler, "b", [0])  # detector 1 failed
+    old = bias_job(butler, "old")
+    butler.collections.register("old/calib", CollectionType.CALIBRATION)
+    butler.registry.certify("old/calib", [butler.get_dataset(one) for one in old], Timespan(None, None))
+    run_job(butler, "dark", [RAWS, "u/ocps/b/run", "old/calib"], [])
+    (sentence,) = await service.foreign_inputs("u/ocps/dark", "bias", BIASES, [0, 1], "u/ocps/b/run")
+    assert sentence == (
+        f"Detector 1: for exposure {BIASES[0]} job u/ocps/dark found as bias that in u/ocps/old/run, "
+        "not that in u/ocps/b/run."
+    )
+    run_job(butler, "dark2", [RAWS, "old/calib", "u/ocps/b/run"], [])
+    sentences = await service.foreign_inputs("u/ocps/dark2", "bias", BIASES, [0, 1], "u/ocps/b/run")
+    assert [sentence.split(":")[0] for sentence in sentences] == ["Detector 0", "Detector 1"]
 
-    begun, released = threading.Event(), threading.Event()
 
-    def wait(_butler: Butler, names: Sequence[str]) -> list[str]:
-        begun.set()
-        assert released.wait(20)
-        return list(names)
-
-    monkeypatch.setattr(butler_queries, "missing_collections", wait)
-    return begun, released
-
-
-async def test_a_question_that_hangs_hits_its_limit_and_others_are_answered_beside_it(
-    repo: Path, limits: Limits, monkeypatch: pytest.MonkeyPatch
+async def test_a_product_that_was_not_found_or_an_unknown_exposure_is_not_good(
+    service: ButlerService, butler: Butler
 ) -> None:
-    begun, released = block_lookups(monkeypatch)
-    service = ButlerService(str(repo), INSTRUMENT, RAWS, limits.model_copy(update={"butler_query": 0.2}))
-    await service.start()
-    hanging = asyncio.create_task(service.missing_collections(["a"]))
-    await asyncio.to_thread(begun.wait, 20)
-    with pytest.raises(
-        UnreachableError, match=r"could not look for collections within 0.2 s: the call goes on and can't be"
-    ):
-        await hanging
-    await service.close()
-    released.set()
+    bias_job(butler, "b", [0])
+    run_job(butler, "dark", [RAWS, DAILY], [])
+    (sentence,) = await service.foreign_inputs("u/ocps/dark", "bias", BIASES, [0], "u/ocps/b/run")
+    assert "found as bias none" in sentence
+    (sentence,) = await service.foreign_inputs("u/ocps/dark", "bias", [4, *BIASES], [0], "u/ocps/b/run")
+    assert "does not know exposures 4" in sentence
 
 
-async def test_a_slow_certification_delays_no_look_up_and_the_look_after_it_sees_it(
-    service: ButlerService, butler: Butler, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A certification that waits for the database's lock is not the fault of those who only want to look."""
-    from lsst.ts.comcamcalib.services import butler_certify
-
-    ids = bias_job(butler, "b")
-    begun, released = threading.Event(), threading.Event()
-    real = butler_certify.certify
-
-    def slow(*args: Any, **kwargs: Any) -> Any:
-        begun.set()
-        assert released.wait(20)
-        return real(*args, **kwargs)
-
-    monkeypatch.setattr(butler_certify, "certify", slow)
-    certifying = asyncio.create_task(service.certify(request_for(ids)))
-    await asyncio.to_thread(begun.wait, 20)
-    reading_back = asyncio.create_task(service.read_back("bias", DAILY, NOON, NEXT_NOON, ids))
-    assert await service.missing_collections(["no/such"]) == ["no/such"]
-    assert len(await service.datasets("u/ocps/b/run", "bias")) == 9
-    assert not certifying.done() and not reading_back.done()
-    released.set()
-    assert len((await certifying).certified) == 9
-    assert await reading_back == [], "it was asked after the certification, and so has to see it"
+async def test_flats_are_looked_up_by_the_filter_of_the_exposure(service: ButlerService, butler: Butler) -> None:
+    run_job(butler, "f", [], [("flat", {"detector": 0, "physical_filter": "r_03"}, image())])
+    run_job(butler, "v", ["u/ocps/f/run", "LSSTComCam/calib/initial"], [])
+    assert await service.foreign_inputs("u/ocps/v", "flat", FLATS_R, [0], "u/ocps/f/run") == []
+    (sentence,) = await service.foreign_inputs("u/ocps/v", "flat", FLATS_I, [0], "u/ocps/f/run")
+    assert "found as flat none" in sentence
+    # A job that has no flats of its own, seen at the time of a bias, looks up what there is.
+    assert await service.foreign_inputs("u/ocps/v", "flat", BIASES, [0], "u/ocps/f/run") == []
 
 
-async def test_closing_does_not_wait_for_ever(
-    repo: Path,
-    limits: Limits,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    from lsst.ts.comcamcalib.services import butler_threads
-
-    begun, released = block_lookups(monkeypatch)
-    monkeypatch.setattr(butler_threads, "CLOSE_LIMIT_S", 0.05)
-    service = ButlerService(str(repo), INSTRUMENT, RAWS, limits)
-    await service.start()
-    hanging = asyncio.create_task(service.missing_collections(["a"]))
-    await asyncio.to_thread(begun.wait, 20)
-    begin = time.monotonic()
-    await service.close()
-    assert time.monotonic() - begin < 5
-    assert "is left behind: it still tries to look for collections" in caplog.text
-    released.set()
-    assert await hanging == ["a"]
-
-
-async def test_a_cancelled_question_does_not_block_the_next(
-    service: ButlerService, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    begun, released = block_lookups(monkeypatch)
-    hanging = asyncio.create_task(service.missing_collections(["a"]))
-    await asyncio.to_thread(begun.wait, 20)
-    queued = asyncio.create_task(service.missing_collections(["never"]))
-    await asyncio.sleep(0)
-    for task in (hanging, queued):
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-    assert "nothing waits for it any more" in caplog.text
-    released.set()
-    assert await service.missing_collections(["b"]) == ["b"]
-
-
-def test_nothing_heavy_is_imported_before_the_first_question() -> None:
-    heavy: Callable[[str], bool] = lambda name: name in ("numpy", "astropy") or name.startswith("lsst.daf")  # noqa: E731
-    code = "import sys, lsst.ts.comcamcalib.services.butler; print('\\n'.join(sys.modules))"
-    modules = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
-    assert "lsst.ts.comcamcalib.services.butler" in modules
-    assert [name for name in modules if heavy(name)] == []
+async def test_detectors_without_a_valid_calibration_are_found(service: ButlerService, butler: Butler) -> None:
+    """Asked of collections of which one does not exist, for a time within and outside the range."""
+    ids = bias_job(butler, "b", range(2))
+    request = CertifyRequest("u/ocps/b/run", "bias", tuple(ids), DAILY, NOON, NEXT_NOON, Verdict.PASSED)
+    await service.certify(request)
+    within, after = "2026-11-22T20:00:00", "2026-12-24T20:00:00"
+    assert await service.detectors_without("bias", ["no/such", DAILY], [0, 1, 7], within) == [7]
+    assert await service.detectors_without("bias", ["no/such", DAILY], [0, 1], after) == [0, 1]
+    assert await service.detectors_without("bias", ["no/such"], [0], within) == [0]
+    assert await service.detectors_without("cti", [DAILY], [0], within) == [0]

@@ -19,6 +19,7 @@ from lsst.ts import salobj, utils
 from lsst.ts.comcamcalib.simulation.camera import CameraCsc
 from lsst.ts.comcamcalib.simulation.camera_events import CommandState, RaftsState
 from lsst.ts.comcamcalib.simulation.faults import Fault, Faults
+from lsst.ts.comcamcalib.simulation.scenarios import scenario_faults
 from lsst.ts.comcamcalib.simulation.states import bring_from_standby, bring_to_standby
 from lsst.ts.comcamcalib.simulation.world import Image, World, day_obs_of
 from lsst.ts.observatory.control.maintel.comcam import ComCam, ComCamUsages
@@ -308,3 +309,55 @@ async def test_camera_gives_control_back_and_comes_back_with_enter_control(
         await heard.wait_for(lambda: len(heard.names) == 5)
     states = [salobj.State(sample.summaryState).name for sample in heard.samples("summaryState")]
     assert states == ["DISABLED", "STANDBY", "OFFLINE", "STANDBY", "DISABLED"]
+
+
+async def test_command_may_fail_though_the_image_was_taken(camera: CameraCsc, client: salobj.Remote) -> None:
+    taken: list[Image] = []
+    camera._world.add_listener(taken.append)
+    camera._world.faults.set(scenario_faults(["camera-fails-late"]))
+    with Ear(client, "endReadout", "endOfImageTelemetry") as heard:
+        await take(client)
+        with pytest.raises(salobj.AckError, match="did not take CC_O_"):
+            await take(client)
+        await heard.wait_for(lambda: len(heard.names) == 4)
+    assert [image.name for image in taken] == [sample.imageName for sample in heard.samples("endReadout")]
+    camera._world._listeners.clear()
+
+
+async def test_readout_that_never_ends_is_neither_acknowledged_nor_reported(
+    camera: CameraCsc, client: salobj.Remote
+) -> None:
+    camera._world.faults.set(scenario_faults(["readout-never-ends"]))
+    with Ear(client, "startReadout", "endReadout", "raftsDetailedState") as heard:
+        await take(client)
+        stuck = asyncio.create_task(take(client))
+        await heard.wait_for(lambda: heard.names.count("startReadout") == 2)
+        done, _ = await asyncio.wait([stuck], timeout=1.0)
+        assert not done and not camera.idle.is_set()
+        assert heard.samples("raftsDetailedState")[-1].substate == RaftsState.READING_OUT
+        with pytest.raises(salobj.AckError, match="busy"):
+            await take(client)
+        camera._world.faults.set([])
+        with pytest.raises(salobj.AckError, match="was given up"):
+            await stuck
+    assert heard.names.count("endReadout") == 1
+
+
+async def test_somebody_elses_image_keeps_the_camera_busy_and_uses_a_number(
+    camera: CameraCsc, client: salobj.Remote
+) -> None:
+    camera._world.faults.set(scenario_faults(["somebody-else-exposes"]))
+    with Ear(client, "startIntegration", "endReadout", "ccsCommandState") as heard:
+        await take(client)
+        await heard.wait_for(lambda: heard.names.count("startIntegration") == 2)
+        with pytest.raises(salobj.AckError, match="busy"):
+            await take(client)
+        await heard.wait_for(lambda: heard.names.count("endReadout") == 2)
+        async with asyncio.timeout(30):
+            await camera.idle.wait()
+        await take(client)
+        await heard.wait_for(lambda: heard.names.count("endReadout") == 3)
+    ours, theirs, ours_again = heard.samples("endReadout")
+    assert [theirs.imageNumber, ours_again.imageNumber] == [ours.imageNumber + 1, ours.imageNumber + 2]
+    assert "G1" in ours.additionalValues and "G1" not in theirs.additionalValues
+    assert theirs.requestedExposureTime == 10.0

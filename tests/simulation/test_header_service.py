@@ -73,6 +73,7 @@ async def test_header_may_be_lost_or_late(client: salobj.Remote, world: World) -
         await heard.wait_for(lambda: len(heard.names) == 2)
     world.faults.set([])
     assert [sample.id[-1] for sample in heard.samples("largeFileObjectAvailable")] == ["4", "3"]
+    assert [world.lacks_header(image(seq_num)) for seq_num in (2, 3, 4)] == [True, False, False]
 
 
 async def test_no_header_unless_enabled(client: salobj.Remote, world: World) -> None:
@@ -83,3 +84,4 @@ async def test_no_header_unless_enabled(client: salobj.Remote, world: World) -> 
         world.image_taken(image(6))
         await heard.wait_for(lambda: heard.names)
     assert [sample.id[-1] for sample in heard.samples("largeFileObjectAvailable")] == ["6"]
+    assert [world.lacks_header(image(seq_num)) for seq_num in (5, 6)] == [True, False]

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 import yaml
@@ -323,3 +324,103 @@ async def test_configuration_of_another_camera_is_refused(
     assert ocps.summary_state == salobj.State.STANDBY
     await client.cmd_start.set_start(configurationOverride="", timeout=LIMIT_S)
     await client.cmd_enable.start(timeout=LIMIT_S)
+
+
+@pytest.mark.parametrize(("scenario", "count"), [("job-result-lost", 0), ("job-result-doubled", 2)])
+async def test_result_of_a_job_may_be_lost_or_doubled(
+    client: salobj.Remote, worker: HandWorker, faults: Faults, scenario: str, count: int
+) -> None:
+    faults.set(scenario_faults([scenario]))
+    with Ear(client, "job_result") as heard:
+        job_id, ack = await execute(client)
+        worker.move(job_id, "completed")
+        assert (await finish(client, ack)).ack == salobj.SalRetCode.CMD_COMPLETE
+        faults.set([])
+        sentinel, ack = await execute(client)
+        worker.move(sentinel, "completed")
+        await finish(client, ack)
+        await heard.wait_for(lambda: results(heard, sentinel))
+    assert [sample.exit_code for sample in results(heard, job_id)] == [0] * count
+
+
+async def test_result_of_somebody_elses_job_comes_first(
+    client: salobj.Remote, worker: HandWorker, faults: Faults
+) -> None:
+    faults.set(scenario_faults(["job-result-of-a-stranger"]))
+    with Ear(client, "job_result") as heard:
+        job_id, ack = await execute(client)
+        worker.move(job_id, "completed")
+        await finish(client, ack)
+        await heard.wait_for(lambda: results(heard, job_id))
+    theirs, ours = heard.samples("job_result")
+    assert (ours.job_id, ours.exit_code) == (job_id, 0)
+    assert theirs.exit_code == 1
+    assert json.loads(theirs.result)["jobId"] == theirs.job_id != job_id
+
+
+async def test_failed_look_at_a_job_ends_the_command_without_a_result_and_the_job_runs_on(
+    client: salobj.Remote, worker: HandWorker, faults: Faults, uws: UwsServer
+) -> None:
+    faults.set(scenario_faults(["ocps-loses-job"]))
+    with Ear(client, "job_result") as heard:
+        job_id, ack = await execute(client)
+        worker.move(job_id, "executing")
+        with pytest.raises(salobj.AckError, match="500 Server Error"):
+            await finish(client, ack)
+        faults.set([])
+        worker.move(job_id, "completed")
+        sentinel, ack = await execute(client)
+        worker.move(sentinel, "completed")
+        await finish(client, ack)
+        await heard.wait_for(lambda: results(heard, sentinel))
+    assert results(heard, job_id) == []
+    async with aiohttp.ClientSession() as session, session.get(f"{uws.url}/job/{job_id}/phase") as reply:
+        assert await reply.json() == "completed"
+
+
+async def test_job_is_followed_to_its_end_by_an_ocps_in_fault(
+    client: salobj.Remote, worker: HandWorker, faults: Faults
+) -> None:
+    faults.set(scenario_faults(["ocps-fault"]))
+    with Ear(client, "job_result", "summaryState", "errorCode") as heard:
+        job_id, ack = await execute(client)
+        await heard.wait_for(lambda: {"summaryState", "errorCode"} <= set(heard.names))
+        assert heard.samples("summaryState")[-1].summaryState == salobj.State.FAULT
+        assert heard.samples("errorCode")[0].errorCode == 1
+        with pytest.raises(salobj.AckError, match=r"(?i)fault"):
+            await client.cmd_execute.set_start(pipeline=CP_BIAS, timeout=LIMIT_S)
+        worker.move(job_id, "completed")
+        assert (await finish(client, ack)).ack == salobj.SalRetCode.CMD_COMPLETE
+        await heard.wait_for(lambda: results(heard, job_id))
+    for command in ("standby", "start", "enable"):
+        await getattr(client, f"cmd_{command}").start(timeout=LIMIT_S)
+
+
+async def test_job_of_a_restarted_ocps_is_never_acknowledged(
+    client: salobj.Remote, worker: HandWorker, faults: Faults
+) -> None:
+    faults.set(scenario_faults(["ocps-restarted"]))
+    with Ear(client, "job_result", "summaryState", "heartbeat") as heard:
+        job_id, ack = await execute(client)
+        await heard.wait_for(lambda: _is_standby(heard))
+        worker.move(job_id, "completed")
+        for command in ("start", "enable"):
+            await getattr(client, f"cmd_{command}").start(timeout=LIMIT_S)
+        sentinel, later = await execute(client)
+        worker.move(sentinel, "completed")
+        await finish(client, later)
+        await heard.wait_for(lambda: results(heard, sentinel) and heard.names.count("heartbeat"))
+    assert results(heard, job_id) == []
+    with pytest.raises(salobj.AckTimeoutError):
+        await client.cmd_execute.next_ackcmd(ack, timeout=1.0)
+    before = heard.names[: heard.names.index("summaryState")]
+    assert before.count("heartbeat") <= 1, "no heartbeat while it restarts"
+
+
+async def test_collections_of_the_ocps_come_before_those_of_the_client(
+    client: salobj.Remote, worker: HandWorker, faults: Faults
+) -> None:
+    faults.set(scenario_faults(["older-product-first"]))
+    job_id, _ = await execute(client, config="-i u/ocps/1 -j 8")
+    options = worker.jobs[job_id].environment["RUN_OPTIONS"]
+    assert options == "-i LSSTComCam/raw/all,LSSTComCam/calib -i u/ocps/1 -j 8"

@@ -22,6 +22,7 @@ from lsst.ts.comcamcalib.simulation.archive import Archive
 from lsst.ts.comcamcalib.simulation.faults import Fault, Faults
 from lsst.ts.comcamcalib.simulation.oods import OodsCsc
 from lsst.ts.comcamcalib.simulation.repo import copy_repo
+from lsst.ts.comcamcalib.simulation.scenarios import scenario_faults
 from lsst.ts.comcamcalib.simulation.states import bring_from_standby, bring_to_standby
 from lsst.ts.comcamcalib.simulation.world import Image, World
 from support.bus import Ear
@@ -245,6 +246,62 @@ async def test_repository_that_can_not_be_used_is_a_fault(
     assert error.errorCode == 2
     assert "is not open" in error.errorReport
     assert oods.summary_state == salobj.State.FAULT
+
+
+async def test_event_of_a_file_may_come_twice(oods: OodsCsc, client: salobj.Remote, world: World) -> None:
+    world.faults.set(scenario_faults(["files-reported-twice"]))
+    image = new_image()
+    with Ear(client, "imageInOODS") as heard:
+        world.image_taken(image)
+        await heard.wait_for(lambda: len(heard.names) == 18)
+    assert sorted(sample.sensor for sample in heard.samples("imageInOODS")) == sorted(SENSORS * 2)
+
+
+async def test_oods_that_stands_still_sends_no_heartbeat_and_goes_on_with_all_files(
+    oods: OodsCsc, client: salobj.Remote, world: World, repo: Path
+) -> None:
+    world.faults.set([Fault("oods", "stand_still", match={"detector": 0}, value=2.5)])
+    image = new_image()
+    begin = utils.current_tai()
+    with Ear(client, "imageInOODS", "heartbeat") as heard:
+        world.image_taken(image)
+        await heard.wait_for(lambda: heard.names.count("imageInOODS") == 9)
+    files = [sample.private_sndStamp - begin for sample in heard.samples("imageInOODS")]
+    beats = [sample.private_sndStamp - begin for sample in heard.samples("heartbeat")]
+    assert min(files) >= 2.5
+    assert [beat for beat in beats if 0.2 < beat < 2.4] == []
+    assert await asyncio.to_thread(ingested, repo, image) == ALL_DETECTORS
+
+
+async def test_image_with_which_it_went_to_fault_is_ingested_when_it_is_enabled_again(
+    oods: OodsCsc, client: salobj.Remote, world: World, repo: Path
+) -> None:
+    world.faults.set([Fault("oods", "fault", match={"detector": 0})])
+    image = new_image()
+    with Ear(client, "errorCode", "imageInOODS") as heard:
+        world.image_taken(image)
+        await heard.wait_for(lambda: heard.names)
+        assert (oods.summary_state, heard.names) == (salobj.State.FAULT, ["errorCode"])
+        assert heard.samples("errorCode")[0].errorCode == 2
+        for command in ("standby", "start", "enable"):
+            await getattr(client, f"cmd_{command}").start(timeout=30)
+        await heard.wait_for(lambda: heard.names.count("imageInOODS") == 9)
+    assert await asyncio.to_thread(ingested, repo, image) == ALL_DETECTORS
+
+
+async def test_image_without_header_is_not_ingested_and_not_named(
+    oods: OodsCsc, client: salobj.Remote, world: World, repo: Path
+) -> None:
+    image = new_image()
+    world.lose_header(image)
+    with Ear(client, "imageInOODS") as heard:
+        world.image_taken(image)
+        await all_ingests(oods)
+        await heard.wait_for(lambda: heard.names)
+    # Nine equal events, of which salobj publishes the first only.
+    (failed,) = heard.samples("imageInOODS")
+    assert (failed.statusCode, failed.obsid, failed.sensor) == (2, "??", "S??")
+    assert await asyncio.to_thread(ingested, repo, image) == []
 
 
 async def all_ingests(oods: OodsCsc) -> None:

@@ -241,6 +241,19 @@ async def test_job_takes_its_time_and_the_third_one_waits(site: Site) -> None:
     assert loop.time() - begin > 0.6
 
 
+async def test_slow_job_ends_at_once_when_it_is_let(site: Site) -> None:
+    site.faults.set([Fault("worker", "slow", value=600.0)])
+    job_id = await site.submit("cpBias", BIASES)
+    while await site.phase(job_id) != "executing":
+        site.worker.told.clear()
+        async with asyncio.timeout(LIMIT_S):
+            await site.worker.told.wait()
+    site.worker.finish(job_id)
+    assert await site.end(job_id) == "completed"
+    with pytest.raises(KeyError):
+        site.worker.finish(job_id)
+
+
 @pytest.mark.parametrize(
     ("pipeline", "options", "exposures", "reason"),
     [

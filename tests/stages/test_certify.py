@@ -4,50 +4,49 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is certified is known and told, whatever happens meanwhile; and nothing is certified after an abort."""
+"""Only good products are certified, exactly their datasets, for the time of the run's frames and as long as needed."""
 
 from __future__ import annotations
 
-import asyncio
-import dataclasses
 import datetime
 
 import pytest
-from lsst.ts.comcamcalib.enums import CalibType, CertificationState
-from lsst.ts.comcamcalib.errors import ServiceError, StageError
-from lsst.ts.comcamcalib.plan.record import Certification
+from lsst.ts.comcamcalib.enums import CalibType, CertificationState, StageState, Verdict
+from lsst.ts.comcamcalib.errors import StageError
+from lsst.ts.comcamcalib.record.events import Certification
+from lsst.ts.comcamcalib.record.facts import CertifyIntended
+from lsst.ts.comcamcalib.services.butler_data import CertifyRequest
 from lsst.ts.comcamcalib.stages.certify import certify
-from lsst.ts.comcamcalib.stages.generate import generate
-from support.services import Gate
+from support.certifying import DAILY, NIGHT, make, verdict_of
+
+BIAS, DARK, FLAT = CalibType.BIAS, CalibType.DARK, CalibType.FLAT
 
 
 @pytest.fixture
 async def bench(make_bench, expose_all):
     bench = make_bench(script_mode="BIAS")
     expose_all(bench)
-    await generate(bench.stage("BIAS.GENERATE"), bench.context)
+    await make(bench, BIAS)
     return bench
 
 
-async def settle() -> None:
-    for _ in range(10):
-        await asyncio.sleep(0)
+async def certify_of(bench, calib_type: CalibType) -> str:
+    return await certify(bench.stage(f"{calib_type.name}.CERTIFY"), bench.context)
 
 
-async def test_exactly_the_runs_datasets_are_certified_and_told(bench) -> None:
-    reason = await certify(bench.stage("BIAS.CERTIFY"), bench.context)
-    assert reason == (
+async def test_exactly_the_runs_datasets_are_certified_and_published(bench) -> None:
+    assert await certify_of(bench, BIAS) == (
         "3 datasets of type bias are in LSSTComCam/calib/daily, "
         "valid from 2026-11-22T12:00:00 to 2026-11-23T12:00:00 (TAI)"
     )
     assert [one.run for one in bench.observatory.world.certified("bias")] == ["u/ocps/job-01/run"] * 3
-    assert bench.record.of(Certification) == [
+    assert bench.record.published(Certification) == [
         Certification(
             run_id="20261122-001",
-            calib_type=bench.stage("BIAS.CERTIFY").calib_type,
+            calib_type=BIAS,
             state=CertificationState.CERTIFIED,
             dataset_type="bias",
-            collection="LSSTComCam/calib/daily",
+            collection=DAILY,
             output_collection="u/ocps/job-01/run",
             validity_begin="2026-11-22T12:00:00",
             validity_end="2026-11-23T12:00:00",
@@ -55,153 +54,120 @@ async def test_exactly_the_runs_datasets_are_certified_and_told(bench) -> None:
             reason="",
         )
     ]
-    assert [wait.limit_s for wait in bench.record.waits[-3:]] == [60, 300, 60]
+    waits = [(wait.for_what, wait.limit_s) for wait in bench.record.waits[-4:]]
+    assert waits == [
+        ("Butler to look up when the frames were taken", 60),
+        (f"Butler to look into {DAILY}", 60),
+        (f"Butler to certify in {DAILY}", 300),
+        (f"Butler to read back from {DAILY}", 60),
+    ]
 
 
-async def test_what_is_about_to_be_certified_is_written_down_before_butler_begins(bench) -> None:
-    gate = bench.observatory.repository.gates["certify"] = Gate()
-    task = bench.start(certify(bench.stage("BIAS.CERTIFY"), bench.context))
-    await gate.until_reached()
-    (intent,) = bench.record.intents
-    product = bench.context.products[bench.stage("BIAS.CERTIFY").calib_type]
-    assert intent.dataset_ids == tuple(product.ids) and len(product.ids) == 3
-    assert (intent.collection, intent.output_collection) == ("LSSTComCam/calib/daily", "u/ocps/job-01/run")
-    gate.open()
-    await bench.done(task)
-    (told,) = bench.record.of(Certification)
-    assert (told.validity_begin, told.validity_end) == (intent.validity_begin, intent.validity_end)
+# Only what is good
 
 
-async def test_what_makes_room_is_told(bench) -> None:
-    await certify(bench.stage("BIAS.CERTIFY"), bench.context)
-    old = sorted(one.dataset_id for one in bench.observatory.world.certified("bias"))
-    await generate(bench.stage("BIAS.GENERATE"), bench.context)
-    await certify(bench.stage("BIAS.CERTIFY"), bench.context)
-    reason = bench.record.of(Certification)[-1].reason
-    assert reason == f"replaces 3 datasets that were certified before: {', '.join(old)}"
+@pytest.mark.parametrize("verdict", list(Verdict))
+async def test_only_a_good_verdict_leads_to_butler_and_stands_in_the_fact(make_bench, expose_all, verdict) -> None:
+    bench = make_bench(script_mode="BIAS")
+    expose_all(bench)
+    await make(bench, BIAS, verdict)
+    if verdict in (Verdict.FAILED, Verdict.UNKNOWN):
+        with pytest.raises(StageError, match=f"^BIAS is not certified, because BIAS is {verdict.name}$"):
+            await certify_of(bench, BIAS)
+        assert bench.record.of(CertifyIntended) == [] and "certify" not in bench.observatory.repository.asked
+    else:
+        await certify_of(bench, BIAS)
+        assert [one.verdict for one in bench.record.of(CertifyIntended)] == [verdict]
 
 
-async def test_certification_without_verification_is_told_as_such(make_bench, expose_all) -> None:
+async def test_without_a_verdict_nothing_is_certified(make_bench, expose_all) -> None:
+    bench = make_bench(script_mode="BIAS")
+    expose_all(bench)
+    await make(bench, BIAS, None)
+    bench.record.move("BIAS.VERIFY", StageState.SUCCEEDED)
+    with pytest.raises(StageError, match=r"^BIAS is not certified, because BIAS is not verified$"):
+        await certify_of(bench, BIAS)
+    assert bench.observatory.world.certificates == []
+
+
+@pytest.mark.parametrize("state", sorted(set(StageState) - {StageState.SUCCEEDED}))
+async def test_while_the_verification_has_not_succeeded_nothing_is_certified(make_bench, expose_all, state) -> None:
+    """A verdict may stand although the stage goes on, for flats in another filter, or is done once more."""
+    bench = make_bench(script_mode="BIAS")
+    expose_all(bench)
+    await make(bench, BIAS)
+    bench.record.move("BIAS.VERIFY", state)
+    with pytest.raises(StageError, match="because the verification of BIAS has not succeeded"):
+        await certify_of(bench, BIAS)
+    assert bench.observatory.world.certificates == []
+
+
+async def test_what_is_not_made_is_not_certified(make_bench, expose_all) -> None:
+    bench = make_bench(script_mode="BIAS")
+    expose_all(bench)
+    with pytest.raises(StageError, match=r"^BIAS is not certified, because BIAS is not made$"):
+        await certify_of(bench, BIAS)
+
+
+async def test_flats_are_certified_only_if_they_are_good_in_each_filter(make_bench, expose_all) -> None:
+    bench = make_bench()
+    expose_all(bench)
+    flats = [one.exposure_id for one in bench.observatory.world.of_kind("FLAT")]
+    bench.observatory.world.filters |= dict.fromkeys(flats[:2], "i_06")
+    for calib_type in (BIAS, DARK):
+        await make(bench, calib_type)
+    await make(bench, FLAT, None)
+    bench.record.move("FLAT.VERIFY", StageState.SUCCEEDED)
+    bench.record.put(verdict_of(FLAT, Verdict.PASSED, "r_03"))
+    with pytest.raises(StageError, match=r"^FLAT is not certified, because FLAT is not verified in i_06$"):
+        await certify_of(bench, FLAT)
+    bench.record.put(verdict_of(FLAT, Verdict.FAILED, "i_06"))
+    with pytest.raises(StageError, match=r"^FLAT is not certified, because FLAT is FAILED$"):
+        await certify_of(bench, FLAT)
+    assert bench.observatory.world.certificates == []
+    bench.record.put(verdict_of(FLAT, Verdict.PASSED_WITH_FAILURES, "i_06"))
+    await certify_of(bench, FLAT)
+    assert [one.verdict for one in bench.record.of(CertifyIntended)] == [Verdict.PASSED_WITH_FAILURES], "the worst"
+    assert {one.physical_filter for one in bench.observatory.world.certified("flat")} == {"i_06", "r_03"}
+
+
+@pytest.mark.parametrize("verdict", [Verdict.FAILED, Verdict.UNKNOWN])
+def test_request_to_butler_with_a_bad_verdict_can_not_be_made(verdict: Verdict) -> None:
+    with pytest.raises(ValueError, match=f"bias of u/ocps/job-01/run is {verdict.name}, and not certified"):
+        CertifyRequest("u/ocps/job-01/run", "bias", ("id",), DAILY, *NIGHT, verdict)
+
+
+async def test_certification_without_verification_has_no_verdict_in_the_fact_and_says_so(
+    make_bench, expose_all
+) -> None:
     bench = make_bench(script_mode="BIAS", do_verify=False, certify_unverified=True)
     expose_all(bench)
-    await generate(bench.stage("BIAS.GENERATE"), bench.context)
-    await certify(bench.stage("BIAS.CERTIFY"), bench.context)
-    (told,) = bench.record.of(Certification)
-    assert told.reason == "certified without verification, as certify_unverified asks"
+    await make(bench, BIAS, None)
+    await certify_of(bench, BIAS)
+    assert [one.verdict for one in bench.record.of(CertifyIntended)] == [None]
+    (published,) = bench.record.published(Certification)
+    assert published.reason == "certified without verification, as certify_unverified asks"
 
 
-async def test_conflict_fails_the_stage_and_nothing_is_told_as_certified(bench) -> None:
-    bench.observatory.repository.errors["certify"] = "ConflictingDefinitionError: somebody certified meanwhile"
-    with pytest.raises(
-        StageError, match="bias of job job-01 could not be certified in LSSTComCam/calib/daily: Conflicting"
-    ):
-        await certify(bench.stage("BIAS.CERTIFY"), bench.context)
-    assert bench.record.of(Certification) == []
-
-
-async def test_certification_that_is_not_found_again_fails_the_stage_but_is_told(bench) -> None:
-    bench.observatory.repository.not_found = [bench.context.products[bench.stage("BIAS.CERTIFY").calib_type].ids[0]]
-    with pytest.raises(StageError, match=r"bias was certified, but is not found again: .* is not found"):
-        await certify(bench.stage("BIAS.CERTIFY"), bench.context)
-    assert len(bench.record.of(Certification)) == 1
-
-
-async def test_certification_that_can_not_be_read_back_is_told_as_done(bench) -> None:
-    bench.observatory.repository.errors["read_back"] = "the database is down"
-    with pytest.raises(StageError, match=r"was certified in .*, but that could not be read back: the database is down"):
-        await certify(bench.stage("BIAS.CERTIFY"), bench.context)
-    assert [one.dataset_count for one in bench.record.of(Certification)] == [3]
-
-
-async def test_abort_before_butler_has_begun_certifies_nothing(bench) -> None:
-    """Butler is busy with another certification, so this one stands in the queue."""
-    repository = bench.observatory.repository
-    gate = repository.gates["read_back"] = Gate()
-    busy = asyncio.create_task(repository.read_back("dark", "c", "", "", []))
-    await gate.until_reached()
-    task = bench.start(certify(bench.stage("BIAS.CERTIFY"), bench.context))
-    await settle()
-    task.cancel()
-    await settle()
-    gate.open()
-    await busy
-    with pytest.raises(asyncio.CancelledError):
-        await bench.done(task)
-    assert "certify" not in repository.asked
-    assert bench.observatory.world.certificates == []
-    assert bench.record.of(Certification) == []
-
-
-async def test_abort_while_the_frames_are_looked_up_certifies_nothing(bench) -> None:
-    gate = bench.observatory.repository.gates["exposures"] = Gate()
-    task = bench.start(certify(bench.stage("BIAS.CERTIFY"), bench.context))
-    await gate.until_reached()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await bench.done(task)
-    assert "certify" not in bench.observatory.repository.asked
-
-
-async def test_abort_while_butler_certifies_tells_what_was_done(bench) -> None:
-    gate = bench.observatory.repository.gates["certify"] = Gate()
-    task = bench.start(certify(bench.stage("BIAS.CERTIFY"), bench.context))
-    await gate.until_reached()
-    task.cancel()
-    await settle()
-    assert not task.done(), "what Butler has begun has an outcome, and that has to be known"
-    gate.open()
-    assert "3 datasets of type bias are in LSSTComCam/calib/daily" in await bench.done(task)
-    assert len(bench.observatory.world.certified("bias")) == 3
-    (told,) = bench.record.of(Certification)
-    assert told.dataset_count == 3
-    assert told.reason == "the run was stopped meanwhile, so it is not known what this replaces"
-
-
-async def test_abort_while_a_certification_fails_is_a_cancelling(bench) -> None:
-    gate = bench.observatory.repository.gates["certify"] = Gate()
-    bench.observatory.repository.errors["certify"] = "conflict"
-    task = bench.start(certify(bench.stage("BIAS.CERTIFY"), bench.context))
-    await gate.until_reached()
-    task.cancel()
-    gate.open()
-    with pytest.raises(asyncio.CancelledError):
-        await bench.done(task)
-    assert bench.record.of(Certification) == []
-
-
-async def test_abort_during_the_reading_back_does_not_hide_the_certification(bench) -> None:
-    gate = bench.observatory.repository.gates["read_back"] = Gate()
-    task = bench.start(certify(bench.stage("BIAS.CERTIFY"), bench.context))
-    await gate.until_reached()
-    for _ in range(3):
-        task.cancel()
-        await settle()
-    gate.open()
-    assert "3 datasets of type bias are in LSSTComCam/calib/daily" in await bench.done(task)
-    assert len(bench.record.of(Certification)) == 1
-
-
-async def test_abort_after_which_butler_does_not_answer_leaves_no_false_claim(bench) -> None:
-    gate = bench.observatory.repository.gates["certify"] = Gate()
-    bench.observatory.repository.errors["read_back"] = "Butler could not read back within 60 s"
-    task = bench.start(certify(bench.stage("BIAS.CERTIFY"), bench.context))
-    await gate.until_reached()
-    task.cancel()
-    gate.open()
-    with pytest.raises(StageError, match=r"may have been certified in .*, but that could not be read back"):
-        await bench.done(task)
-    assert bench.record.of(Certification) == []
+async def test_what_is_known_to_be_bad_is_not_certified_without_verification_either(make_bench, expose_all) -> None:
+    """A first look at the frames gave a verdict, though nobody wants a verification."""
+    bench = make_bench(script_mode="BIAS", do_verify=False, certify_unverified=True)
+    expose_all(bench)
+    await make(bench, BIAS, None)
+    bench.record.put(verdict_of(BIAS, Verdict.FAILED))
+    with pytest.raises(StageError, match=r"^BIAS is not certified, because BIAS is FAILED$"):
+        await certify_of(bench, BIAS)
 
 
 # For when
 
 
 async def made(make_bench, expose_all, first: datetime.datetime, **options):
-    """Return a bench with all frames, taken from a moment on (TAI), and the bias made."""
+    """Return a bench with all frames, taken from a moment on (TAI), and the bias made and good."""
     bench = make_bench(**options)
     bench.observatory.world.now = first
     expose_all(bench)
-    await generate(bench.stage("BIAS.GENERATE"), bench.context)
+    await make(bench, BIAS)
     return bench
 
 
@@ -212,13 +178,13 @@ async def test_the_validity_follows_frames_over_noon(make_bench, expose_all) -> 
     """Accepted 24 s before noon TAI: three biases before noon, then one dark of 30 s over noon, one after it."""
     first = NOON - datetime.timedelta(seconds=24)
     bench = await made(make_bench, expose_all, first, script_mode="BIAS_DARK", n_bias=3)
-    await generate(bench.stage("DARK.GENERATE"), bench.context)
+    await make(bench, DARK)
     days = [exposure.day_obs for exposure in bench.observatory.world.exposures.values()]
     assert days == [20261122] * 4 + [20261123]
-    reason = await certify(bench.stage("BIAS.CERTIFY"), bench.context)
+    reason = await certify_of(bench, BIAS)
     assert "valid from 2026-11-22T12:00:00 to 2026-11-24T12:00:00 (TAI)" in reason
-    await certify(bench.stage("DARK.CERTIFY"), bench.context)
-    ranges = [(one.validity_begin, one.validity_end) for one in bench.record.of(Certification)]
+    await certify_of(bench, DARK)
+    ranges = [(one.validity_begin, one.validity_end) for one in bench.record.published(Certification)]
     assert ranges == [("2026-11-22T12:00:00", "2026-11-24T12:00:00")] * 2
     assert bench.observatory.repository.read_back_for == [tuple(bench.observatory.world.exposures)] * 2
 
@@ -227,102 +193,11 @@ async def test_a_product_of_the_next_day_is_valid_for_the_frames_of_the_day_befo
     """Biases before noon, the darks all after it: they are one set."""
     first = NOON - datetime.timedelta(seconds=6)
     bench = await made(make_bench, expose_all, first, script_mode="BIAS_DARK", n_bias=3)
-    await generate(bench.stage("DARK.GENERATE"), bench.context)
-    for name in ("BIAS.CERTIFY", "DARK.CERTIFY"):
-        await certify(bench.stage(name), bench.context)
-    ranges = [(one.validity_begin, one.validity_end) for one in bench.record.of(Certification)]
+    await make(bench, DARK)
+    for calib_type in (BIAS, DARK):
+        await certify_of(bench, calib_type)
+    ranges = [(one.validity_begin, one.validity_end) for one in bench.record.published(Certification)]
     assert ranges == [("2026-11-22T12:00:00", "2026-11-24T12:00:00")] * 2
-
-
-def take_darks(bench, begin: datetime.datetime) -> None:
-    """Take the darks of a run, two of 30 s."""
-    bench.observatory.world.now = begin
-    sequence = bench.context.plan.sequences[CalibType.DARK]
-    for frame in sequence.frames:
-        one = bench.observatory.world.expose("DARK", frame.exposure_time_s, sequence.group_id)
-        like = bench.context.frames[CalibType.BIAS].taken[0]
-        bench.context.frames[CalibType.DARK].taken.append(
-            dataclasses.replace(
-                like, image_type=CalibType.DARK, exposure_id=one.exposure_id, exposure_time=frame.exposure_time_s
-            )
-        )
-
-
-async def bias_certified_before_the_darks(make_bench, expose_all, darks: datetime.datetime, **options):
-    bench = await made(make_bench, expose_all, NOON - datetime.timedelta(hours=1), script_mode="BIAS_DARK", **options)
-    bench.context.frames[CalibType.DARK].taken.clear()
-    await certify(bench.stage("BIAS.CERTIFY"), bench.context)
-    take_darks(bench, darks)
-    await generate(bench.stage("DARK.GENERATE"), bench.context)
-    return bench
-
-
-async def test_a_product_is_valid_for_later_frames_that_were_calibrated_with_it(make_bench, expose_all) -> None:
-    """The bias is certified an hour before noon; the darks that are built on it are taken after noon."""
-    bench = await bias_certified_before_the_darks(make_bench, expose_all, NOON + datetime.timedelta(hours=1))
-    await certify(bench.stage("DARK.CERTIFY"), bench.context)
-    told = [
-        (one.dataset_type, one.validity_begin, one.validity_end, one.reason) for one in bench.record.of(Certification)
-    ]
-    assert told == [
-        ("bias", "2026-11-22T12:00:00", "2026-11-23T12:00:00", ""),
-        ("dark", "2026-11-22T12:00:00", "2026-11-24T12:00:00", ""),
-        (
-            "bias",
-            "2026-11-22T12:00:00",
-            "2026-11-24T12:00:00",
-            "valid for longer now, because DARK, built on it, has later frames",
-        ),
-    ]
-    darks = set(bench.context.exposure_ids(CalibType.DARK))
-    assert darks <= set(bench.observatory.repository.read_back_for[-1])
-
-
-async def test_a_product_that_can_not_be_made_valid_for_longer_fails_the_stage_that_needs_it(
-    make_bench, expose_all
-) -> None:
-    bench = await bias_certified_before_the_darks(make_bench, expose_all, NOON + datetime.timedelta(hours=1))
-    certified = bench.observatory.repository.certify
-
-    async def once(run_collection: str, dataset_type: str, *args: object) -> object:
-        if dataset_type == "bias":
-            raise ServiceError("the collection is locked")
-        return await certified(run_collection, dataset_type, *args)
-
-    bench.observatory.repository.certify = once
-    with pytest.raises(
-        StageError,
-        match=r"^DARK is certified, but BIAS, which it is built on, could not be made valid for its later frames: "
-        r"bias of job job-01 could not be certified in .*: the collection is locked",
-    ):
-        await certify(bench.stage("DARK.CERTIFY"), bench.context)
-    assert [one.dataset_type for one in bench.record.of(Certification)] == ["bias", "dark"]
-
-
-async def test_after_an_abort_no_product_becomes_valid_for_longer(make_bench, expose_all) -> None:
-    bench = await bias_certified_before_the_darks(make_bench, expose_all, NOON + datetime.timedelta(hours=1))
-    gate = bench.observatory.repository.gates["read_back"] = Gate()
-    task = bench.start(certify(bench.stage("DARK.CERTIFY"), bench.context))
-    await gate.until_reached()
-    task.cancel()
-    await settle()
-    gate.open()
-    assert "datasets of type dark" in await bench.done(task)
-    assert [one.dataset_type for one in bench.record.of(Certification)] == ["bias", "dark"]
-
-
-async def test_a_product_that_covers_the_later_frames_is_left_as_it_is(make_bench, expose_all) -> None:
-    bench = await bias_certified_before_the_darks(make_bench, expose_all, NOON - datetime.timedelta(minutes=30))
-    await certify(bench.stage("DARK.CERTIFY"), bench.context)
-    assert [one.dataset_type for one in bench.record.of(Certification)] == ["bias", "dark"]
-
-
-async def test_an_end_that_was_given_is_not_moved(make_bench, expose_all) -> None:
-    bench = await bias_certified_before_the_darks(
-        make_bench, expose_all, NOON - datetime.timedelta(seconds=10), certify_calib_end_date="2026-11-23T12:00:00"
-    )
-    await certify(bench.stage("DARK.CERTIFY"), bench.context)
-    assert [one.validity_end for one in bench.record.of(Certification)] == ["2026-11-23T12:00:00"] * 2
 
 
 @pytest.mark.parametrize(
@@ -340,9 +215,9 @@ async def test_what_is_given_stands_and_the_rest_follows_the_frames(
     make_bench, expose_all, options, begin, end
 ) -> None:
     bench = await made(make_bench, expose_all, NOON - datetime.timedelta(hours=8), script_mode="BIAS", **options)
-    await certify(bench.stage("BIAS.CERTIFY"), bench.context)
-    (told,) = bench.record.of(Certification)
-    assert (told.validity_begin, told.validity_end, told.reason) == (begin, end, "")
+    await certify_of(bench, BIAS)
+    (published,) = bench.record.published(Certification)
+    assert (published.validity_begin, published.validity_end, published.reason) == (begin, end, "")
     assert bench.observatory.world.certificates[0].validity == (begin, end)
 
 
@@ -361,29 +236,29 @@ async def test_what_is_certified_after_the_noon_that_ends_its_validity_says_so(
 ) -> None:
     bench = make_bench(script_mode="BIAS", **options)
     expose_all(bench)
-    await generate(bench.stage("BIAS.GENERATE"), bench.context)
+    await make(bench, BIAS)
     now_s = (datetime.datetime.fromisoformat(now) - datetime.datetime(1970, 1, 1)).total_seconds()
-    monkeypatch.setattr("lsst.ts.comcamcalib.stages.certify.current_tai", lambda: now_s)
-    await certify(bench.stage("BIAS.CERTIFY"), bench.context)
-    (event,) = bench.record.of(Certification)
+    monkeypatch.setattr(bench.context.clock, "tai", lambda: now_s)
+    await certify_of(bench, BIAS)
+    (published,) = bench.record.published(Certification)
     sentence = (
         "WARNING: the validity ended at 2026-11-23T12:00:00 TAI, with the day of the last frame, so that the coming "
         "night does not find this; for that, start another run"
     )
-    assert event.reason == (sentence if over else "")
+    assert published.reason == (sentence if over else "")
     assert (sentence in caplog.text) is over
 
 
 async def test_a_validity_that_leaves_frames_out_is_done_and_says_so(make_bench, expose_all, caplog) -> None:
-    """The second bias and the dark are taken after the end that was given."""
+    """The second bias is taken after the end that was given."""
     end = (NOON - datetime.timedelta(hours=1) + datetime.timedelta(seconds=1)).isoformat()
     bench = await made(
         make_bench, expose_all, NOON - datetime.timedelta(hours=1), script_mode="BIAS", certify_calib_end_date=end
     )
     first, second = bench.observatory.world.exposures
-    await certify(bench.stage("BIAS.CERTIFY"), bench.context)
-    (told,) = bench.record.of(Certification)
-    assert told.reason == (
+    await certify_of(bench, BIAS)
+    (published,) = bench.record.published(Certification)
+    assert published.reason == (
         f"WARNING: the validity that was given does not cover exposure {second} from which this product is made; "
         "Butler does not find it for these"
     )
@@ -400,7 +275,7 @@ async def test_a_validity_that_would_be_empty_certifies_nothing(make_bench, expo
         certify_calib_begin_date="2026-11-23T12:00:00",
     )
     with pytest.raises(StageError, match="the validity would be empty: certify_calib_begin_date, 2026-11-23T12:00:00"):
-        await certify(bench.stage("BIAS.CERTIFY"), bench.context)
+        await certify_of(bench, BIAS)
     assert bench.observatory.world.certificates == []
 
 
@@ -408,7 +283,7 @@ async def test_frames_that_the_repository_does_not_know_have_no_validity(bench) 
     lost = next(iter(bench.observatory.world.filters))
     del bench.observatory.world.filters[lost]
     with pytest.raises(StageError, match=f"does not know exposure {lost}, so its validity can't be determined"):
-        await certify(bench.stage("BIAS.CERTIFY"), bench.context)
+        await certify_of(bench, BIAS)
     assert bench.observatory.world.certificates == []
 
 
@@ -418,39 +293,5 @@ async def test_frames_that_were_not_used_do_not_count(make_bench, expose_all) ->
         make_bench, expose_all, NOON - datetime.timedelta(seconds=1), script_mode="BIAS", n_discard_bias=1
     )
     assert [one.day_obs for one in bench.observatory.world.exposures.values()] == [20261122, 20261123, 20261123]
-    await certify(bench.stage("BIAS.CERTIFY"), bench.context)
-    assert bench.record.of(Certification)[0].validity_begin == NOON.isoformat()
-
-
-# Slow
-
-
-async def test_an_answer_that_comes_too_late_is_looked_for(bench) -> None:
-    """Butler has done it, but the time was over: it is certified, and published as such."""
-    bench.observatory.repository.unreachable.add("certify")
-    assert "3 datasets of type bias" in await certify(bench.stage("BIAS.CERTIFY"), bench.context)
-    (told,) = bench.record.of(Certification)
-    assert (told.dataset_count, told.reason) == (
-        3,
-        "Butler did not answer in time, so it is not known what this replaces",
-    )
-
-
-async def test_an_answer_that_never_comes_leaves_a_may_be(bench) -> None:
-    bench.observatory.repository.unreachable |= {"certify", "read_back"}
-    with pytest.raises(
-        StageError, match=r"may have been certified in .* could not be read back: .*certify within .*read_back within"
-    ):
-        await certify(bench.stage("BIAS.CERTIFY"), bench.context)
-    assert bench.record.of(Certification) == []
-
-
-async def test_a_dataset_that_is_replaced_in_two_ranges_is_one_dataset(bench) -> None:
-    await certify(bench.stage("BIAS.CERTIFY"), bench.context)
-    world = bench.observatory.world
-    world.certificates += list(world.certificates)
-    old = sorted({one.dataset_id for one in world.certified("bias")})
-    await generate(bench.stage("BIAS.GENERATE"), bench.context)
-    await certify(bench.stage("BIAS.CERTIFY"), bench.context)
-    reason = bench.record.of(Certification)[-1].reason
-    assert reason == f"replaces 3 datasets that were certified before: {', '.join(old)}"
+    await certify_of(bench, BIAS)
+    assert bench.record.published(Certification)[0].validity_begin == NOON.isoformat()

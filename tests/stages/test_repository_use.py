@@ -9,8 +9,10 @@
 from __future__ import annotations
 
 import pytest
+from lsst.ts.comcamcalib.enums import CalibType, StageState
 from lsst.ts.comcamcalib.errors import ServiceError
 from lsst.ts.comcamcalib.stages.generate import generate
+from support.certifying import make
 from support.services import Gate
 
 
@@ -18,8 +20,8 @@ async def test_collections_that_exist_are_asked_for_once_in_a_run(make_bench, ex
     bench = make_bench(do_defects=True)
     bench.observatory.world.collections.add("LSSTComCam/calib/daily")
     expose_all(bench)
-    for name in ("BIAS", "DARK", "FLAT", "DEFECTS"):
-        await generate(bench.stage(f"{name}.GENERATE"), bench.context)
+    for calib_type in (CalibType.BIAS, CalibType.DARK, CalibType.FLAT, CalibType.DEFECTS):
+        await make(bench, calib_type)
     assert bench.observatory.repository.asked.count("missing_collections") == 1
     assert len(bench.observatory.world.jobs) == 7
 
@@ -41,8 +43,9 @@ async def test_what_a_job_used_is_looked_up_side_by_side(make_bench, expose_all)
     """A flat builds on bias and dark: the second look-up does not wait for the first."""
     bench = make_bench()
     expose_all(bench)
-    for name in ("BIAS", "DARK"):
-        await generate(bench.stage(f"{name}.GENERATE"), bench.context)
+    for calib_type in (CalibType.BIAS, CalibType.DARK):
+        await make(bench, calib_type)
+    bench.record.move("FLAT.INGEST", StageState.SUCCEEDED)
     repository = bench.observatory.repository
     repository.asked.clear()
     gate = repository.gates["foreign_inputs"] = Gate()

@@ -47,8 +47,12 @@ class FakeJobs:
         self.unreachable = ""
         """Why the UWS can't be asked."""
         self.aborted: list[str] = []
+        self.searches: list[tuple[str, float]] = []
+        """Marks that were searched for, each with the time that the search could take (seconds)."""
         self.late: dict[str, tuple[set[str], Callable[[UwsJob], OnChange]]] = {}
         """Runs whose jobs are looked for when they are closed: the jobs that are known, and who hears of others."""
+        self.late_jobs: dict[str, OnChange] = {}
+        """Marks of jobs that may still appear, and who hears of them."""
         self.executing: dict[str, asyncio.Event] = {}
         """Set when a job of the label executes."""
         self._on_change: dict[str, OnChange] = {}
@@ -92,13 +96,13 @@ class FakeJobs:
         return job
 
     async def attach(self, job_id: str, on_change: OnChange, timestamp_submitted_s: float = 0.0) -> JobStatus:
-        job = self.world.jobs[job_id]
         self._on_change[job_id] = on_change
-        if job.ended and job.phase == "completed":
-            status = JobStatus(job_id, "completed", 0, "", timestamp_submitted_s, TAI + 60)
+        await on_change(JobStatus(job_id, "pending", timestamp_submitted_s=timestamp_submitted_s))
+        job = self.world.jobs.get(job_id)
+        if job is None or job.ended:
+            status = self._found_ended(job_id, timestamp_submitted_s)
             await on_change(status)
             return status
-        await on_change(JobStatus(job_id, "pending", timestamp_submitted_s=timestamp_submitted_s))
         job.phase = "executing"
         await on_change(JobStatus(job_id, "executing", timestamp_submitted_s=timestamp_submitted_s))
         if job.label in self.held:
@@ -107,6 +111,24 @@ class FakeJobs:
         status = self._end(job, timestamp_submitted_s)
         await on_change(status)
         return status
+
+    def lose_commands(self) -> None:
+        """Let no submission that is in progress arrive at the OCPS."""
+        for submission in list(self._submissions):
+            submission.cancel()
+
+    def end(self, label: str) -> None:
+        """Let the last job with a label end, with nobody who follows it."""
+        self._end(self.world.job(label), TAI)
+
+    def _found_ended(self, job_id: str, submitted_s: float) -> JobStatus:
+        """Return the end of a job that ended while nobody followed it; the UWS deletes those that were aborted."""
+        job = self.world.jobs.get(job_id)
+        if job is None or job.phase == "aborted":
+            return JobStatus(job_id, "unknown", 1, f"How {job_id} ended is not known.", submitted_s, TAI + 60)
+        failed = job.phase != "completed"
+        message = self.failing.get(job.label, "") if failed else ""
+        return JobStatus(job_id, job.phase, int(failed), message, submitted_s, TAI + 60)
 
     def _end(self, job: FakeJob, submitted_s: float) -> JobStatus:
         job.ended = True
@@ -134,6 +156,7 @@ class FakeJobs:
         return status
 
     async def find(self, mark: str, intended_s: float, limit_s: float) -> list[UwsJob]:
+        self.searches.append((mark, limit_s))
         if self.finding is not None:
             await self.finding.pass_through()
         if self.unreachable:
@@ -144,6 +167,9 @@ class FakeJobs:
             for one in found
             if one.phase != "aborted"  # the UWS has deleted it
         ]
+
+    def stop_late_job(self, mark: str, intended_s: float, on_change: OnChange) -> None:
+        self.late_jobs[mark] = on_change
 
     def forget(self) -> None:
         """Forget who wants to know of the jobs, because that process has died."""

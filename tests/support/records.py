@@ -82,9 +82,9 @@ class MemoryRecord:
         self.put(StageMoved(stage_name=name, attempt=self._history.stages[name].attempt, state=state, reason=""))
 
     async def intend(self, fact: Fact) -> None:
+        await self.note(fact)  # as the real one, which goes on trying to write it
         if self.refuses(fact):
             raise StageError("It could not be written down, so it was not done: disk full")
-        await self.note(fact)
 
     async def note(self, fact: Fact) -> None:
         self.put(fact)

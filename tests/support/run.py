@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from lsst.ts.comcamcalib.enums import RunState, StageState
+from lsst.ts.comcamcalib.simulation.replay import ReplayWorker
 
 from .operator import Operator
 from .repository import Certified, certified
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from lsst.ts.comcamcalib.csc import ComCamCalibCsc
     from lsst.ts.comcamcalib.simulation.observatory import Observatory
 
-__all__ = ["Site", "SiteRun", "options_of", "until_no_job_is_left", "uws_jobs"]
+__all__ = ["Site", "SiteRun", "finish_job", "options_of", "until_no_job_is_left", "uws_jobs"]
 
 # Each run certifies in a collection of its own.
 NUMBERS = itertools.count(1)
@@ -102,6 +103,13 @@ class SiteRun:
         (job_id,) = {one.jobId for one in self.samples("jobState", stageName=stage_name)}
         (job,) = [one for one in await uws_jobs(self._site.observatory) if one["jobId"] == job_id]
         return {item["name"]: item["value"] for item in job["parameters"]["environment"]}
+
+
+def finish_job(observatory: Observatory, job_id: str) -> None:
+    """Let a job of the replaying worker end now, however long it should take."""
+    worker = observatory._worker
+    assert isinstance(worker, ReplayWorker)
+    worker.finish(job_id)
 
 
 async def uws_jobs(observatory: Observatory) -> list[dict[str, Any]]:

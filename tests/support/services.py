@@ -322,6 +322,13 @@ class FakeRepository:
         foreign = [f"detector {one} used {run}" for one, run in used.items() if run != expected_run]
         return await self._do("foreign_inputs", lambda: foreign)
 
+    async def detectors_without(
+        self, dataset_type: str, collections: Sequence[str], detectors: Collection[int], at_iso_tai: str
+    ) -> list[int]:
+        return await self._do(
+            "detectors_without", lambda: [one for one in detectors if (dataset_type, one) in self.world.not_calibrated]
+        )
+
     async def get(self, dataset_type: str, collection: str, **data_id: int | str) -> object:
         raise AssertionError("the stages do not read single datasets")
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 from lsst.daf.butler import Butler, CollectionType, Timespan
+from lsst.ts.comcamcalib.enums import Verdict
+from lsst.ts.comcamcalib.services.butler_data import CertifyRequest
 from lsst.ts.comcamcalib.simulation.containers import Exposure
 from lsst.ts.comcamcalib.simulation.exposures import ExposureRecord
 
@@ -27,6 +29,7 @@ __all__ = [
     "NOON",
     "RAWS",
     "bias_job",
+    "certify_request",
     "exposure",
     "found_bias",
     "image",
@@ -83,6 +86,18 @@ def run_job(
 
 def bias_job(butler: Butler, job: str, detectors: Sequence[int] = range(9)) -> list[str]:
     return run_job(butler, job, [RAWS, DAILY], [("bias", {"detector": one}, image()) for one in detectors])
+
+
+def certify_request(
+    job: str,
+    dataset_ids: Sequence[str],
+    begin: str = NOON,
+    end: str = NEXT_NOON,
+    dataset_type: str = "bias",
+    collection: str = DAILY,
+) -> CertifyRequest:
+    """Return the request to certify good datasets of a job."""
+    return CertifyRequest(f"u/ocps/{job}/run", dataset_type, tuple(dataset_ids), collection, begin, end, Verdict.PASSED)
 
 
 def found_bias(butler: Butler, detector: int, when: str, collection: str = DAILY) -> str | None:

@@ -130,6 +130,8 @@ class World:
         """Datasets (job label, detector) that jobs do not make although they complete."""
         self.missing_filters: set[str] = set()
         """Physical filters for which no datasets are made."""
+        self.not_calibrated: set[tuple[str, int]] = set()
+        """(dataset type, detector) of which the input collections have no calibration."""
         self.gain = 1.7
         self.defect_pixels = 30
         self.lamp = 1.0

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
 
+from .cli_interface import interface_app
 from .enums import RunState, StageState
+from .terminal import console, fail
 
 __all__ = ["app"]
 
@@ -29,19 +30,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-interface_app = typer.Typer(help="Make salobj know the component ComCamCalib.", no_args_is_help=True)
 app.add_typer(interface_app, name="interface")
 
-console = Console(highlight=False, soft_wrap=True)
-problems = Console(stderr=True, highlight=False, soft_wrap=True)
-
 T = TypeVar("T")
-
-
-def fail(sentence: str) -> typer.Exit:
-    """Print a sentence about the failure, and return the exception that ends the program."""
-    problems.print(sentence, markup=False, style="red")
-    return typer.Exit(1)
 
 
 def drive(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -130,6 +121,40 @@ async def _start(text: str, reason: str, program: str, note: str, watch: bool) -
         run_id = await client.start(text, reason, program, note)
         console.print(f"Run {run_id} was accepted.")
         return not watch or await watcher.follow(run_id) is RunState.COMPLETED
+
+
+@app.command()
+def plan(
+    options: Annotated[
+        Path | None, typer.Argument(help="YAML or JSON file with run options; - for standard input.")
+    ] = None,
+    config_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Directory with the CSC's configuration files; ComCamCalib/v1 in TS_CONFIG_OCS_DIR if left out."
+        ),
+    ] = None,
+    site: Annotated[str, typer.Option(envvar="LSST_SITE", help="Site whose configuration counts.")] = "summit",
+    override: Annotated[str, typer.Option(help="Configuration override file.")] = "",
+    repo: Annotated[
+        str, typer.Option(help="Where this machine finds the Butler repository; the configured place if left out.")
+    ] = "",
+    look: Annotated[bool, typer.Option(help="Look into the repository for what would be replaced.")] = True,
+) -> None:
+    """Print what a run with these options would do, without starting it and without a CSC.
+
+    It reads the configuration files as the CSC does. The repository is only read. The exit status is 1 if the options
+    are wrong; then all mistakes are printed.
+    """
+    from .errors import BadInputError
+    from .show_plan import find_config, make_plan, replacements_of, show_plan
+
+    try:
+        config = find_config(config_dir, site, override)
+        planned = make_plan(_read(options), config)
+    except BadInputError as error:
+        raise fail(str(error)) from error
+    show_plan(planned, replacements_of(planned, repo or config.repo, look), console)
 
 
 @app.command()
@@ -288,53 +313,6 @@ def demo(
 
     if not run(run_demo(data, options, speed, scenario or [], console)):
         raise typer.Exit(1)
-
-
-@interface_app.command("install")
-def interface_install() -> None:
-    """Add the component to the installed lsst.ts.xml: harmless if it is there."""
-    from .sal_interfaces.install import install_interface
-
-    try:
-        if install_interface():
-            console.print(
-                "The interface of ComCamCalib was added to lsst.ts.xml. "
-                "Programs that run already, such as LOVE's commander, see it after a restart."
-            )
-    except (RuntimeError, OSError) as error:
-        raise fail(f"The interface could not be added: {error}") from error
-
-
-@interface_app.command("remove")
-def interface_remove() -> None:
-    """Take the component out of the installed lsst.ts.xml again, byte for byte."""
-    from .sal_interfaces.install import remove_interface
-
-    try:
-        console.print("Removed." if remove_interface() else "There was nothing to remove.")
-    except (RuntimeError, OSError) as error:
-        raise fail(f"The interface could not be removed: {error}") from error
-
-
-@interface_app.command("check")
-def interface_check() -> None:
-    """Say how the installed lsst.ts.xml differs from one with this package's component; exit status 1 if it does."""
-    from .sal_interfaces.install import check_interface
-
-    differences = check_interface()
-    for difference in differences:
-        console.print(difference, markup=False)
-    if differences:
-        raise typer.Exit(1)
-    console.print("The installed interface is this package's.")
-
-
-@interface_app.command("document")
-def interface_document() -> None:
-    """Print the page about the interface, in reStructuredText."""
-    from .sal_interfaces.document import document_interface
-
-    sys.stdout.write(document_interface())
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from .errors import BadInputError
 from .publisher import Publisher
 from .record.events import Alarms
 from .run.journal import Journal
-from .run.owner import JournalError, JournalOwnedError
+from .run.owner import JournalError, JournalLostError, JournalOwnedError
 from .run.progress import Progress
 from .run.runner import Runner, StartRequest
 from .sal_interfaces.install import interface_problem
@@ -173,7 +173,7 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         """End all tasks and connections of this CSC."""
         await super().close_tasks()
         self._progress_task.cancel()
-        await asyncio.gather(self._progress_task, return_exceptions=True)
+        await asyncio.gather(self._progress_task, self._losing, return_exceptions=True)
         await self._disconnect("The CSC was closed")
         await self._close_journal()
         logging.getLogger(__package__).removeHandler(self._package_log)
@@ -225,7 +225,7 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
             await self._running().abort(data.private_identity)
 
     async def do_status(self, data: salobj.BaseMsgType) -> salobj.type_hints.AckCmdDataType:
-        """Publish all entries of a run again."""
+        """Publish the latest event of each thing of a run again."""
         async with self._refusing("status", data):
             if not self.disabled_or_enabled:
                 raise BadInputError([f"status is possible in DISABLED and ENABLED, not in {self.summary_state.name}."])
@@ -265,7 +265,8 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
             # The CSC can't work without a journal. But a query that failed must cost neither an open run nor entries
             # that the journal has not taken yet; these are tried again.
             runner = self._runner
-            if isinstance(error, JournalError) and runner is not None and not (runner.open_run or runner.unwritten):
+            unusable = isinstance(error, JournalError) and not isinstance(error, JournalLostError)
+            if unusable and runner is not None and not (runner.open_run or runner.unwritten):
                 await self.fault(ErrorCode.JOURNAL_UNUSABLE, str(error))
             raise salobj.ExpectedError(str(error)) from error
         except Exception as error:
@@ -311,6 +312,11 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
             await runner.start()
         except JournalOwnedError:
             raise
+        except asyncio.CancelledError:
+            # Otherwise this process would go on owning the journal, and nobody would use it.
+            await runner.close()
+            await journal.close()
+            raise
         except Exception as error:
             await journal.close()
             sentence = str(error)
@@ -333,7 +339,8 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
             except JournalOwnedError as error:
                 self._no_journal = str(error)
             else:
-                self.log.warning("The journal %s was taken over from a process that is gone.", journal.path)
+                if self._runner is not None:
+                    self.log.warning("The journal %s was taken over from a process that is gone.", journal.path)
                 return
 
     def _on_journal_lost(self, sentence: str) -> None:
@@ -343,8 +350,9 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         self._losing = asyncio.create_task(self.fault(ErrorCode.JOURNAL_LOST, sentence), name="FAULT: journal lost")
 
     async def _close_journal(self) -> None:
-        self._claiming.cancel()
-        await asyncio.gather(self._claiming, return_exceptions=True)
+        if self._claiming is not asyncio.current_task():  # it is, if what it took over can't be used
+            self._claiming.cancel()
+            await asyncio.gather(self._claiming, return_exceptions=True)
         self._no_journal = ""
         runner, self._runner = self._runner, None
         journal, self._journal = self._journal, None

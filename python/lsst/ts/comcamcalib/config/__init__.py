@@ -7,6 +7,17 @@
 """The configuration of the CSC."""
 
 from .csc_config import CscConfig
+from .files import read_config
 from .models import Estimates, FrameLimits, JobRecipe, Limits, Plausible, Recipe, VerificationRecipe
 
-__all__ = ["CscConfig", "Estimates", "FrameLimits", "JobRecipe", "Limits", "Plausible", "Recipe", "VerificationRecipe"]
+__all__ = [
+    "CscConfig",
+    "Estimates",
+    "FrameLimits",
+    "JobRecipe",
+    "Limits",
+    "Plausible",
+    "Recipe",
+    "VerificationRecipe",
+    "read_config",
+]

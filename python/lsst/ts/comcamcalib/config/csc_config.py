@@ -24,7 +24,7 @@ from ..enums import CalibType
 from ..errors import BadInputError
 from ..instrument import Instrument
 from ..options import OPTION_DESCRIPTIONS, OptionRules, check_run_defaults
-from .models import Closed, Estimates, FrameLimits, Limits, Plausible, Recipe, Seconds
+from .models import Closed, Estimates, FrameLimits, Limits, Name, Plausible, Recipe, Seconds
 
 __all__ = ["CscConfig"]
 
@@ -80,6 +80,10 @@ class CscConfig(Closed):
     estimates: Estimates = Field(description="Usual durations, for planning (seconds).")
     plausible: Plausible = Field(description="Ranges of plausible values for DEFECTS, PTC and GAIN.")
     frames: FrameLimits = Field(description="Limits for single frames.")
+    prerequisites: tuple[Name, ...] = Field(
+        description="Types of calibrations that the pipelines look up for each detector in their input collections, "
+        "beside the products that the run makes itself."
+    )
     recipes: dict[Annotated[str, Field(json_schema_extra={"enum": CALIB_NAMES})], Recipe] = Field(
         description="How each product is made and verified."
     )

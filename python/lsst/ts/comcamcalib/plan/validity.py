@@ -15,7 +15,7 @@ from collections.abc import Collection
 
 from ..options import NO_END, RunOptions, day_obs_range
 
-__all__ = ["Validity", "days_of", "noon_notice", "tai_unix", "validity_of"]
+__all__ = ["Validity", "day_obs_of", "days_of", "noon_notice", "tai_unix", "validity_of"]
 
 TAI_MINUS_UTC_S = 37
 """Since 2017 (seconds). Only for the times of day in a notice; no validity is computed with it."""
@@ -57,6 +57,12 @@ class Validity:
         """The range in words."""
         begin = f"from {self.begin_iso_tai}" if self.begin_iso_tai else "without a begin"
         return f"{begin} {f'to {self.end_iso_tai}' if self.end_iso_tai else 'without an end'} (TAI)"
+
+
+def day_obs_of(tai_s: float) -> int:
+    """Return the day of observation, YYYYMMDD, of a time (TAI unix seconds): the date 12 hours earlier (LSE-400)."""
+    then = EARLIEST + datetime.timedelta(seconds=tai_s - 12 * 3600)
+    return int(then.strftime("%Y%m%d"))
 
 
 def days_of(day_obs: int, end_iso_tai: str) -> set[int]:

@@ -149,6 +149,10 @@ class History:
         bad = [one for one in verdicts if one.verdict not in GOOD_VERDICTS]
         if bad or not verdicts:
             raise ValueError(f"{calib_type.name} is {bad[0].verdict.name if bad else 'not verified'}")
+        judged = {one.physical_filter for one in verdicts}
+        filters = {one.physical_filter for one in product.datasets if one.physical_filter}
+        if "" not in judged and (left_out := sorted(filters - judged)):
+            raise ValueError(f"{calib_type.name} is not verified in {', '.join(left_out)}")
         stage = self.stage(calib_type, StageKind.VERIFY)
         if stage is None or stage.state is not StageState.SUCCEEDED:
             raise ValueError(f"the verification of {calib_type.name} has not succeeded")

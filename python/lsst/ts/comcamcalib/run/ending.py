@@ -24,8 +24,8 @@ from ..stages.certifying import look_for_certification, record_look
 from ..stages.context import RunContext
 from ..stages.exposing import look_for_frames
 from ..stages.exposing import record_found as record_found_frames
-from ..stages.job import late_recorder, look_for_job, recorder_of
-from ..stages.job import record_found as record_found_jobs
+from ..stages.job_records import late_recorder, look_for_job, recorder_of
+from ..stages.job_records import record_found as record_found_jobs
 
 __all__ = ["Findings", "stop_and_look"]
 

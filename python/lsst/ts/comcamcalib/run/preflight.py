@@ -9,21 +9,30 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
+import shutil
 from collections.abc import Coroutine, Mapping
+from pathlib import Path
 from typing import Any
 
-from ..enums import CalibType
+from ..enums import CalibType, StageKind
 from ..errors import ServiceError
 from ..options import usual_collection
 from ..plan.plan import RunPlan
 from ..services import collection_names
-from ..services.side_by_side import both
+from ..services.side_by_side import all_of, both
 from ..stages.context import Services
 
 __all__ = ["preflight"]
 
+JOURNAL_ROOM_MB = 100
+"""A run of 1000 frames writes less than a tenth of that."""
 
-async def preflight(plan: RunPlan, services: Services) -> list[str]:
+REPO_ROOM_MB = 1000
+"""The products of nine detectors take a few hundred megabytes."""
+
+
+async def preflight(plan: RunPlan, services: Services, tai_s: float) -> list[str]:
     """Check everything outside that a run needs, in parallel and within a limit.
 
     Parameters
@@ -32,6 +41,8 @@ async def preflight(plan: RunPlan, services: Services) -> list[str]:
         The run's plan.
     services
         The connections to the outside.
+    tai_s
+        The time (TAI unix seconds).
 
     Returns
     -------
@@ -41,7 +52,8 @@ async def preflight(plan: RunPlan, services: Services) -> list[str]:
     limit_s = plan.config.limits.preflight
     checks: Mapping[str, Coroutine[Any, Any, list[str]]] = {
         "the UWS": _check_uws(services),
-        "the Butler repository": _check_collections(plan, services),
+        "the Butler repository": _check_repository(plan, services, tai_s),
+        "the disks": _check_room(plan),
         "the camera": _check_camera(plan, services),
     }
     tasks = {name: asyncio.create_task(check, name=f"check of {name}") for name, check in checks.items()}
@@ -85,6 +97,63 @@ async def _check_filter(plan: RunPlan, services: Services) -> list[str]:
     except ServiceError as error:
         return [f"filter: {error}"]
     return []
+
+
+async def _check_room(plan: RunPlan) -> list[str]:
+    """Check that there is room on the disks of the journal, and of the repository if it is on this machine."""
+    config = plan.config
+    places = [("journal_path", Path(config.journal_path).parent, JOURNAL_ROOM_MB)]
+    if "/" in config.repo and "://" not in config.repo:
+        places.append(("repo", Path(config.repo), REPO_ROOM_MB))
+    return await asyncio.to_thread(lambda: [problem for place in places if (problem := _room_problem(*place))])
+
+
+def _room_problem(name: str, folder: Path, wanted_mb: int) -> str:
+    try:
+        free_mb = shutil.disk_usage(folder).free // 1_000_000
+    except OSError:
+        return ""  # other checks say what is wrong with it
+    if free_mb >= wanted_mb:
+        return ""
+    return f"{name}: the disk of {folder} has only {free_mb} MB left; make room for at least {wanted_mb} MB"
+
+
+async def _check_repository(plan: RunPlan, services: Services, tai_s: float) -> list[str]:
+    """Check the collections; only if they are all there, also what is in them."""
+    return await _check_collections(plan, services) or await _check_prerequisites(plan, services, tai_s)
+
+
+async def _check_prerequisites(plan: RunPlan, services: Services, tai_s: float) -> list[str]:
+    """Check that the input collections have, for each detector, the calibrations that the run does not make itself."""
+    wanted: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for stage in plan.stages:
+        recipe = plan.recipe(stage.calib_type)
+        if not stage.jobs or recipe.verification is None:
+            continue
+        used = [CalibType[name] for name in recipe.builds_on]
+        used += [stage.calib_type] if stage.kind is StageKind.VERIFY else []
+        missing_here = [one for one in used if plan.stage(one, StageKind.GENERATE) is None]
+        types = [*plan.config.prerequisites, *(plan.recipe(one).dataset_type for one in missing_here)]
+        for dataset_type in dict.fromkeys(types):
+            wanted.setdefault((dataset_type, stage.jobs[-1].collections), []).append(stage.name)
+    at = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=tai_s)
+    detectors, names = plan.options.detectors, plan.detector_names
+
+    async def look(dataset_type: str, collections: tuple[str, ...], stages: list[str]) -> str:
+        missing = await services.repository.detectors_without(dataset_type, collections, detectors, at.isoformat())
+        if not missing:
+            return ""
+        which = "any detector" if len(missing) == len(detectors) else ", ".join(names[one] for one in missing)
+        need = f"{' and '.join(stages)} {'needs' if len(stages) == 1 else 'need'}"
+        return (
+            f"{need} a {dataset_type} that is valid now, but {', '.join(collections)} has none for {which}. Certify "
+            "one, or name input collections that have it"
+        )
+
+    try:
+        return [one for one in await all_of(look(*key, stages) for key, stages in wanted.items()) if one]
+    except ServiceError as error:
+        return [f"Whether the calibrations that the run builds on exist could not be looked up: {error}"]
 
 
 async def _check_collections(plan: RunPlan, services: Services) -> list[str]:

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import logging
 
 from ..clock import Clock
@@ -18,6 +17,7 @@ from ..errors import BadInputError
 from ..options import parse_options
 from ..plan.build import build_plan
 from ..plan.plan import RunPlan
+from ..plan.validity import day_obs_of
 from ..record.events import Alarms, Event
 from ..record.facts import RunAccepted
 from ..record.fold import begin, fold
@@ -320,7 +320,7 @@ class Runner:
         BadInputError
             If anything is missing, or the start was called off.
         """
-        if problems := await start.unless_called_off(preflight(plan, services)):
+        if problems := await start.unless_called_off(preflight(plan, services, self._clock.tai())):
             raise BadInputError(problems)
         if self.run is not None:
             # Facts of the previous run that are not in the journal yet must be written before this run.
@@ -452,9 +452,3 @@ class Runner:
     async def _publish_and_alarm(self, event: Event) -> None:
         await self._publish(event)
         await self.update_alarms()
-
-
-def day_obs_of(tai_s: float) -> int:
-    """Return the day of observation, YYYYMMDD, of a time (TAI unix seconds): the date 12 hours earlier (LSE-400)."""
-    then = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=tai_s - 12 * 3600)
-    return int(then.strftime("%Y%m%d"))

@@ -17,7 +17,7 @@ from ..plan.plan import StagePlan
 from ..record.history import STAGE_ENDED
 from ..stages import acquire, certify, generate, ingest, verify
 from ..stages.context import RunContext
-from ..stages.job import recorder_of
+from ..stages.job_records import recorder_of
 from .moves import move_stage
 
 __all__ = ["STAGES", "Scheduler", "settle_stages"]

@@ -140,6 +140,14 @@ class ButlerService:
             what, look_up, self._instrument, job_collection, dataset_type, exposures, detectors, expected_run
         )
 
+    async def detectors_without(
+        self, dataset_type: str, collections: Sequence[str], detectors: Collection[int], at_iso_tai: str
+    ) -> list[int]:
+        """Return the detectors for which there is no calibration; see `Repository.detectors_without`."""
+        what = f"look for {dataset_type} in {', '.join(collections)}"
+        look_up = butler_lookup.detectors_without
+        return await self._ask(what, look_up, self._instrument, dataset_type, collections, detectors, at_iso_tai)
+
     async def get(self, dataset_type: str, collection: str, **data_id: int | str) -> object:
         """Read one dataset; the instrument need not be given."""
         full = {"instrument": self._instrument, **data_id}

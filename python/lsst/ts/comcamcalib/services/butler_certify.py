@@ -19,7 +19,15 @@ from .butler_queries import exposure_records, find_refs, iso_tai
 if TYPE_CHECKING:
     from lsst.daf.butler import Butler, DatasetRef, Timespan
 
-__all__ = ["certified_before", "certified_ranges", "certify", "certify_obstacle", "read_back", "timespan_of"]
+__all__ = [
+    "certified_before",
+    "certified_for_others",
+    "certified_ranges",
+    "certify",
+    "certify_obstacle",
+    "read_back",
+    "timespan_of",
+]
 
 
 def certify(butler: Butler, instrument: str, request: CertifyRequest) -> CertifyOutcome:
@@ -59,6 +67,26 @@ def certified_before(butler: Butler, instrument: str, request: CertifyRequest) -
         return []
     keys = {_data_id(ref) for ref in refs}
     return _replaced([match for match in there if match.data_id in keys], request.dataset_ids)
+
+
+def certified_for_others(
+    butler: Butler,
+    instrument: str,
+    dataset_type: str,
+    calib_collection: str,
+    begin_iso_tai: str,
+    end_iso_tai: str,
+    detectors: Collection[int],
+) -> list[ReplacedDataset]:
+    """Return what is certified in a range for some detectors, before the datasets that will replace it are there."""
+    from lsst.daf.butler import MissingCollectionError, MissingDatasetTypeError
+
+    timespan = timespan_of(begin_iso_tai, end_iso_tai)
+    try:
+        there = matches(butler, instrument, dataset_type, [calib_collection], timespan)
+    except (MissingCollectionError, MissingDatasetTypeError):
+        return []
+    return _replaced([match for match in there if match.detector in detectors], ())
 
 
 def _replaced(in_the_way: list[Match], dataset_ids: Collection[str]) -> list[ReplacedDataset]:

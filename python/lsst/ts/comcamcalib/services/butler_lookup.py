@@ -15,12 +15,12 @@ import dataclasses
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .butler_queries import datasets, exposure_records
+from .butler_queries import datasets, exposure_records, missing_collections
 
 if TYPE_CHECKING:
     from lsst.daf.butler import Butler, Timespan
 
-__all__ = ["Match", "foreign_inputs", "matches"]
+__all__ = ["Match", "detectors_without", "foreign_inputs", "matches"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +95,28 @@ def matches(
         for row in rows
     ]
     return sorted(found, key=lambda match: names.index(match.collection))
+
+
+def detectors_without(
+    butler: Butler,
+    instrument: str,
+    dataset_type: str,
+    collections: Sequence[str],
+    detectors: Collection[int],
+    at_iso_tai: str,
+) -> list[int]:
+    """Return the detectors without a calibration of a type at some time; see `Repository.detectors_without`."""
+    from astropy.time import Time
+    from lsst.daf.butler import MissingDatasetTypeError, Timespan
+
+    there = set(collections) - set(missing_collections(butler, list(collections)))
+    searched = butler.collections.query([name for name in collections if name in there], flatten_chains=True)
+    at = Timespan.fromInstant(Time(at_iso_tai, format="isot", scale="tai"))
+    try:
+        found = matches(butler, instrument, dataset_type, list(searched), at) if there else []
+    except MissingDatasetTypeError:
+        found = []
+    return sorted(set(detectors) - {match.detector for match in found})
 
 
 def foreign_inputs(

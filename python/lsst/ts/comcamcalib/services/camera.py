@@ -237,7 +237,7 @@ class ComCamCamera:
         if name is None or begun[name] not in self._groups:
             raise ServiceError(
                 f"Image {frame.obs_id} is exposure {frame.exposure_id}, but takeImages returned {ids}: somebody else "
-                "takes images at the same time. Make sure that nobody does, then start another run."
+                "takes images at the same time. Make sure that nobody does, then resume the run."
             )
         self._log.warning("ComCam returned %s, an earlier image, instead of %s", name, frame.obs_id)
 

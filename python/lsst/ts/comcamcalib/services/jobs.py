@@ -150,6 +150,10 @@ class JobService:
         """Search the UWS for the jobs with a mark; see `Jobs.find`."""
         return await self._submissions.find_by_mark(mark, intended_s, limit_s)
 
+    def stop_late_job(self, mark: str, intended_s: float, on_change: OnChange) -> None:
+        """Stop jobs with a mark that appear later; see `Jobs.stop_late_job`."""
+        self._submissions.stop_late_by_mark(mark, intended_s, on_change)
+
     def stop_late(
         self, run_id: str, since_s: float, known: Collection[str], on_found: Callable[[UwsJob], OnChange]
     ) -> None:
@@ -301,7 +305,7 @@ class JobService:
             exit_code=1,
             message=f"There was no news of job {job.job_id} for {self._limits.uws_unreachable:g} s; it may still run. "
             f"{error} As soon as the UWS answers, the job is checked, and aborted if it still runs. Check the UWS, "
-            "then start another run.",
+            "then resume the run.",
             timestamp_ended_s=utils.current_tai(),
         )
         await job.tell(status)

@@ -84,6 +84,11 @@ class Repository(Protocol):
             The RUN collection with this run's own product.
         """
 
+    async def detectors_without(
+        self, dataset_type: str, collections: Sequence[str], detectors: Collection[int], at_iso_tai: str
+    ) -> list[int]:
+        """Return the detectors for which the collections have no calibration of a type at some time (ISO 8601 TAI)."""
+
     async def get(self, dataset_type: str, collection: str, **data_id: int | str) -> object:
         """Read one dataset; the instrument need not be given."""
 

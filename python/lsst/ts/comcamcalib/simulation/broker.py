@@ -18,6 +18,7 @@ import ctypes.util
 import logging
 import pathlib
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
@@ -88,6 +89,7 @@ class EmbeddedBroker:
         self._cluster: int | None = None
         self._address = ""
         self._topics: set[str] = set()
+        self._recovery: threading.Timer | None = None  # comes up again after a time
 
     def __enter__(self) -> EmbeddedBroker:
         self.start()
@@ -143,6 +145,7 @@ class EmbeddedBroker:
         """Stop the broker and forget its messages; harmless if it is not running."""
         if self._library is None:
             return
+        self._end_recovery()
         library, client, cluster = self._library, self._client, self._cluster
         self._library = self._client = self._cluster = None
         self._address = ""
@@ -197,8 +200,8 @@ class EmbeddedBroker:
     def apply(self, faults: Iterable[Fault]) -> None:
         """Put faults of the place "kafka" into force at once; without any, the broker is sound again.
 
-        The effects are ``down``, ``slow`` (value: round-trip time in seconds) and ``refuse`` (times: number of Produce
-        requests). None of them ends by itself, except ``refuse``.
+        The effects are ``down`` (value: seconds until it comes up by itself; 0 = never), ``slow`` (value: round-trip
+        time in seconds; does not end by itself) and ``refuse`` (times: number of Produce requests).
 
         Raises
         ------
@@ -206,6 +209,7 @@ class EmbeddedBroker:
             If an effect is not known.
         """
         library, cluster = self._running("apply faults")
+        self._end_recovery()
         self.set_up()
         self.set_round_trip_time(0)
         library.rd_kafka_mock_clear_request_errors(cluster, _PRODUCE_API_KEY)
@@ -213,12 +217,23 @@ class EmbeddedBroker:
             match fault.effect:
                 case "down":
                     self.set_down()
+                    if fault.value:
+                        self._recovery = threading.Timer(fault.value, self.set_up)
+                        self._recovery.daemon = True
+                        self._recovery.start()
                 case "slow":
                     self.set_round_trip_time(fault.value)
                 case "refuse":
                     self.refuse_messages(fault.times or 1)
                 case _:
                     raise BrokerError(f"The embedded broker knows no fault {fault.effect!r}; use down, slow or refuse.")
+
+    def _end_recovery(self) -> None:
+        """Don't come up by itself any more."""
+        recovery, self._recovery = self._recovery, None
+        if recovery is not None:
+            recovery.cancel()
+            recovery.join()
 
     def _running(self, action: str) -> tuple[ctypes.CDLL, int]:
         if self._library is None or self._cluster is None:

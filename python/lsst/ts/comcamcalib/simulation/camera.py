@@ -26,11 +26,11 @@ from .. import __version__
 from .camera_events import (
     CommandState,
     FilterChangerState,
+    ImageEvents,
     OfflineState,
     RaftsState,
     ShutterState,
     filter_fields,
-    image_fields,
     parse_key_value_map,
     readout_parameters,
 )
@@ -50,8 +50,6 @@ FILTER_CHANGE_S = 20.0
 MIN_SHUTTER_EXPOSURE_S = 0.1
 # The estimate in the acknowledgement is never below this (seconds of the clock), because a client gives up after it.
 MIN_ESTIMATE_S = 5.0
-# How long after the exposure the header service waits for an image's last event (seconds).
-HEADER_TIMEOUT_S = 10.0
 # The error code that it reports in FAULT.
 FAULT_CODE = 1
 
@@ -64,7 +62,10 @@ class CameraCsc(salobj.BaseCsc):  # type: ignore[misc]
 
     It asks the fault hook once for each image, as place ``camera`` with ``image_type`` and ``filter``. Effects:
     ``refuse`` (the command fails before anything moves), ``fault`` (to FAULT in the middle of the integration),
-    ``no_end_readout`` (endReadout is never published), ``slow`` (readout takes ``value`` seconds longer).
+    ``no_end_readout`` (endReadout is never published), ``slow`` (readout takes ``value`` seconds longer), ``stuck``
+    (readout does not end while the fault is in force, and the image is lost), ``fail_late`` (the image is taken, and
+    the command fails all the same), ``stranger`` (somebody else takes an image of ``value`` seconds as soon as the
+    command is over: the next command finds a busy camera).
 
     Parameters
     ----------
@@ -92,6 +93,8 @@ class CameraCsc(salobj.BaseCsc):  # type: ignore[misc]
         # A second takeImages is refused by a busy camera; it does not wait in a queue.
         self.cmd_takeImages.allow_multiple_callbacks = True
         self.cmd_setFilter.allow_multiple_callbacks = True
+        self._events = ImageEvents(self)
+        self._stranger: asyncio.Task[None] | None = None  # takes an image of somebody else
 
     # States
 
@@ -136,15 +139,22 @@ class CameraCsc(salobj.BaseCsc):  # type: ignore[misc]
             begin_tai=now - SECONDS_PER_DAY,
             end_tai=now - SECONDS_PER_DAY,
         )
-        await self._publish_start_integration(image)
-        await self._publish_start_readout(image)
-        await self._publish_end_readout(image)
-        await self._publish_telemetry(image)
+        await self._events.start_integration(image)
+        await self._events.start_readout(image)
+        await self._events.end_readout(image)
+        await self._events.end_of_telemetry(image)
 
     @property
     def offline(self) -> bool:
         """Whether the camera waits for enterControl."""
         return self._offline
+
+    async def close_tasks(self) -> None:
+        """Take no further image of somebody else."""
+        if self._stranger is not None:
+            self._stranger.cancel()
+            await asyncio.gather(self._stranger, return_exceptions=True)
+        await super().close_tasks()
 
     async def begin_disable(self, data: Any) -> None:
         """Refuse to be disabled in the middle of a command."""
@@ -220,6 +230,22 @@ class CameraCsc(salobj.BaseCsc):  # type: ignore[misc]
                     note=data.obsNote,
                 )
                 await self._take(image, data.shutter, fault)
+                if fault is not None and fault.effect == "fail_late":
+                    raise salobj.ExpectedError(fault.text or f"The image database did not take {image.name}.")
+                if fault is not None and fault.effect == "stranger":
+                    self._stranger = asyncio.create_task(self._take_for_stranger(image, fault.value), name="stranger")
+
+    async def _take_for_stranger(self, image: Image, exposure_time_s: float) -> None:
+        """Take an image of somebody else, as soon as the command that took this one is over."""
+        await self.idle.wait()
+        self.idle.clear()
+        day_obs, seq_num = self._world.next_image_id()
+        keys = {"imageType": "DARK", "groupId": f"{day_obs}_by_hand", "testType": "DARK", "reason": "check"}
+        theirs = dataclasses.replace(
+            image, day_obs=day_obs, seq_num=seq_num, image_type="DARK", exposure_time_s=exposure_time_s, keys=keys
+        )
+        async with self._busy():
+            await self._take(theirs, False, None)
 
     def _check_take_images(self, data: Any) -> dict[str, str]:
         """Return the command's keys and values; refuse what the camera can't do."""
@@ -250,7 +276,7 @@ class CameraCsc(salobj.BaseCsc):  # type: ignore[misc]
         await self.evt_imageReadoutParameters.set_write(
             **readout_parameters(image.name, self._world.focal_plane.layout), force_output=True
         )
-        await self._publish_start_integration(image)
+        await self._events.start_integration(image)
         if shutter:
             await self._move_shutter("Open", ShutterState.OPENING, ShutterState.OPEN)
         if fault is not None and effect == "fault":
@@ -261,13 +287,17 @@ class CameraCsc(salobj.BaseCsc):  # type: ignore[misc]
         if shutter:
             await self._move_shutter("Close", ShutterState.CLOSING, ShutterState.CLOSED)
         await self._set_substate("raftsDetailedState", RaftsState.READING_OUT)
-        await self._publish_start_readout(image)
+        await self._events.start_readout(image)
         await self._world.sleep(READOUT_S + (value if effect == "slow" else 0.0))
+        if fault is not None and effect == "stuck":
+            await self._world.faults.until_over(fault)
+            await self._set_substate("raftsDetailedState", RaftsState.NEEDS_CLEAR)
+            raise salobj.ExpectedError(fault.text or f"The readout of {image.name} was given up.")
         await self._set_substate("raftsDetailedState", RaftsState.QUIESCENT)
         if effect != "no_end_readout":
-            await self._publish_end_readout(image)
+            await self._events.end_readout(image)
         await self._world.sleep(TELEMETRY_S)
-        await self._publish_telemetry(image)
+        await self._events.end_of_telemetry(image)
         self._world.image_taken(image)
 
     async def _break_down(self, report: str) -> None:
@@ -283,39 +313,6 @@ class CameraCsc(salobj.BaseCsc):  # type: ignore[misc]
             await event.set_write(timestampTransition=utils.current_tai())
             await self._world.sleep(duration)
 
-    async def _publish_start_integration(self, image: Image) -> None:
-        await self.evt_startIntegration.set_write(
-            **image_fields(image),
-            exposureTime=image.exposure_time_s,
-            mode="normal",
-            timeout=image.exposure_time_s + HEADER_TIMEOUT_S,
-        )
-
-    async def _publish_start_readout(self, image: Image) -> None:
-        await self.evt_startReadout.set_write(
-            **image_fields(image),
-            exposureTime=image.exposure_time_s,
-            timestampStartOfReadout=utils.current_tai(),
-        )
-
-    async def _publish_end_readout(self, image: Image) -> None:
-        await self.evt_endReadout.set_write(
-            **image_fields(image),
-            requestedExposureTime=image.exposure_time_s,
-            timestampEndOfReadout=utils.current_tai(),
-        )
-
-    async def _publish_telemetry(self, image: Image) -> None:
-        await self.evt_endOfImageTelemetry.set_write(
-            **image_fields(image),
-            exposureTime=image.exposure_time_s,
-            imageTag=f"{image.exposure_id:x}",
-            timestampDateObs=image.begin_tai,
-            timestampDateEnd=image.end_tai,
-            measuredShutterOpenTime=image.exposure_time_s if image.image_type == "FLAT" else 0.0,
-            darkTime=image.exposure_time_s,
-        )
-
     # Small things
 
     def _assert_idle(self) -> None:
@@ -326,8 +323,14 @@ class CameraCsc(salobj.BaseCsc):  # type: ignore[misc]
     async def _command(self, data: Any, command: Any, estimate_s: float) -> AsyncIterator[None]:
         """Be busy with a command that takes an estimated time (seconds of the instrument)."""
         self.idle.clear()
-        try:
+        async with self._busy():
             await command.ack_in_progress(data, timeout=max(estimate_s / self._world.speed, MIN_ESTIMATE_S))
+            yield
+
+    @contextlib.asynccontextmanager
+    async def _busy(self) -> AsyncIterator[None]:
+        """Be busy, and idle at the end."""
+        try:
             await self._set_substate("ccsCommandState", CommandState.BUSY)
             yield
         finally:

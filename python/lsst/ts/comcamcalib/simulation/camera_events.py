@@ -12,12 +12,15 @@ import enum
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from lsst.ts import salobj, utils
+
 from .layout import DETECTOR_NAMES, RAFT, DetectorLayout
 from .world import Image
 
 __all__ = [
     "CommandState",
     "FilterChangerState",
+    "ImageEvents",
     "OfflineState",
     "RaftsState",
     "ShutterState",
@@ -30,6 +33,8 @@ __all__ = [
 
 ITL = 2  # value of ccdType
 FILTER_SPACING_MM = 150.0
+# How long after the exposure the header service waits for an image's last event (seconds).
+HEADER_TIMEOUT_S = 10.0
 
 
 class CommandState(enum.IntEnum):
@@ -140,3 +145,47 @@ def readout_parameters(image_name: str, layout: DetectorLayout) -> dict[str, Any
         "readRows": [layout.amplifier_rows] * count,
         "readCols": [layout.amplifier_columns] * count,
     }
+
+
+class ImageEvents:
+    """Publishes the events of an image in the name of the camera."""
+
+    def __init__(self, camera: salobj.Controller) -> None:
+        self._camera = camera
+
+    async def start_integration(self, image: Image) -> None:
+        """Publish: the integration has begun."""
+        await self._camera.evt_startIntegration.set_write(
+            **image_fields(image),
+            exposureTime=image.exposure_time_s,
+            mode="normal",
+            timeout=image.exposure_time_s + HEADER_TIMEOUT_S,
+        )
+
+    async def start_readout(self, image: Image) -> None:
+        """Publish: the readout has begun."""
+        await self._camera.evt_startReadout.set_write(
+            **image_fields(image),
+            exposureTime=image.exposure_time_s,
+            timestampStartOfReadout=utils.current_tai(),
+        )
+
+    async def end_readout(self, image: Image) -> None:
+        """Publish: the readout has ended."""
+        await self._camera.evt_endReadout.set_write(
+            **image_fields(image),
+            requestedExposureTime=image.exposure_time_s,
+            timestampEndOfReadout=utils.current_tai(),
+        )
+
+    async def end_of_telemetry(self, image: Image) -> None:
+        """Publish: all that belongs to the image has been published."""
+        await self._camera.evt_endOfImageTelemetry.set_write(
+            **image_fields(image),
+            exposureTime=image.exposure_time_s,
+            imageTag=f"{image.exposure_id:x}",
+            timestampDateObs=image.begin_tai,
+            timestampDateEnd=image.end_tai,
+            measuredShutterOpenTime=image.exposure_time_s if image.image_type == "FLAT" else 0.0,
+            darkTime=image.exposure_time_s,
+        )

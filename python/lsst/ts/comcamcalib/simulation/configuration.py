@@ -71,6 +71,8 @@ def csc_settings(*, uws_url: str, repo: Path, work_directory: Path, speed: float
         "uws_poll_interval_s": OCPS_POLL_INTERVAL_S,
         "repo": str(repo),
         "journal_path": str(work_directory / "journal.sqlite3"),
+        # The simulated pipelines know neither crosstalk nor linearity nor charge transfer.
+        "prerequisites": ["ptc"],
         "log_path_pattern": str(work_directory / "uws" / "jobs" / "{job_id}" / "out" / "ocps.log"),
         "estimates": {
             "readout_s": (CLEAR_S + READOUT_S + TELEMETRY_S) / speed,

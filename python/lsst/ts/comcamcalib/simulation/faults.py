@@ -12,14 +12,18 @@ acts on the answer; a scenario is a named list of faults (see `scenarios`).
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
 __all__ = ["Fault", "Faults", "Place"]
 
-Place = Literal["focal_plane", "camera", "oods", "header", "ocps", "worker", "http", "kafka"]
+Place = Literal["focal_plane", "camera", "oods", "header", "ocps", "worker", "http", "kafka", "registry"]
+
+LOOK_S = 0.05  # between two looks at whether a fault is still in force
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +76,15 @@ class Faults:
     def at(self, place: Place) -> list[Fault]:
         """Return the faults of one place without striking, for simulators that have to know them beforehand."""
         return [fault for fault in self._faults if fault.place == place]
+
+    async def until_over(self, fault: Fault, limit_s: float = 0.0) -> None:
+        """Wait until a fault is not in force any more, or until a limit (seconds of the clock; 0 = none) has passed.
+
+        It looks again and again, because waiter and whoever replaces the faults may be in different threads.
+        """
+        end = time.monotonic() + limit_s if limit_s else float("inf")
+        while any(one is fault for one in self._faults) and time.monotonic() < end:  # noqa: ASYNC110
+            await asyncio.sleep(LOOK_S)  # an Event would belong to one loop only
 
     def strike(self, place: Place, **occasion: object) -> Fault | None:
         """Return the first fault that strikes on this occasion, or None; count the occasion for those that match.

@@ -32,7 +32,7 @@ class HeaderServiceCsc(salobj.BaseCsc):  # type: ignore[misc]
     """The header service.
 
     It asks the fault hook once for each image, as place ``header`` with ``image_type``. Effects: ``lose`` (no header,
-    no event), ``late`` (``value`` seconds of the instrument later).
+    no event, so that the OODS can't read the image's files), ``late`` (``value`` seconds of the instrument later).
 
     Parameters
     ----------
@@ -66,10 +66,13 @@ class HeaderServiceCsc(salobj.BaseCsc):  # type: ignore[misc]
             task = asyncio.create_task(self._make_header(image), name=f"{NAME} writes {image.name}")
             self._headers.add(task)
             task.add_done_callback(self._headers.discard)
+        else:
+            self._world.lose_header(image)
 
     async def _make_header(self, image: Image) -> None:
         fault = self._world.faults.strike("header", image_type=image.image_type)
         if fault is not None and fault.effect == "lose":
+            self._world.lose_header(image)
             return
         await self._world.sleep(LATENCY_S + (fault.value if fault is not None and fault.effect == "late" else 0.0))
         content = yaml.safe_dump({"PRIMARY": _header(image)}, sort_keys=False).encode()

@@ -14,18 +14,19 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from .faults import Faults
+from .faults import Fault, Faults, Place
+from .loopback import SERVER
 
 __all__ = ["fault_middleware"]
 
 _GARBAGE = "<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
 
 
-def fault_middleware(faults: Faults) -> Middleware:
-    """Return a middleware that lets the faults of the place "http" strike.
+def fault_middleware(faults: Faults, place: Place = "http") -> Middleware:
+    """Return a middleware that lets the faults of a place strike.
 
-    The occasion is ``method``, ``path`` and ``resource``, the name of the route (such as ``submit`` or ``job``; "" if
-    there is none). The effects:
+    The occasion is ``method``, ``path``, ``resource``, the name of the route (such as ``submit`` or ``job``; "" if
+    there is none), and ``client``, what the asking program calls itself: ``python-requests`` is the OCPS. The effects:
 
     ============ =================================================================================
     status       answers with status ``value`` and the body ``text``; the request is not looked at
@@ -34,6 +35,8 @@ def fault_middleware(faults: Faults) -> Middleware:
     drop         ends the connection without an answer; the request is not looked at
     drop_reply   does what was asked, then ends the connection without an answer
     garbage      does what was asked, then answers 200 with ``text`` or a page of HTML
+    truncate     does what was asked, then answers with the first half of the body, as a whole answer
+    down         ends all connections and refuses new ones for ``value`` seconds (0: as long as it is in force)
     delay        waits ``value`` seconds, then does what was asked
     ============ =================================================================================
     """
@@ -43,9 +46,13 @@ def fault_middleware(faults: Faults) -> Middleware:
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         resource = request.match_info.route.name or ""
-        fault = faults.strike("http", method=request.method, path=request.path, resource=resource)
-        if fault is None:
-            return await handler(request)
+        client = request.headers.get("User-Agent", "").partition("/")[0]
+        fault = faults.strike(place, method=request.method, path=request.path, resource=resource, client=client)
+        return await handler(request) if fault is None else await answer(fault, request, handler)
+
+    async def answer(
+        fault: Fault, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
         match fault.effect:
             case "status":
                 return web.Response(status=int(fault.value), text=fault.text)
@@ -62,16 +69,28 @@ def fault_middleware(faults: Faults) -> Middleware:
             case "garbage":
                 await handler(request)
                 return web.Response(text=fault.text or _GARBAGE, content_type="text/html")
+            case "truncate":
+                return _halve(await handler(request))
+            case "down":
+                request.app[SERVER].go_down(faults, fault)
+                return _drop(request)
             case "delay":
                 await request.read()  # so that the request is complete even if the client goes away during the delay
                 await asyncio.sleep(fault.value)
                 return await handler(request)
         raise ValueError(
             f"There is no fault {fault.effect!r} of HTTP; use status, status_reply, redirect, drop, drop_reply, "
-            "garbage or delay."
+            "garbage, truncate, down or delay."
         )
 
     return strike
+
+
+def _halve(reply: web.StreamResponse) -> web.StreamResponse:
+    """Return the first half of an answer: all that a proxy passed on before it lost the server."""
+    if not isinstance(reply, web.Response) or not isinstance(reply.body, bytes):
+        return reply
+    return web.Response(body=reply.body[: len(reply.body) // 2], status=reply.status, content_type=reply.content_type)
 
 
 def _drop(request: web.Request) -> web.Response:

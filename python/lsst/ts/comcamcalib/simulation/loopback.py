@@ -15,9 +15,13 @@ from collections.abc import Coroutine
 
 from aiohttp import web
 
-__all__ = ["LOOPBACK", "LoopbackServer", "LoopbackThread"]
+from .faults import Fault, Faults
+
+__all__ = ["LOOPBACK", "SERVER", "LoopbackServer", "LoopbackThread"]
 
 LOOPBACK = "127.0.0.1"
+SERVER: web.AppKey[LoopbackServer] = web.AppKey("loopback_server")
+"""Where an application finds the server that serves it."""
 
 
 class LoopbackServer:
@@ -37,6 +41,9 @@ class LoopbackServer:
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handler_cancellation=False)
         self._wanted_port = port
         self._port = 0
+        self._site: web.SockSite | None = None
+        self._outage: asyncio.Task[None] | None = None
+        app[SERVER] = self
 
     @property
     def port(self) -> int:
@@ -59,11 +66,34 @@ class LoopbackServer:
         listener = socket.create_server((LOOPBACK, self._wanted_port))
         self._port = listener.getsockname()[1]
         await self._runner.setup()
-        await web.SockSite(self._runner, listener).start()
+        await self._listen(listener)
 
     async def close(self) -> None:
         """Stop listening and end all connections; harmless if it was not started."""
+        if self._outage is not None:
+            self._outage.cancel()
+            await asyncio.gather(self._outage, return_exceptions=True)
         await self._runner.cleanup()
+
+    def go_down(self, faults: Faults, fault: Fault) -> None:
+        """Refuse connections as a machine does on which nobody listens, and end those that there are.
+
+        That lasts ``fault.value`` seconds (0: without limit), and no longer than the fault is in force.
+        """
+        if self._outage is None or self._outage.done():
+            self._outage = asyncio.get_running_loop().create_task(self._be_down(faults, fault), name="server is down")
+
+    async def _be_down(self, faults: Faults, fault: Fault) -> None:
+        if self._site is not None:
+            await self._site.stop()
+        for connection in self._runner.server.connections if self._runner.server is not None else ():
+            connection.force_close()
+        await faults.until_over(fault, fault.value)
+        await self._listen(socket.create_server((LOOPBACK, self._port)))
+
+    async def _listen(self, listener: socket.socket) -> None:
+        self._site = web.SockSite(self._runner, listener)
+        await self._site.start()
 
 
 class LoopbackThread:

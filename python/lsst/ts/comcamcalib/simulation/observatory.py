@@ -131,7 +131,9 @@ class Observatory:
         self._scenarios = list(scenarios)
         self._faults = Faults(scenario_faults(self._scenarios))
         self._broker = EmbeddedBroker()
-        self._registry = SchemaRegistry()
+        # Its faults strike once the observatory's own CSCs are there, which need it to start.
+        self._registry_faults = Faults()
+        self._registry = SchemaRegistry(faults=self._registry_faults)
         self._control = ControlServer(lambda: self.scenarios, self.set_scenarios)
         self._archive = Archive(self.repo, self.work_directory / "raw")
         self._uws_url = ""
@@ -186,7 +188,7 @@ class Observatory:
         wanted = list(names)
         self._faults.set(scenario_faults(wanted))
         self._scenarios = wanted
-        self._apply_to_broker()
+        self._apply_to_bus()
         self.log.info("Scenarios in force: %s", ", ".join(wanted) or "none")
 
     async def reset(self) -> None:
@@ -202,7 +204,8 @@ class Observatory:
         await self.world.in_worker(self._renew_repo)
         await self._components.rise()
 
-    def _apply_to_broker(self) -> None:
+    def _apply_to_bus(self) -> None:
+        self._registry_faults.set(self._faults.at("registry"))
         faults = self._faults.at("kafka")
         if "broker" in self._parts:
             self._broker.apply(faults)
@@ -253,7 +256,7 @@ class Observatory:
         self.environment = self._make_environment()
         stack.enter_context(utils.modify_environ(**self.environment))
         await self._start_cscs(ocps_config)
-        self._apply_to_broker()
+        self._apply_to_bus()
         await asyncio.to_thread(write_environment, self.env_file, self.environment)
         stack.callback(self.env_file.unlink, missing_ok=True)
 

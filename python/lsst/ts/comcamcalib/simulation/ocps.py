@@ -23,6 +23,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
+from collections.abc import Coroutine
 from http import HTTPStatus
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,7 +36,8 @@ from lsst.ts import salobj
 
 from .. import __version__
 from .blocking_http import BlockingSession
-from .faults import Faults
+from .faults import Fault, Faults
+from .silence import Silence
 from .states import bring_to_standby
 from .worker import pipeline_name
 
@@ -45,6 +48,7 @@ INSTANCE = "LSSTComCam"
 
 PROGRESS_TIMEOUT_S = 600  # the real one says so for every job
 ABORTED_EXIT_CODE = 255
+NO_CONNECTION_CODE = 1  # the error code of the real one
 FINAL_PHASES = frozenset({"completed", "error", "aborted", "unknown"})
 
 WORKER_URL = "https://github.com/lsst-dm/uws_scripts"
@@ -82,8 +86,16 @@ additionalProperties: false
 class OcpsCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
     """The OCS-controlled pipeline system.
 
-    It asks the fault hook at the end of each job that it followed, as place ``ocps`` with ``pipeline``. Effect:
-    ``standby`` (it goes to STANDBY, and stays there until somebody enables it).
+    It asks the fault hook three times for each job, as place ``ocps`` with ``pipeline`` and ``moment``:
+
+    ============== =================================================================================================
+    submission     ``inputs_first``: the collections ``text`` come before the client's own, as from its configuration
+    acceptance     ``fault``: to FAULT, while the job is followed to its end all the same;
+                   ``restart``: it forgets all jobs that it follows, never acknowledges them, sends no heartbeat for
+                   ``value`` seconds of the clock, and is in STANDBY then
+    end            ``standby``: to STANDBY, until somebody enables it; ``no_result``: job_result is lost;
+                   ``result_twice``: it comes twice; ``strange_result``: one of somebody else's job comes before it
+    ============== =================================================================================================
 
     Parameters
     ----------
@@ -103,12 +115,14 @@ class OcpsCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
     ) -> None:
         self._config = SimpleNamespace()
         self._faults = faults or Faults()
-        self._leaving: asyncio.Task[None] | None = None  # on its way to STANDBY
+        self._moves: set[asyncio.Task[None]] = set()  # on its way to another state
+        self._life = 1  # goes up with each restart, which nothing of the life before survives
         self._http = BlockingSession()
         super().__init__(
             "OCPS", index=OCPS_INDEX, config_schema=CONFIG_SCHEMA, config_dir=config_dir, initial_state=initial_state
         )
         self.cmd_execute.allow_multiple_callbacks = True
+        self._silence = Silence(self)
         self._write_heartbeat = self.evt_heartbeat.write
         self.evt_heartbeat.write = self._write_heartbeat_after_standstill
 
@@ -120,9 +134,9 @@ class OcpsCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
     async def close_tasks(self) -> None:
         """End what follows jobs, and a way to STANDBY that is not over."""
         await super().close_tasks()
-        if self._leaving is not None:
-            self._leaving.cancel()
-            await asyncio.gather(self._leaving, return_exceptions=True)
+        for task in self._moves:
+            task.cancel()
+        await asyncio.gather(*self._moves, return_exceptions=True)
         self._http.close()
 
     # The commands of the states wait while a request is on its way.
@@ -166,18 +180,46 @@ class OcpsCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         self.assert_enabled("execute")
         if data.prereq_jobs:
             await self._wait_for_prerequisites(data.prereq_jobs.split(","))
-        run_id = str(data.private_seqNum)
-        submission = await self._request("PUT", "/job", self._job(data, run_id))
+        pipeline, life, run_id = pipeline_name(data.pipeline), self._life, str(data.private_seqNum)
+        fault = self._faults.strike("ocps", pipeline=pipeline, moment="submission")
+        submission = await self._request("PUT", "/job", self._job(data, run_id, fault.text if fault else ""))
         job_id = submission.json()["jobId"]
         await self.cmd_execute.ack_in_progress(data, timeout=PROGRESS_TIMEOUT_S, result=json.dumps({"job_id": job_id}))
-        phase = await self._follow(job_id, run_id)
-        await self.evt_job_result.set_write(
-            job_id=job_id, exit_code=0 if phase == "completed" else 1, result=submission.text
-        )
-        fault = self._faults.strike("ocps", pipeline=pipeline_name(data.pipeline))
+        self._strike_at_acceptance(pipeline)
+        phase = await self._follow(job_id, run_id, life)
+        fault = self._faults.strike("ocps", pipeline=pipeline, moment="end")
+        await self._publish_result(fault, job_id, 0 if phase == "completed" else 1, submission.text)
         if fault is not None and fault.effect == "standby":
-            # A task of its own, so that this command is acknowledged even if the CSC fails to get there.
-            self._leaving = asyncio.create_task(bring_to_standby(self), name="OCPS goes to STANDBY")
+            self._move(bring_to_standby(self), "STANDBY")
+
+    def _strike_at_acceptance(self, pipeline: str) -> None:
+        fault = self._faults.strike("ocps", pipeline=pipeline, moment="acceptance")
+        if fault is None:
+            return
+        if fault.effect == "fault":
+            self._move(self.fault(NO_CONNECTION_CODE, fault.text or "No connection to the UWS"), "FAULT")
+        elif fault.effect == "restart":
+            self._life += 1
+            self._move(self._restart(fault), "STANDBY by a restart")
+
+    def _move(self, way: Coroutine[Any, Any, None], state: str) -> None:
+        """Go to another state in a task of its own, as the command that is the occasion goes on."""
+        task = asyncio.create_task(way, name=f"OCPS goes to {state}")
+        self._moves.add(task)
+        task.add_done_callback(self._moves.discard)
+
+    async def _restart(self, fault: Fault) -> None:
+        await self._silence.last(self._faults, fault)
+        self._summary_state = salobj.State.STANDBY
+        await self.evt_summaryState.set_write(summaryState=self.summary_state, force_output=True)
+
+    async def _publish_result(self, fault: Fault | None, job_id: str, exit_code: int, text: str) -> None:
+        effect = "" if fault is None else fault.effect
+        if effect == "strange_result":
+            strange = uuid.uuid4().hex
+            await self.evt_job_result.set_write(job_id=strange, exit_code=1, result=text.replace(job_id, strange))
+        for _ in range({"no_result": 0, "result_twice": 2}.get(effect, 1)):
+            await self.evt_job_result.set_write(job_id=job_id, exit_code=exit_code, result=text, force_output=True)
 
     async def do_abort_job(self, data: Any) -> None:
         """Abort a job: the server deletes it."""
@@ -186,9 +228,10 @@ class OcpsCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         deletion = await self._request("DELETE", f"/job/{data.job_id}")
         await self.evt_job_result.set_write(job_id=data.job_id, exit_code=ABORTED_EXIT_CODE, result=deletion.text)
 
-    def _job(self, data: Any, run_id: str) -> dict[str, Any]:
+    def _job(self, data: Any, run_id: str, more_inputs: str) -> dict[str, Any]:
         """Return what the server is asked for. Its worker does not know IMAGE_TAG, so ``version`` has no effect."""
-        inputs = f"-i {self._config.input_collection}" if self._config.input_collection else ""
+        own_inputs = ",".join(name for name in (self._config.input_collection, more_inputs) if name)
+        inputs = f"-i {own_inputs}" if own_inputs else ""
         environment = {
             "IMAGE_TAG": data.version,
             "PIPELINE_URL": data.pipeline,
@@ -219,10 +262,12 @@ class OcpsCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
                     break
                 await asyncio.sleep(self._config.poll_interval)
 
-    async def _follow(self, job_id: str, run_id: str) -> str:
-        """Look at a job until it has ended; return its last phase."""
+    async def _follow(self, job_id: str, run_id: str, life: int) -> str:
+        """Look at a job until it has ended; return its last phase. After a restart, nobody does that any more."""
         while True:
             job = await self._look_at(job_id)
+            if life != self._life:
+                await asyncio.Event().wait()  # until this CSC is closed
             if job["runId"] != run_id:
                 raise salobj.ExpectedError(f"Run ID mismatch: got {job['runId']} instead of {run_id}")
             if job["phase"] in FINAL_PHASES:

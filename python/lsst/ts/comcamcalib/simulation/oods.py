@@ -12,6 +12,7 @@ Known limitations: no expiry of old files, no guider files, no configuration.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from pathlib import Path
 
 from lsst.ts import salobj
@@ -20,6 +21,7 @@ from .. import __version__
 from .archive import Archive
 from .faults import Fault
 from .layout import DETECTOR_NAMES, INSTRUMENT
+from .silence import Silence
 from .world import Image, World
 
 __all__ = ["OodsCsc"]
@@ -41,9 +43,12 @@ class OodsCsc(salobj.BaseCsc):  # type: ignore[misc]
     It asks the fault hook once for each file, in the order of the detectors, as place ``oods`` with ``image_type``,
     ``detector`` and ``exposure_id``. Effects: ``lose`` (the file never arrives), ``fail`` (the Butler refuses it, with
     ``text`` as its reason), ``silent`` (ingested, but no event says so), ``metadata`` (its header is unreadable),
-    ``late`` (ingested ``value`` seconds of the instrument later).
+    ``late`` (ingested ``value`` seconds of the instrument later), ``twice`` (its event comes twice). Two effects
+    concern the whole CSC: ``fault`` (the repository refuses the image, to FAULT), ``stand_still`` (no heartbeat, and
+    nothing is ingested for ``value`` seconds of the clock; 0: while the fault is in force).
 
-    Images that come while it is not ENABLED wait on disk until it is.
+    Images that come while it is not ENABLED, and the one with which it went to FAULT, wait on disk until it is. The
+    headers of an image for which the header service made none are unreadable.
 
     Parameters
     ----------
@@ -64,6 +69,7 @@ class OodsCsc(salobj.BaseCsc):  # type: ignore[misc]
         self._waiting: list[Image] = []
         self._ingests: set[asyncio.Task[None]] = set()  # one for each image that is being ingested
         super().__init__("CCOODS", initial_state=initial_state)
+        self._silence = Silence(self)
         world.add_listener(self._accept)
 
     async def handle_summary_state(self) -> None:
@@ -103,6 +109,8 @@ class OodsCsc(salobj.BaseCsc):  # type: ignore[misc]
             )
             for detector in range(len(DETECTOR_NAMES))
         }
+        if await self._strike_as_a_whole(image, fates.values()):
+            return
         written = [detector for detector, fault in fates.items() if not fault or fault.effect not in NO_FILE_EFFECTS]
         try:
             files = await self._world.in_worker(
@@ -115,6 +123,17 @@ class OodsCsc(salobj.BaseCsc):  # type: ignore[misc]
             cause = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
             await self.fault(BUTLER_FAULT_CODE, f"The repository can't take {image.name}: {cause!r}")
 
+    async def _strike_as_a_whole(self, image: Image, faults: Collection[Fault | None]) -> bool:
+        """Let the effects strike that concern the whole CSC; return whether it has gone to FAULT."""
+        by_effect = {fault.effect: fault for fault in faults if fault is not None}
+        if "stand_still" in by_effect:
+            await self._silence.last(self._world.faults, by_effect["stand_still"])
+        if "fault" in by_effect:
+            self._waiting.append(image)
+            text = by_effect["fault"].text or "database is locked"
+            await self.fault(BUTLER_FAULT_CODE, f"The repository can't take {image.name}: {text}")
+        return "fault" in by_effect
+
     async def _handle_file(self, image: Image, detector: int, file: Path | None, fault: Fault | None) -> None:
         """Ingest one file after a delay, and publish how that went."""
         effect, value, text = (fault.effect, fault.value, fault.text) if fault is not None else ("", 0.0, "")
@@ -122,19 +141,19 @@ class OodsCsc(salobj.BaseCsc):  # type: ignore[misc]
         await self._world.sleep(self._world.random.uniform(MIN_LATENCY_S, MAX_LATENCY_S) + late)
         if effect == "lose":
             return
-        if file is None:
+        if file is None or self._world.lacks_header(image):
             await self._publish_metadata_failure(text or "no exposure time in the header")
         elif effect == "fail":
             await self._publish_ingest_failure(image, detector, text or "the file is truncated")
         else:
             await self._world.in_worker(self._archive.ingest, image, detector, file)
-            if effect != "silent":
-                await self._publish_ingested(image, detector)
+            for _ in range({"silent": 0, "twice": 2}.get(effect, 1)):
+                await self._publish_ingested(image, detector, is_repeated=effect == "twice")
 
-    # As in the real one, an event that equals the one before is not published (no force_output), and the events of
-    # failures name image and detector in other ways than that of success.
+    # As in the real one, an event that equals the one before is not published (no force_output, unless Kafka's producer
+    # is to repeat a message), and the events of failures name image and detector in other ways than that of success.
 
-    async def _publish_ingested(self, image: Image, detector: int) -> None:
+    async def _publish_ingested(self, image: Image, detector: int, is_repeated: bool = False) -> None:
         raft, sensor = DETECTOR_NAMES[detector].split("_")
         await self.evt_imageInOODS.set_write(
             camera=INSTRUMENT,
@@ -143,6 +162,7 @@ class OodsCsc(salobj.BaseCsc):  # type: ignore[misc]
             sensor=sensor,
             statusCode=INGESTED,
             description="file ingested",
+            force_output=is_repeated,
         )
 
     async def _publish_ingest_failure(self, image: Image, detector: int, reason: str) -> None:

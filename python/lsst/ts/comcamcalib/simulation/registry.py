@@ -23,6 +23,8 @@ from typing import Any, NoReturn
 
 from aiohttp import web
 
+from .faults import Faults
+from .http_faults import fault_middleware
 from .loopback import LoopbackThread
 
 __all__ = ["SchemaRegistry"]
@@ -77,9 +79,12 @@ class SchemaRegistry:
     ----------
     port
         Where to listen on 127.0.0.1; 0 lets the system choose a free port.
+    faults
+        Faults of the place "registry" (see `http_faults`); asked in the registry's thread.
     """
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, faults: Faults | None = None) -> None:
+        self._faults = faults or Faults()
         self._log = logging.getLogger(__name__)
         self._schemas: list[str] = []  # the text with id n is at n - 1
         self._id_of: dict[str, int] = {}  # by canonical text
@@ -110,7 +115,10 @@ class SchemaRegistry:
         await self._server.close()
 
     def _application(self) -> web.Application:
-        app = web.Application(client_max_size=_MAX_REQUEST_BYTES, middlewares=[_errors_as_json])
+        app = web.Application(
+            client_max_size=_MAX_REQUEST_BYTES,
+            middlewares=[fault_middleware(self._faults, "registry"), _errors_as_json],
+        )
         one_version = "/subjects/{subject}/versions/{version}"
         app.add_routes(
             [

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import shlex
 import traceback
 from collections.abc import Mapping
@@ -62,6 +63,8 @@ class ReplayWorker:
         self._places = asyncio.Semaphore(max_jobs)
         self._tell: Tell = lambda job_id, phase: None
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        # Set when a job need not take its time any more.
+        self._finish: dict[str, asyncio.Event] = {}
         # One thread, because an open Butler may be used by only one at a time.
         self._thread: concurrent.futures.ThreadPoolExecutor | None = None
 
@@ -74,9 +77,24 @@ class ReplayWorker:
         """Queue a job; it runs as soon as there is a place."""
         if len(self._tasks) >= self._max_jobs:
             self._tell(job.job_id, "queued")
+        self._finish[job.job_id] = asyncio.Event()
         task = asyncio.create_task(self._run(job), name=f"replay job {job.job_id}")
         self._tasks[job.job_id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(job.job_id, None))
+        task.add_done_callback(lambda _: self._forget(job.job_id))
+
+    def finish(self, job_id: str) -> None:
+        """Let a job end now, however long it should take; one that hangs goes on hanging.
+
+        Raises
+        ------
+        KeyError
+            If there is no such job, or it has ended.
+        """
+        self._finish[job_id].set()
+
+    def _forget(self, job_id: str) -> None:
+        self._tasks.pop(job_id, None)
+        self._finish.pop(job_id, None)
 
     async def abort(self, job_id: str) -> None:
         """Stop a job; products that are being put in place are put to their end first."""
@@ -101,7 +119,8 @@ class ReplayWorker:
             duration_s = self._durations_s.get(name, self._duration_s)
             if job.fault is not None and effect == "slow":
                 duration_s += job.fault.value
-            await asyncio.sleep(duration_s)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._finish[job.job_id].wait(), duration_s)
             is_good = await self._in_thread(job)
             if effect == "hang":
                 await asyncio.sleep(_FOREVER_S)

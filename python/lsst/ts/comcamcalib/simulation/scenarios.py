@@ -17,6 +17,9 @@ from .faults import Fault
 
 __all__ = ["SCENARIOS", "scenario_faults"]
 
+# What the OCPS sees ends its command; what the CSC sees must not end a good run.
+_LOOKS_OF_THE_CSC = {"method": "GET", "resource": "job", "client": "Python"}
+
 SCENARIOS: Mapping[str, tuple[Fault, ...]] = {
     # The read noise of all amplifiers of one detector is far above what the ptc says: the bias fails its verification.
     "noisy-detector": (
@@ -49,7 +52,7 @@ SCENARIOS: Mapping[str, tuple[Fault, ...]] = {
     # One detector's files never arrive, however often frames are taken again, and no event says so.
     "detector-never-delivers": (Fault("oods", "lose", match={"detector": 4}, times=None),),
     # After its first job the OCPS goes to STANDBY, as after a restart, and stays there until somebody enables it.
-    "ocps-standby": (Fault("ocps", "standby"),),
+    "ocps-standby": (Fault("ocps", "standby", match={"moment": "end"}),),
     # The UWS makes the second job, but Kubernetes is so slow to list it that the UWS reports an error.
     "ocps-500-job-exists": (
         Fault(
@@ -73,6 +76,89 @@ SCENARIOS: Mapping[str, tuple[Fault, ...]] = {
             text="default backend - 404",
         ),
     ),
+    # Kafka's broker is away for five seconds, from the moment at which the scenario is chosen.
+    "broker-down": (Fault("kafka", "down", value=5.0),),
+    # The schema registry refuses connections until another scenario is chosen.
+    "registry-down": (Fault("registry", "down"),),
+    # The UWS server is restarted while a job runs: nobody listens for eight seconds. Jobs run on in Kubernetes.
+    "uws-down": (Fault("http", "down", match={"resource": "job"}, skip=2, value=8.0),),
+    # Kubernetes answers the UWS late, so that each look at a job takes three seconds.
+    "uws-slow": (Fault("http", "delay", match={"resource": "job"}, times=None, value=3.0),),
+    # The UWS can't ask Kubernetes for a while.
+    "uws-500": (
+        Fault("http", "status", match=_LOOKS_OF_THE_CSC, skip=2, times=6, value=500, text="Internal Server Error"),
+    ),
+    # A proxy's page of HTML comes with status 200 in the place of six job objects.
+    "uws-html": (Fault("http", "garbage", match=_LOOKS_OF_THE_CSC, skip=2, times=6),),
+    # A proxy loses the server in the middle of six answers.
+    "uws-truncated": (Fault("http", "truncate", match=_LOOKS_OF_THE_CSC, skip=2, times=6),),
+    # Somebody deletes the first job at the UWS while it runs.
+    "job-deleted": (Fault("worker", "delete", value=2.0),),
+    # No machine has room for the first job's pod.
+    "job-stays-queued": (Fault("worker", "queue"),),
+    # The first job hangs, until Kubernetes stops it.
+    "job-reaches-deadline": (Fault("worker", "deadline", value=4.0),),
+    # The job hangs.
+    "job-hangs": (Fault("worker", "hang"),),
+    # The container of the first job is killed, because it needs too much memory.
+    "job-killed": (Fault("worker", "die"),),
+    # The init container of the first job can't fetch the worker's script.
+    "job-can-not-start": (Fault("worker", "init_error"),),
+    # The first job is forgotten as soon as it ends: its time at the UWS is over before anybody looks.
+    "job-expires": (Fault("worker", "expire"),),
+    # The OCPS goes to FAULT while it follows the first job, which it does to its end.
+    "ocps-fault": (Fault("ocps", "fault", match={"moment": "acceptance"}, text="No connection to the UWS"),),
+    # The OCPS is restarted while the first job runs: nobody acknowledges it, and the OCPS is in STANDBY afterwards.
+    "ocps-restarted": (Fault("ocps", "restart", match={"moment": "acceptance"}, value=3.0),),
+    # One failed look at the first job ends the OCPS's command, and the job runs on.
+    "ocps-loses-job": (
+        Fault("http", "status", match={"resource": "job", "client": "python-requests"}, value=500, text="timed out"),
+        Fault("worker", "slow", value=3.0),
+    ),
+    # The event with the end of the first job is lost.
+    "job-result-lost": (Fault("ocps", "no_result", match={"moment": "end"}),),
+    # The event with the end of each job comes twice.
+    "job-result-doubled": (Fault("ocps", "result_twice", match={"moment": "end"}, times=None),),
+    # Somebody else's job fails at the same OCPS just before each job of the run ends.
+    "job-result-of-a-stranger": (Fault("ocps", "strange_result", match={"moment": "end"}, times=None),),
+    # The OCPS's own configuration names the certified calibrations, so they come before the products of the run.
+    "older-product-first": (
+        Fault("ocps", "inputs_first", match={"moment": "submission"}, times=None, text="LSSTComCam/calib"),
+    ),
+    # The camera goes to FAULT in the middle of the second dark.
+    "camera-fault": (
+        Fault("camera", "fault", match={"image_type": "DARK"}, skip=1, text="REB power lost while it was integrating"),
+    ),
+    # The camera refuses the second bias.
+    "camera-refuses": (
+        Fault("camera", "refuse", match={"image_type": "BIAS"}, skip=1, text="The focal plane is not ready."),
+    ),
+    # The second bias is taken and ingested, and the command that took it fails all the same.
+    "camera-fails-late": (Fault("camera", "fail_late", match={"image_type": "BIAS"}, skip=1),),
+    # The event with the end of the second bias's readout is lost.
+    "end-of-readout-lost": (Fault("camera", "no_end_readout", match={"image_type": "BIAS"}, skip=1),),
+    # The readout of the second bias does not end, until another scenario is chosen.
+    "readout-never-ends": (Fault("camera", "stuck", match={"image_type": "BIAS"}, skip=1),),
+    # Somebody else takes an image of ten seconds right after the first bias.
+    "somebody-else-exposes": (Fault("camera", "stranger", match={"image_type": "BIAS"}, value=10.0),),
+    # The OODS stands still for ten seconds when the second bias comes, as when its disk hangs: no heartbeat, no file.
+    "oods-stands-still": (
+        Fault("oods", "stand_still", match={"image_type": "BIAS", "detector": 0}, skip=1, value=10.0),
+    ),
+    # The repository refuses the second bias, and the OODS goes to FAULT.
+    "oods-fault": (Fault("oods", "fault", match={"image_type": "BIAS", "detector": 0}, skip=1),),
+    # All files are ingested, and no event says so.
+    "oods-silent": (Fault("oods", "silent", times=None),),
+    # One file of the first bias is ingested when the biases after it are.
+    "file-out-of-order": (Fault("oods", "late", match={"image_type": "BIAS", "detector": 2}, value=30.0),),
+    # The event of each file comes twice.
+    "files-reported-twice": (Fault("oods", "twice", times=None),),
+    # The OODS can't ingest a file of the second bias: status code 1, with the exposure's number instead of its name.
+    "ingest-fails": (Fault("oods", "fail", match={"image_type": "BIAS", "detector": 7}, skip=1),),
+    # The OODS can't read the header of a file of the second bias: status code 2, without any name.
+    "header-unreadable": (Fault("oods", "metadata", match={"image_type": "BIAS", "detector": 7}, skip=1),),
+    # The header service makes no header for the second bias, so the OODS can't read any of its files.
+    "header-lost": (Fault("header", "lose", match={"image_type": "BIAS"}, skip=1),),
 }
 """The faults of each scenario."""
 

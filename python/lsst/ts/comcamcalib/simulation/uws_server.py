@@ -42,7 +42,7 @@ from typing import Any
 import yaml
 from aiohttp import web
 
-from .faults import Faults
+from .faults import Fault, Faults
 from .http_faults import fault_middleware
 from .loopback import LoopbackServer
 from .uws_http import add_cors, json_reply, paste_environment, read_arguments, text_reply, tornado_middleware
@@ -86,9 +86,11 @@ class UwsServer:
         Where jobs have their folders: ``jobs/<job id>/out`` and ``src``.
     faults
         Faults of the places "http" (see `http_faults`) and "worker". The occasion of a worker is ``pipeline`` (such as
-        cpBias), ``run_id`` and ``number`` (of the job, from 1). Two effects are the server's: ``expire`` (the job is
+        cpBias), ``run_id`` and ``number`` (of the job, from 1). These effects are the server's: ``expire`` (the job is
         forgotten ``value`` seconds after its end), ``init_error`` (the pod's init container fails, as without network
-        to fetch the worker's script: an error without any file).
+        to fetch the worker's script: an error without any file), ``queue`` (no machine has room for its pod: it is
+        queued for ever), ``deadline`` (it hangs, and Kubernetes stops it ``value`` seconds after its start), ``delete``
+        (somebody deletes it ``value`` seconds after its start).
     limits
         How long jobs live.
     port
@@ -222,11 +224,25 @@ class UwsServer:
             await asyncio.to_thread(path.mkdir, parents=True)
         record = self._records[job_id] = JobRecord(job, run_id or job_id, command)
         self._after(self._limits.deadline_s, job_id, self._reach_deadline)
-        if fault is not None and fault.effect == "init_error":
-            asyncio.get_running_loop().call_soon(self._update, job_id, "error")
-        else:
-            await self._worker.submit(job)
+        await self._hand_over(job)
         return record
+
+    async def _hand_over(self, job: Job) -> None:
+        """Give a new job to the worker, unless its fault says otherwise."""
+        loop = asyncio.get_running_loop()
+        match job.fault:
+            case Fault(effect="init_error"):
+                loop.call_soon(self._update, job.job_id, "error")
+            case Fault(effect="queue"):
+                loop.call_soon(self._update, job.job_id, "queued")
+            case Fault(effect="deadline", value=seconds):
+                self._after(seconds, job.job_id, self._reach_deadline)
+                await self._worker.submit(dataclasses.replace(job, fault=Fault("worker", "hang")))
+            case Fault(effect="delete", value=seconds):
+                self._after(seconds, job.job_id, self._be_deleted)
+                await self._worker.submit(dataclasses.replace(job, fault=Fault("worker", "hang")))
+            case _:
+                await self._worker.submit(job)
 
     async def _list(self, request: web.Request) -> web.Response:
         phase = (await read_arguments(request)).get("phase", "")
@@ -263,14 +279,24 @@ class UwsServer:
 
     async def _delete(self, request: web.Request) -> web.Response:
         job_id = request.match_info["id"]
-        record = self._forget(job_id)
-        if record is not None:
-            self._spawn(self._worker.abort(job_id))
+        record = self._delete_job(job_id)
         if re.fullmatch(r"[0-9a-f]{32}|", job_id):  # anything else may be a path that leads out of the jobs' folder
             await asyncio.to_thread(shutil.rmtree, self._jobs_dir / job_id, ignore_errors=True)
         if record is None:
             return text_reply(not_found_text(job_id), 404)
         return json_reply({"status": record.describe_status(), "message": "", "code": 200})
+
+    def _be_deleted(self, job_id: str) -> None:
+        """Do what somebody's DELETE does."""
+        self._delete_job(job_id)
+        self._spawn(asyncio.to_thread(shutil.rmtree, self._jobs_dir / job_id, ignore_errors=True))
+
+    def _delete_job(self, job_id: str) -> JobRecord | None:
+        """Forget a job, and stop what runs of it."""
+        record = self._forget(job_id)
+        if record is not None:
+            self._spawn(self._worker.abort(job_id))
+        return record
 
     def _update(self, job_id: str, phase: WorkerPhase) -> None:
         """Record the phase that the worker reports."""
@@ -292,7 +318,7 @@ class UwsServer:
 
     def _reach_deadline(self, job_id: str) -> None:
         """Stop a job that has run for too long; Kubernetes counts it as failed."""
-        self._log.warning("Job %s reached its deadline of %.0f s", job_id, self._limits.deadline_s)
+        self._log.warning("Job %s reached its deadline", job_id)
         self._spawn(self._worker.abort(job_id))
         self._update(job_id, "error")
 

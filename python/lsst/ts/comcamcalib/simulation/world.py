@@ -122,6 +122,7 @@ class World:
         self._sound_focal_plane = sound_focal_plane
         self._last_seq_num: dict[int, int] = {}
         self._listeners: list[Callable[[Image], None]] = []
+        self._without_header: set[str] = set()
         # Everything that touches pixels or the Butler runs here, one piece after the other.
         self._worker = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="simulated-data")
 
@@ -176,6 +177,14 @@ class World:
         """Call all listeners: an image has been read out."""
         for listener in self._listeners:
             listener(image)
+
+    def lose_header(self, image: Image) -> None:
+        """Register that the header service has made no header for an image."""
+        self._without_header.add(image.name)
+
+    def lacks_header(self, image: Image) -> bool:
+        """Return whether the header service has made no header for an image."""
+        return image.name in self._without_header
 
     async def in_worker(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function that blocks in the world's one worker thread; return what it returns."""

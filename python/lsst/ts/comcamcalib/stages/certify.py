@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 
 from ..enums import CalibType, StageKind
@@ -51,28 +50,23 @@ async def certify(stage: StagePlan, context: RunContext) -> str:
     Notes
     -----
     If this is cancelled before Butler has begun, nothing is certified. A call that Butler has begun can't be stopped;
-    then this ends as if it had not been cancelled, because the outcome must be known and published.
+    then this ends as if it had not been cancelled, because the outcome must be known and published. Only if a product
+    that this one is built on must still be certified for longer, it ends as cancelled, so that a resumed run does that.
     """
-    good = _good(stage.calib_type, context)
     async with context.certify_lock:
-        await _settle(stage.calib_type, context)
+        # Whether it is good is asked only now, because others may have been certified meanwhile for minutes.
+        good = _good(stage.calib_type, context)
         validity, known = await _validity(good, context)
         if over := _over(validity, context):
             logging.getLogger(__name__).warning("Run %s, %s: %s", context.run_id, stage.name, over)
         await _certify(good, stage.name, validity, known, (), context)
         product = good.product
-        reason = (
-            f"{len(product.ids)} datasets of type {product.dataset_type} are in "
-            f"{context.plan.options.calib_collection}, valid {validity.words}"
-        )
-        this = asyncio.current_task()
-        if this is not None and this.cancelling():
-            # The stage was stopped meanwhile, so nothing more may be started.
-            return reason
-        with contextlib.suppress(asyncio.CancelledError):
-            for base in context.plan.recipe(stage.calib_type).builds_on:
-                await _extend(CalibType[base], stage, validity, context)
-    return reason
+        for base in context.plan.recipe(stage.calib_type).builds_on:
+            await _extend(CalibType[base], stage, validity, context)
+    return (
+        f"{len(product.ids)} datasets of type {product.dataset_type} are in "
+        f"{context.plan.options.calib_collection}, valid {validity.words}"
+    )
 
 
 def _good(calib_type: CalibType, context: RunContext) -> GoodProduct:
@@ -80,21 +74,6 @@ def _good(calib_type: CalibType, context: RunContext) -> GoodProduct:
         return context.history.good_product(calib_type)
     except ValueError as error:
         raise StageError(f"{calib_type.name} is not certified, because {error}") from error
-
-
-async def _settle(calib_type: CalibType, context: RunContext) -> None:
-    """Find out what became of certifications that were begun before the run was interrupted, whatever their range."""
-    for one in context.history.open_certifications:
-        if one.intent.calib_type is not calib_type:
-            continue
-        try:
-            done = await look_for_certification(one, context)
-        except ServiceError as error:
-            raise StageError(
-                f"Whether {calib_type.name} was certified in {one.intent.collection} before the run was interrupted "
-                f"could not be found out: {error}"
-            ) from error
-        await record_look(one, done, (), context)
 
 
 async def _extend(base: CalibType, stage: StagePlan, validity: Validity, context: RunContext) -> None:
@@ -110,6 +89,9 @@ async def _extend(base: CalibType, stage: StagePlan, validity: Validity, context
         return
     if certified[-1].validity_end >= validity.end_iso_tai:
         return
+    this = asyncio.current_task()
+    if this is not None and this.cancelling():
+        raise asyncio.CancelledError  # stopped while the product was certified, so nothing more may be begun
     name = stage.calib_type.name
     why = f"valid for longer now, because {name}, built on it, has later frames"
     try:
@@ -150,7 +132,27 @@ async def _certify(
         )
     if over := _over(validity, context):
         notes.append(over)
-    await once(Certifying(good, stage_name, validity, covered, tuple(notes), context), context.record)
+    act = Certifying(good, stage_name, validity, covered, tuple(notes), context)
+    await _settle_others(act, calib_type, context)
+    await once(act, context.record)
+
+
+async def _settle_others(act: Certifying, calib_type: CalibType, context: RunContext) -> None:
+    """Find out what became of other certifications of a type that were begun before the run was interrupted.
+
+    They are of an earlier product, or for a shorter range because the run had fewer frames then.
+    """
+    for one in context.history.open_certifications:
+        if one.intent.calib_type is not calib_type or act.is_the_same_as(one):
+            continue
+        try:
+            done = await look_for_certification(one, context)
+        except ServiceError as error:
+            raise StageError(
+                f"Whether {calib_type.name} was certified in {one.intent.collection} before the run was interrupted "
+                f"could not be found out: {error}"
+            ) from error
+        await record_look(one, done, (), context)
 
 
 async def _validity(good: GoodProduct, context: RunContext) -> tuple[Validity, dict[int, ExposureFound]]:

@@ -85,14 +85,16 @@ class Certifying:
     @property
     def _latest(self) -> Certification | None:
         """The last certification of the same datasets for the same range."""
-        same = [
-            one
-            for one in self._context.history.certifications.values()
-            if (one.intent.output_collection, one.intent.dataset_ids)
-            == (self._request.run_collection, self._request.dataset_ids)
-            and Validity(one.intent.validity_begin, one.intent.validity_end) == self._validity
-        ]
+        same = [one for one in self._context.history.certifications.values() if self.is_the_same_as(one)]
         return same[-1] if same else None
+
+    def is_the_same_as(self, other: Certification) -> bool:
+        """Return whether a certification is of the same datasets for the same range."""
+        intent = other.intent
+        return (intent.output_collection, intent.dataset_ids) == (
+            self._request.run_collection,
+            self._request.dataset_ids,
+        ) and Validity(intent.validity_begin, intent.validity_end) == self._validity
 
     def known(self) -> Certification | None:
         """Return the certification if it is done."""
@@ -255,6 +257,7 @@ class Certifying:
                 dataset_count=count,
                 reason="; ".join(filter(None, [*remarks, *lost])),
                 lost=lost,
+                found=outcome is None,
             )
         )
 

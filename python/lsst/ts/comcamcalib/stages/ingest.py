@@ -235,17 +235,10 @@ class _Ingest:
         missing, cause = self._missing(frame), self._cause(frame)
         lost = f"{frame.obs_id} is lost ({missing} did not arrive in the repository: {cause})"
         await self._settle(frame)
-        # Lost frames of earlier attempts do not count: somebody has looked at the cause, and resumed the run.
-        taken_again = self.retakes.count
         await self.context.record.note(FrameGivenUp(calib_type=self.calib_type, index=frame.index, reason=lost))
         if vain := self._why_in_vain(frame):
             raise StageError(f"{lost}. {vain}")
-        max_retakes = self.context.plan.sequences[self.calib_type].max_retakes
-        if taken_again >= max_retakes:
-            raise StageError(
-                f"{lost}, and {taken_again} frames were taken again already (max_retakes {max_retakes}). Look at the "
-                "OODS, then resume the run"
-            )
+        self.retakes.check_number()
 
     def _why_in_vain(self, frame: Frame) -> str:
         """Return why taking a lost frame again would not help; "" if it may help.

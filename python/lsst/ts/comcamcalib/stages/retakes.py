@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from ..enums import CalibType
+from ..errors import StageError
 from ..plan.plan import StagePlan
 from ..record.facts import FrameGivenUp, FrameIntended, FrameSettled
 from ..record.things import Frame
@@ -41,15 +42,27 @@ class Retakes:
         # must be taken again.
         self._partner = self._planned_pairs()
 
-    @property
-    def count(self) -> int:
-        """How many frames this attempt has given up as lost so far; each of them is taken again."""
+    def check_number(self) -> None:
+        """Check that no more frames are lost than may be taken again.
+
+        Raises
+        ------
+        StageError
+            If there are more. Lost frames of earlier attempts do not count: somebody has looked at the cause, and
+            resumed the run.
+        """
         stage = self._context.history.stages[self._stage_name]
-        return sum(
-            1
+        lost = [
+            frame
             for frame in self._context.history.frames_of(self._calib_type)
             if frame.given_up_in == stage.attempt and frame.settled is not None and frame.settled.missing
-        )
+        ]
+        max_retakes = self._context.plan.sequences[self._calib_type].max_retakes
+        if len(lost) > max_retakes:
+            raise StageError(
+                f"{lost[-1].given_up}, and {len(lost) - 1} frames were taken again already (max_retakes "
+                f"{max_retakes}). Look at the OODS, then resume the run"
+            )
 
     @property
     def lost(self) -> list[Frame]:
@@ -62,8 +75,9 @@ class Retakes:
         Raises
         ------
         StageError
-            If a frame can't be taken.
+            If a frame can't be taken, or too many are lost.
         """
+        self.check_number()  # an earlier process may have been killed before it could
         ended = acquisition_ended(self._calib_type, self._context)
         if (ended and self._cut_short()) or (self._partner and not ended):
             return
@@ -109,7 +123,7 @@ class Retakes:
     def _may_complete(self, place: int) -> bool:
         """Return whether the frame of a place makes a pair with the frame that is taken next, or is given up already.
 
-        It does if it is the last exposure, which was taken for this, before an interruption.
+        It does if it was taken again and is the last exposure of its type: the next one follows it.
         """
         holder = self._holder(place)
         last = self._context.history.taken(self._calib_type)[-1]
