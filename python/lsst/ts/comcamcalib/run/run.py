@@ -238,6 +238,15 @@ class Run:
             await self.record.note(Decision(what="abort", who=who))
         finally:
             begun.set()
+        try:
+            await self._end(context, reason, began_s)
+        except Exception as error:
+            logging.getLogger(__name__).exception("Bug: the abort of run %s broke off", self.history.run_id)
+            why = f"The abort broke off: unforeseen {type(error).__name__}: {error}. Abort the run once more"
+            await move_run(self.record, RunState.INTERRUPTED, why)
+
+    async def _end(self, context: RunContext, reason: str, began_s: float) -> None:
+        """Look after what the run has left, and end it ABORTED."""
         findings = await stop_and_look(context, self._rest())
         await asyncio.gather(self._task, return_exceptions=True)
         await self._settle(StageState.ABORTED, reason)
