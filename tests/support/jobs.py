@@ -156,7 +156,7 @@ class FakeJobs:
         return status
 
     def is_submitting(self, mark: str) -> bool:
-        return mark.rsplit("_", 2)[-2] in self._submissions.values()
+        return any(f"_{label}_" in mark for label in self._submissions.values())
 
     async def find(self, mark: str, intended_s: float, limit_s: float) -> list[UwsJob]:
         self.searches.append((mark, limit_s))
