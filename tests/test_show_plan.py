@@ -9,14 +9,16 @@
 from __future__ import annotations
 
 import io
+import json
 from typing import Any
 
 import pytest
 from lsst.ts.comcamcalib.plan.request import job_request, pipetask_line
 from lsst.ts.comcamcalib.services.butler_data import ReplacedDataset
-from lsst.ts.comcamcalib.show_plan import Replacements, certified_types, show_plan
+from lsst.ts.comcamcalib.show_plan import Replacements, certified_types, make_plan, replacements_of, show_plan
 from rich.console import Console
-from support.plans import DAY_OBS, RUN_ID, make_config, make_plan
+from support.plans import RUN_ID, SMALL, make_config
+from support.plans import make_plan as small_plan
 
 ESTIMATES = {"readout_s": 2.0, "ingest_s": 10.0, "job_s": 100.0}
 
@@ -24,8 +26,8 @@ ESTIMATES = {"readout_s": 2.0, "ingest_s": 10.0, "job_s": 100.0}
 def shown(replacements: Replacements | None = None, **options: Any) -> str:
     """Return what is printed about a small run."""
     stream = io.StringIO()
-    plan = make_plan(make_config(estimates=ESTIMATES), **options)
-    show_plan(plan, DAY_OBS, replacements or Replacements(), Console(file=stream, width=160, highlight=False))
+    plan = small_plan(make_config(estimates=ESTIMATES), **options)
+    show_plan(plan, replacements or Replacements(), Console(file=stream, width=160, highlight=False))
     return stream.getvalue()
 
 
@@ -58,7 +60,7 @@ def test_jobs_stand_in_the_order_in_which_they_begin_with_what_they_wait_for() -
 
 
 def test_each_job_has_the_line_that_the_stage_would_have_run() -> None:
-    plan = make_plan(make_config(estimates=ESTIMATES), do_defects=True)
+    plan = small_plan(make_config(estimates=ESTIMATES), do_defects=True)
     lines = [line.strip() for line in shown(do_defects=True).splitlines() if "pipetask" in line]
     jobs = {job.label: job for stage in plan.stages for job in stage.jobs}
     for label, job in jobs.items():
@@ -107,8 +109,8 @@ def test_what_would_be_replaced_is_named_with_its_whole_range() -> None:
     assert cells(text, "bias")[-1] == "1 dataset"
     assert cells(text, "flat")[-1] == "2 datasets"
     assert cells(text, "dark")[-1] == "nothing"
-    assert "bias of detector 4, valid 2026-11-22T12:00:00 to 2026-11-23T12:00:00: id-b" in text
-    assert "flat i_06 of detector 0, valid - to 2026-12-01T12:00:00: id-i" in text
+    assert "bias of detector 4, valid from 2026-11-22T12:00:00 to 2026-11-23T12:00:00 (TAI): id-b" in text
+    assert "flat i_06 of detector 0, valid without a begin to 2026-12-01T12:00:00 (TAI): id-i" in text
     assert "only in the filter in which the new frames are taken" in text
 
 
@@ -140,4 +142,37 @@ def test_notices_come_first() -> None:
     ],
 )
 def test_types_that_would_be_certified(options: dict[str, Any], types: list[str]) -> None:
-    assert sorted(certified_types(make_plan(**options))) == sorted(types)
+    assert sorted(certified_types(small_plan(**options))) == sorted(types)
+
+
+# Planned as the CSC would plan it
+
+ELEVEN_TAI_S = 1795345200.0
+"""2026-11-22T11:00:00 TAI, an hour before the day of observation changes (TAI unix seconds)."""
+
+
+def test_plan_is_that_of_the_csc_at_that_time() -> None:
+    config = make_config()
+    plan = make_plan(json.dumps(SMALL), config, ELEVEN_TAI_S)
+    assert plan.run_id.startswith("20261121-")
+    assert plan.stages == small_plan(config, plan.run_id).stages
+    assert plan.notices == ()
+    (notice,) = make_plan(json.dumps({**SMALL, "exp_times_dark": 3600}), config, ELEVEN_TAI_S).notices
+    assert "after the noon TAI" in notice
+
+
+def test_repository_is_left_alone_if_there_is_nothing_to_certify_or_nobody_wants_to_look() -> None:
+    nothing = replacements_of(small_plan(do_verify=False), "/nosuch")
+    assert (nothing.by_type, nothing.not_looked) == ({}, "")
+    assert replacements_of(small_plan(), "/nosuch", look=False).not_looked == "--no-look was given"
+    assert replacements_of(small_plan(), "/nosuch").not_looked == "the repository /nosuch is not on this machine"
+
+
+def test_validity_that_would_be_empty_is_said_in_place_of_what_would_be_replaced() -> None:
+    """The begin is after all frames of the day on which the run begins, so it would need frames of the next."""
+    text = json.dumps({**SMALL, "certify_calib_begin_date": "2026-11-22T13:00:00"})
+    plan = make_plan(text, make_config(), ELEVEN_TAI_S)
+    assert "the validity would be empty" in replacements_of(plan, "/nosuch").not_looked
+    stream = io.StringIO()
+    show_plan(plan, Replacements(), Console(file=stream, width=160, highlight=False))
+    assert "not known: the validity would be empty" in stream.getvalue()

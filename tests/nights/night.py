@@ -29,6 +29,8 @@ __all__ = ["NightResult", "folder_for_nights", "night", "shrink"]
 LIMITS = {"uws_unreachable": 300.0}
 """Limits that are shorter than those of the summit, so that a night is shorter."""
 
+POLL_INTERVAL_S = 6.0
+
 MAX_PROCESSES = 60
 
 
@@ -70,7 +72,7 @@ def folder_for_nights() -> tempfile.TemporaryDirectory[str]:
 
 def config_of(plan: NightPlan) -> CscConfig:
     """Return the CSC's configuration for a night."""
-    return make_config(auto_resume=plan.auto_resume, limits=LIMITS)
+    return make_config(auto_resume=plan.auto_resume, uws_poll_interval_s=POLL_INTERVAL_S, limits=LIMITS)
 
 
 def night(plan: NightPlan, folder: Path) -> NightResult:

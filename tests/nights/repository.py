@@ -138,6 +138,11 @@ class NightRepository:
 
         return await self._look(f"look which {dataset_type} was used", work)
 
+    async def detectors_without(
+        self, dataset_type: str, collections: Sequence[str], detectors: Collection[int], at_iso_tai: str
+    ) -> list[int]:
+        return await self._look(f"look for {dataset_type}", list)  # what the site began with covers all detectors
+
     async def get(self, dataset_type: str, collection: str, **data_id: int | str) -> object:
         raise AssertionError("the stages do not read single datasets")
 

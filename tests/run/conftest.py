@@ -22,3 +22,17 @@ async def house() -> AsyncIterator[House]:
     house = await House(make_config(), Path(":memory:")).open()
     yield house
     await house.close()
+
+
+@pytest.fixture
+async def stored_house(tmp_path: Path) -> AsyncIterator[House]:
+    """The same with its journal on disk, so that another process can go on with it."""
+    house = await House(make_config(), tmp_path / "journal.sqlite").open()
+    yield house
+    await house.close()
+
+
+@pytest.fixture
+def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let looks for frames follow each other quickly."""
+    monkeypatch.setattr("lsst.ts.comcamcalib.stages.exposing.LOOK_INTERVAL_S", 0.01)

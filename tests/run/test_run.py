@@ -112,6 +112,28 @@ async def test_break_off_of_the_run_itself_leaves_no_stage_running(
     assert house.observatory.oods.subscribers == []
 
 
+async def test_bad_verdict_drops_what_is_built_on_it(house: House) -> None:
+    jobs = house.observatory.jobs
+    house.observatory.world.bad_amplifiers["BIAS", 0] = 12
+    jobs.hold("cpDark")
+    await house.start(oods_timeout=0.1)
+    status = await house.ended()
+    assert status.state is RunState.FAILED
+    assert house.states["DARK.GENERATE"] is StageState.SKIPPED
+    assert house.reasons["DARK.GENERATE"] == "BIAS.VERIFY, which it is built on, is FAILED"
+    assert [house.observatory.world.jobs[job_id].label for job_id in jobs.aborted] == ["cpDark"]
+    assert house.certified == set()
+    assert house.states["FLAT.INGEST"] is StageState.SUCCEEDED
+
+
+async def test_without_speculation_nothing_is_begun_on_a_product_that_turns_out_bad(house: House) -> None:
+    house.observatory.world.bad_amplifiers["BIAS", 0] = 12
+    await house.start(speculate=False, oods_timeout=0.1)
+    assert (await house.ended()).state is RunState.FAILED
+    assert house.observatory.jobs.labels == ["cpBias", "verifyBias"]
+    assert house.certified == set()
+
+
 # Abort
 
 

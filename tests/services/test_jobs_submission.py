@@ -259,6 +259,24 @@ async def test_another_form_of_the_same_name_is_the_same_repository(world: JobWo
     assert (await world.run(world.service(repo="/repo/LSSTComCam"))).succeeded
 
 
+# Jobs that appear after they were searched for in vain
+
+
+async def test_a_job_that_appears_after_it_was_searched_for_in_vain_is_stopped_and_published(world: JobWorld) -> None:
+    service = world.service()
+    now = utils.current_tai()
+    world.uws.by_id["late"] = ["executing"]
+    world.uws.listing = [uws_job("ancient", timestamp_created_s=now - 3600), uws_job("other", mark="another*")]
+    service.stop_late_job(MARK, now, world.on_change)
+    await asyncio.wait_for(world.uws.listed.wait(), LIMIT_S)
+    world.ocps.on_abort = lambda job_id: world.uws.by_id.update({job_id: [None]})
+    world.uws.listing = [uws_job("late", timestamp_created_s=now + 1)]
+    status = await world.until_concluded("late")
+    assert (status.phase, status.exit_code) == ("aborted", 255)
+    assert status.message == "Job late appeared after its submission was given up; it was aborted."
+    assert world.ocps.aborted == ["late"]
+
+
 # Jobs of a run that is closed
 
 

@@ -402,6 +402,8 @@ async def test_job_of_a_restarted_ocps_is_never_acknowledged(
     faults.set(scenario_faults(["ocps-restarted"]))
     with Ear(client, "job_result", "summaryState", "heartbeat") as heard:
         job_id, ack = await execute(client)
+        with pytest.raises(salobj.AckTimeoutError):
+            await client.cmd_execute.set_start(pipeline=CP_BIAS, timeout=1.0)
         await heard.wait_for(lambda: _is_standby(heard))
         worker.move(job_id, "completed")
         for command in ("start", "enable"):

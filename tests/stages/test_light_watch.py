@@ -13,9 +13,11 @@ import asyncio
 import pytest
 from lsst.ts.comcamcalib.enums import CalibType, Verdict
 from lsst.ts.comcamcalib.errors import StageError
-from lsst.ts.comcamcalib.plan.record import VerificationResult
+from lsst.ts.comcamcalib.record.events import VerificationResult
+from lsst.ts.comcamcalib.record.facts import FramesBlamed, VerdictGiven
 from lsst.ts.comcamcalib.stages.acquire import acquire
 from lsst.ts.comcamcalib.stages.ingest import ingest
+from support.mortal import both, live, next_process
 from support.services import Gate
 from support.world import FIRST_EXPOSURE
 
@@ -25,20 +27,15 @@ ARRIVED = "All files of 6 frames are in the repository"
 
 async def take_and_ingest(bench) -> str | BaseException:
     """Take all flats and see them arrive; return how the ingest has ended."""
-    tasks = [
-        bench.start(acquire(bench.stage("FLAT.ACQUIRE"), bench.context)),
-        bench.start(ingest(bench.stage("FLAT.INGEST"), bench.context)),
-    ]
-    async with asyncio.timeout(1e8):
-        return (await asyncio.gather(*tasks, return_exceptions=True))[1]
+    return (await both(bench, "FLAT"))[1]
 
 
 async def test_good_light_is_looked_at_twice_and_nothing_is_said(make_bench) -> None:
     bench = make_bench(**FLATS)
     assert await take_and_ingest(bench) == ARRIVED
     assert bench.observatory.repository.asked.count("raw_levels") == 2 * 3
-    assert bench.record.of(VerificationResult) == []
-    assert bench.context.bad_frames == {}
+    assert bench.record.published(VerificationResult) == []
+    assert bench.context.history.blamed == {}
 
 
 @pytest.mark.parametrize(
@@ -51,12 +48,12 @@ async def test_light_that_is_in_vain_is_published_at_once_and_the_run_goes_on(
     bench = make_bench(**FLATS)
     bench.observatory.world.lamp = lamp
     assert await take_and_ingest(bench) == ARRIVED
-    (result,) = bench.record.of(VerificationResult)
+    (result,) = bench.record.published(VerificationResult)
     assert (result.calib_type, result.verdict, result.physical_filter) == (CalibType.FLAT, Verdict.FAILED, "r_03")
     assert (result.exposures_expected, result.exposures_verified, result.job_id) == (6, 0, "")
     assert result.reason.startswith("2 of 6 flats are in the repository, and ")
     assert words in result.reason and f"exposures {FIRST_EXPOSURE}, {FIRST_EXPOSURE + 1}" in result.reason
-    assert bench.context.bad_frames == {CalibType.FLAT: result.reason}
+    assert bench.context.history.blamed == {CalibType.FLAT: result.reason}
     assert words in caplog.text
 
 
@@ -74,14 +71,14 @@ async def test_with_stop_the_ingest_fails_before_the_last_flat(make_bench) -> No
 async def test_a_ramp_that_begins_in_the_dark_is_not_in_vain(make_bench) -> None:
     bench = make_bench(n_flat=6, exp_times_flat=[0.1, 0.1, 0.6, 0.6, 1, 1])
     assert await take_and_ingest(bench) == ARRIVED
-    assert bench.record.of(VerificationResult) == []
+    assert bench.record.published(VerificationResult) == []
 
 
 async def test_a_lamp_that_goes_off_in_the_middle_is_seen_by_the_verification_only(make_bench) -> None:
     bench = make_bench(**FLATS)
     bench.observatory.world.lamp_of = {FIRST_EXPOSURE + 3: 0.0}
     assert await take_and_ingest(bench) == ARRIVED
-    assert bench.record.of(VerificationResult) == []
+    assert bench.record.published(VerificationResult) == []
 
 
 async def test_a_raw_that_can_not_be_read_is_logged_and_the_run_goes_on(
@@ -91,7 +88,7 @@ async def test_a_raw_that_can_not_be_read_is_logged_and_the_run_goes_on(
     bench.observatory.world.lamp = 0.0
     bench.observatory.repository.errors["raw_levels"] = "no formatter for raws"
     assert await take_and_ingest(bench) == ARRIVED
-    assert bench.record.of(VerificationResult) == []
+    assert bench.record.published(VerificationResult) == []
     assert "could not be checked before its verification: no formatter for raws" in caplog.text
 
 
@@ -119,7 +116,7 @@ async def test_without_a_ptc_the_nominal_gain_does(make_bench, caplog: pytest.Lo
     bench.observatory.world.lamp = 0.02
     bench.observatory.repository.errors["certified_ptc"] = "the database is down"
     assert await take_and_ingest(bench) == ARRIVED
-    (result,) = bench.record.of(VerificationResult)
+    (result,) = bench.record.published(VerificationResult)
     # 15,000 x 5 x 0.02 electron at 1.7 electron/adu, taken for 1.38.
     assert "about 1218 electron" in result.reason
     assert "judged without a ptc" in caplog.text
@@ -150,3 +147,34 @@ async def test_nothing_goes_on_when_the_ingest_is_cancelled(make_bench) -> None:
         await bench.done(task)
     assert not [one for one in asyncio.all_tasks() if one.get_name().startswith("FLAT.INGEST")]
     gate.open()
+
+
+async def test_flats_from_before_an_interruption_are_looked_at(make_bench) -> None:
+    """The process was killed when the first flats had arrived, and before anybody looked at their light."""
+    bench = next_process(make_bench(**FLATS, on_failure="stop"))
+    bench.observatory.world.lamp = 0.0
+    gate = bench.observatory.repository.gates["raw_levels"] = Gate()
+    bench.record.dies_after = lambda fact: len(bench.context.history.used(CalibType.FLAT)) == 3
+    assert await live(bench, "FLAT")
+    gate.open()
+    ended = await take_and_ingest(next_process(bench))
+    assert isinstance(ended, StageError) and "lamp off" in str(ended)
+
+
+@pytest.mark.parametrize("on_failure", ["stop", "continue"])
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("kind", [FramesBlamed, VerdictGiven])
+async def test_killed_while_it_is_recorded_bad_light_is_known_all_the_same(
+    make_bench, kind: type, before: bool, on_failure: str
+) -> None:
+    bench = next_process(make_bench(**FLATS, on_failure=on_failure))
+    bench.observatory.world.lamp = 0.0
+    setattr(bench.record, "dies_before" if before else "dies_after", lambda fact: isinstance(fact, kind))
+    assert await live(bench, "FLAT")
+    resumed = next_process(bench)
+    ended = await take_and_ingest(resumed)
+    assert isinstance(ended, StageError) == (on_failure == "stop")
+    assert "lamp off" in resumed.context.history.blamed[CalibType.FLAT]
+    assert len(resumed.record.of(FramesBlamed)) == 1, "the first reason is kept"
+    (verdict,) = resumed.context.history.verdicts_of(CalibType.FLAT)
+    assert verdict.verdict is Verdict.FAILED

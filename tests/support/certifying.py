@@ -13,17 +13,41 @@ import datetime
 import uuid
 from typing import Any
 
+from lsst.ts.comcamcalib.clock import Clock
 from lsst.ts.comcamcalib.enums import CalibType, StageKind, StageState, Verdict
-from lsst.ts.comcamcalib.record.facts import Fact, FrameIntended, FrameTaken, VerdictGiven
+from lsst.ts.comcamcalib.record.facts import (
+    Dataset,
+    Fact,
+    FrameIntended,
+    FrameTaken,
+    ProductMade,
+    VerdictGiven,
+)
 from lsst.ts.comcamcalib.record.things import GOOD_VERDICTS
+from lsst.ts.comcamcalib.services.butler import ButlerService
 from lsst.ts.comcamcalib.services.butler_data import DatasetFound
 from lsst.ts.comcamcalib.stages.context import RunContext
 from lsst.ts.comcamcalib.stages.generate import generate
 
 from support.records import MemoryRecord
-from support.world import Certificate
+from support.services import Observatory
+from support.world import Certificate, World
 
-__all__ = ["DAILY", "NIGHT", "certify_older", "expose", "judge", "killed_after", "make", "settle", "verdict_of"]
+__all__ = [
+    "DAILY",
+    "NIGHT",
+    "ShownTime",
+    "certify_older",
+    "expose",
+    "in_repository",
+    "judge",
+    "killed_after",
+    "make",
+    "put_frame",
+    "put_product",
+    "settle",
+    "verdict_of",
+]
 
 DAILY = "LSSTComCam/calib/daily"
 NIGHT = ("2026-11-22T12:00:00", "2026-11-23T12:00:00")
@@ -62,17 +86,23 @@ async def make(bench: Any, calib_type: CalibType, verdict: Verdict | None = Verd
         judge(bench.record, calib_type, verdict)
 
 
+def put_frame(
+    record: MemoryRecord, calib_type: CalibType, index: int, exposure_id: int, discarded: bool = False
+) -> None:
+    """Record that a frame was intended and taken."""
+    record.put(FrameIntended(calib_type=calib_type, index=index, exposure_time_s=0.0, discarded=discarded))
+    record.put(
+        FrameTaken(calib_type=calib_type, index=index, exposure_id=exposure_id, obs_id="", taken_s=record.clock.tai())
+    )
+
+
 def expose(bench: Any, calib_type: CalibType, begin: datetime.datetime) -> None:
     """Take all frames of a type from a moment on (TAI)."""
     world, sequence = bench.observatory.world, bench.context.plan.sequences[calib_type]
     world.now = begin
     for frame in sequence.frames:
         one = world.expose(calib_type.name, frame.exposure_time_s, sequence.group_id)
-        position = {"calib_type": calib_type, "index": frame.index}
-        bench.record.put(FrameIntended(**position, exposure_time_s=frame.exposure_time_s, discarded=frame.discarded))
-        bench.record.put(
-            FrameTaken(**position, exposure_id=one.exposure_id, obs_id=one.obs_id, taken_s=bench.record.clock.tai())
-        )
+        put_frame(bench.record, calib_type, frame.index, one.exposure_id, frame.discarded)
 
 
 def certify_older(bench: Any, dataset_type: str, validity: tuple[str, str] = NIGHT) -> list[str]:
@@ -100,3 +130,43 @@ async def settle() -> None:
     """Let all tasks go as far as they can without time passing."""
     for _ in range(20):
         await asyncio.sleep(0)
+
+
+# With a real repository
+
+
+class ShownTime(Clock):
+    """A clock that always shows the same time (TAI)."""
+
+    def __init__(self, moment: datetime.datetime) -> None:
+        self._tai_s = (moment - datetime.datetime(1970, 1, 1)).total_seconds()
+
+    def tai(self) -> float:
+        return self._tai_s
+
+
+def in_repository(service: ButlerService, record: MemoryRecord) -> RunContext:
+    """Return a run's context over the fakes, but with a real repository."""
+    fakes = Observatory.of(World(record.history.plan.config)).services
+    return RunContext(record, dataclasses.replace(fakes, repository=service), record.clock)
+
+
+async def put_product(record: MemoryRecord, service: ButlerService, calib_type: CalibType, job_id: str) -> None:
+    """Record that a job has made a product, as it is in the repository, and that it is good."""
+    recipe = record.history.plan.recipe(calib_type).jobs[-1]
+    found = await service.datasets(f"u/ocps/{job_id}/run", recipe.dataset_type)
+    record.put(
+        ProductMade(
+            label=recipe.label,
+            attempt=1,
+            job_id=job_id,
+            calib_type=calib_type,
+            dataset_type=recipe.dataset_type,
+            run_collection=f"u/ocps/{job_id}/run",
+            datasets=tuple(
+                Dataset(dataset_id=one.dataset_id, detector=one.detector, physical_filter=one.physical_filter)
+                for one in found
+            ),
+        )
+    )
+    judge(record, calib_type)

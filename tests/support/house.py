@@ -73,6 +73,13 @@ class House:
             for task in asyncio.all_tasks() - {asyncio.current_task()}:
                 task.cancel()
             await asyncio.sleep(0)
+        self.observatory.jobs.forget()
+        self.observatory.oods.subscribers.clear()
+
+    async def reborn(self, config: CscConfig | None = None) -> House:
+        """End the process at once, and start another on the same journal and observatory."""
+        await self.die()
+        return await House(config or self.config, self.path, self.observatory).open()
 
     def make_read_only(self) -> None:
         """Let nothing be written to the journal from now on, as on a disk that went read-only."""
@@ -98,6 +105,18 @@ class House:
         """Start a small run with some options changed."""
         text = json.dumps({**SMALL, **options})
         return await self.runner.start_run(StartRequest(text, "", "", "", "op@console"))
+
+    async def interrupted(self) -> str:
+        """Start a run of biases, leave ENABLED while its first job executes, and come back; return the run's id."""
+        jobs = self.observatory.jobs
+        jobs.hold("cpBias")
+        run_id = await self.start(script_mode="BIAS", oods_timeout=0.1)
+        await jobs.until_executing("cpBias")
+        await self.runner.disconnect("The CSC went to DISABLED")
+        assert self.status.state is RunState.INTERRUPTED
+        jobs.held.clear()
+        self.runner.connect(self.observatory.services)
+        return run_id
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until something holds; it is looked at after each event."""

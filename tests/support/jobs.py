@@ -17,6 +17,7 @@ from lsst.ts.comcamcalib.services.job_status import JobStatus, OnChange, ignore
 from lsst.ts.comcamcalib.services.uws_job import Phase, UwsJob
 
 from support.clock import patience_s
+from support.gate import Gate
 from support.world import FakeJob, World
 
 __all__ = ["FakeJobs"]
@@ -41,11 +42,17 @@ class FakeJobs:
         """Jobs whose submission is answered only when the event is set."""
         self.unstoppable: set[str] = set()
         """Labels of the jobs that can't be aborted."""
+        self.finding: Gate | None = None
+        """Where a search stops."""
         self.unreachable = ""
         """Why the UWS can't be asked."""
         self.aborted: list[str] = []
+        self.searches: list[tuple[str, float]] = []
+        """Marks that were searched for, each with the time that the search could take (seconds)."""
         self.late: dict[str, tuple[set[str], Callable[[UwsJob], OnChange]]] = {}
         """Runs whose jobs are looked for when they are closed: the jobs that are known, and who hears of others."""
+        self.late_jobs: dict[str, OnChange] = {}
+        """Marks of jobs that may still appear, and who hears of them."""
         self.executing: dict[str, asyncio.Event] = {}
         """Set when a job of the label executes."""
         self._on_change: dict[str, OnChange] = {}
@@ -89,9 +96,13 @@ class FakeJobs:
         return job
 
     async def attach(self, job_id: str, on_change: OnChange, timestamp_submitted_s: float = 0.0) -> JobStatus:
-        job = self.world.jobs[job_id]
         self._on_change[job_id] = on_change
         await on_change(JobStatus(job_id, "pending", timestamp_submitted_s=timestamp_submitted_s))
+        job = self.world.jobs.get(job_id)
+        if job is None or job.ended:
+            status = self._found_ended(job_id, timestamp_submitted_s)
+            await on_change(status)
+            return status
         job.phase = "executing"
         await on_change(JobStatus(job_id, "executing", timestamp_submitted_s=timestamp_submitted_s))
         if job.label in self.held:
@@ -100,6 +111,24 @@ class FakeJobs:
         status = self._end(job, timestamp_submitted_s)
         await on_change(status)
         return status
+
+    def lose_commands(self) -> None:
+        """Let no submission that is in progress arrive at the OCPS."""
+        for submission in list(self._submissions):
+            submission.cancel()
+
+    def end(self, label: str) -> None:
+        """Let the last job with a label end, with nobody who follows it."""
+        self._end(self.world.job(label), TAI)
+
+    def _found_ended(self, job_id: str, submitted_s: float) -> JobStatus:
+        """Return the end of a job that ended while nobody followed it; the UWS deletes those that were aborted."""
+        job = self.world.jobs.get(job_id)
+        if job is None or job.phase == "aborted":
+            return JobStatus(job_id, "unknown", 1, f"How {job_id} ended is not known.", submitted_s, TAI + 60)
+        failed = job.phase != "completed"
+        message = self.failing.get(job.label, "") if failed else ""
+        return JobStatus(job_id, job.phase, int(failed), message, submitted_s, TAI + 60)
 
     def _end(self, job: FakeJob, submitted_s: float) -> JobStatus:
         job.ended = True
@@ -127,6 +156,9 @@ class FakeJobs:
         return status
 
     async def find(self, mark: str, intended_s: float, limit_s: float) -> list[UwsJob]:
+        self.searches.append((mark, limit_s))
+        if self.finding is not None:
+            await self.finding.pass_through()
         if self.unreachable:
             raise UnreachableError(self.unreachable)
         found = [job for job in self.world.jobs.values() if job.request.output_dataset_types.endswith(f",{mark}")]
@@ -135,6 +167,13 @@ class FakeJobs:
             for one in found
             if one.phase != "aborted"  # the UWS has deleted it
         ]
+
+    def stop_late_job(self, mark: str, intended_s: float, on_change: OnChange) -> None:
+        self.late_jobs[mark] = on_change
+
+    def forget(self) -> None:
+        """Forget who wants to know of the jobs, because that process has died."""
+        self._on_change.clear()
 
     def stop_late(
         self, run_id: str, since_s: float, known: Collection[str], on_found: Callable[[UwsJob], OnChange]
@@ -146,9 +185,10 @@ class FakeJobs:
         if self._submissions:
             _, late = await asyncio.wait(list(self._submissions), timeout=limit_s)
             problems += [f"{self._submissions[task]} is still being submitted" for task in late]
-        for job in list(self.world.jobs.values()):
+        # Only those that this process knows.
+        for job in [self.world.jobs[job_id] for job_id in self._on_change if job_id in self.world.jobs]:
             try:
-                await self.abort(job.job_id, ignore if job.ended else self._on_change.get(job.job_id, ignore))
+                await self.abort(job.job_id, ignore if job.ended else self._on_change[job.job_id])
             except ServiceError as error:
                 problems += [str(error)] if not job.ended else []
         return problems

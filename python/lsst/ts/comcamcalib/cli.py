@@ -15,16 +15,13 @@ import os
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
 
+from .cli_interface import interface_app
 from .enums import RunState, StageState
-
-if TYPE_CHECKING:
-    from .plan.plan import RunPlan
-    from .show_plan import Replacements
+from .terminal import console, fail
 
 __all__ = ["app"]
 
@@ -33,19 +30,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-interface_app = typer.Typer(help="Make salobj know the component ComCamCalib.", no_args_is_help=True)
 app.add_typer(interface_app, name="interface")
 
-console = Console(highlight=False, soft_wrap=True)
-problems = Console(stderr=True, highlight=False, soft_wrap=True)
-
 T = TypeVar("T")
-
-
-def fail(sentence: str) -> typer.Exit:
-    """Print a sentence about the failure, and return the exception that ends the program."""
-    problems.print(sentence, markup=False, style="red")
-    return typer.Exit(1)
 
 
 def drive(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -160,65 +147,14 @@ def plan(
     are wrong; then all mistakes are printed.
     """
     from .errors import BadInputError
+    from .show_plan import find_config, make_plan, replacements_of, show_plan
 
-    text = _read(options)
     try:
-        _plan(text, _config_directory(config_dir), site, override, repo, look)
+        config = find_config(config_dir, site, override)
+        planned = make_plan(_read(options), config)
     except BadInputError as error:
         raise fail(str(error)) from error
-
-
-def _config_directory(given: Path | None) -> Path:
-    if given is not None:
-        return given
-    if package := os.environ.get("TS_CONFIG_OCS_DIR"):
-        return Path(package) / "ComCamCalib" / "v1"
-    raise fail(
-        "The CSC's configuration can't be found: name its directory with --config-dir, or set the environment variable "
-        "TS_CONFIG_OCS_DIR."
-    )
-
-
-def _plan(text: str, config_dir: Path, site: str, override: str, repo: str, look: bool) -> None:
-    from .clock import Clock
-    from .config import read_config
-    from .options import parse_options
-    from .plan.build import build_plan
-    from .plan.validity import day_obs_of
-    from .show_plan import show_plan
-
-    config = read_config(config_dir, site, override)
-    now_s = Clock().tai()
-    day_obs = day_obs_of(now_s)
-    options = parse_options(text, config.option_rules(), now_day_obs=day_obs)
-    planned = build_plan(f"{day_obs}-000", options, config, now_s)
-    show_plan(planned, day_obs, _replacements(planned, day_obs, repo or config.repo, look), console)
-
-
-def _replacements(planned: RunPlan, day_obs: int, repo: str, look: bool) -> Replacements:
-    """Look into the repository for what would be replaced, if it can be reached."""
-    from .errors import ServiceError
-    from .plan.validity import validity_of
-    from .services.replacements import look_for_replacements
-    from .show_plan import Replacements, certified_types
-
-    dataset_types = certified_types(planned)
-    if not look or not dataset_types:
-        return Replacements(not_looked="" if look else "--no-look was given")
-    try:
-        return Replacements(
-            look_for_replacements(
-                repo,
-                planned.config.instrument.name,
-                dataset_types,
-                planned.options.calib_collection,
-                validity_of(planned.options, [day_obs]),
-                planned.options.detectors,
-                planned.config.limits.butler_query,
-            )
-        )
-    except (ServiceError, ValueError) as error:
-        return Replacements(not_looked=str(error))
+    show_plan(planned, replacements_of(planned, repo or config.repo, look), console)
 
 
 @app.command()
@@ -377,53 +313,6 @@ def demo(
 
     if not run(run_demo(data, options, speed, scenario or [], console)):
         raise typer.Exit(1)
-
-
-@interface_app.command("install")
-def interface_install() -> None:
-    """Add the component to the installed lsst.ts.xml: harmless if it is there."""
-    from .sal_interfaces.install import install_interface
-
-    try:
-        if install_interface():
-            console.print(
-                "The interface of ComCamCalib was added to lsst.ts.xml. "
-                "Programs that run already, such as LOVE's commander, see it after a restart."
-            )
-    except (RuntimeError, OSError) as error:
-        raise fail(f"The interface could not be added: {error}") from error
-
-
-@interface_app.command("remove")
-def interface_remove() -> None:
-    """Take the component out of the installed lsst.ts.xml again, byte for byte."""
-    from .sal_interfaces.install import remove_interface
-
-    try:
-        console.print("Removed." if remove_interface() else "There was nothing to remove.")
-    except (RuntimeError, OSError) as error:
-        raise fail(f"The interface could not be removed: {error}") from error
-
-
-@interface_app.command("check")
-def interface_check() -> None:
-    """Say how the installed lsst.ts.xml differs from one with this package's component; exit status 1 if it does."""
-    from .sal_interfaces.install import check_interface
-
-    differences = check_interface()
-    for difference in differences:
-        console.print(difference, markup=False)
-    if differences:
-        raise typer.Exit(1)
-    console.print("The installed interface is this package's.")
-
-
-@interface_app.command("document")
-def interface_document() -> None:
-    """Print the page about the interface, in reStructuredText."""
-    from .sal_interfaces.document import document_interface
-
-    sys.stdout.write(document_interface())
 
 
 if __name__ == "__main__":

@@ -4,25 +4,36 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Show on a terminal what a run would do: exposures, jobs, certifications, and how long it would take."""
+"""Show on a terminal what a run would do: exposures, jobs, certifications, and how long it would take.
+
+It is planned as the CSC would plan it now, but without a CSC and without moving anything.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from .clock import Clock
+from .config import CscConfig, read_config
 from .enums import CalibType, StageKind
+from .errors import BadInputError, ServiceError
+from .options import parse_options
+from .plan.build import build_plan
 from .plan.estimate import Schedule, durations, schedule
 from .plan.plan import JobPlan, RunPlan, Sequence, StagePlan
 from .plan.request import job_request, pipetask_line
-from .plan.validity import validity_of
+from .plan.validity import Validity, day_obs_of, validity_of
 from .services.butler_data import ReplacedDataset
+from .services.replacements import look_for_replacements
 
-__all__ = ["Replacements", "certified_types", "show_plan"]
+__all__ = ["Replacements", "certified_types", "find_config", "make_plan", "replacements_of", "show_plan"]
 
 OCPS_INPUTS = "<inputs of the OCPS's own configuration>"
 
@@ -37,20 +48,107 @@ class Replacements:
     """Why the repository was not looked into; empty if it was."""
 
 
+def find_config(directory: Path | None, site: str, override: str = "") -> CscConfig:
+    """Read the configuration that the CSC would have.
+
+    Parameters
+    ----------
+    directory
+        Directory with the configuration files; None: where the configuration package of the CSC has them.
+    site
+        Name of the site, such as ``summit``.
+    override
+        Name of a configuration override file; "": there is none.
+
+    Raises
+    ------
+    BadInputError
+        If it can't be found or is wrong; one sentence for each mistake.
+    """
+    package = os.environ.get("TS_CONFIG_OCS_DIR")
+    if directory is None and not package:
+        raise BadInputError(
+            [
+                "The CSC's configuration can't be found: name its directory with --config-dir, or set the environment "
+                "variable TS_CONFIG_OCS_DIR."
+            ]
+        )
+    return read_config(directory or Path(package or "") / "ComCamCalib" / "v1", site, override)
+
+
+def make_plan(text: str, config: CscConfig, now_tai_s: float | None = None) -> RunPlan:
+    """Plan the run that the CSC would make of some options.
+
+    Parameters
+    ----------
+    text
+        The operator's options; "" means the defaults.
+    config
+        The CSC's configuration.
+    now_tai_s
+        When the run would begin, TAI unix (seconds); None: now.
+
+    Raises
+    ------
+    BadInputError
+        If the options are wrong; one sentence for each mistake.
+    """
+    now_s = Clock().tai() if now_tai_s is None else now_tai_s
+    day_obs = day_obs_of(now_s)
+    options = parse_options(text, config.option_rules(), now_day_obs=day_obs)
+    return build_plan(f"{day_obs}-000", options, config, now_s)
+
+
+def replacements_of(plan: RunPlan, repo: str, look: bool = True) -> Replacements:
+    """Look into the repository for what a run would replace, if it can be reached.
+
+    Parameters
+    ----------
+    plan
+        A plan that `make_plan` made.
+    repo
+        Where this machine finds the repository.
+    look
+        False: the repository is left alone.
+    """
+    dataset_types = certified_types(plan)
+    if not dataset_types:
+        return Replacements()
+    if not look:
+        return Replacements(not_looked="--no-look was given")
+    config = plan.config
+    try:
+        found = look_for_replacements(
+            repo,
+            config.instrument.name,
+            dataset_types,
+            plan.options.calib_collection,
+            validity_of(plan.options, [_day_obs(plan)]),
+            plan.options.detectors,
+            config.limits.butler_query,
+        )
+    except (ServiceError, ValueError) as error:
+        return Replacements(not_looked=str(error))
+    return Replacements(found)
+
+
+def _day_obs(plan: RunPlan) -> int:
+    """Return the day of observation on which a run begins, such as 20261122, from its id."""
+    return int(plan.run_id.partition("-")[0])
+
+
 def certified_types(plan: RunPlan) -> list[str]:
     """Return the dataset types that a run would certify."""
     return [plan.recipe(stage.calib_type).dataset_type for stage in plan.stages if stage.kind is StageKind.CERTIFY]
 
 
-def show_plan(plan: RunPlan, day_obs: int, replacements: Replacements, console: Console) -> None:
+def show_plan(plan: RunPlan, replacements: Replacements, console: Console) -> None:
     """Print a plan.
 
     Parameters
     ----------
     plan
         The plan. Its run id is not shown, because only an accepted run has one.
-    day_obs
-        Day of observation on which the frames would be taken, such as 20261122.
     replacements
         What would be replaced.
     console
@@ -67,7 +165,7 @@ def show_plan(plan: RunPlan, day_obs: int, replacements: Replacements, console: 
     console.print()
     console.print(_exposures(plan))
     _show_jobs(plan, done, console)
-    _show_certifications(plan, day_obs, replacements, console)
+    _show_certifications(plan, replacements, console)
     _show_critical_path(plan, done, console)
 
 
@@ -154,13 +252,13 @@ def _made(job: JobPlan) -> str:
 # Certifications
 
 
-def _show_certifications(plan: RunPlan, day_obs: int, replacements: Replacements, console: Console) -> None:
+def _show_certifications(plan: RunPlan, replacements: Replacements, console: Console) -> None:
     console.print()
     stages = [stage for stage in plan.stages if stage.kind is StageKind.CERTIFY]
     if not stages:
         console.print("Nothing would be certified.")
         return
-    options = plan.options
+    options, day_obs = plan.options, _day_obs(plan)
     collection = options.calib_collection
     try:
         validity = validity_of(options, [day_obs]).words
@@ -194,9 +292,9 @@ def _summary(replaced: list[ReplacedDataset]) -> str:
 def _replaced_lines(by_type: Mapping[str, Iterable[ReplacedDataset]]) -> Iterator[str]:
     for dataset_type, replaced in by_type.items():
         for one in sorted(replaced, key=lambda one: (one.physical_filter or "", one.detector or 0, one.begin_iso_tai)):
-            begin, end = one.begin_iso_tai or "-", one.end_iso_tai or "-"
+            valid = Validity(one.begin_iso_tai, one.end_iso_tai).words
             kind = f" {one.physical_filter}" if one.physical_filter else ""
-            yield f"{dataset_type}{kind} of detector {one.detector}, valid {begin} to {end}: {one.dataset_id}"
+            yield f"{dataset_type}{kind} of detector {one.detector}, valid {valid}: {one.dataset_id}"
 
 
 # How long it lasts

@@ -149,6 +149,7 @@ class Recorder:
         """Try at once to write what is not in the journal yet; `journal_problem` shows whether that succeeded."""
         if self._unwritten and not self.lost:
             await self._write()
+            self._wake.set()  # the task that tries again need not wait for that any more
 
     def abandon(self, reason: str) -> None:
         """Neither write nor publish any more, because another process does."""

@@ -16,9 +16,10 @@ from ..clock import Clock
 from ..enums import RunState, StageKind, StageState
 from ..record.facts import Decision, StageMoved
 from ..record.history import OPEN_RUN_STATES, STAGE_ENDED, History
-from ..record.things import Stage
+from ..record.things import Job, Stage
 from ..services.uws_job import Phase
 from ..stages.context import RunContext, Services
+from ..stages.job_records import stop_if_it_appears
 from .ending import stop_and_look
 from .moves import move_run, move_stage
 from .recorder import Recorder
@@ -204,6 +205,8 @@ class Run:
             watch_components(self.record, services.components, self.history.plan.config.instrument),
             name=f"components for run {self.history.run_id}",
         )
+        for job in _perhaps_late(self.history, self._clock.tai()):
+            stop_if_it_appears(job, self._context)
         broke_off = ""
         try:
             await self._scheduler.run()
@@ -235,6 +238,15 @@ class Run:
             await self.record.note(Decision(what="abort", who=who))
         finally:
             begun.set()
+        try:
+            await self._end(context, reason, began_s)
+        except Exception as error:
+            logging.getLogger(__name__).exception("Bug: the abort of run %s broke off", self.history.run_id)
+            why = f"The abort broke off: unforeseen {type(error).__name__}: {error}. Abort the run once more"
+            await move_run(self.record, RunState.INTERRUPTED, why)
+
+    async def _end(self, context: RunContext, reason: str, began_s: float) -> None:
+        """Look after what the run has left, and end it ABORTED."""
         findings = await stop_and_look(context, self._rest())
         await asyncio.gather(self._task, return_exceptions=True)
         await self._settle(StageState.ABORTED, reason)
@@ -249,6 +261,13 @@ class Run:
     async def _rest(self) -> None:
         """Wait until no stage of the run is in progress in this process; cancelling this cancels none."""
         await asyncio.wait([self._task])
+
+
+def _perhaps_late(history: History, now_s: float) -> list[Job]:
+    """Return jobs that were searched for in vain not long ago: an earlier process may not have searched to the end."""
+    limits = history.plan.config.limits
+    since_s = now_s - 2 * limits.job_submission - limits.uws_unreachable
+    return [job for job in history.jobs.values() if job.absent and job.intended_s > since_s]
 
 
 def _failures(history: History) -> str:

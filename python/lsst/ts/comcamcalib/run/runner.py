@@ -192,10 +192,15 @@ class Runner:
         await run.record.publish_all()
         if start.called_off:
             # The run is in the journal, so it ends like any other.
-            await run.interrupt(start.called_off.rstrip("."))
-        elif run.state is RunState.ACCEPTED:
+            if start.aborted_by and run.state is RunState.ACCEPTED:
+                await run.abort(services, start.aborted_by)
+            else:
+                await run.interrupt("The CSC left ENABLED while the run was being accepted")
+            raise BadInputError(
+                [f"Run {run.history.run_id} was accepted, but it is {run.state.name} already: {run.history.reason}"]
+            )
+        if run.state is RunState.ACCEPTED:
             await run.start(services)
-        start.check()
         return run.history.run_id
 
     async def resume(self, run_id: str, requested_by: str, why: str = "") -> dict[str, str]:
@@ -246,6 +251,8 @@ class Runner:
         BadInputError
             If there is none, or it can't be resumed.
         """
+        if self.run is not None:
+            await self.run.record.flush()  # its end may not be in the journal yet
         wanted = run_id or await self._journal.latest([RunState.INTERRUPTED, RunState.FAILED])
         if not wanted:
             raise BadInputError(
@@ -337,7 +344,7 @@ class Runner:
         """
         run = self.open_run
         if self._starting is not None and (run is None or run.state is RunState.INTERRUPTED):
-            self._starting.call_off(f"Aborted by {requested_by} while it was being checked; no run was begun.")
+            self._starting.abort(requested_by)
             if run is None:
                 return
         if run is None:

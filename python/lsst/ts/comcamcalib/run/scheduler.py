@@ -17,7 +17,7 @@ from ..plan.plan import StagePlan
 from ..record.history import STAGE_ENDED
 from ..stages import acquire, certify, generate, ingest, verify
 from ..stages.context import RunContext
-from ..stages.job import recorder_of
+from ..stages.job_records import recorder_of
 from .moves import move_stage
 
 __all__ = ["STAGES", "Scheduler", "settle_stages"]
@@ -96,7 +96,8 @@ class Scheduler:
                 self._log.warning(
                     "Run %s, %s has not stopped yet; it is left to end by itself", self._context.run_id, name
                 )
-            elif not task.cancelled():
+            elif not task.cancelled() and self._state(name) is StageState.RUNNING:
+                # Otherwise it ended after an interruption; what it did is recorded, and it goes on from there.
                 await self._conclude(task)
         await settle_stages(self._context, unfinished, reason)
 

@@ -36,7 +36,14 @@ class Start:
     def __init__(self) -> None:
         self.called_off = ""
         """Why it was called off, in a sentence; empty if it was not."""
+        self.aborted_by = ""
+        """Who called it off by abort."""
         self._wake = asyncio.Event()
+
+    def abort(self, who: str) -> None:
+        """Call it off, because an operator aborts it."""
+        self.aborted_by = who
+        self.call_off(f"Aborted by {who} while it was being checked; no run was begun.")
 
     def call_off(self, reason: str) -> None:
         """Call it off; the first reason counts."""

@@ -62,7 +62,7 @@ class JobSearch:
         of_run: bool = False,
     ) -> None:
         self._of_run = of_run
-        self._mark = mark
+        self.mark = mark
         self._submitted_s = submitted_s
         self._uws = uws
         self._poll_interval_s = poll_interval_s
@@ -92,7 +92,7 @@ class JobSearch:
         if self.trouble and not self._answers:
             return f"Whether the job exists is not known, because the UWS can't be asked: {self.trouble} {goes_on}"
         return (
-            f"No job with its mark {self._mark} appeared at the UWS in the {self._limits.job_submission:g} s after "
+            f"No job with its mark {self.mark} appeared at the UWS in the {self._limits.job_submission:g} s after "
             f"that; one may still appear. {goes_on}"
         )
 
@@ -119,7 +119,7 @@ class JobSearch:
         self._answers += 1
         found = []
         for job in jobs:
-            wanted = job.belongs_to_run(self._mark) if self._of_run else job.has_mark(self._mark)
+            wanted = job.belongs_to_run(self.mark) if self._of_run else job.has_mark(self.mark)
             if not wanted or job.job_id in self._known:
                 continue
             age_s = self._submitted_s - job.timestamp_created_s
@@ -128,7 +128,7 @@ class JobSearch:
                     "Job %s has the mark %s, but is %.0f s older than its submission: it belongs to an earlier run of "
                     "the same name",
                     job.job_id,
-                    self._mark,
+                    self.mark,
                     age_s,
                 )
                 continue

@@ -165,6 +165,23 @@ class Jobs(Protocol):
             If the UWS could not be asked at the last look, so that nothing is certain.
         """
 
+    def stop_late_job(self, mark: str, intended_s: float, on_change: OnChange) -> None:
+        """Stop jobs with a mark that appear after they were searched for in vain.
+
+        Parameters
+        ----------
+        mark
+            The mark of one submission.
+        intended_s
+            When it was about to be submitted (TAI unix seconds); older jobs are not its.
+        on_change
+            Awaited with the states of a job that appears.
+
+        Notes
+        -----
+        This goes on in the background, for ``uws_unreachable`` seconds of a UWS that answers.
+        """
+
     def stop_late(
         self, run_id: str, since_s: float, known: Collection[str], on_found: Callable[[UwsJob], OnChange]
     ) -> None:

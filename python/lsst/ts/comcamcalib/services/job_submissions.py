@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any
 
 from lsst.ts import utils
@@ -131,9 +131,7 @@ class JobSubmissions:
         search = self._search(submission)
         found = await search.find(self._limits.job_submission)
         if not found:
-            late = asyncio.create_task(self._stop_late(search, submission), name=f"search for {submission.mark}")
-            self._late.add(late)
-            late.add_done_callback(self._searched)
+            self._search_on(self._stop_late(search, submission.on_change), f"search for {submission.mark}")
             raise UnreachableError(f"{trouble.removesuffix('.')}. {search.outcome}")
         return self._adopt(found, submission, trouble)
 
@@ -205,24 +203,34 @@ class JobSubmissions:
             level = logging.INFO if isinstance(error, NotEnabledError) else logging.WARNING
             self._log.log(level, "Submission of %s failed: %s", submission.request.pipeline, error)
 
-    async def _stop_late(self, search: JobSearch, submission: Submission) -> None:
+    async def _stop_late(self, search: JobSearch, on_change: OnChange) -> None:
         """Stop the jobs of a submission that appear after its stage has given it up."""
         found = await search.find_late()
         if not found:
-            self._log.warning("No job with the mark %s has appeared at the UWS; the search is over", submission.mark)
+            self._log.warning("No job with the mark %s has appeared at the UWS; the search is over", search.mark)
         for seen in found:
             self._log.warning("Job %s, which no stage waits for any more, has appeared, and is stopped", seen.job_id)
-            job = self._made(seen.job_id, submission)
+            self._known_ids.add(seen.job_id)
+            job = self._track(TrackedJob(seen.job_id, search.mark, on_change, seen.timestamp_created_s))
             job.reason = f"Job {job.job_id} appeared after its submission was given up"
             self._stopper.stop(job, wanted=True)
+
+    def stop_late_by_mark(self, mark: str, intended_s: float, on_change: OnChange) -> None:
+        """Stop jobs with a mark that appear later; see `lsst.ts.comcamcalib.services.job_status.Jobs.stop_late_job`."""
+        search = JobSearch(mark, intended_s, self._uws, self._poll_interval_s, self._limits, self._known_ids)
+        self._search_on(self._stop_late(search, on_change), f"search for {mark}")
 
     def stop_late_of_run(
         self, run_id: str, since_s: float, known: Collection[str], on_found: Callable[[UwsJob], OnChange]
     ) -> None:
         """Stop jobs of a run that appear after it is closed; see `Jobs.stop_late`."""
-        late = asyncio.create_task(
-            self._stop_late_of_run(run_id, since_s, set(known), on_found), name=f"search for jobs of run {run_id}"
+        self._search_on(
+            self._stop_late_of_run(run_id, since_s, set(known), on_found), f"search for jobs of run {run_id}"
         )
+
+    def _search_on(self, search: Coroutine[Any, Any, None], name: str) -> None:
+        """Search in the background."""
+        late = asyncio.create_task(search, name=name)
         self._late.add(late)
         late.add_done_callback(self._searched)
 

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 from collections.abc import Callable, Collection, Coroutine
@@ -98,7 +99,13 @@ class JobService:
     async def run(self, request: JobRequest, on_change: OnChange) -> JobStatus:
         """Submit a job and follow it to its end; see `Jobs.run`."""
         submission, task = self._submissions.start(request, on_change)
-        return await self._attend(await asyncio.shield(task), submission)
+        try:
+            job = await asyncio.shield(task)
+        except asyncio.CancelledError:
+            # Whoever cancels this may want to stop the job, and needs its id for that.
+            self._spawn(self._announce(task), f"id of the job for {request.pipeline}")
+            raise
+        return await self._attend(job, submission)
 
     async def attach(self, job_id: str, on_change: OnChange, timestamp_submitted_s: float = 0.0) -> JobStatus:
         """Follow a job that was submitted earlier to its end; see `Jobs.attach`."""
@@ -150,6 +157,10 @@ class JobService:
         """Search the UWS for the jobs with a mark; see `Jobs.find`."""
         return await self._submissions.find_by_mark(mark, intended_s, limit_s)
 
+    def stop_late_job(self, mark: str, intended_s: float, on_change: OnChange) -> None:
+        """Stop jobs with a mark that appear later; see `Jobs.stop_late_job`."""
+        self._submissions.stop_late_by_mark(mark, intended_s, on_change)
+
     def stop_late(
         self, run_id: str, since_s: float, known: Collection[str], on_found: Callable[[UwsJob], OnChange]
     ) -> None:
@@ -186,6 +197,13 @@ class JobService:
         """Ask for a job's state at once, because the OCPS has reported its end."""
         if job_id in self._jobs:
             self._jobs[job_id].news.set()
+
+    async def _announce(self, task: asyncio.Task[TrackedJob]) -> None:
+        """Publish the id of a job as soon as it is known, although nothing follows the job any more."""
+        with contextlib.suppress(ServiceError):  # the submission has logged why there is no id
+            job = await asyncio.shield(task)
+            if not job.ended:
+                await job.tell(job.status)
 
     async def _attend(self, job: TrackedJob, submission: Submission | None = None) -> JobStatus:
         """Follow a job to its end, from its first status."""

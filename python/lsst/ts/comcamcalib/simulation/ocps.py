@@ -90,12 +90,14 @@ class OcpsCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
 
     ============== =================================================================================================
     submission     ``inputs_first``: the collections ``text`` come before the client's own, as from its configuration
-    acceptance     ``fault``: to FAULT, while the job is followed to its end all the same;
-                   ``restart``: it forgets all jobs that it follows, never acknowledges them, sends no heartbeat for
-                   ``value`` seconds of the clock, and is in STANDBY then
-    end            ``standby``: to STANDBY, until somebody enables it; ``no_result``: job_result is lost;
-                   ``result_twice``: it comes twice; ``strange_result``: one of somebody else's job comes before it
+    acceptance     ``fault``, ``restart``, ``standby`` (see below); the job runs on
+    end            the same, and ``no_result``: job_result is lost; ``result_twice``: it comes twice;
+                   ``strange_result``: one of somebody else's job comes before it
     ============== =================================================================================================
+
+    Three effects make it leave ENABLED until somebody enables it: ``fault`` (to FAULT; it follows its jobs all the
+    same), ``standby`` (to STANDBY, likewise), ``restart`` (it forgets all jobs that it follows and never acknowledges
+    them, sends no heartbeat and answers no command for ``value`` seconds of the clock, and is in STANDBY then).
 
     Parameters
     ----------
@@ -143,23 +145,33 @@ class OcpsCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
 
     async def do_start(self, data: Any) -> None:
         """Configure, and go to DISABLED."""
-        await self._http.end_of_standstill()
+        await self._end_of_standstill()
         await super().do_start(data)
 
     async def do_enable(self, data: Any) -> None:
         """Go to ENABLED."""
-        await self._http.end_of_standstill()
+        await self._end_of_standstill()
         await super().do_enable(data)
 
     async def do_disable(self, data: Any) -> None:
         """Go to DISABLED; jobs are followed all the same."""
-        await self._http.end_of_standstill()
+        await self._end_of_standstill()
         await super().do_disable(data)
 
     async def do_standby(self, data: Any) -> None:
         """Go to STANDBY; jobs are followed all the same."""
-        await self._http.end_of_standstill()
+        await self._end_of_standstill()
         await super().do_standby(data)
+
+    async def _end_of_standstill(self) -> None:
+        await self._http.end_of_standstill()
+        await self._silence.over()
+
+    async def _be_there(self) -> None:
+        """Wait for the request on its way; a command that comes while this CSC is restarted is never answered."""
+        await self._http.end_of_standstill()
+        if self._silence.is_on:
+            await asyncio.Event().wait()  # until this CSC is closed
 
     async def _write_heartbeat_after_standstill(self) -> Any:
         await self._http.end_of_standstill()
@@ -176,7 +188,7 @@ class OcpsCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
 
     async def do_execute(self, data: Any) -> None:
         """Run a pipeline as a job, and follow it to its end."""
-        await self._http.end_of_standstill()
+        await self._be_there()
         self.assert_enabled("execute")
         if data.prereq_jobs:
             await self._wait_for_prerequisites(data.prereq_jobs.split(","))
@@ -185,22 +197,22 @@ class OcpsCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         submission = await self._request("PUT", "/job", self._job(data, run_id, fault.text if fault else ""))
         job_id = submission.json()["jobId"]
         await self.cmd_execute.ack_in_progress(data, timeout=PROGRESS_TIMEOUT_S, result=json.dumps({"job_id": job_id}))
-        self._strike_at_acceptance(pipeline)
+        self._change_state(self._faults.strike("ocps", pipeline=pipeline, moment="acceptance"))
         phase = await self._follow(job_id, run_id, life)
         fault = self._faults.strike("ocps", pipeline=pipeline, moment="end")
         await self._publish_result(fault, job_id, 0 if phase == "completed" else 1, submission.text)
-        if fault is not None and fault.effect == "standby":
-            self._move(bring_to_standby(self), "STANDBY")
+        self._change_state(fault)
 
-    def _strike_at_acceptance(self, pipeline: str) -> None:
-        fault = self._faults.strike("ocps", pipeline=pipeline, moment="acceptance")
-        if fault is None:
-            return
-        if fault.effect == "fault":
-            self._move(self.fault(NO_CONNECTION_CODE, fault.text or "No connection to the UWS"), "FAULT")
-        elif fault.effect == "restart":
-            self._life += 1
-            self._move(self._restart(fault), "STANDBY by a restart")
+    def _change_state(self, fault: Fault | None) -> None:
+        """Begin to leave ENABLED, if the fault says so."""
+        match fault:
+            case Fault(effect="fault"):
+                self._move(self.fault(NO_CONNECTION_CODE, fault.text or "No connection to the UWS"), "FAULT")
+            case Fault(effect="restart"):
+                self._life += 1
+                self._move(self._restart(fault), "STANDBY by a restart")
+            case Fault(effect="standby"):
+                self._move(bring_to_standby(self), "STANDBY")
 
     def _move(self, way: Coroutine[Any, Any, None], state: str) -> None:
         """Go to another state in a task of its own, as the command that is the occasion goes on."""
@@ -223,7 +235,7 @@ class OcpsCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
 
     async def do_abort_job(self, data: Any) -> None:
         """Abort a job: the server deletes it."""
-        await self._http.end_of_standstill()
+        await self._be_there()
         self.assert_enabled("abort_job")
         deletion = await self._request("DELETE", f"/job/{data.job_id}")
         await self.evt_job_result.set_write(job_id=data.job_id, exit_code=ABORTED_EXIT_CODE, result=deletion.text)

@@ -109,7 +109,12 @@ SCENARIOS: Mapping[str, tuple[Fault, ...]] = {
     # The OCPS goes to FAULT while it follows the first job, which it does to its end.
     "ocps-fault": (Fault("ocps", "fault", match={"moment": "acceptance"}, text="No connection to the UWS"),),
     # The OCPS is restarted while the first job runs: nobody acknowledges it, and the OCPS is in STANDBY afterwards.
-    "ocps-restarted": (Fault("ocps", "restart", match={"moment": "acceptance"}, value=3.0),),
+    "ocps-restarted": (
+        Fault("ocps", "restart", match={"moment": "acceptance"}, value=3.0),
+        Fault("worker", "slow", value=6.0),
+    ),
+    # The OCPS is restarted just after the first job: whoever sends it a command then gets no answer.
+    "ocps-restarted-between-jobs": (Fault("ocps", "restart", match={"moment": "end"}, value=3.0),),
     # One failed look at the first job ends the OCPS's command, and the job runs on.
     "ocps-loses-job": (
         Fault("http", "status", match={"resource": "job", "client": "python-requests"}, value=500, text="timed out"),

@@ -100,11 +100,11 @@ class Exposing:
         An exposure that is found belongs to the only frame of its group that may have been taken. So it is found out
         first what became of any other one.
         """
+        if why := self._context.history.no_more_exposures:
+            raise StageError(f"No further exposure was taken, because {why}")
         for frame in self._context.history.frames_of(self._wanted.calib_type):
             if frame.open and frame.index != self._wanted.index:
                 await Exposing(_intended(frame), self._stage_name, self._context).find()
-        if why := self._context.history.no_more_exposures:
-            raise StageError(f"No further exposure was taken, because {why}")
         return self._wanted
 
     async def act(self) -> Frame:

@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
 
-from ..enums import CalibType
 from ..errors import NotEnabledError, ServiceError, StageError
 from ..marks import JobMark
 from ..plan.plan import JobPlan, StagePlan
 from ..plan.request import JobRequest, job_request
 from ..record.act import intend
-from ..record.facts import JobAbsent, JobEnded, JobFound, JobIntended, JobMoved, JobStray
+from ..record.facts import JobAbsent, JobIntended
 from ..record.things import Job
-from ..services.job_status import JobStatus, OnChange
-from ..services.uws_job import Phase, UwsJob
+from ..services.uws_job import UwsJob
 from .context import RunContext
+from .job_records import look_for_job, record_found, recorder_of, stop_if_it_appears
 
-__all__ = ["PlannedJob", "late_recorder", "look_for_job", "record_found", "recorder_of", "stop_stray"]
+__all__ = ["PlannedJob"]
 
 _log = logging.getLogger(__name__)
 
@@ -59,12 +57,18 @@ class PlannedJob:
         self._inputs = inputs
         self._context = context
         self._intended: JobIntended | None = None
-        # Until when the OCPS may be waited for (seconds of the clock).
-        self._deadline = context.clock.monotonic() + context.config.limits.ocps_enabled
+        self._ocps_deadline_s: float | None = None
 
     @property
     def _stage_attempt(self) -> int:
         return self._context.history.stages[self._stage.name].attempt
+
+    @property
+    def _deadline(self) -> float:
+        """Until when the OCPS may be waited for (seconds of the clock), counted from when it is first needed."""
+        if self._ocps_deadline_s is None:
+            self._ocps_deadline_s = self._context.clock.monotonic() + self._context.config.limits.ocps_enabled
+        return self._ocps_deadline_s
 
     @property
     def _latest(self) -> Job | None:
@@ -193,6 +197,7 @@ class PlannedJob:
                 continue
             if not found:
                 await self._note_absent(job, "the UWS has no job with its mark")
+                stop_if_it_appears(job, self._context)
             return found
 
     async def _note_absent(self, job: Job, reason: str) -> None:
@@ -227,15 +232,15 @@ class PlannedJob:
             If it is not within its limit.
         """
         context, label = self._context, self._job.label
-        clock = context.clock.monotonic
+        clock, deadline = context.clock.monotonic, self._deadline
         shown = ""
         while problem := _ocps_problem(context):
-            if clock() >= self._deadline:
+            if clock() >= deadline:
                 raise StageError(
                     f"The job {label} could not be run: {problem} The run waited for that for "
                     f"{context.config.limits.ocps_enabled:g} s; the job was not submitted. Then resume the run."
                 )
-            context.record.waiting(self._stage.name, f"the OCPS, for {label}: {problem}", self._deadline - clock())
+            context.record.waiting(self._stage.name, f"the OCPS, for {label}: {problem}", deadline - clock())
             if problem != shown:
                 _log.warning("Run %s, %s waits: %s", context.run_id, self._stage.name, problem)
                 shown = problem
@@ -248,124 +253,3 @@ def _ocps_problem(context: RunContext) -> str:
     """Return what is wrong with the OCPS, "" if nothing is."""
     name = f"{context.config.instrument.ocps} "
     return next((problem for problem in context.services.components.problems() if problem.startswith(name)), "")
-
-
-def recorder_of(job: Job, context: RunContext) -> OnChange:
-    """Return a callback that records the states of a job, even after the end of its stage.
-
-    If the service has found several jobs with its mark, the callback hears of all of them; the first is the one.
-    """
-    key, record = (job.label, job.attempt), context.record
-
-    async def record_status(status: JobStatus) -> None:
-        known = context.history.jobs[key]
-        disowned = known.ended_s and Phase.of(known.phase) is Phase.UNKNOWN
-        if known.job_id and known.job_id != status.job_id and not disowned:
-            await record.note(
-                JobStray(
-                    job_id=status.job_id,
-                    stage_name=job.stage_name,
-                    calib_type=job.calib_type,
-                    phase=str(status.phase),
-                    exit_code=status.exit_code,
-                    message=status.message or f"It has the same mark as job {known.job_id}, and is one too many",
-                    submitted_s=status.timestamp_submitted_s,
-                    ended_s=status.timestamp_ended_s,
-                )
-            )
-            return
-        same: dict[str, Any] = {"label": job.label, "attempt": job.attempt, "job_id": status.job_id}
-        if not status.ended:
-            what = f"the job {job.label} ({status.job_id}), {status.phase}"
-            record.waiting(job.stage_name, what, context.config.limits.job)
-        if status.job_id != context.history.jobs[key].job_id:
-            await record.note(JobFound(**same, submitted_s=status.timestamp_submitted_s))
-        if status.ended:
-            await record.note(
-                JobEnded(
-                    **same,
-                    phase=str(status.phase),
-                    exit_code=status.exit_code,
-                    message=status.message,
-                    ended_s=status.timestamp_ended_s,
-                )
-            )
-        elif str(status.phase) != context.history.jobs[key].phase:
-            await record.note(JobMoved(**same, phase=str(status.phase)))
-
-    return record_status
-
-
-async def look_for_job(job: Job, limit_s: float, context: RunContext) -> list[UwsJob]:
-    """Search the UWS for the jobs of an intent that are not known yet, the oldest first.
-
-    Raises
-    ------
-    ServiceError
-        If the UWS can't be asked.
-    """
-    known = {one.job_id for one in context.history.jobs.values()} | set(context.history.stray_jobs)
-    found = await context.services.jobs.find(job.mark, job.intended_s, limit_s)
-    return [one for one in found if one.job_id not in known]
-
-
-async def record_found(job: Job, found: list[UwsJob], context: RunContext) -> None:
-    """Record the jobs that were found for an intent: the first is the one, the others are one too many, and stopped."""
-    first, *others = found
-    _log.warning(
-        "Run %s: the job %s was submitted before the run was interrupted: it is %s, by its mark %s",
-        *(context.run_id, job.label, first.job_id, job.mark),
-    )
-    await context.record.note(
-        JobFound(
-            label=job.label,
-            attempt=job.attempt,
-            job_id=first.job_id,
-            submitted_s=first.timestamp_created_s or job.intended_s,
-            found=True,
-        )
-    )
-    for other in others:
-        reason = f"Job {other.job_id} has the same mark as job {first.job_id}, and is one too many"
-        await stop_stray(other, job, reason, context)
-
-
-async def stop_stray(seen: UwsJob, job: Job, reason: str, context: RunContext) -> None:
-    """Record a job that is one too many, and stop it; the service goes on trying until it has ended."""
-    _log.warning("Run %s: %s; it is aborted", context.run_id, reason)
-    record = _stray_recorder(seen, job.stage_name, job.calib_type, reason, context)
-    await record(JobStatus(seen.job_id, seen.phase_word))
-    if not seen.phase.ended:
-        try:
-            await context.services.jobs.abort(seen.job_id, record)
-        except ServiceError as error:
-            _log.warning("Run %s: %s", context.run_id, error)
-
-
-def late_recorder(seen: UwsJob, context: RunContext) -> OnChange:
-    """Return a callback that records the states of a job that appears after the end of its run."""
-    marked = [job for job in context.history.jobs.values() if seen.has_mark(job.mark)]
-    if marked and marked[0].open:
-        return recorder_of(marked[0], context)
-    mark = JobMark.read(seen.output_glob)
-    known = mark is not None and mark.stage_name in context.history.stages
-    stage = context.history.stages[mark.stage_name if mark is not None and known else context.plan.stages[0].name]
-    return _stray_recorder(seen, stage.name, stage.calib_type, "It appeared after its run was closed", context)
-
-
-def _stray_recorder(seen: UwsJob, stage_name: str, calib_type: CalibType, reason: str, context: RunContext) -> OnChange:
-    async def record(status: JobStatus) -> None:
-        await context.record.note(
-            JobStray(
-                job_id=seen.job_id,
-                stage_name=stage_name,
-                calib_type=calib_type,
-                phase=str(status.phase),
-                exit_code=status.exit_code,
-                message=status.message or reason,
-                submitted_s=seen.timestamp_created_s,
-                ended_s=status.timestamp_ended_s,
-            )
-        )
-
-    return record
