@@ -19,7 +19,7 @@ PACKAGE := python/lsst/ts/comcamcalib
 STANDIN_FILES := $(shell find standins -type f -not -path '*/__pycache__/*' -not -path '*.egg-info/*' -not -path '*/tests/*')
 INTERFACE_FILES := $(shell find $(PACKAGE)/sal_interfaces -name '*.xml')
 
-.PHONY: help demo observatory test test-fast crashtest lint format interface bench bench-sal bench-statistics clean
+.PHONY: help demo observatory test test-fast crashtest nights lint format interface bench bench-sal bench-statistics clean
 
 help: ## Say what can be made.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -38,6 +38,9 @@ test-fast: interface ## Run all tests but those that need the whole observatory 
 
 crashtest: interface ## Kill the CSC's process KILLS times (40) in runs on the simulated observatory, and compare how they end.
 	KILLS=$(or $(KILLS),40) $(BIN) pytest -s tests/crash
+
+nights: $(READY) ## Have N nights (10000) in virtual time, with faults, kills and restarts; FIRST is the first seed.
+	$(RUN) tests/nights/run.py $(or $(N),10000) --first $(or $(FIRST),0)
 
 lint: $(READY) ## Check style, types and layers.
 	$(BIN) ruff check .

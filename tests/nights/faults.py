@@ -60,6 +60,9 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "instant": ("clock set back", "strange result"),
 }
 
+BAD_PRODUCTS = ("BIAS", "DARK", "FLAT")
+"""Products of which one detector may be too noisy, whatever is done again; their verdict is FAILED."""
+
 PERIODS = {"UWS down": 300.0, "OCPS disabled": 300.0, "OODS down": 200.0, "stopped": 60.0, "Butler locked": 100.0}
 """Longest time that it takes (seconds); 30 s if it is not named here."""
 
@@ -71,7 +74,7 @@ class Happening:
     Parameters
     ----------
     where
-        A key of `FAULTS`; ``kill``, or ``command``.
+        A key of `FAULTS`; ``kill``, ``command`` or ``product``.
     what
         What happens.
     number
@@ -152,6 +155,10 @@ def draw_night(seed: int) -> NightPlan:
     if dice.random() < 0.15:
         what = dice.choice(("abort", "start another", "status", "interrupt"))
         drawn.append(Happening("command", what, at_s=round(dice.uniform(0.0, length_s), 1)))
+    # With dice of its own, so that it came later than the rest and did not change the other nights.
+    fate = random.Random(f"product {seed}")
+    if fate.random() < 0.06 and options.get("do_verify", True):
+        drawn.append(Happening("product", fate.choice(BAD_PRODUCTS)))
     only_once = {(one.where, one.number, one.what if not one.number else ""): one for one in drawn}
     return NightPlan(seed, tuple(options.items()), tuple(only_once.values()), dice.random() < 0.5)
 

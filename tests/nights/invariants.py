@@ -54,14 +54,33 @@ def judge(history: History, world: NightWorld, published: Sequence[Event]) -> li
 
 
 def _ended(history: History, world: NightWorld) -> Iterator[str]:
-    """Every night is made of faults that pass, so that the run succeeds in the end, unless the operator aborts it."""
+    """Faults pass, so the run succeeds in the end, unless a product is bad or the operator aborts the run."""
     aborts = any(one.what == "abort" for one in world.plan.of("command"))
+    if bad := _bad(history, world):
+        if history.state is RunState.COMPLETED:
+            yield f"the run is COMPLETED, although {', '.join(sorted(bad))} can't be good"
+        elif history.state is not RunState.FAILED and not (aborts and history.state is RunState.ABORTED):
+            yield f"the run with a bad product is {history.state.name}: {history.reason}"
+        return
     if history.state is RunState.COMPLETED:
         bad = [stage.name for stage in history.stages.values() if stage.state is not StageState.SUCCEEDED]
         if bad:
             yield f"the run is COMPLETED, but not {', '.join(bad)}"
     elif not (aborts and history.state is RunState.ABORTED):
         yield f"the run is {history.state.name}: {history.reason}"
+
+
+def _bad(history: History, world: NightWorld) -> set[str]:
+    """Return the products of the run that are bad, or are built on a bad one."""
+    bad: set[str] = set()
+    for stage in history.stages.values():
+        name = stage.calib_type.name
+        bases = set(history.plan.recipe(stage.calib_type).builds_on)
+        if stage.kind is StageKind.VERIFY and (
+            bases & bad or any(one.what == name for one in world.plan.of("product"))
+        ):
+            bad.add(name)
+    return bad
 
 
 def _frames(history: History, world: NightWorld) -> Iterator[str]:
@@ -108,7 +127,7 @@ def _jobs(history: History, world: NightWorld) -> Iterator[str]:
         if job.running:
             state = "is known as ended" if job.job_id in known and known[job.job_id].ended_s else "is not known"
             yield f"job {job.job_id} ({job.label}) still runs; it {state}"
-        if job.job_id not in known and job.job_id not in strays and history.state is RunState.COMPLETED:
+        if job.job_id not in known and job.job_id not in strays and history.state is not RunState.ABORTED:
             yield f"nobody was told of job {job.job_id} ({job.label}), made at {job.created_s - world.epoch_s:.0f} s"
     for number in set(known) | strays:
         if number not in world.jobs:
@@ -130,6 +149,11 @@ def _jobs(history: History, world: NightWorld) -> Iterator[str]:
 
 
 def _certified(history: History, world: NightWorld) -> Iterator[str]:
+    if history.plan.options.generate_calibrations:
+        for name in _bad(history, world):
+            dataset_type = world.config.recipes[name].dataset_type
+            if any(one.dataset_type == dataset_type for _, one in world.certified_log):
+                yield f"{name} is bad, or built on what is bad, and was certified"
     ours = {dataset: product for product in history.made.values() for dataset in product.ids}
     seen = collections.Counter((one.dataset.dataset_id, one.begin, one.end) for _, one in world.certified_log)
     for (dataset, begin, end), count in seen.items():

@@ -116,9 +116,10 @@ class Csc:
     def __init__(self, world: NightWorld, config: CscConfig, path: Path, publish: Callable[[Event], None]) -> None:
         self.world = world
         self.config = config
+        self._path = path
         self._published = publish
-        self.journal = Journal(path, _NightClock(world), self._on_lost)
-        self.runner = Runner(config, self.journal, self._publish, _NightClock(world))
+        self.journal: Journal
+        self.runner: Runner
         self.listener: Listener | None = None
         self.jobs: JobService | None = None
         self.lost = ""
@@ -138,6 +139,9 @@ class Csc:
     async def start(self) -> None:
         """Open the journal, as at the command start."""
         while True:
+            clock = _NightClock(self.world)
+            self.journal = Journal(self._path, clock, self._on_lost)
+            self.runner = Runner(self.config, self.journal, self._publish, clock)
             try:
                 await self.journal.open()
                 await self.runner.start()
@@ -146,6 +150,15 @@ class Csc:
                 # The CSC goes to FAULT; somebody tries it again.
                 await self.journal.close()
                 await asyncio.sleep(5.0)
+
+    async def refused(self, error: BadInputError | JournalError) -> None:
+        """Go to FAULT if a command failed because the journal can't be used; somebody starts the CSC again."""
+        if isinstance(error, JournalError) and not (self.runner.open_run or self.runner.unwritten):
+            self.world.seen["FAULT: journal unusable"] += 1
+            await self.close()
+            await asyncio.sleep(5.0)
+            await self.start()
+            self.enable()
 
     def enable(self) -> None:
         """Connect to the observatory, as at the command enable."""
@@ -175,8 +188,6 @@ class Csc:
         """End as the CSC does."""
         await self.disable()
         await self.runner.close()
-        run = self.runner.run
-        self.entries = await self.journal.read(run.history.run_id) if run is not None else []
         await self.journal.close()
 
     @property
@@ -212,7 +223,7 @@ class _Operator:
             elif state in (RunState.COMPLETED, RunState.ABORTED):
                 break
             elif state is RunState.FAILED:
-                if self._outcome.resumes >= MAX_RESUMES:
+                if self._outcome.resumes >= (2 if self._plan.of("product") else MAX_RESUMES):
                     break
                 await self._resume()
             elif state is RunState.INTERRUPTED and not self._plan.auto_resume:
@@ -244,15 +255,18 @@ class _Operator:
         text = json.dumps(options_of(self._plan))
         try:
             await self._csc.runner.start_run(StartRequest(text, "nights", "", "", "operator"))
-        except (BadInputError, JournalError):
+        except (BadInputError, JournalError) as error:
+            await self._csc.refused(error)
             await asyncio.sleep(self._csc.world.dice("operator").uniform(5.0, 60.0))
 
     async def _resume(self) -> None:
         dice = self._csc.world.dice("operator")
         await asyncio.sleep(dice.uniform(1.0, 30.0) if dice.random() < 0.5 else dice.uniform(100.0, 900.0))
-        with contextlib.suppress(BadInputError, JournalError):
+        try:
             await self._csc.runner.resume("", "operator", "it was repaired")
             self._outcome.resumes += 1
+        except (BadInputError, JournalError) as error:
+            await self._csc.refused(error)
 
     async def _command(self, one: Happening) -> None:
         csc = self._csc
@@ -311,6 +325,8 @@ def live(
             await csc.start()
             csc.enable()
             await _Operator(csc, outcome).work()
+            run = csc.runner.run
+            csc.entries = await csc.journal.read(run.history.run_id) if run is not None else []
             await csc.close()
 
         try:
@@ -321,7 +337,7 @@ def live(
             return None
         finally:
             world.audience = None
-            connection = csc.journal._connection
+            connection = csc.journal._connection if hasattr(csc, "journal") else None
             if connection is not None:
                 connection.close()
 

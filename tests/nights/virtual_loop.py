@@ -256,6 +256,7 @@ def _bury(loop: VirtualLoop) -> None:
     Left to the garbage collection, its coroutines would be closed at any time, perhaps within the loop of another
     process, in which their clean-up could begin new tasks.
     """
+    disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)  # the dead say nothing
     for task in asyncio.all_tasks(loop):
         task._log_destroy_pending = False  # type: ignore[attr-defined]
@@ -263,5 +264,5 @@ def _bury(loop: VirtualLoop) -> None:
         # Clean-up that waits for something ends with an error, because there is no loop any more.
         with contextlib.suppress(BaseException):
             coroutine.close()  # type: ignore[union-attr]
-    logging.disable(logging.NOTSET)
+    logging.disable(disabled)
     loop.close()

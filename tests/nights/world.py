@@ -21,6 +21,9 @@ from .uws_world import Job, UwsWorld
 
 __all__ = ["NightWorld", "Validity"]
 
+BAD_AMPLIFIERS = 12
+"""So many amplifiers of a bad detector fail their tests, more than the options allow."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Validity:
@@ -46,6 +49,8 @@ class NightWorld(UwsWorld):
 
     def __init__(self, config: CscConfig, plan: NightPlan) -> None:
         super().__init__(config, plan)
+        for one in plan.of("product"):
+            self.bad_amplifiers[one.what, 0] = BAD_AMPLIFIERS
         self.validities: list[Validity] = []
         """What is certified."""
         self.certify_faults: frozenset[str] = frozenset()

@@ -137,7 +137,7 @@ _FACTS = st.one_of(
 )
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(st.lists(_FACTS, max_size=8))
 def test_no_order_of_facts_makes_a_product_good_without_good_verdicts(some: list[Fact]) -> None:
     history = after(*some)
@@ -152,6 +152,7 @@ def test_no_order_of_facts_makes_a_product_good_without_good_verdicts(some: list
     assert "" in verdicts or {one.physical_filter for one in good.product.datasets} <= set(verdicts)
 
 
+@settings(deadline=None)
 @given(any_run())
 def test_whatever_happened_a_product_that_is_good_has_a_good_verdict(entries: list[Entry]) -> None:
     history = fold(entries)

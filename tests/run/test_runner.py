@@ -15,12 +15,13 @@ import pytest
 from lsst.ts import utils
 from lsst.ts.comcamcalib.enums import RunState
 from lsst.ts.comcamcalib.errors import BadInputError
+from lsst.ts.comcamcalib.plan.validity import day_obs_of
 from lsst.ts.comcamcalib.record.events import (
     RunConfiguration,
 )
 from lsst.ts.comcamcalib.record.facts import Entry, RunAccepted
 from lsst.ts.comcamcalib.run.owner import JournalError
-from lsst.ts.comcamcalib.run.runner import StartRequest, day_obs_of
+from lsst.ts.comcamcalib.run.runner import StartRequest
 from support.house import House
 from support.plans import make_config
 from support.services import Gate

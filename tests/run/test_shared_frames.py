@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from lsst.ts.comcamcalib.enums import CalibType, RunState, StageState, Verdict
 from lsst.ts.comcamcalib.errors import ServiceError
-from lsst.ts.comcamcalib.plan.record import VerificationResult
+from lsst.ts.comcamcalib.record.events import VerificationResult
 from lsst.ts.comcamcalib.services.butler import AmplifierValues
 from support.house import House
 from support.services import Gate

@@ -15,12 +15,12 @@ import pytest
 from lsst.ts import utils
 from lsst.ts.comcamcalib.enums import RunState, StageState
 from lsst.ts.comcamcalib.errors import BadInputError
+from lsst.ts.comcamcalib.plan.validity import day_obs_of
 from lsst.ts.comcamcalib.record.events import (
     Event,
     StageStatus,
 )
 from lsst.ts.comcamcalib.run.owner import JournalError
-from lsst.ts.comcamcalib.run.runner import day_obs_of
 from support.house import House
 from support.plans import make_config
 from support.services import Gate

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 import pytest_asyncio
@@ -27,6 +27,12 @@ from support.plans import make_config
 pytestmark = [pytest.mark.observatory, pytest.mark.asyncio(loop_scope="module")]
 
 LIMIT_S = 30.0
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until the camera's events, each with a reader of its own, have shown something."""
+    while not condition():  # noqa: ASYNC110  the service notifies nobody of what it has read
+        await asyncio.sleep(0.01)
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +56,14 @@ async def camera(simulated: CameraCsc, domain: salobj.Domain, limits: Limits) ->
     await camera.close()
 
 
+@pytest_asyncio.fixture(loop_scope="module")
+async def later(domain: salobj.Domain, limits: Limits) -> AsyncIterator[ComCamCamera]:
+    """The camera service of a process that is started later, by the test."""
+    later = ComCamCamera(domain, make_config().instrument, limits)
+    yield later
+    await later.close()
+
+
 async def test_a_sequence_of_frames_is_taken_one_by_one(camera: ComCamCamera) -> None:
     group, begin_s = "20261122-001-BIAS", utils.current_tai()
     async with asyncio.timeout(LIMIT_S):
@@ -59,6 +73,39 @@ async def test_a_sequence_of_frames_is_taken_one_by_one(camera: ComCamCamera) ->
     assert ids == list(range(ids[0], ids[0] + 4))
     assert [frame.obs_id[-5:] for frame in frames] == [str(exposure_id)[-5:] for exposure_id in ids]
     assert all(begin_s < frame.timestamp_taken_s < utils.current_tai() for frame in frames)
+
+
+async def test_a_later_process_sees_the_last_exposure_of_a_group(camera: ComCamCamera, later: ComCamCamera) -> None:
+    """Of each topic only the last sample is read at the start."""
+    group = "20261122-002-BIAS"
+    async with asyncio.timeout(LIMIT_S):
+        first, last = [await camera.take(FrameRequest("BIAS", 0.0, group)) for _ in range(2)]
+        assert camera.taken_for(group) == [first, last]
+        await later.start()
+        await until(lambda: later.taken_for(group) == [last])
+    assert later.taken_for("20261122-001-BIAS") == []
+
+
+async def test_a_later_process_waits_for_an_exposure_in_progress_and_then_sees_it(
+    camera: ComCamCamera, later: ComCamCamera, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that sent takeImages was killed; the camera completes the exposure all the same."""
+    monkeypatch.setattr("lsst.ts.comcamcalib.services.camera.SETTLE_S", 0.01)
+    group = "20261122-002-DARK"
+    async with asyncio.timeout(LIMIT_S):
+        taking = asyncio.create_task(camera.take(FrameRequest("DARK", 150.0, group)))
+        while not await camera.obstacle():  # noqa: ASYNC110  the exposure begins some time after the command
+            await asyncio.sleep(0.01)
+        await later.start()
+        while not (obstacle := await later.obstacle()):
+            assert not taking.done()
+            await asyncio.sleep(0.01)
+        assert later.taken_for(group) == []
+        frame = await taking
+        await until(lambda: later.taken_for(group) == [frame])
+        while await later.obstacle():
+            pass
+    assert obstacle.startswith("CCCamera is ")
 
 
 async def test_flats_are_taken_in_the_filter_that_was_asked_for(camera: ComCamCamera) -> None:

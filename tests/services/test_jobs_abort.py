@@ -51,7 +51,23 @@ async def test_a_submission_goes_on_when_its_caller_is_cancelled_and_is_aborted_
     world.ocps.answer.set_result("job1")
     assert await within_limit(aborting) == []
     assert world.ocps.aborted == ["job1"]
-    assert [(one.job_id, one.phase, one.exit_code) for one in world.told] == [("job1", "aborted", 255)]
+    shown = [(one.job_id, one.phase, one.exit_code) for one in world.told]
+    assert shown == [("job1", "pending", -1), ("job1", "aborted", 255)]
+
+
+async def test_the_id_of_a_job_is_published_although_its_caller_was_cancelled_before_it_was_known(
+    world: JobWorld,
+) -> None:
+    service = world.service()
+    running = world.start(service)
+    await asyncio.wait_for(world.ocps.asked.wait(), LIMIT_S)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    world.ocps.answer.set_result("job1")
+    await asyncio.wait_for(world.changed.wait(), LIMIT_S)
+    assert [(one.job_id, one.ended) for one in world.told] == [("job1", False)]
+    assert service.open_jobs == {"job1"}
 
 
 async def test_a_submission_that_got_its_id_after_the_cancel_and_before_the_abort_is_aborted_too(

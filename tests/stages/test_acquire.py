@@ -16,7 +16,7 @@ from lsst.ts.comcamcalib.errors import StageError
 from lsst.ts.comcamcalib.record.events import ImageTaken
 from lsst.ts.comcamcalib.record.facts import FrameIntended, FrameTaken, RunMoved
 from lsst.ts.comcamcalib.stages.acquire import acquire, expose
-from support.mortal import next_process
+from support.mortal import kill, next_process
 from support.services import Gate
 
 
@@ -226,9 +226,7 @@ async def test_killed_at_any_fact_each_frame_is_taken_once(make_bench, number: i
     setattr(bench.record, "dies_before" if when == "before it is recorded" else "dies_after", dies)
     task = bench.start(acquire(bench.stage("DARK.ACQUIRE"), bench.context))
     await bench.record.died.wait()
-    bench.context.finish_exposure = False
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await kill(bench, task)
     resumed = next_process(bench)
     await acquire(resumed.stage("DARK.ACQUIRE"), resumed.context)
     taken = resumed.context.history.taken(CalibType.DARK)

@@ -14,7 +14,7 @@ import pytest
 from lsst.ts.comcamcalib.enums import CalibType, Verdict
 from lsst.ts.comcamcalib.errors import StageError, UnreachableError
 from lsst.ts.comcamcalib.record.events import Certification
-from lsst.ts.comcamcalib.record.facts import Certified, CertifiedBefore, CertifyAbsent, CertifyIntended
+from lsst.ts.comcamcalib.record.facts import Certified, CertifiedBefore, CertifyAbsent, CertifyIntended, Fact
 from lsst.ts.comcamcalib.stages.certify import certify
 from support.certifying import DAILY, NIGHT, certify_older, judge, killed_after, make, settle
 from support.services import Gate
@@ -90,9 +90,29 @@ async def test_butler_is_not_asked_if_the_intent_can_not_be_written_down(bench) 
         await certify_bias(bench)
     assert "certify" not in bench.observatory.repository.asked
     assert bench.observatory.world.certificates == []
-    assert bench.context.history.certifications == {}
+    (absent,) = bench.record.of(CertifyAbsent)
+    assert "disk full" in absent.reason and bench.context.history.open_certifications == []
+    assert bench.record.published(Certification) == []
     bench.record.refuses = lambda fact: False
     assert IN_DAILY in await certify_bias(bench)
+    assert [one.number for one in bench.record.of(Certified)] == [2]
+
+
+async def test_butler_is_not_asked_if_the_run_is_stopped_while_the_intent_is_written_down(bench) -> None:
+    gate, really = Gate(), bench.record.intend
+
+    async def slow(fact: Fact) -> None:
+        await really(fact)
+        await gate.pass_through()
+
+    bench.record.intend = slow
+    task = bench.start(certify_bias(bench))
+    await gate.until_reached()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await bench.done(task)
+    assert "certify" not in bench.observatory.repository.asked
+    assert [one.reason for one in bench.record.of(CertifyAbsent)] == ["it was stopped before it was begun"]
 
 
 async def test_nothing_is_certified_if_what_it_replaces_can_not_be_looked_up(bench) -> None:

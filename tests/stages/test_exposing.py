@@ -17,6 +17,7 @@ from lsst.ts.comcamcalib.record.facts import FrameAbsent, FrameIntended, FrameSt
 from lsst.ts.comcamcalib.services.camera import TakenFrame
 from lsst.ts.comcamcalib.stages.acquire import expose
 from support.mortal import next_process
+from support.services import Gate
 
 GROUP = "20261122-001-DARK"
 EXPOSURE_S, PATIENCE_S = 30.0, 120.0
@@ -262,11 +263,32 @@ async def test_intent_that_can_not_be_written_sends_nothing_to_the_camera(make_b
     with pytest.raises(StageError, match="could not be written down, so it was not done"):
         await take(bench)
     assert bench.observatory.camera.requests == []
-    # It may be written later all the same, so it is looked for before it is done.
+    # The intent may be written later all the same, but so is that it was not begun: nobody has to look for it.
+    assert "could not be written down" in bench.context.history.frames[CalibType.DARK, 1].absent
     bench.record.refuses = lambda fact: False
+    begin = asyncio.get_running_loop().time()
     assert (await take(next_process(bench))).exposure_id
-    assert [type(entry.fact) for entry in bench.record.entries[-1:]] == [FrameIntended]
+    assert asyncio.get_running_loop().time() - begin < 1
     assert len(bench.observatory.camera.requests) == 1
+
+
+async def test_cancelled_while_the_intent_is_written_it_is_not_begun_and_not_open(make_bench) -> None:
+    bench = make_bench()
+    gate, real = Gate(), bench.record.intend
+
+    async def intend(fact) -> None:
+        await real(fact)
+        await gate.pass_through()
+
+    bench.record.intend = intend
+    bench.context.finish_exposure = False
+    task = asyncio.create_task(take(bench))
+    await gate.until_reached()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert bench.observatory.camera.requests == []
+    assert bench.context.history.frames[CalibType.DARK, 1].absent == "it was stopped before it was begun"
 
 
 async def test_abort_while_the_intent_is_written_sends_nothing_to_the_camera(make_bench) -> None:
@@ -281,7 +303,8 @@ async def test_abort_while_the_intent_is_written_sends_nothing_to_the_camera(mak
     with pytest.raises(StageError, match="No further exposure was taken, because the run is ABORTING"):
         await take(bench)
     assert bench.observatory.camera.requests == []
-    assert bench.context.history.frames[CalibType.DARK, 1].open
+    frame = bench.context.history.frames[CalibType.DARK, 1]
+    assert frame.absent == "no further exposure was taken, because the run is ABORTING", "nobody has to look for it"
 
 
 async def test_exposure_whose_answer_was_lost_is_found_by_the_next_attempt(make_bench) -> None:

@@ -70,7 +70,13 @@ async def test_nothing_is_submitted_if_the_intent_can_not_be_written_down(bias) 
     bench.record.refuses = lambda fact: isinstance(fact, JobIntended)
     with pytest.raises(StageError, match="It could not be written down, so it was not done: disk full"):
         await make(bench)
-    assert bench.observatory.world.jobs == {} and kinds(bench) == []
+    assert bench.observatory.world.jobs == {}
+    assert kinds(bench) == ["JobIntended", "JobAbsent"], "the intent may reach the journal later, so it is withdrawn"
+    bench.record.refuses = lambda fact: False
+    next_attempt(bench)
+    assert await make(bench) == MADE.format("01")
+    assert bench.observatory.jobs.searches == [], "nobody looks for a job that was certainly not submitted"
+    assert bench.observatory.world.job("cpBias").request.output_dataset_types == f"bias,{MARK_2}"
 
 
 async def test_a_job_that_is_done_is_not_done_again(bias) -> None:

@@ -22,6 +22,7 @@ from lsst.ts.comcamcalib.record.facts import (
     JobStray,
     ProductMade,
 )
+from lsst.ts.comcamcalib.services.job_status import JobStatus
 from support.bias_job import (
     MADE,
     MARK_1,
@@ -251,3 +252,39 @@ async def test_a_job_that_was_checked_is_not_looked_at_again_after_a_kill(bias) 
     asked = len(bench.observatory.repository.asked)
     assert await make(bench) == MADE.format("01")
     assert len(bench.observatory.repository.asked) == asked and len(bench.record.of(ProductMade)) == 1
+
+
+async def test_a_job_whose_output_was_distrusted_just_before_the_kill_is_done_again(bias) -> None:
+    bench = bias()
+    bench.observatory.world.missing.add(("cpBias", 4))
+    task = start(bench)
+    with pytest.raises(StageError, match="R22_S11 is missing"):
+        await bench.done(task)
+    bench = await kill(bench, task)
+    bench.observatory.world.missing.clear()
+    assert await make(bench) == MADE.format("02")
+    assert [(one.attempt, one.stage_attempt) for one in bench.record.of(JobIntended)] == [(1, 1), (2, 1)]
+
+
+async def test_a_job_that_appears_after_it_was_searched_for_in_vain_is_a_stray(bias) -> None:
+    """The OCPS was so slow that it submitted the job only after the search for it."""
+    bench = await killed_while_submitting(bias(), arrives=False)
+    first = bench.record.of(JobIntended)[0]
+    assert await make(bench) == MADE.format("01")
+    on_change = bench.observatory.jobs.late_jobs[first.mark]
+    await on_change(JobStatus("job-09", "aborted", 255, "", seen_s := 1.8e9, seen_s + 60))
+    (stray,) = bench.record.of(JobStray)
+    assert (stray.job_id, stray.phase, stray.stage_name, stray.submitted_s) == (
+        "job-09",
+        "aborted",
+        "BIAS.GENERATE",
+        seen_s,
+    )
+    assert stray.message == "It appeared after it had been searched for in vain"
+    assert {one.job_id for one in bench.context.history.jobs.values()} == {"", "job-01"}, "it is never used"
+
+
+async def test_a_job_that_was_found_is_not_stopped_as_a_late_one(bias) -> None:
+    bench = await killed_while_submitting(bias(), arrives=True)
+    await make(bench)
+    assert bench.observatory.jobs.late_jobs == {}

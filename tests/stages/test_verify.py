@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Only a good verdict passes, and each verdict is told with what it rests on."""
+"""Only a good verdict passes, and each verdict is recorded and published with what it rests on."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import re
 import threading
 
 import pytest
-from lsst.ts.comcamcalib.enums import CalibType, Verdict
+from lsst.ts.comcamcalib.enums import CalibType, StageKind, StageState, Verdict
 from lsst.ts.comcamcalib.errors import StageError
-from lsst.ts.comcamcalib.plan.record import DetectorVerification, VerificationResult
+from lsst.ts.comcamcalib.record.events import DetectorVerification, VerificationResult
 from lsst.ts.comcamcalib.stages.generate import generate
 from lsst.ts.comcamcalib.stages.verify import verify
 from lsst.ts.comcamcalib.verification import judge_statistics
@@ -28,6 +28,9 @@ def made(make_bench, expose_all):
     async def make(*names: str, **options):
         bench = make_bench(**options)
         expose_all(bench)
+        for stage in bench.context.plan.stages:
+            if stage.kind is StageKind.INGEST:
+                bench.record.move(stage.name, StageState.SUCCEEDED)
         for name in names:
             await generate(bench.stage(f"{name}.GENERATE"), bench.context)
         return bench
@@ -35,16 +38,20 @@ def made(make_bench, expose_all):
     return make
 
 
-async def test_good_bias_passes_and_the_verdict_is_told(made) -> None:
+async def test_good_bias_passes_and_the_verdict_is_published(made) -> None:
     bench = await made("BIAS")
     reason = await verify(bench.stage("BIAS.VERIFY"), bench.context)
     assert reason.startswith("PASSED: ")
-    (result,) = bench.record.of(VerificationResult)
+    (result,) = bench.record.published(VerificationResult)
     assert (result.verdict, result.physical_filter, result.job_id) == (Verdict.PASSED, "", "job-02")
     assert result.output_collection == "u/ocps/job-02"
     assert (result.exposures_expected, result.exposures_verified) == (2, 2)
     assert (result.detectors_expected, result.detectors_verified) == (3, 3)
-    assert [one.detector_name for one in bench.record.of(DetectorVerification)] == ["R22_S00", "R22_S01", "R22_S11"]
+    assert [one.detector_name for one in bench.record.published(DetectorVerification)] == [
+        "R22_S00",
+        "R22_S01",
+        "R22_S11",
+    ]
     assert bench.observatory.world.job("verifyBias").inputs[0] == "u/ocps/job-01"
 
 
@@ -52,10 +59,10 @@ async def test_few_bad_amplifiers_pass_with_failures(made) -> None:
     bench = await made("BIAS")
     bench.observatory.world.bad_amplifiers["BIAS", 4] = 3
     assert (await verify(bench.stage("BIAS.VERIFY"), bench.context)).startswith("PASSED_WITH_FAILURES: ")
-    (result,) = bench.record.of(VerificationResult)
+    (result,) = bench.record.published(VerificationResult)
     assert result.verdict is Verdict.PASSED_WITH_FAILURES
     assert json.loads(result.failures_by_test) == {"NOISE": 6}
-    bad = next(one for one in bench.record.of(DetectorVerification) if one.detector == 4)
+    bad = next(one for one in bench.record.published(DetectorVerification) if one.detector == 4)
     assert (bad.amplifiers_failed, bad.tests_failed) == (3, 6)
 
 
@@ -64,7 +71,7 @@ async def test_bad_detector_fails_the_product(made) -> None:
     bench.observatory.world.bad_amplifiers["BIAS", 4] = 9
     with pytest.raises(StageError, match=r"^BIAS is FAILED: .*R22_S11"):
         await verify(bench.stage("BIAS.VERIFY"), bench.context)
-    assert [one.verdict for one in bench.record.of(VerificationResult)] == [Verdict.FAILED]
+    assert [one.verdict for one in bench.record.published(VerificationResult)] == [Verdict.FAILED]
 
 
 async def test_operators_threshold_counts(made) -> None:
@@ -78,7 +85,7 @@ async def test_missing_detector_is_unknown_and_does_not_pass(made) -> None:
     bench.observatory.world.missing.add(("verifyBias", 1))
     with pytest.raises(StageError, match=r"^BIAS is UNKNOWN: .*R22_S01"):
         await verify(bench.stage("BIAS.VERIFY"), bench.context)
-    assert [one.verdict for one in bench.record.of(VerificationResult)] == [Verdict.UNKNOWN]
+    assert [one.verdict for one in bench.record.published(VerificationResult)] == [Verdict.UNKNOWN]
 
 
 async def test_statistics_that_can_not_be_read_are_unknown(made) -> None:
@@ -88,18 +95,18 @@ async def test_statistics_that_can_not_be_read_are_unknown(made) -> None:
         StageError, match="BIAS is UNKNOWN: the statistics of job job-02 could not be read: no such file"
     ):
         await verify(bench.stage("BIAS.VERIFY"), bench.context)
-    (result,) = bench.record.of(VerificationResult)
+    (result,) = bench.record.published(VerificationResult)
     assert (result.verdict, result.job_id) == (Verdict.UNKNOWN, "job-02")
 
 
-async def test_verification_job_that_fails_is_unknown_and_told_with_its_job(made) -> None:
+async def test_verification_job_that_fails_is_unknown_and_published_with_its_job(made) -> None:
     bench = await made("BIAS")
     bench.observatory.jobs.failing["verifyBias"] = "KeyError: LSST ISR OVERSCAN"
     with pytest.raises(
         StageError, match=r"^BIAS is UNKNOWN: The job verifyBias \(job-02\) failed .*KeyError: LSST ISR"
     ):
         await verify(bench.stage("BIAS.VERIFY"), bench.context)
-    (result,) = bench.record.of(VerificationResult)
+    (result,) = bench.record.published(VerificationResult)
     assert (result.verdict, result.job_id, result.output_collection) == (Verdict.UNKNOWN, "job-02", "u/ocps/job-02")
     assert "KeyError" in result.reason
 
@@ -109,7 +116,7 @@ async def test_verification_job_that_is_refused_is_unknown_without_a_job(made) -
     bench.observatory.jobs.refused["verifyBias"] = "OCPS:2 is gone"
     with pytest.raises(StageError, match="UNKNOWN"):
         await verify(bench.stage("BIAS.VERIFY"), bench.context)
-    (result,) = bench.record.of(VerificationResult)
+    (result,) = bench.record.published(VerificationResult)
     assert (result.verdict, result.job_id, result.output_collection) == (Verdict.UNKNOWN, "", "")
 
 
@@ -123,7 +130,7 @@ async def test_verification_that_looked_at_another_product_is_unknown(made) -> N
         world.chains[f"u/ocps/{job.job_id}"] = [job.run_collection, "LSSTComCam/calib"]
 
     world.complete = complete_without_ours
-    with pytest.raises(StageError, match="BIAS is UNKNOWN: It is not certain that the job verifyBias"):
+    with pytest.raises(StageError, match="BIAS is UNKNOWN: The job verifyBias \\(job-02\\) did not use this run's own"):
         await verify(bench.stage("BIAS.VERIFY"), bench.context)
 
 
@@ -141,11 +148,11 @@ async def test_flats_are_judged_by_filter_and_one_bad_filter_fails_them(made) ->
     world.statistics = bad_in_i
     with pytest.raises(StageError, match=r"^FLAT is FAILED: [^;]*$"):
         await verify(bench.stage("FLAT.VERIFY"), bench.context)
-    assert [(one.physical_filter, one.verdict.name) for one in bench.record.of(VerificationResult)] == [
+    assert [(one.physical_filter, one.verdict.name) for one in bench.record.published(VerificationResult)] == [
         ("i_06", "FAILED"),
         ("r_03", "PASSED"),
     ]
-    assert [one.physical_filter for one in bench.record.of(DetectorVerification)] == ["i_06"] * 3 + ["r_03"] * 3
+    assert [one.physical_filter for one in bench.record.published(DetectorVerification)] == ["i_06"] * 3 + ["r_03"] * 3
 
 
 async def test_flats_of_which_the_filter_can_not_be_known_are_unknown(made) -> None:
@@ -178,9 +185,9 @@ async def test_products_without_a_pipeline_are_judged_by_their_values(made, name
         setattr(bench.observatory.world, field, value)
     with pytest.raises(StageError, match=f"^{name} is FAILED: {name} is not plausible"):
         await verify(stage, bench.context)
-    results = bench.record.of(VerificationResult)
+    results = bench.record.published(VerificationResult)
     assert [one.verdict for one in results] == [Verdict.PASSED, Verdict.FAILED]
-    assert {one.job_id for one in results} == {bench.context.products[CalibType[name]].job_id}
+    assert {one.job_id for one in results} == {bench.context.history.product(CalibType[name]).job_id}
 
 
 @pytest.mark.parametrize(
@@ -230,12 +237,12 @@ async def test_frames_are_judged_by_the_ptc_of_the_verification_or_by_absolute_l
 
 async def test_frames_that_stand_out_are_named_in_event_and_log(made, caplog: pytest.LogCaptureFixture) -> None:
     bench = await made("BIAS", n_bias=6)
-    exposure = bench.context.exposure_ids(CalibType.BIAS)[3]
+    exposure = bench.context.history.exposure_ids(CalibType.BIAS)[3]
     bench.observatory.world.leaks = {exposure: 2000.0}
     named = rf"Exposures stand out: 1 of 6 exposures \({exposure}; 3 of 3 detectors\) differ .* up to \+2000"
     with pytest.raises(StageError, match=named):
         await verify(bench.stage("BIAS.VERIFY"), bench.context)
-    (result,) = bench.record.of(VerificationResult)
+    (result,) = bench.record.published(VerificationResult)
     assert re.search(named, result.reason) and re.search(named, caplog.text)
     assert json.loads(result.failures_by_test) == {"OUTLIER": 48}
 

@@ -17,6 +17,7 @@ from lsst.ts.comcamcalib.services.job_status import JobStatus, OnChange, ignore
 from lsst.ts.comcamcalib.services.uws_job import Phase, UwsJob
 
 from support.clock import patience_s
+from support.gate import Gate
 from support.world import FakeJob, World
 
 __all__ = ["FakeJobs"]
@@ -41,6 +42,8 @@ class FakeJobs:
         """Jobs whose submission is answered only when the event is set."""
         self.unstoppable: set[str] = set()
         """Labels of the jobs that can't be aborted."""
+        self.finding: Gate | None = None
+        """Where a search stops."""
         self.unreachable = ""
         """Why the UWS can't be asked."""
         self.aborted: list[str] = []
@@ -152,8 +155,13 @@ class FakeJobs:
         await on_change(status)
         return status
 
+    def is_submitting(self, mark: str) -> bool:
+        return any(f"_{label}_" in mark for label in self._submissions.values())
+
     async def find(self, mark: str, intended_s: float, limit_s: float) -> list[UwsJob]:
         self.searches.append((mark, limit_s))
+        if self.finding is not None:
+            await self.finding.pass_through()
         if self.unreachable:
             raise UnreachableError(self.unreachable)
         found = [job for job in self.world.jobs.values() if job.request.output_dataset_types.endswith(f",{mark}")]
@@ -180,9 +188,10 @@ class FakeJobs:
         if self._submissions:
             _, late = await asyncio.wait(list(self._submissions), timeout=limit_s)
             problems += [f"{self._submissions[task]} is still being submitted" for task in late]
-        for job in list(self.world.jobs.values()):
+        # Only those that this process knows.
+        for job in [self.world.jobs[job_id] for job_id in self._on_change if job_id in self.world.jobs]:
             try:
-                await self.abort(job.job_id, ignore if job.ended else self._on_change.get(job.job_id, ignore))
+                await self.abort(job.job_id, ignore if job.ended else self._on_change[job.job_id])
             except ServiceError as error:
                 problems += [str(error)] if not job.ended else []
         return problems

@@ -24,7 +24,7 @@ from lsst.ts.comcamcalib.stages.ingest import ingest
 from support.clock import patience_s
 from support.records import MemoryRecord
 
-__all__ = ["MortalRecord", "both", "live", "next_process", "work"]
+__all__ = ["MortalRecord", "both", "kill", "live", "next_process", "work"]
 
 WORK = {"ACQUIRE": acquire, "INGEST": ingest}
 
@@ -104,7 +104,16 @@ async def live(bench: Any, calib_type: str) -> bool:
             await ended
         return bench.record.died.is_set()
     finally:
-        bench.context.finish_exposure = False
-        for task in (*tasks, death):
+        death.cancel()
+        await kill(bench, *tasks)
+        await asyncio.gather(death, ended, return_exceptions=True)
+
+
+async def kill(bench: Any, *tasks: asyncio.Task[str]) -> None:
+    """End tasks of a process that was killed, whatever they would still like to record."""
+    bench.context.finish_exposure = False
+    while not all(task.done() for task in tasks):
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, death, ended, return_exceptions=True)
+        await asyncio.sleep(0)
+    await asyncio.gather(*tasks, return_exceptions=True)

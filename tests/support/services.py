@@ -32,7 +32,7 @@ from lsst.ts.comcamcalib.services.oods import IngestNotice
 from lsst.ts.comcamcalib.services.uws import Phase, UwsJob
 from lsst.ts.comcamcalib.stages.context import Services
 
-from support.clock import patience_s
+from support.gate import Gate
 from support.jobs import FakeJobs
 from support.world import AMPLIFIERS, FULL_WELL, Exposure, World
 
@@ -40,28 +40,6 @@ __all__ = ["FakeCamera", "FakeComponents", "FakeOods", "FakeRepository", "FakeUw
 
 T = TypeVar("T")
 TAI = 1_800_000_000.0
-
-
-class Gate:
-    """A place where a fake stops until the test lets it go on."""
-
-    def __init__(self) -> None:
-        self.reached = asyncio.Event()
-        self.opened = asyncio.Event()
-
-    async def pass_through(self) -> None:
-        """Tell that somebody is here, and wait until the gate is open."""
-        self.reached.set()
-        await self.opened.wait()
-
-    async def until_reached(self) -> None:
-        """Wait until somebody stands at the gate."""
-        async with asyncio.timeout(patience_s()):
-            await self.reached.wait()
-
-    def open(self) -> None:
-        """Let everybody through."""
-        self.opened.set()
 
 
 class FakeOods:

@@ -292,6 +292,13 @@ def _(fact: facts.FrameSettled, history: History) -> Iterator[Event]:
     yield from _settled_event(history.frames[fact.calib_type, fact.index], history)
 
 
+@_events.register
+def _(fact: facts.FrameGivenUp, history: History) -> Iterator[Event]:
+    frame = history.frames[fact.calib_type, fact.index]
+    if frame.settled is not None and not frame.settled.reason:  # with a reason of its own, the event is the same
+        yield from _settled_event(frame, history)
+
+
 def _settled_event(frame: Frame, history: History) -> Iterator[Event]:
     if frame.settled is not None and frame.exposure_id:
         yield _image_ingested(frame, frame.settled, history)

@@ -44,6 +44,11 @@ class Findings:
     not_stopped: list[str] = dataclasses.field(default_factory=list)
     unknown: list[str] = dataclasses.field(default_factory=list)
 
+    def add_not_stopped(self, job_id: str, sentence: str) -> None:
+        """Add a job that could not be stopped, unless it is named already."""
+        if not any(job_id in known for known in self.not_stopped):
+            self.not_stopped.append(sentence)
+
     def __str__(self) -> str:
         parts = [("Found: ", self.done), ("Not stopped: ", self.not_stopped), ("Not known: ", self.unknown)]
         return "".join(f". {title}{'; '.join(lines)}" for title, lines in parts if lines)
@@ -111,7 +116,7 @@ async def _stop_jobs(context: RunContext, findings: Findings) -> None:
         *(_look_for_job(job, context, findings) for job in opened),
     )
     if opened:
-        known = {job.job_id for job in context.history.jobs.values()} | set(context.history.stray_jobs)
+        known = {job.job_id for job in context.history.jobs.values() if job.job_id} | set(context.history.stray_jobs)
         context.services.jobs.stop_late(
             context.run_id, context.history.accepted_s, known, lambda seen: late_recorder(seen, context)
         )
@@ -121,9 +126,7 @@ async def _stop_job(job: Job, context: RunContext, findings: Findings) -> None:
     try:
         status = await _within(context.services.jobs.abort(job.job_id, recorder_of(job, context)))
     except ServiceError as error:
-        sentence = f"job {job.job_id} ({error})"
-        if not any(job.job_id in known for known in findings.not_stopped):
-            findings.not_stopped.append(sentence)
+        findings.add_not_stopped(job.job_id, f"job {job.job_id} ({error})")
         return
     if Phase.of(status.phase) is Phase.UNKNOWN:
         findings.unknown.append(f"how job {job.job_id} of {job.stage_name} ended, which the UWS does not know any more")
@@ -160,7 +163,7 @@ async def _stop_found(job: Job, seen: UwsJob, context: RunContext, findings: Fin
     try:
         ended = await _within(context.services.jobs.abort(seen.job_id, recorder_of(job, context)))
     except ServiceError as error:
-        findings.not_stopped.append(f"job {seen.job_id}, which was not in the run's record ({error})")
+        findings.add_not_stopped(seen.job_id, f"job {seen.job_id}, which was not in the run's record ({error})")
     else:
         findings.done.append(f"job {seen.job_id}, which was not in the run's record, is {ended.phase}")
 
@@ -172,21 +175,23 @@ async def _look_for_certification(one: Certification, going_on: str, context: Ru
     """Find out whether a certification was done that was begun and not recorded."""
     intent = one.intent
     what = f"{intent.dataset_type} of {intent.output_collection}"
-    problem, done = going_on, False
+    problem, there = going_on, set[str]()
     try:
-        done = await _within(look_for_certification(one, context))
+        there = await _within(look_for_certification(one, context))
     except ServiceError as error:
         problem = str(error)
-    if problem and not done:
+    if problem and not there:
         findings.unknown.append(
             f"whether {what} was certified in {intent.collection} ({problem}). Look there before you use the collection"
         )
         return
-    await record_look(one, done, (), context)
-    if done:
+    await record_look(one, there, (), context)
+    if there:
+        missing = sorted(set(intent.dataset_ids) - there)
+        rest = f", but not all: {', '.join(missing)} are not" if missing else ""
         findings.done.append(
-            f"{what} was certified: {len(intent.dataset_ids)} datasets of type {intent.dataset_type} are in "
-            f"{intent.collection}"
+            f"{what} was certified: {len(there)} datasets of type {intent.dataset_type} are in "
+            f"{intent.collection}{rest}"
         )
 
 

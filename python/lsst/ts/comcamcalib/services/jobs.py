@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 from collections.abc import Callable, Collection, Coroutine
@@ -98,7 +99,13 @@ class JobService:
     async def run(self, request: JobRequest, on_change: OnChange) -> JobStatus:
         """Submit a job and follow it to its end; see `Jobs.run`."""
         submission, task = self._submissions.start(request, on_change)
-        return await self._attend(await asyncio.shield(task), submission)
+        try:
+            job = await asyncio.shield(task)
+        except asyncio.CancelledError:
+            # Whoever cancels this may want to stop the job, and needs its id for that.
+            self._spawn(self._announce(task), f"id of the job for {request.pipeline}")
+            raise
+        return await self._attend(job, submission)
 
     async def attach(self, job_id: str, on_change: OnChange, timestamp_submitted_s: float = 0.0) -> JobStatus:
         """Follow a job that was submitted earlier to its end; see `Jobs.attach`."""
@@ -146,6 +153,10 @@ class JobService:
                 )
         return [problem for problem in problems if problem]
 
+    def is_submitting(self, mark: str) -> bool:
+        """Return whether a job with a mark is being submitted right now; see `Jobs.is_submitting`."""
+        return any(submission.mark == mark for submission in self._submissions.in_progress.values())
+
     async def find(self, mark: str, intended_s: float, limit_s: float) -> list[UwsJob]:
         """Search the UWS for the jobs with a mark; see `Jobs.find`."""
         return await self._submissions.find_by_mark(mark, intended_s, limit_s)
@@ -190,6 +201,13 @@ class JobService:
         """Ask for a job's state at once, because the OCPS has reported its end."""
         if job_id in self._jobs:
             self._jobs[job_id].news.set()
+
+    async def _announce(self, task: asyncio.Task[TrackedJob]) -> None:
+        """Publish the id of a job as soon as it is known, although nothing follows the job any more."""
+        with contextlib.suppress(ServiceError):  # the submission has logged why there is no id
+            job = await asyncio.shield(task)
+            if not job.ended:
+                await job.tell(job.status)
 
     async def _attend(self, job: TrackedJob, submission: Submission | None = None) -> JobStatus:
         """Follow a job to its end, from its first status."""

@@ -112,13 +112,13 @@ class Certifying:
         limit_s = self._context.config.limits.butler_query
         self._context.record.waiting(self._stage_name, f"Butler to look into {self._collection}", limit_s)
         try:
-            done = await look_for_certification(latest, self._context)
-            lost = await self._read_back() if done else []
+            there = await look_for_certification(latest, self._context)
+            lost = await self._read_back() if there else []
         except ServiceError as error:
             raise StageError(
                 f"Whether {self._what} was certified in {self._collection} could not be found out: {error}"
             ) from error
-        await record_look(latest, done, tuple(lost), self._context)
+        await record_look(latest, there, tuple(lost), self._context)
         return self.known()
 
     async def intent(self) -> CertifyIntended:
@@ -210,7 +210,9 @@ class Certifying:
         try:
             async with asyncio.timeout(CANCELLED_LIMIT_S if cancelled else None):
                 lost = await self._read_back()
-                done = answer.outcome is not None or await look_for_certification(latest, self._context)
+                there = set(self._request.dataset_ids)
+                if answer.outcome is None:
+                    there = await look_for_certification(latest, self._context)
         except (ServiceError, TimeoutError) as error:
             was = "was" if answer.outcome is not None else "may have been"
             causes = [str(one) for one in (answer.error, error) if str(one or "")]
@@ -220,7 +222,7 @@ class Certifying:
             raise StageError(
                 f"{self._what} {was} certified in {self._collection}, but that could not be read back: {why}"
             ) from error
-        if not done:
+        if not there:
             await self._note_absent(str(answer.error or answer.unknown))
             if answer.error is not None:
                 raise StageError(f"{self._what} could not be certified in {self._collection}: {answer.error}")
@@ -265,8 +267,10 @@ class Certifying:
         await self._context.record.note(CertifyAbsent(number=latest.intent.number, reason=reason))
 
 
-async def look_for_certification(one: Certification, context: RunContext) -> bool:
-    """Return whether all datasets of a certification are certified for its whole range.
+async def look_for_certification(one: Certification, context: RunContext) -> set[str]:
+    """Return the ids of the datasets of a certification that are certified for its whole range.
+
+    Butler certifies all or nothing; if only some are there, somebody else has changed the collection since.
 
     Raises
     ------
@@ -278,15 +282,18 @@ async def look_for_certification(one: Certification, context: RunContext) -> boo
     ranges = await context.services.repository.certified_ranges(
         intent.dataset_type, intent.collection, intent.dataset_ids
     )
-    there = {found.dataset_id for found in ranges if Validity(found.begin_iso_tai, found.end_iso_tai).contains(wanted)}
-    return set(intent.dataset_ids) <= there
+    return {
+        found.dataset_id for found in ranges if Validity(found.begin_iso_tai, found.end_iso_tai).contains(wanted)
+    } & set(intent.dataset_ids)
 
 
-async def record_look(one: Certification, done: bool, lost: tuple[str, ...], context: RunContext) -> None:
-    """Record what a look for a certification has found."""
+async def record_look(one: Certification, there: set[str], lost: tuple[str, ...], context: RunContext) -> None:
+    """Record what a look for a certification has found: which of its datasets, and what could not be read back."""
     intent = one.intent
-    if not done:
-        reason = "it is not in the collection, or not all of it"
+    if missing := set(intent.dataset_ids) - there:
+        lost = (*lost, f"not all are in {intent.collection}: {', '.join(sorted(missing))} are not")
+    if not there:
+        reason = "nothing of it is in the collection"
         await context.record.note(CertifyAbsent(number=intent.number, reason=reason))
         return
     replaced = _replaced({before.dataset_id for before in intent.replaces})
@@ -294,7 +301,7 @@ async def record_look(one: Certification, done: bool, lost: tuple[str, ...], con
     await context.record.note(
         Certified(
             number=intent.number,
-            dataset_count=len(intent.dataset_ids),
+            dataset_count=len(there),
             reason="; ".join(filter(None, remarks)),
             lost=lost,
             found=True,

@@ -66,21 +66,20 @@ async def generate(stage: StagePlan, context: RunContext) -> str:
 
 async def _make_all(stage: StagePlan, context: RunContext) -> None:
     """Do all jobs of a stage; if one fails, those that have begun are followed to their ends, and no other begins."""
-    begun: set[asyncio.Task[None]] = set()
 
     async def make(job: JobPlan) -> None:
-        await context.record.until(lambda history: may_begin(job, history))
-        task = asyncio.current_task()
-        assert task is not None
-        begun.add(task)
-        await _make(job, stage, context)
+        try:
+            await context.record.until(lambda history: may_begin(job, history))
+            await _make(job, stage, context)
+        except Exception:
+            # At once, because its place at the UWS is free now, and another job may be waiting for it.
+            for task, label in tasks.items():
+                if label != job.label and not _has_begun(label, stage, context.history):
+                    task.cancel()
+            raise
 
-    tasks = [asyncio.create_task(make(job), name=f"{stage.name} {job.label}") for job in stage.jobs]
+    tasks = {asyncio.create_task(make(job), name=f"{stage.name} {job.label}"): job.label for job in stage.jobs}
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-        for task in tasks:
-            if task not in begun:
-                task.cancel()
         await asyncio.wait(tasks)
     finally:
         for task in tasks:
@@ -89,6 +88,12 @@ async def _make_all(stage: StagePlan, context: RunContext) -> None:
     for task in tasks:
         if not task.cancelled():
             task.result()
+
+
+def _has_begun(label: str, stage: StagePlan, history: History) -> bool:
+    """Return whether a job may be at the UWS, or was in this attempt of its stage."""
+    job, attempt = history.job(label), history.stages[stage.name].attempt
+    return job is not None and not job.absent and (job.open or job.running or job.stage_attempt == attempt)
 
 
 def may_begin(job: JobPlan, history: History) -> bool:

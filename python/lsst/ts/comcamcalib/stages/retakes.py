@@ -60,8 +60,8 @@ class Retakes:
         max_retakes = self._context.plan.sequences[self._calib_type].max_retakes
         if len(lost) > max_retakes:
             raise StageError(
-                f"{lost[-1].given_up}, and {len(lost) - 1} frames were taken again already (max_retakes "
-                f"{max_retakes}). Look at the OODS, then resume the run"
+                f"{lost[-1].given_up}. {len(lost)} {self._calib_type.name} frames are lost now, more than may be taken "
+                f"again (max_retakes {max_retakes}). Look at the OODS, then resume the run"
             )
 
     @property
