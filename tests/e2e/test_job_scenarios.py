@@ -61,7 +61,7 @@ async def test_job_that_can_not_be_stopped_is_stopped_later_and_that_is_publishe
     assert await uws_jobs(site.observatory) == []
 
 
-async def test_job_that_the_ocps_makes_when_its_run_is_closed_already_is_stopped(site: Site) -> None:
+async def test_job_that_the_ocps_makes_when_its_run_is_aborted_already_is_stopped(site: Site) -> None:
     """The UWS let the OCPS wait; meanwhile the CSC was disabled, enabled, and told to abort."""
     late = Fault("http", "delay", match={"resource": "submit"}, value=9.0)
     site.observatory.world.faults.set([late, Fault("worker", "slow", value=600.0)])
@@ -70,7 +70,7 @@ async def test_job_that_the_ocps_makes_when_its_run_is_closed_already_is_stopped
     await site.operator.bring(disable=salobj.State.DISABLED, enable=salobj.State.ENABLED)
     await site.operator.command("abort")
     state = await run.ended(RunState.ABORTED)
-    assert "whether the OCPS still makes a job for BIAS.GENERATE" in state.reason
+    assert "whether the OCPS still makes a job cpBias for BIAS.GENERATE" in state.reason
     told = await run.hear("jobState", phase="aborted")
     assert told.exitCode == 255 and "appeared after its run was closed" in told.message
     assert await uws_jobs(site.observatory) == []

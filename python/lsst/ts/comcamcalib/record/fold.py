@@ -148,6 +148,7 @@ def _(fact: facts.FrameTaken, history: History, _at: float) -> History:
         exposure_id=fact.exposure_id,
         obs_id=fact.obs_id,
         taken_s=fact.taken_s,
+        found=fact.found,
         absent="",
     )
 

@@ -62,6 +62,8 @@ class Frame:
     taken_s: float = 0.0
     absent: str = ""
     """Why it is certain that it was not taken; empty if that is not certain."""
+    found: bool = False
+    """Whether it was found outside afterwards, so that its files may have been announced when nobody listened."""
     settled: FrameSettled | None = None
     given_up: str = ""
     """Why it is not used; empty if it is."""

@@ -110,8 +110,9 @@ class _Ingest:
         self.looks: dict[int, int] = {}
         # Look-ups in a row that Butler did not answer.
         self.blind_looks = 0
-        # Exposures of before this attempt, until Butler was asked about them.
-        self.from_before = {frame.exposure_id for frame in self._pending()}
+        # Exposures of before this attempt, and those about which Butler was asked once.
+        self.before = {frame.exposure_id for frame in self._pending()}
+        self.asked: set[int] = set()
 
     async def run(self) -> str:
         while True:
@@ -172,11 +173,15 @@ class _Ingest:
         arrived = len(self.ledger.ingested(exposure_id))
         if self.arrived.get(exposure_id) != arrived:
             self.arrived[exposure_id], self.quiet_since[exposure_id], self.looks[exposure_id] = arrived, self._now(), 0
-        if exposure_id in self.from_before:
+        if self._from_before(frame):
             return 0.0
         patience = 0.0 if self._all_failed(exposure_id) else self.options.oods_timeout
         pauses = self.looks[exposure_id] * self.context.config.archiver_check_interval_s
         return self.quiet_since[exposure_id] + patience + pauses
+
+    def _from_before(self, frame: Frame) -> bool:
+        """Whether a frame's files may have been announced when nobody listened, and Butler was not asked since."""
+        return frame.exposure_id not in self.asked and (frame.found or frame.exposure_id in self.before)
 
     def _all_failed(self, exposure_id: int) -> bool:
         """Whether the OODS reported a failure for each missing file, so that no more notices are expected."""
@@ -203,8 +208,8 @@ class _Ingest:
     async def _look_for(self, frame: Frame) -> None:
         """Look in Butler for files that no event announced; a file that is not there after the last look-up is lost."""
         exposure_id = frame.exposure_id
-        from_before = exposure_id in self.from_before
-        self.from_before.discard(exposure_id)
+        from_before = self._from_before(frame)
+        self.asked.add(exposure_id)
         failed = self._all_failed(exposure_id)
         present: set[tuple[int, int]] = set()
         try:
