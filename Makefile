@@ -19,7 +19,7 @@ PACKAGE := python/lsst/ts/comcamcalib
 STANDIN_FILES := $(shell find standins -type f -not -path '*/__pycache__/*' -not -path '*.egg-info/*' -not -path '*/tests/*')
 INTERFACE_FILES := $(shell find $(PACKAGE)/sal_interfaces -name '*.xml')
 
-.PHONY: help demo observatory test test-fast crashtest nights lint format interface bench bench-sal bench-statistics clean
+.PHONY: help demo observatory test test-observatory test-parts test-fast crashtest nights lint format interface bench bench-sal bench-statistics clean
 
 help: ## Say what can be made.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -30,8 +30,16 @@ demo: interface ## Make calibrations with a simulated observatory; what it made 
 observatory: interface ## Run the simulated observatory alone, until Ctrl-C.
 	$(CLI) observatory
 
-test: interface ## Run all tests.
-	$(BIN) pytest
+test: interface ## Run all tests, in two halves side by side; the output of each comes when it has ended.
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target --keep-going test-observatory test-parts
+
+# Runs on the simulated observatory, which mostly wait.
+test-observatory: interface
+	$(BIN) pytest -p no:cacheprovider --durations=25 tests/e2e tests/crash
+
+# Everything else.
+test-parts: interface
+	$(BIN) pytest -p no:cacheprovider --durations=25 --ignore=tests/e2e --ignore=tests/crash
 
 test-fast: interface ## Run all tests but those that need the whole observatory or real pipelines.
 	$(BIN) pytest -m "not observatory and not pipelines"

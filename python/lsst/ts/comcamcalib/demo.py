@@ -41,7 +41,7 @@ ENABLE_LIMIT_S = 30.0
 
 MARKER = "This folder was made by `comcamcalib demo`, and is replaced by the next one.\n"
 
-EXAMPLE = Path(__file__).parents[5] / "config" / "examples" / "procedure.yaml"
+EXAMPLE = Path(__file__).parents[4] / "config" / "examples" / "procedure.yaml"
 
 OBSERVATORY_PROGRAM = "from lsst.ts.comcamcalib.cli import app; app()"
 CSC_PROGRAM = "from lsst.ts.comcamcalib.csc import run_comcamcalib; run_comcamcalib()"
