@@ -50,6 +50,16 @@ FOUND = {
             Happening("kill", "after write", 121, 0.0, 53.0),
         ),
     ),
+    "a job that is made while there is no process": NightPlan(
+        22028,
+        DARKS,
+        (
+            Happening("job", "made late", 1),
+            Happening("kill", "at", 0, 60.0, 0.4),
+            Happening("kill", "at act", 20, 0.0, 338.0),
+        ),
+        auto_resume=True,
+    ),
     "a journal that hangs when a run begins": NightPlan(
         467, BIASES, (Happening("period", "journal hangs", 0, 0.8, 16.0),)
     ),

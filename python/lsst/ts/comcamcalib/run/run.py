@@ -264,9 +264,11 @@ class Run:
 
 
 def _perhaps_late(history: History, now_s: float) -> list[Job]:
-    """Return jobs that were searched for in vain not long ago: an earlier process may not have searched to the end."""
-    limits = history.plan.config.limits
-    since_s = now_s - 2 * limits.job_submission - limits.uws_unreachable
+    """Return jobs that were searched for in vain and may run all the same.
+
+    An earlier process may have ended before the job was made, and then nobody has searched for it.
+    """
+    since_s = now_s - history.plan.config.limits.job
     return [job for job in history.jobs.values() if job.absent and job.intended_s > since_s]
 
 
