@@ -25,8 +25,8 @@ PACKAGE = Path(lsst.ts.comcamcalib.__path__[0])
 
 OF_ONE_INSTRUMENT = re.compile(r"LSSTComCam|CCCamera|CCOODS|CCHeaderService|\bCC_|^CC$|maintel\.comcam")
 
-WITH_SIMULATION = ("simulation/", "cli.py")
-"""The simulation is a witness of its own, and the command line starts parts of it by name."""
+WITH_SIMULATION = ("simulation/", "cli.py", "demo.py")
+"""The simulation is a witness of its own; the command line and the demonstration start it."""
 
 
 @pytest.fixture

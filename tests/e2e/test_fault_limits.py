@@ -29,7 +29,13 @@ LIMITS_S = {"exposure_overhead": 6, "readout": 3, "job_submission": 6, "job": 12
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def impatient(observatory: Observatory, operator: Operator) -> AsyncIterator[Site]:
-    """An ENABLED CSC with short limits."""
+    """An ENABLED CSC with short limits.
+
+    Each test has a journal of its own, so that its runs are called as those of the test before. An image by hand sees
+    to it that the last one of the camera does not have the group id of such a run.
+    """
+    async with salobj.Remote(operator.remote.salinfo.domain, "CCCamera", include=[]) as camera:
+        await camera.cmd_takeImages.set_start(numImages=1, keyValueMap="imageType: BIAS, groupId: by_hand", timeout=30)
     config = observatory.work_directory / "config" / "ocs" / "ComCamCalib" / "v1"
     limits = yaml.safe_load((config / "_init.yaml").read_text())["limits"] | LIMITS_S
     (config / "impatient.yaml").write_text(yaml.safe_dump({"limits": limits}))
@@ -62,31 +68,37 @@ async def test_job_that_does_not_end_is_aborted_at_its_limit(impatient: Site, sc
     assert await run.certified() == []
 
 
-async def test_job_that_expires_at_its_end_is_known_from_the_ocps_or_fails(impatient: Site) -> None:
-    """The OCPS may have seen the end, or it is as blind as everybody else; only an end that was seen is one."""
-    impatient.observatory.set_scenarios(["job-expires"])
-    run = await impatient.start(**OPTIONS)
-    state = await impatient.operator.until_ended(run.run_id, 90.0)
-    if state.state == RunState.FAILED:
-        assert "the OCPS has not reported its end" in state.reason
-        assert await run.certified() == []
-    else:
-        assert state.state == RunState.COMPLETED, state.reason
-        assert len(await run.certified()) == 9
+async def test_job_that_expires_before_anybody_has_seen_its_end_does_not_count_as_good(impatient: Site) -> None:
+    run, reason = await failed(impatient, "job-expires")
+    assert "the OCPS has not reported its end" in reason
+    assert "How it ended is unknown" in reason
+    assert await run.certified() == []
 
 
-async def test_frame_whose_command_failed_late_is_not_taken_for_another(impatient: Site) -> None:
-    """The image exists, and is either found and used as itself, or not used at all."""
-    impatient.observatory.set_scenarios(["camera-fails-late"])
-    run = await impatient.start(**OPTIONS)
-    state = await impatient.operator.until_ended(run.run_id, 90.0)
-    taken = [one.exposureId for one in run.samples("imageTaken")]
-    assert len(taken) == len(set(taken))
-    if state.state == RunState.FAILED:
-        assert "was not taken" in state.reason
-        assert await run.certified() == []
-    else:
-        assert state.state == RunState.COMPLETED and len(taken) == 3
+async def test_image_of_a_command_that_failed_is_found_and_used_by_the_resumed_run(impatient: Site) -> None:
+    run, reason = await failed(impatient, "camera-fails-late")
+    assert "The image database did not take CC_O_" in reason
+    assert len(run.samples("imageTaken")) == 1
+    impatient.observatory.set_scenarios([])
+    await impatient.operator.command("resumeCalibrationRun", runId=run.run_id, reason="the database is back")
+    await run.hear("runState", state=RunState.COMPLETED)
+    first, *others = sorted({one.exposureId for one in run.samples("imageTaken")})
+    assert others == [first + 1, first + 2], "the image was not taken again"
+    assert len(await run.certified()) == 9
+
+
+async def test_readout_whose_end_is_not_reported_is_no_frame(impatient: Site) -> None:
+    run, reason = await failed(impatient, "end-of-readout-lost")
+    assert "no endReadout came within 3 s" in reason
+    assert await run.certified() == []
+
+
+async def test_product_that_was_built_on_an_older_one_is_not_certified(impatient: Site) -> None:
+    await impatient.complete(**OPTIONS, calib_collection="LSSTComCam/calib/daily")
+    darks = {"script_mode": "BIAS_DARK", "n_dark": 2, "exp_times_dark": 5}
+    run, reason = await failed(impatient, "older-product-first", **darks)
+    assert "did not use this run's own products only" in reason
+    assert await run.certified() == []
 
 
 async def test_command_to_an_ocps_that_is_being_restarted_is_looked_for_and_not_found(impatient: Site) -> None:

@@ -174,7 +174,7 @@ def _draw_fault(dice: random.Random, length_s: float) -> Happening:
 
 def _draw_kill(dice: random.Random, length_s: float) -> Happening:
     pause_s = round(dice.choice((0.5, 5.0, 40.0, 400.0)) * dice.uniform(0.5, 1.5), 1)
-    what = dice.choice(("before write", "after write", "at"))
+    what = dice.choice(("before write", "after write", "at act", "at"))
     if what == "at":
         return Happening("kill", what, 0, round(dice.uniform(0.0, length_s), 2), pause_s)
-    return Happening("kill", what, dice.randint(1, 150), 0.0, pause_s)
+    return Happening("kill", what, dice.randint(1, 60 if what == "at act" else 180), 0.0, pause_s)

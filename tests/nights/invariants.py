@@ -127,7 +127,9 @@ def _jobs(history: History, world: NightWorld) -> Iterator[str]:
         if job.running:
             state = "is known as ended" if job.job_id in known and known[job.job_id].ended_s else "is not known"
             yield f"job {job.job_id} ({job.label}) still runs; it {state}"
-        if job.job_id not in known and job.job_id not in strays and history.state is not RunState.ABORTED:
+        # Of a job that the UWS has forgotten before anybody asked for it, nobody can know.
+        unknown = job.known and job.job_id not in known and job.job_id not in strays
+        if unknown and history.state is not RunState.ABORTED:
             yield f"nobody was told of job {job.job_id} ({job.label}), made at {job.created_s - world.epoch_s:.0f} s"
     for number in set(known) | strays:
         if number not in world.jobs:

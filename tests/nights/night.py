@@ -18,7 +18,7 @@ from lsst.ts.comcamcalib.enums import RunState
 from lsst.ts.comcamcalib.record.events import Event
 from support.plans import make_config
 
-from .faults import Happening, NightPlan
+from .faults import NightPlan
 from .invariants import judge
 from .process import Killer, Outcome, live
 from .virtual_loop import HangError
@@ -137,8 +137,3 @@ def shrink(result: NightResult, folder: Path) -> NightResult:
                 plan, best, going_on = smaller, tried, True
                 break
     return best
-
-
-def never_happened(plan: NightPlan, result: NightResult) -> list[Happening]:
-    """Return what was drawn but never had the occasion to happen."""
-    return [one for one in plan.happenings if not any(one.what in name for name in result.seen)]

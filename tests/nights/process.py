@@ -162,6 +162,8 @@ class Csc:
 
     def enable(self) -> None:
         """Connect to the observatory, as at the command enable."""
+        if self.listener is not None:
+            return
         limits = self.config.limits
         self.listener = one = self.world.audience = Listener(self.world, limits)
         interval_s, repo = self.config.uws_poll_interval_s, self.config.repo
@@ -181,8 +183,9 @@ class Csc:
         """Interrupt the open run and disconnect, as at the command disable."""
         await self.runner.disconnect("The CSC went to DISABLED")
         self.world.audience = None
-        if self.jobs is not None and self.listener is not None:
-            await asyncio.gather(self.jobs.close(), self.listener.repository.close())
+        jobs, listener, self.jobs, self.listener = self.jobs, self.listener, None, None
+        if jobs is not None and listener is not None:
+            await asyncio.gather(jobs.close(), listener.repository.close())
 
     async def close(self) -> None:
         """End as the CSC does."""

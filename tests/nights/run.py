@@ -21,6 +21,9 @@ from nights.faults import draw_night
 from nights.night import NightResult, folder_for_nights, night, shrink
 
 REPORT_INTERVAL_S = 30.0
+MAX_WIDTH = 300
+"""Longest line of a fact (characters)."""
+
 MAX_FAILURES = 20
 """So many failures are shown; after that the rest would be more of the same."""
 
@@ -65,7 +68,10 @@ def _totals(result: NightResult) -> collections.Counter[str]:
 
 def _show(result: NightResult) -> None:
     print(f"FAILED: {result.plan}")
-    print("\n".join([*(f"    {one}" for one in result.problems), *(f"  {one}" for one in result.history)]), flush=True)
+    print(
+        "\n".join([*(f"    {one}" for one in result.problems), *(f"  {one[:MAX_WIDTH]}" for one in result.history)]),
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ class NightWorld(UwsWorld):
         super().__init__(config, plan)
         for one in plan.of("product"):
             self.bad_amplifiers[one.what, 0] = BAD_AMPLIFIERS
+            self.seen[f"product: {one.what} is bad"] += 1
         self.validities: list[Validity] = []
         """What is certified."""
         self.certify_faults: frozenset[str] = frozenset()

@@ -18,6 +18,7 @@ from lsst.ts.comcamcalib.errors import StageError
 from lsst.ts.comcamcalib.plan.plan import RunPlan, StagePlan
 from lsst.ts.comcamcalib.record.facts import JobFound, JobIntended, ProductMade, StageMoved
 from lsst.ts.comcamcalib.run.scheduler import Scheduler
+from lsst.ts.comcamcalib.services.uws_job import Phase, UwsJob
 from lsst.ts.comcamcalib.stages.context import RunContext
 from support.plans import make_config, make_plan
 from support.records import MemoryRecord
@@ -196,12 +197,36 @@ async def test_job_of_a_dropped_stage_whose_id_is_still_to_come_is_stopped_when_
         stopped.append(job_id)
 
     monkeypatch.setattr(play.observatory.jobs, "abort", abort)
+    monkeypatch.setattr(play.observatory.jobs, "is_submitting", lambda _mark: True)
     play.held["BIAS.VERIFY"].set()
     await play.record.until(lambda history: play.states["DARK.GENERATE"] == "SKIPPED")
     assert stopped == []
     await play.record.note(JobFound(label="cpDark", attempt=1, job_id="job-09", submitted_s=1.8e9))
     await running
     assert stopped == ["job-09"]
+
+
+@pytest.mark.parametrize("appeared", [True, False])
+async def test_job_of_a_dropped_stage_that_an_earlier_process_submitted_is_searched_for(
+    appeared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play, stopped = Play(), []
+    running = await executing_darks(play)
+    jobs = play.observatory.jobs
+
+    async def find(mark: str, intended_s: float, limit_s: float) -> list[UwsJob]:
+        return [UwsJob("job-09", "", Phase.EXECUTING, "executing", 0.0, 0.0, 0.0, "dark,m*", ())] if appeared else []
+
+    async def abort(job_id: str, on_change: object) -> None:
+        stopped.append(job_id)
+
+    monkeypatch.setattr(jobs, "find", find)
+    monkeypatch.setattr(jobs, "abort", abort)
+    play.held["BIAS.VERIFY"].set()
+    await running
+    assert stopped == (["job-09"] if appeared else [])
+    assert play.record.history.jobs["cpDark", 1].job_id == ("job-09" if appeared else "")
+    assert set(jobs.late_jobs) == (set() if appeared else {"m*"}), "one that appears later is stopped then"
 
 
 async def test_stage_in_progress_whose_prerequisite_fails_is_stopped() -> None:

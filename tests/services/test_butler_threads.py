@@ -146,3 +146,64 @@ def test_nothing_heavy_is_imported_before_the_first_question() -> None:
     modules = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     assert "lsst.ts.comcamcalib.services.butler" in modules
     assert [name for name in modules if heavy(name)] == []
+
+
+class Moods:
+    """A look-up that fails with some errors before it succeeds."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
+        self.asked = 0
+
+    def __call__(self, _butler: Butler, _names: Sequence[str]) -> list[str]:
+        self.asked += 1
+        if self.errors:
+            raise self.errors.pop(0)
+        return ["answer"]
+
+
+def locked() -> Exception:
+    from sqlalchemy.exc import OperationalError
+
+    return OperationalError("SELECT 1", {}, Exception("database is locked"))
+
+
+@pytest.fixture
+def moods(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Moods]:
+    """Return what makes the look-up of collections moody."""
+    from lsst.ts.comcamcalib.services import butler_queries, butler_threads
+
+    monkeypatch.setattr(butler_threads, "LOOK_PAUSE_S", 0.01)
+
+    def make(*errors: Exception) -> Moods:
+        look_up = Moods(*errors)
+        monkeypatch.setattr(butler_queries, "missing_collections", look_up)
+        return look_up
+
+    return make
+
+
+async def test_a_look_up_is_repeated_when_the_database_was_locked_or_the_connection_lost(
+    service: ButlerService, moods: Callable[..., Moods]
+) -> None:
+    look_up = moods(locked(), ConnectionResetError("by peer"))
+    assert await service.missing_collections(["a"]) == ["answer"]
+    assert look_up.asked == 3
+
+
+async def test_a_database_that_stays_locked_is_an_error_after_three_tries(
+    service: ButlerService, moods: Callable[..., Moods]
+) -> None:
+    look_up = moods(*(locked() for _ in range(9)))
+    with pytest.raises(ServiceError, match=r"could not look for collections: OperationalError.*database is locked"):
+        await service.missing_collections(["a"])
+    assert look_up.asked == 3
+
+
+async def test_what_another_try_can_not_mend_is_not_repeated(
+    service: ButlerService, moods: Callable[..., Moods]
+) -> None:
+    look_up = moods(ValueError("no such dimension"))
+    with pytest.raises(ServiceError, match="no such dimension"):
+        await service.missing_collections(["a"])
+    assert look_up.asked == 1

@@ -235,3 +235,23 @@ async def test_killed_at_any_fact_each_frame_is_taken_once(make_bench, number: i
         one.exposure_id for one in bench.observatory.world.of_kind("DARK")
     ]
     assert bench.observatory.camera.taken("DARK") == 3
+
+
+async def test_exposures_of_an_earlier_run_of_the_same_name_are_never_used(make_bench) -> None:
+    """Run identifiers are counted anew after the journal was moved away, and with them the group ids."""
+    bench = make_bench(script_mode="BIAS")
+    group = bench.context.plan.sequences[CalibType.BIAS].group_id
+    earlier = bench.observatory.world.expose("BIAS", 0.0, group)
+    bench.observatory.oods.ingest(earlier.exposure_id, [0])
+    await acquire(bench.stage("BIAS.ACQUIRE"), bench.context)
+    assert [one.exposure_id for one in bench.context.history.stray_frames] == [earlier.exposure_id]
+    assert earlier.exposure_id not in bench.context.history.exposure_ids(CalibType.BIAS)
+    assert len(bench.context.history.used(CalibType.BIAS)) == 2
+
+
+async def test_nothing_is_taken_while_it_is_not_known_which_exposures_are_earlier_ones(make_bench) -> None:
+    bench = make_bench(script_mode="BIAS")
+    bench.observatory.repository.errors["exposures_of_group"] = "the database is down"
+    with pytest.raises(StageError, match="the database is down"):
+        await acquire(bench.stage("BIAS.ACQUIRE"), bench.context)
+    assert bench.observatory.camera.requests == []

@@ -155,6 +155,9 @@ class FakeJobs:
         await on_change(status)
         return status
 
+    def is_submitting(self, mark: str) -> bool:
+        return any(f"_{label}_" in mark for label in self._submissions.values())
+
     async def find(self, mark: str, intended_s: float, limit_s: float) -> list[UwsJob]:
         self.searches.append((mark, limit_s))
         if self.finding is not None:

@@ -28,6 +28,7 @@ from .config_validator import ConfigValidator
 from .connection import Connection
 from .enums import ErrorCode
 from .errors import BadInputError
+from .package_log import PackageLog
 from .publisher import Publisher
 from .record.events import Alarms
 from .run.journal import Journal
@@ -54,32 +55,6 @@ CLAIM_INTERVAL_S = 1.0
 
 # Going to FAULT ends the open run, so a broker that is down for a short time must not cause it.
 MAX_TELEMETRY_FAILURES = 30
-
-
-class _PackageLog(logging.Handler):
-    """Passes the package's log records, from any thread, to the handlers of the CSC's own logger, and so to SAL.
-
-    Parameters
-    ----------
-    log
-        The CSC's logger.
-    """
-
-    def __init__(self, log: logging.Logger) -> None:
-        super().__init__()
-        self._log = log
-        self._loop = asyncio.get_running_loop()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Pass on a record; after the event loop is closed, nothing can be published any more."""
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._pass_on, record)
-
-    def _pass_on(self, record: logging.LogRecord) -> None:
-        # Not through the logger itself, because the root logger has already handled the record.
-        if self._log.isEnabledFor(record.levelno):
-            for handler in self._log.handlers:
-                handler.handle(record)
 
 
 class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
@@ -133,7 +108,7 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         )
         self.config_validator = ConfigValidator(CONFIG_SCHEMA)
         self._publisher = Publisher(self)
-        self._package_log = _PackageLog(self.log)
+        self._package_log = PackageLog(self.log)
 
     @staticmethod
     def get_config_pkg() -> str:

@@ -26,7 +26,7 @@ from .recorder import Recorder
 from .scheduler import Scheduler, settle_stages
 from .surroundings import watch_components
 
-__all__ = ["INTERRUPT_LIMIT_S", "Run", "what_is_left"]
+__all__ = ["INTERRUPT_LIMIT_S", "Run"]
 
 # Longest time for stages to end when the CSC leaves ENABLED (seconds). Writing the journal and closing the connections
 # take more time, and all of it must be done within 10 s.
@@ -286,18 +286,3 @@ def _praise(history: History) -> str:
     ]
     where = f"certified in {history.plan.options.calib_collection}: {', '.join(certified)}"
     return f"All stages succeeded; {where if certified else 'nothing was to be certified'}"
-
-
-def what_is_left(history: History) -> str:
-    """Return a sentence about what a resumed run will do."""
-    frames = 0
-    for calib_type, sequence in history.plan.sequences.items():
-        taken = {frame.index for frame in history.taken(calib_type)}
-        frames += sum(1 for frame in sequence.frames if frame.index not in taken)
-    stages = [stage.name for stage in history.stages.values() if stage.state is not StageState.SUCCEEDED]
-    again = [stage.name for stage in history.stages.values() if stage.state in (StageState.FAILED, StageState.ABORTED)]
-    parts = [f"{frames} frames are still to be taken" if frames else "No frame of the plan is taken again"]
-    parts.append(f"stages to be done: {', '.join(stages) or 'none'}")
-    if again:
-        parts.append(f"of these done again: {', '.join(again)}")
-    return "; ".join(parts)

@@ -20,7 +20,7 @@ from ..plan.plan import RunPlan
 from ..plan.validity import day_obs_of
 from ..record.events import Alarms, Event
 from ..record.facts import RunAccepted
-from ..record.fold import begin, fold
+from ..record.fold import begin
 from ..record.history import OPEN_RUN_STATES, History
 from ..record.views import all_events, snapshot
 from ..stages.context import Services
@@ -29,7 +29,8 @@ from .owner import JournalError
 from .preflight import preflight
 from .progress import Progress, alarms_of, progress_of
 from .recorder import Publish, Recorder
-from .run import INTERRUPT_LIMIT_S, Run, what_is_left
+from .resumption import differences, find_history, read_history, what_is_left
+from .run import INTERRUPT_LIMIT_S, Run
 from .start import Start, StartRequest
 
 __all__ = ["Runner", "StartRequest"]
@@ -84,7 +85,7 @@ class Runner:
         run_id = await self._journal.open_run() or await self._journal.latest()
         if not run_id:
             return
-        self.run = Run(self._record(await self._read(run_id)), self._clock)
+        self.run = Run(self._record(await read_history(self._journal, run_id)), self._clock)
         if self.run.state in OPEN_RUN_STATES:
             self._silent = False
             await self.run.found_open()
@@ -229,7 +230,7 @@ class Runner:
         try:
             services = self._connected()
             run = await self._to_resume(run_id)
-            if problems := self._differences(run.history.plan):
+            if problems := differences(run.history.plan, self.config):
                 raise BadInputError(problems)
             await self._check(run.history.plan, services, start)
             plan = what_is_left(run.history)
@@ -260,20 +261,10 @@ class Runner:
             )
         run = self.run
         if run is None or run.history.run_id != wanted:
-            run = Run(self._record(await self._find(wanted)), self._clock)
+            run = Run(self._record(await find_history(self._journal, wanted)), self._clock)
         if not run.resumable:
             raise BadInputError([f"Run {wanted} is {run.state.name}: there is nothing to resume."])
         return run
-
-    def _differences(self, plan: RunPlan) -> list[str]:
-        """Say in what the CSC's configuration differs from that of a run, where it must not."""
-        then, now = plan.config, self.config
-        return [
-            f"Run {plan.run_id} was begun with {name} {getattr(then, name)}, but the CSC is configured for "
-            f"{getattr(now, name)}. Configure that again, or start another run."
-            for name in ("instrument", "repo", "raw_collection", "uws_url")
-            if getattr(then, name) != getattr(now, name)
-        ]
 
     async def _resume_by_itself(self, run: Run) -> None:
         """Resume an interrupted run as soon as all that it needs is there."""
@@ -377,7 +368,7 @@ class Runner:
         if shown is not None and run_id in ("", shown.history.run_id):
             history = shown.history
         else:
-            history = await self._find(run_id)
+            history = await find_history(self._journal, run_id)
             for event in all_events(history):
                 await self._publish(event)
         if shown is not None:
@@ -385,34 +376,6 @@ class Runner:
             await shown.record.publish_all()
         await self._publish(self._alarms)
         return snapshot(history)
-
-    async def _find(self, run_id: str) -> History:
-        """Return the history of a run.
-
-        Raises
-        ------
-        BadInputError
-            If there is no such run, or it is damaged.
-        """
-        try:
-            entries = await self._journal.read(run_id)
-            if not entries:
-                raise BadInputError([f"There is no run {run_id}."])
-            return fold(entries)
-        except (JournalError, ValueError) as error:
-            # The operator asked for an ended run by its id; that its facts are damaged does not affect other runs.
-            raise BadInputError([str(error)]) from error
-
-    async def _read(self, run_id: str) -> History:
-        """Return the history of a run that must be there."""
-        entries = await self._journal.read(run_id)
-        try:
-            return fold(entries)
-        except ValueError as error:
-            raise JournalError(
-                f"What the journal {self._journal.path} has of run {run_id} can't be understood ({error}); move the "
-                "file away, a new one is made"
-            ) from error
 
     def progress(self) -> Progress:
         """Return the progress of the open run, otherwise of the latest."""

@@ -17,7 +17,7 @@ from ..plan.plan import StagePlan
 from ..record.history import STAGE_ENDED
 from ..stages import acquire, certify, generate, ingest, verify
 from ..stages.context import RunContext
-from ..stages.job_records import recorder_of
+from ..stages.job_records import recorder_of, settle_open
 from .moves import move_stage
 
 __all__ = ["STAGES", "Scheduler", "settle_stages"]
@@ -173,16 +173,9 @@ class Scheduler:
         stopping.add_done_callback(self._stopping.discard)
 
     async def _stop_jobs(self, name: str) -> None:
-        """Abort the jobs of a stage, also one that is just being submitted."""
-        limit_s = 2 * self._context.config.limits.job_submission
-        try:
-            async with asyncio.timeout(limit_s):
-                await self._record.until(lambda history: not any(job.open for job in history.jobs_of(name)))
-        except TimeoutError:
-            self._log.warning(
-                "Run %s: the id of a job of %s was not known after %g s, so it is not stopped; its search goes on",
-                *(self._context.run_id, name, limit_s),
-            )
+        """Abort the jobs of a stage, also one of which the id is not known yet."""
+        for job in [job for job in self._context.history.jobs_of(name) if job.open]:
+            await settle_open(job, self._context)
         for job in self._context.history.jobs_of(name):
             if job.running:
                 try:

@@ -14,6 +14,8 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
+import tenacity
+
 from ..config import Limits
 from ..errors import ServiceError
 from .worker_threads import WorkerThreads
@@ -31,6 +33,13 @@ CLOSE_LIMIT_S = 3.0
 
 LOOK_UPS = 3
 """Look-ups in parallel: one may read a whole verification, one wait for a locked database, and one is still free."""
+
+LOOK_TRIES = 3
+LOOK_PAUSE_S = 1.0
+"""How often a look-up is tried if the connection to the database fails, and the pause before the next try (seconds)."""
+
+PASSING_ERRORS = frozenset({"OperationalError", "InterfaceError", "DisconnectionError"})
+"""SQLAlchemy's errors for a locked database or a lost connection."""
 
 FILES = 8
 """Files read in parallel: an object store takes about 30 ms for each request, whatever its size."""
@@ -101,7 +110,14 @@ class ButlerThreads:
             If it failed.
         """
         call = self._with_butler(what, False, lambda butler: function(butler, *args, **kwargs))
-        return await self._looking.do(what, limit_s, call, self._queue_limit_s)
+        # A look-up changes nothing, so it may be repeated; the repository is opened anew for that.
+        tries = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(_may_pass),
+            stop=tenacity.stop_after_attempt(LOOK_TRIES),
+            wait=tenacity.wait_fixed(LOOK_PAUSE_S),
+            reraise=True,
+        )
+        return await tries(self._looking.do, what, limit_s, call, self._queue_limit_s)
 
     async def in_order(
         self,
@@ -188,6 +204,15 @@ class ButlerThreads:
         with self._original_lock:
             butler, self._original = self._original, None
         _close(butler)
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Return whether the next try may succeed: the database was locked or its connection was lost."""
+    cause = error.__cause__
+    # SQLAlchemy is Butler's own affair, and is not imported for this.
+    kind = type(cause)
+    of_the_connection = kind.__module__.startswith("sqlalchemy.") and kind.__name__ in PASSING_ERRORS
+    return of_the_connection or isinstance(cause, ConnectionError)
 
 
 def _close(butler: Butler | None) -> None:

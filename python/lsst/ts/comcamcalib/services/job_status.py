@@ -147,6 +147,9 @@ class Jobs(Protocol):
             A sentence for each job that is not stopped yet.
         """
 
+    def is_submitting(self, mark: str) -> bool:
+        """Return whether a job with a mark is being submitted right now, so that its id is not known yet."""
+
     async def find(self, mark: str, intended_s: float, limit_s: float) -> list[UwsJob]:
         """Search the UWS for the jobs with a mark; return them, the oldest first.
 

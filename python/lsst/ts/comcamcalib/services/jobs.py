@@ -153,6 +153,10 @@ class JobService:
                 )
         return [problem for problem in problems if problem]
 
+    def is_submitting(self, mark: str) -> bool:
+        """Return whether a job with a mark is being submitted right now; see `Jobs.is_submitting`."""
+        return any(submission.mark == mark for submission in self._submissions.in_progress.values())
+
     async def find(self, mark: str, intended_s: float, limit_s: float) -> list[UwsJob]:
         """Search the UWS for the jobs with a mark; see `Jobs.find`."""
         return await self._submissions.find_by_mark(mark, intended_s, limit_s)

@@ -16,7 +16,7 @@ from ..record import things
 from ..record.act import once
 from ..record.facts import FrameIntended
 from .context import RunContext
-from .exposing import Exposing
+from .exposing import Exposing, set_earlier_apart
 
 __all__ = ["acquire", "acquisition_ended", "expose"]
 
@@ -42,6 +42,7 @@ async def acquire(stage: StagePlan, context: RunContext) -> str:
         If a frame could not be taken.
     """
     sequence = context.plan.sequences[stage.calib_type]
+    await set_earlier_apart(stage.calib_type, context)
     taken_before = len(context.history.taken(stage.calib_type))
     if stage.calib_type is CalibType.FLAT and context.plan.options.filter and taken_before < len(sequence.frames):
         await _set_filter(context.plan.options.filter, stage, context)

@@ -19,7 +19,7 @@ from ..services.camera import FrameRequest
 from ..services.exposure import TakenFrame
 from .context import RunContext
 
-__all__ = ["Exposing", "look_for_frames", "record_found"]
+__all__ = ["Exposing", "look_for_frames", "record_found", "set_earlier_apart"]
 
 LOOK_INTERVAL_S = 1.0
 """Time between two looks for a frame that may have been taken (seconds)."""
@@ -186,6 +186,39 @@ async def look_for_frames(frame: Frame, context: RunContext) -> list[TakenFrame]
     found = {one.exposure_id: TakenFrame(one.exposure_id, one.obs_id, tai_unix(one.begin_iso_tai)) for one in there}
     found |= {one.exposure_id: one for one in context.services.camera.taken_for(group_id)}
     return [found[one] for one in sorted(found) if one not in known]
+
+
+async def set_earlier_apart(calib_type: CalibType, context: RunContext) -> None:
+    """Record exposures that have the group id of a type of which the run has not taken a frame yet, to never use them.
+
+    They are of another run with the same identifier: identifiers are counted anew after a journal was moved away.
+
+    Raises
+    ------
+    StageError
+        If the repository does not answer.
+    """
+    if context.history.frames_of(calib_type):
+        return
+    try:
+        earlier = await look_for_frames(Frame(calib_type, 1), context)
+    except StageError as error:
+        raise StageError(
+            f"Whether an earlier run of the same name has left {calib_type.name} exposures could not be looked up: "
+            f"{error.__cause__}"
+        ) from error
+    for one in earlier:
+        logging.getLogger(__name__).warning(
+            "Run %s: %s is of an earlier run of the same name, and is never used", context.run_id, one.obs_id
+        )
+        await context.record.note(
+            FrameStray(
+                calib_type=calib_type,
+                exposure_id=one.exposure_id,
+                obs_id=one.obs_id,
+                reason="it was taken before this run took its first frame",
+            )
+        )
 
 
 async def record_found(frame: Frame, found: list[TakenFrame], context: RunContext) -> None:

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -19,7 +20,15 @@ from ..services.job_status import JobStatus, OnChange
 from ..services.uws_job import Phase, UwsJob
 from .context import RunContext
 
-__all__ = ["late_recorder", "look_for_job", "record_found", "recorder_of", "stop_if_it_appears", "stop_stray"]
+__all__ = [
+    "late_recorder",
+    "look_for_job",
+    "record_found",
+    "recorder_of",
+    "settle_open",
+    "stop_if_it_appears",
+    "stop_stray",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -71,6 +80,31 @@ async def look_for_job(job: Job, limit_s: float, context: RunContext) -> list[Uw
     known = {one.job_id for one in context.history.jobs.values()} | set(context.history.stray_jobs)
     found = await context.services.jobs.find(job.mark, job.intended_s, limit_s)
     return [one for one in found if one.job_id not in known]
+
+
+async def settle_open(job: Job, context: RunContext) -> None:
+    """Find out the id of a job that was intended and that nothing waits for any more, or stop it when it appears.
+
+    One that this process is submitting gets its id in any case. One of an earlier process is searched for.
+    """
+    limits, key = context.config.limits, (job.label, job.attempt)
+    if context.services.jobs.is_submitting(job.mark):
+        try:
+            async with asyncio.timeout(2 * limits.job_submission):
+                await context.record.until(lambda history: not history.jobs[key].open)
+        except TimeoutError:
+            _log.warning("Run %s: the id of the job %s is still not known", context.run_id, job.label)
+        return
+    limit_s = min(max(job.intended_s + limits.job_submission - context.clock.tai(), 0.0), limits.job_submission)
+    try:
+        found = await look_for_job(job, limit_s, context)
+    except ServiceError as error:
+        _log.warning("Run %s: the job %s is searched for later: %s", context.run_id, job.label, error)
+        found = []
+    if found:
+        await record_found(job, found, context)
+    else:
+        stop_if_it_appears(job, context)
 
 
 async def record_found(job: Job, found: list[UwsJob], context: RunContext) -> None:

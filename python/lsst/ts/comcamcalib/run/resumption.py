@@ -1,0 +1,95 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs of the past: their histories from the journal, what keeps one from being resumed, and what is left of it."""
+
+from __future__ import annotations
+
+from ..config import CscConfig
+from ..enums import StageState
+from ..errors import BadInputError
+from ..plan.plan import RunPlan
+from ..record.fold import fold
+from ..record.history import History
+from .journal import Journal
+from .owner import JournalError
+
+__all__ = ["differences", "find_history", "read_history", "what_is_left"]
+
+
+async def find_history(journal: Journal, run_id: str) -> History:
+    """Return the history of a run that an operator names.
+
+    Raises
+    ------
+    BadInputError
+        If there is no such run, or its facts are damaged, which does not affect other runs.
+    """
+    try:
+        entries = await journal.read(run_id)
+        if not entries:
+            raise BadInputError([f"There is no run {run_id}."])
+        return fold(entries)
+    except (JournalError, ValueError) as error:
+        raise BadInputError([str(error)]) from error
+
+
+async def read_history(journal: Journal, run_id: str) -> History:
+    """Return the history of a run that the journal lists.
+
+    Raises
+    ------
+    JournalError
+        If it can't be read, or makes no sense.
+    """
+    entries = await journal.read(run_id)
+    try:
+        return fold(entries)
+    except ValueError as error:
+        raise JournalError(
+            f"What the journal {journal.path} has of run {run_id} can't be understood ({error}); move the file away, a "
+            "new one is made"
+        ) from error
+
+
+def differences(plan: RunPlan, config: CscConfig) -> list[str]:
+    """Say in what the CSC's configuration differs from that of a run, where it must not.
+
+    The run goes on with its own limits and recipes, but through today's connections.
+    """
+    then = {"instrument": plan.config.instrument.name} | _places(plan.config)
+    now = {"instrument": config.instrument.name} | _places(config)
+    found = [
+        f"Run {plan.run_id} was begun with {name} {then[name]}, but the CSC is configured for {now[name]}. Configure "
+        "that again, or start another run."
+        for name in then
+        if then[name] != now[name]
+    ]
+    if not found and plan.config.instrument != config.instrument:
+        found.append(
+            f"The description of {config.instrument.name} in the CSC's configuration has changed since run "
+            f"{plan.run_id} was begun. Configure the earlier one again, or start another run."
+        )
+    return found
+
+
+def _places(config: CscConfig) -> dict[str, str]:
+    return {"repo": config.repo, "raw_collection": config.raw_collection, "uws_url": config.uws_url}
+
+
+def what_is_left(history: History) -> str:
+    """Return a sentence about what a resumed run will do."""
+    frames = 0
+    for calib_type, sequence in history.plan.sequences.items():
+        taken = {frame.index for frame in history.taken(calib_type)}
+        frames += sum(1 for frame in sequence.frames if frame.index not in taken)
+    stages = [stage.name for stage in history.stages.values() if stage.state is not StageState.SUCCEEDED]
+    again = [stage.name for stage in history.stages.values() if stage.state in (StageState.FAILED, StageState.ABORTED)]
+    parts = [f"{frames} frames are still to be taken" if frames else "No frame of the plan is taken again"]
+    parts.append(f"stages to be done: {', '.join(stages) or 'none'}")
+    if again:
+        parts.append(f"of these done again: {', '.join(again)}")
+    return "; ".join(parts)
