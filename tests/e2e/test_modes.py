@@ -143,7 +143,8 @@ async def test_discarded_frames_are_taken_first_and_not_used(site: Site) -> None
     assert [one.discarded for one in images] == [True, True, False, False]
     assert [one.imageIndex for one in images] == [1, 2, 3, 4]
     used = [one.exposureId for one in images[2:]]
-    assert [one.exposureId for one in done.samples("imageIngested")] == used
+    # Which of the two is complete first is chance.
+    assert sorted(one.exposureId for one in done.samples("imageIngested")) == used
     assert f"exposure IN ({used[0]}, {used[1]})" in (await done.job("BIAS.GENERATE"))["DATA_QUERY"]
     (result,) = done.samples("verificationResult")
     assert result.exposuresVerified == 2

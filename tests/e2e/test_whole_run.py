@@ -177,8 +177,12 @@ async def test_every_stage_is_told_from_pending_to_succeeded(story: Story) -> No
     assert names == STAGES
     for name in names:
         samples = story.samples("stageState", stageName=name)
-        assert [one.state for one in samples] == [StageState.PENDING, StageState.RUNNING, StageState.SUCCEEDED]
-        pending, running, succeeded = samples
+        pending, running, *with_jobs, succeeded = samples
+        assert (pending.state, running.state) == (StageState.PENDING, StageState.RUNNING)
+        assert succeeded.state == StageState.SUCCEEDED
+        # While it is RUNNING, it is told again with each of its jobs.
+        assert {one.state for one in with_jobs} <= {StageState.RUNNING}
+        assert len({one.jobId for one in with_jobs}) == len(with_jobs) == JOBS.get(name, 0)
         calib_type, kind = name.split(".")
         assert {one.calibType for one in samples} == {CalibType[calib_type]}
         assert {one.stageKind for one in samples} == {StageKind[kind]}
