@@ -6,7 +6,8 @@
 
 """A CSC in a process of its own is killed or terminated in mid-run; the resumed run ends as an undisturbed one.
 
-The moments are chosen here; ``tests/crash`` kills at random ones.
+The moments are chosen here, such that nothing has just been intended and not yet sent: then the resumed run has to
+wait for minutes until it is certain that there is nothing. ``tests/crash`` kills at random moments.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import pytest
 import pytest_asyncio
 import yaml
 from lsst.ts import salobj
-from lsst.ts.comcamcalib.enums import CalibType, RunState, StageState
+from lsst.ts.comcamcalib.enums import RunState, StageState
 from lsst.ts.comcamcalib.simulation.faults import Fault
 from lsst.ts.comcamcalib.simulation.observatory import Observatory
 from support.observatory import CSC_PROGRAM, running_csc, running_csc_process
@@ -245,15 +246,18 @@ async def test_killed_twice_the_run_is_resumed_twice(site: Site, undisturbed: Ou
     log = tmp_path / "csc.log"
     async with enabled_process(site, log) as process:
         run = await site.start(**OPTIONS)
-        await run.hear("imageTaken", imageType=CalibType.BIAS)
+        await run.doing("DARK frame 2 of 3")
         await kill(process)
+    site.observatory.world.faults.set([Fault("worker", "slow", match={"pipeline": "cpDark"}, value=600.0)])
     async with enabled_process(site, log) as process:
         await resume(site, run, "first")
-        await run.hear("stageState", stageName="DARK.INGEST", state=StageState.SUCCEEDED)
+        job_id = (await run.hear("jobState", stageName="DARK.GENERATE", phase="executing")).jobId
+        await run.hear("certification")
         await kill(process)
     site.operator.heard = [one for one in site.operator.heard if one[0] not in ("runState", "alarms")]
     async with enabled_process(site, log):
         await resume(site, run, "second")
+        finish_job(site.observatory, job_id)
         await run.ended(RunState.COMPLETED)
         assert await outcome(run, site.observatory) == undisturbed
     assert not [one for one in site.operator.samples("logMessage") if one.traceback or one.level >= 40]
@@ -299,7 +303,7 @@ async def test_with_auto_resume_an_interrupted_run_goes_on_by_itself(
     (folder / "auto.yaml").write_text(yaml.safe_dump({"auto_resume": True}))
     async with enabled_process(site, tmp_path / "csc.log") as process:
         run = await site.start(**OPTIONS)
-        await run.hear("imageTaken", imageType=CalibType.DARK)
+        await run.doing("DARK frame 2 of 3")
         await kill(process)
     async with running_csc(initial_state=salobj.State.ENABLED, override="auto.yaml") as csc:
         site.csc = csc
