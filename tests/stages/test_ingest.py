@@ -24,7 +24,7 @@ async def test_all_files_arrive_and_butler_is_not_asked(make_bench) -> None:
     bench = make_bench(n_bias=3)
     assert (await both(bench, "BIAS"))[1] == "All files of 3 frames are in the repository"
     assert published(bench) == [(1, 3, 0, ""), (2, 3, 0, ""), (3, 3, 0, "")]
-    assert bench.observatory.repository.asked == []
+    assert bench.observatory.repository.looks == []
 
 
 async def test_notices_may_come_before_the_run_knows_the_frame(make_bench) -> None:
