@@ -6,9 +6,9 @@
 """How close a run comes to its critical path, in virtual time: ``make bench-schedule``.
 
 The real runner, scheduler, stages and job service make a run with everything against the simulated night of the tests,
-where each job takes its own drawn time. The critical path is that of the same graph with the durations that the run showed: no order
-of the same work could be faster. The same night is then had without building on products that are not verified yet
-(speculate: false), and with one job at a time (max_jobs: 1). All figures are of one process; virtual time has no noise.
+where each job takes its own drawn time. The critical path is that of the same graph with the durations that the run
+showed: no order of the same work could be faster. The same night is then had without building on products that are not
+verified yet (speculate: false), and with one job at a time (max_jobs: 1). Virtual time has no noise.
 """
 
 from __future__ import annotations
