@@ -19,7 +19,7 @@ PACKAGE := python/lsst/ts/comcamcalib
 STANDIN_FILES := $(shell find standins -type f -not -path '*/__pycache__/*' -not -path '*.egg-info/*' -not -path '*/tests/*')
 INTERFACE_FILES := $(shell find $(PACKAGE)/sal_interfaces -name '*.xml')
 
-.PHONY: help demo observatory test test-observatory test-parts test-fast crashtest nights lint format interface bench bench-sal bench-statistics clean
+.PHONY: help demo observatory test test-observatory test-parts test-fast crashtest nights lint format interface bench bench-sal bench-statistics bench-schedule bench-journal clean
 
 help: ## Say what can be made.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -72,13 +72,19 @@ interface: $(READY)
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check ./standins
 	touch $@
 
-bench: bench-sal bench-statistics ## Measure; ratios within one run.
+bench: bench-sal bench-statistics bench-schedule bench-journal ## Measure; ratios within one run.
 
 bench-sal: interface ## Measure salobj; with REAL_PYTHON=<a Python with the real salobj> side by side.
 	$(RUN) bench/sal/run.py
 
 bench-statistics: interface ## Measure how fast the statistics of a verification are read; DETECTORS=189 for a whole LSSTCam.
 	$(RUN) bench/statistics/run.py
+
+bench-schedule: $(READY) ## Measure in virtual time how close a run with everything comes to its critical path.
+	$(RUN) bench/schedule/run.py
+
+bench-journal: $(READY) ## Measure what a fact costs in the journal after 100 and after 10,000.
+	$(RUN) bench/journal/run.py
 
 clean: ## Remove what was made.
 	rm -rf .venv demo-data .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import math
 from collections.abc import Callable, Mapping
 
@@ -186,14 +185,13 @@ class NightOcps:
     def __init__(self, world: NightWorld, limits: Limits) -> None:
         self._world = world
         self._limits = limits
-        self._numbers = itertools.count(1)
         self._answers: dict[int, asyncio.Future[tuple[str, str]]] = {}
         self._subscribers: list[Callable[[str, int], None]] = []
 
     async def submit(self, request: JobRequest) -> str:
         await asyncio.sleep(self._world.dice("ocps commands").uniform(0.01, 0.3))
         self._check_enabled("execute")
-        number = next(self._numbers)
+        number = next(self._world.command_numbers)
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
         self._world.submit_for(request, number)
         limit_s = self._limits.job_submission

@@ -329,7 +329,11 @@ def live(
             csc.enable()
             await _Operator(csc, outcome).work()
             run = csc.runner.run
-            csc.entries = await csc.journal.read(run.history.run_id) if run is not None else []
+            while run is not None and not csc.entries:
+                try:
+                    csc.entries = await csc.journal.read(run.history.run_id)
+                except JournalError:  # it hangs at this very moment
+                    await asyncio.sleep(5.0)
             await csc.close()
 
         try:

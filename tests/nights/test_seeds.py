@@ -64,7 +64,7 @@ FOUND = {
         467, BIASES, (Happening("period", "journal hangs", 0, 0.8, 16.0),)
     ),
     "a stage that is dropped while its job is being submitted": NightPlan(
-        618, FLATS, (Happening("job", "hangs", 10), Happening("product", "BIAS")), auto_resume=True
+        618, FLATS, (Happening("job", "hangs", 5), Happening("product", "BIAS")), auto_resume=True
     ),
     "a stage that is dropped while its job of an earlier process is searched for": NightPlan(
         42, DARKS, (Happening("kill", "before write", 43, 0.0, 25.0), Happening("product", "BIAS")), auto_resume=True

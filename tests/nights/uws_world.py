@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 from lsst.ts.comcamcalib.config import CscConfig
 from lsst.ts.comcamcalib.plan.request import JobRequest
@@ -52,6 +53,8 @@ class UwsWorld(CameraWorld):
 
     def __init__(self, config: CscConfig, plan: NightPlan) -> None:
         super().__init__(config, plan)
+        self.command_numbers = itertools.count(1)
+        """Numbers of commands, so that no client takes the answer to another's command for its own."""
         self.last_result: tuple[str, int] | None = None
         """The last job_result, which a process that starts gets again."""
 
