@@ -13,8 +13,8 @@ import json
 from typing import Any
 
 import pytest
+from lsst.ts.comcamcalib.butler_data import ReplacedDataset
 from lsst.ts.comcamcalib.plan.request import job_request, pipetask_line
-from lsst.ts.comcamcalib.services.butler_data import ReplacedDataset
 from lsst.ts.comcamcalib.show_plan import Replacements, certified_types, make_plan, replacements_of, show_plan
 from rich.console import Console
 from support.plans import RUN_ID, SMALL, make_config

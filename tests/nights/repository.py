@@ -12,9 +12,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
-from lsst.ts.comcamcalib.config import Limits
-from lsst.ts.comcamcalib.errors import ServiceError, UnreachableError
-from lsst.ts.comcamcalib.services.butler_data import (
+from lsst.ts.comcamcalib.butler_data import (
     AmplifierValues,
     CertifiedDataset,
     CertifiedRange,
@@ -25,6 +23,8 @@ from lsst.ts.comcamcalib.services.butler_data import (
     ExposureFound,
     ReplacedDataset,
 )
+from lsst.ts.comcamcalib.config import Limits
+from lsst.ts.comcamcalib.errors import ServiceError, UnreachableError
 from lsst.ts.comcamcalib.services.raw_level import KnownAmplifiers
 from support.world import AMPLIFIERS, FULL_WELL
 

@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from lsst.ts.comcamcalib.butler_data import CertifyRequest
 from lsst.ts.comcamcalib.enums import Verdict
 from lsst.ts.comcamcalib.errors import ServiceError
 from lsst.ts.comcamcalib.plan.request import JobRequest
-from lsst.ts.comcamcalib.services.butler_data import CertifyRequest
 from lsst.ts.comcamcalib.services.camera import FrameRequest
 from lsst.ts.comcamcalib.services.job_status import JobStatus
 from lsst.ts.comcamcalib.services.jobs import JobService

@@ -12,8 +12,8 @@ import dataclasses
 import uuid
 from collections.abc import Collection, Mapping
 
+from lsst.ts.comcamcalib.butler_data import CertifyRequest, DatasetFound
 from lsst.ts.comcamcalib.config import CscConfig
-from lsst.ts.comcamcalib.services.butler_data import CertifyRequest, DatasetFound
 from support.world import FakeJob
 
 from .faults import NightPlan

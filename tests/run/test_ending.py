@@ -12,9 +12,9 @@ import asyncio
 from typing import Any
 
 import pytest
+from lsst.ts.comcamcalib.butler_data import CertifyOutcome
 from lsst.ts.comcamcalib.enums import CalibType, CertificationState, RunState, StageState
 from lsst.ts.comcamcalib.record.events import Certification, ImageTaken
-from lsst.ts.comcamcalib.services.butler import CertifyOutcome
 from lsst.ts.comcamcalib.services.camera import TakenFrame
 from lsst.ts.comcamcalib.services.job_status import JobStatus, OnChange
 from support.house import House

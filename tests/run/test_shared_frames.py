@@ -11,10 +11,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from lsst.ts.comcamcalib.butler_data import AmplifierValues
 from lsst.ts.comcamcalib.enums import CalibType, RunState, StageState, Verdict
 from lsst.ts.comcamcalib.errors import ServiceError
 from lsst.ts.comcamcalib.record.events import VerificationResult
-from lsst.ts.comcamcalib.services.butler import AmplifierValues
 from support.house import House
 from support.services import Gate
 from support.world import AMPLIFIERS, FIRST_EXPOSURE

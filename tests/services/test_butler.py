@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 from lsst.daf.butler import Butler, CollectionType, Timespan
+from lsst.ts.comcamcalib.butler_data import CertifyRequest, DefectsArea, ExposureFound
 from lsst.ts.comcamcalib.config import Limits
 from lsst.ts.comcamcalib.enums import Verdict
 from lsst.ts.comcamcalib.errors import ServiceError
 from lsst.ts.comcamcalib.services import butler_certify, butler_lookup
-from lsst.ts.comcamcalib.services.butler import ButlerService, CertifyRequest, DefectsArea, ExposureFound
+from lsst.ts.comcamcalib.services.butler import ButlerService
 from lsst.ts.comcamcalib.simulation.containers import Box, Defect, Defects, Exposure, PhotonTransferCurve
 from lsst.ts.comcamcalib.simulation.repo import register_exposure
 from support.small_repository import (

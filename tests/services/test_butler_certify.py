@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import pytest
 from lsst.daf.butler import Butler, CollectionType, DatasetRef, Timespan
+from lsst.ts.comcamcalib.butler_data import CertifiedRange
 from lsst.ts.comcamcalib.errors import ServiceError
-from lsst.ts.comcamcalib.services.butler import ButlerService, CertifiedRange
+from lsst.ts.comcamcalib.services.butler import ButlerService
 from support.small_repository import (
     BIASES,
     CHAIN,

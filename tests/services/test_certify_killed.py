@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 from lsst.daf.butler import Butler
+from lsst.ts.comcamcalib.butler_data import CertifiedRange, CertifyRequest
 from lsst.ts.comcamcalib.enums import CalibType, StageKind
 from lsst.ts.comcamcalib.record.facts import Certified, CertifiedBefore, CertifyAbsent, CertifyIntended
 from lsst.ts.comcamcalib.services.butler import ButlerService
-from lsst.ts.comcamcalib.services.butler_data import CertifiedRange, CertifyRequest
 from lsst.ts.comcamcalib.stages.certify import certify
 from support.certifying import ShownTime, in_repository, put_frame, put_product
 from support.plans import make_plan
@@ -48,7 +48,7 @@ KILLED_IN_THE_TRANSACTION = """
 import json, os, sys
 from lsst.daf.butler import Butler
 from lsst.ts.comcamcalib.services import butler_certify
-from lsst.ts.comcamcalib.services.butler_data import CertifyRequest
+from lsst.ts.comcamcalib.butler_data import CertifyRequest
 
 butler = Butler.from_config(sys.argv[1], writeable=True)
 really = type(butler.registry).certify

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 from lsst.daf.butler import Butler
+from lsst.ts.comcamcalib.butler_data import CertifyRequest, ReplacedDataset
 from lsst.ts.comcamcalib.enums import Verdict
 from lsst.ts.comcamcalib.errors import ServiceError, UnreachableError
 from lsst.ts.comcamcalib.plan.validity import Validity
 from lsst.ts.comcamcalib.services import replacements
 from lsst.ts.comcamcalib.services.butler import ButlerService
-from lsst.ts.comcamcalib.services.butler_data import CertifyRequest, ReplacedDataset
 from lsst.ts.comcamcalib.services.replacements import look_for_replacements
 from support.small_repository import DAILY, INSTRUMENT, NEXT_NOON, NOON, bias_job
 

@@ -27,7 +27,7 @@ from lsst.ts.comcamcalib.simulation.faults import Fault, Faults
 from lsst.ts.comcamcalib.simulation.instrument import SimulatedComCam
 from lsst.ts.comcamcalib.simulation.pipetask_worker import PipetaskWorker
 from lsst.ts.comcamcalib.simulation.uws_server import UwsServer
-from lsst.ts.comcamcalib.simulation.worker import Job, Tell, WorkerPhase
+from lsst.ts.comcamcalib.simulation.worker import Job, Notify, WorkerPhase
 from lsst.ts.comcamcalib.simulation.worker_process import commands
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.pipelines]
@@ -44,9 +44,9 @@ class WatchedWorker(PipetaskWorker):
         super().__init__(max_jobs=2, environment=ENVIRONMENT, modules=["tiny_tasks"])
         self.told = asyncio.Event()
 
-    async def start(self, tell: Tell) -> None:
+    async def start(self, notify: Notify) -> None:
         def pass_on(job_id: str, phase: WorkerPhase) -> None:
-            tell(job_id, phase)
+            notify(job_id, phase)
             self.told.set()
 
         await super().start(pass_on)

@@ -25,7 +25,7 @@ from lsst.ts.comcamcalib.simulation.focal_plane import FocalPlane
 from lsst.ts.comcamcalib.simulation.replay import ReplayWorker
 from lsst.ts.comcamcalib.simulation.repo import copy_repo, ingest_file, register_exposure
 from lsst.ts.comcamcalib.simulation.uws_server import UwsServer
-from lsst.ts.comcamcalib.simulation.worker import Tell, WorkerPhase
+from lsst.ts.comcamcalib.simulation.worker import Notify, WorkerPhase
 
 pytestmark = pytest.mark.observatory
 
@@ -74,9 +74,9 @@ class WatchedWorker(ReplayWorker):
         super().__init__({"verifyBias": 0.3}, duration_s=0.0)
         self.told = asyncio.Event()
 
-    async def start(self, tell: Tell) -> None:
+    async def start(self, notify: Notify) -> None:
         def pass_on(job_id: str, phase: WorkerPhase) -> None:
-            tell(job_id, phase)
+            notify(job_id, phase)
             self.told.set()
 
         await super().start(pass_on)

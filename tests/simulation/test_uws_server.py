@@ -21,7 +21,7 @@ import pytest
 from lsst.ts.comcamcalib.simulation.faults import Fault, Faults
 from lsst.ts.comcamcalib.simulation.scenarios import scenario_faults
 from lsst.ts.comcamcalib.simulation.uws_server import UwsLimits, UwsServer
-from lsst.ts.comcamcalib.simulation.worker import Job, Tell, WorkerPhase, pipeline_name
+from lsst.ts.comcamcalib.simulation.worker import Job, Notify, WorkerPhase, pipeline_name
 
 LIMIT_S = 10.0
 DROPS = 2  # aiohttp's client repeats a request, PUT too, once by itself when the server drops the connection
@@ -37,10 +37,10 @@ class ScriptedWorker:
         self.aborted: list[str] = []
         self.submitted = asyncio.Event()
         self.closed = False
-        self.tell: Tell = lambda job_id, phase: None
+        self.notify: Notify = lambda job_id, phase: None
 
-    async def start(self, tell: Tell) -> None:
-        self.tell = tell
+    async def start(self, notify: Notify) -> None:
+        self.notify = notify
 
     async def submit(self, job: Job) -> None:
         self.jobs[job.job_id] = job
@@ -183,10 +183,10 @@ async def get_environment(ask: Ask, job_id: str) -> list[dict[str, str | None]]:
 
 async def test_queued_job_has_started_when_it_was_made(ask: Ask, worker: ScriptedWorker) -> None:
     job_id = await submit(ask)
-    worker.tell(job_id, "queued")
+    worker.notify(job_id, "queued")
     job = await get_job(ask, job_id)
     assert (job["phase"], job["startTime"]) == ("queued", job["creationTime"])
-    worker.tell(job_id, "executing")
+    worker.notify(job_id, "executing")
     assert (await get_job(ask, job_id))["startTime"] == job["creationTime"]
 
 
@@ -202,7 +202,7 @@ async def test_good_job_goes_through_its_phases(ask: Ask, worker: ScriptedWorker
     phases: tuple[WorkerPhase, ...] = ("queued", "executing", "completed")
     assert await phase_of(ask, job_id) == "pending"
     for phase in phases:
-        worker.tell(job_id, phase)
+        worker.notify(job_id, phase)
         assert await phase_of(ask, job_id) == phase
     job = await get_job(ask, job_id)
     assert job["creationTime"] <= job["startTime"] <= job["endTime"]
@@ -211,9 +211,9 @@ async def test_good_job_goes_through_its_phases(ask: Ask, worker: ScriptedWorker
 
 async def test_failed_job_has_neither_end_time_nor_message(ask: Ask, worker: ScriptedWorker) -> None:
     job_id = await submit(ask)
-    worker.tell(job_id, "executing")
-    worker.tell(job_id, "error")
-    worker.tell(job_id, "completed")  # what has failed stays so
+    worker.notify(job_id, "executing")
+    worker.notify(job_id, "error")
+    worker.notify(job_id, "completed")  # what has failed stays so
     job = await get_job(ask, job_id)
     assert job["phase"] == "error"
     assert job["startTime"] is not None
@@ -351,7 +351,7 @@ async def test_deletion_is_answered_while_the_job_still_stops(
 
 async def test_list_of_jobs_can_be_filtered_by_phase(ask: Ask, worker: ScriptedWorker) -> None:
     first, second = await submit(ask), await submit(ask)
-    worker.tell(second, "executing")
+    worker.notify(second, "executing")
 
     async def jobs(query: str) -> list[str]:
         status, text = await ask("GET", f"/job{query}")
@@ -378,7 +378,7 @@ async def test_properties_are_answered_alone(ask: Ask, worker: ScriptedWorker) -
 
 async def test_deleted_job_is_stopped_and_gone_with_its_files(ask: Ask, worker: ScriptedWorker, tmp_path: Path) -> None:
     job_id = await submit(ask)
-    worker.tell(job_id, "executing")
+    worker.notify(job_id, "executing")
     worker.write(job_id, "ocps.log", "x")
     status, text = await ask("DELETE", f"/job/{job_id}")
     reply = json.loads(text)
@@ -388,7 +388,7 @@ async def test_deleted_job_is_stopped_and_gone_with_its_files(ask: Ask, worker: 
     assert worker.aborted == [job_id]
     assert await ask("GET", f"/job/result/{job_id}/0") == (404, "Result file not found.")
     assert list((tmp_path / "jobs").iterdir()) == []
-    worker.tell(job_id, "completed")  # too late; nobody minds
+    worker.notify(job_id, "completed")  # too late; nobody minds
     status, text = await ask("DELETE", f"/job/{job_id}")
     assert status == 404
     assert text.startswith("(404)\nReason: Not Found\n") and f'jobs.batch \\"uws-job-{job_id}\\" not found' in text
@@ -468,10 +468,10 @@ async def limited(worker: ScriptedWorker, path: Path, **limits: float) -> AsyncI
 async def test_ended_job_is_forgotten_after_its_time_but_its_files_stay(worker: ScriptedWorker, tmp_path: Path) -> None:
     async with limited(worker, tmp_path, ttl_s=0.1) as ask:
         job_id, other = await submit(ask), await submit(ask)
-        worker.tell(job_id, "executing")
-        worker.tell(other, "executing")
+        worker.notify(job_id, "executing")
+        worker.notify(other, "executing")
         worker.write(job_id, "ocps.log", "kept")
-        worker.tell(job_id, "completed")
+        worker.notify(job_id, "completed")
         await until_gone(ask, job_id)
         assert await phase_of(ask, other) == "executing"
         assert await ask("GET", f"/job/result/{job_id}/0") == (200, "kept")
@@ -485,7 +485,7 @@ async def test_job_that_takes_too_long_is_stopped_and_failed_though_it_only_wait
 ) -> None:
     async with limited(worker, tmp_path, deadline_s=0.1) as ask:
         job_id = await submit(ask)
-        worker.tell(job_id, phase)
+        worker.notify(job_id, phase)
         async with asyncio.timeout(LIMIT_S):
             while await phase_of(ask, job_id) != "error":
                 pass
@@ -495,9 +495,9 @@ async def test_job_that_takes_too_long_is_stopped_and_failed_though_it_only_wait
 async def test_job_that_expires_answers_404_at_its_end(ask: Ask, worker: ScriptedWorker, faults: Faults) -> None:
     faults.set([Fault("worker", "expire", match={"pipeline": "cpBias", "run_id": "1234"})])
     job_id = await submit(ask)
-    worker.tell(job_id, "executing")
+    worker.notify(job_id, "executing")
     assert await phase_of(ask, job_id) == "executing"
-    worker.tell(job_id, "completed")
+    worker.notify(job_id, "completed")
     await until_gone(ask, job_id)
 
 

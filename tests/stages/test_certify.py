@@ -11,11 +11,11 @@ from __future__ import annotations
 import datetime
 
 import pytest
+from lsst.ts.comcamcalib.butler_data import CertifyRequest
 from lsst.ts.comcamcalib.enums import CalibType, CertificationState, StageState, Verdict
 from lsst.ts.comcamcalib.errors import StageError
 from lsst.ts.comcamcalib.record.events import Certification
 from lsst.ts.comcamcalib.record.facts import CertifyIntended
-from lsst.ts.comcamcalib.services.butler_data import CertifyRequest
 from lsst.ts.comcamcalib.stages.certify import certify
 from support.certifying import DAILY, NIGHT, make, verdict_of
 

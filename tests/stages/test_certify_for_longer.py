@@ -13,6 +13,7 @@ import datetime
 from typing import Any
 
 import pytest
+from lsst.ts.comcamcalib.butler_data import CertifyRequest
 from lsst.ts.comcamcalib.enums import CalibType, Verdict
 from lsst.ts.comcamcalib.errors import ServiceError, StageError
 from lsst.ts.comcamcalib.record.events import Certification
@@ -24,7 +25,6 @@ from lsst.ts.comcamcalib.record.facts import (
     FrameIntended,
     FrameTaken,
 )
-from lsst.ts.comcamcalib.services.butler_data import CertifyRequest
 from lsst.ts.comcamcalib.stages.certify import certify
 from support.certifying import expose, judge, killed_after, make, settle
 from support.services import Gate

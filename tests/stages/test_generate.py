@@ -12,10 +12,10 @@ import asyncio
 import math
 
 import pytest
+from lsst.ts.comcamcalib.butler_data import AmplifierValues
 from lsst.ts.comcamcalib.enums import CalibType, StageKind, StageState
 from lsst.ts.comcamcalib.errors import StageError
 from lsst.ts.comcamcalib.record.events import GainEstimate, JobState
-from lsst.ts.comcamcalib.services.butler import AmplifierValues
 from lsst.ts.comcamcalib.stages.generate import generate
 from support.world import AMPLIFIERS, FIRST_EXPOSURE
 

@@ -13,6 +13,7 @@ import datetime
 import uuid
 from typing import Any
 
+from lsst.ts.comcamcalib.butler_data import DatasetFound
 from lsst.ts.comcamcalib.clock import Clock
 from lsst.ts.comcamcalib.enums import CalibType, StageKind, StageState, Verdict
 from lsst.ts.comcamcalib.record.facts import (
@@ -25,7 +26,6 @@ from lsst.ts.comcamcalib.record.facts import (
 )
 from lsst.ts.comcamcalib.record.things import GOOD_VERDICTS
 from lsst.ts.comcamcalib.services.butler import ButlerService
-from lsst.ts.comcamcalib.services.butler_data import DatasetFound
 from lsst.ts.comcamcalib.stages.context import RunContext
 from lsst.ts.comcamcalib.stages.generate import generate
 

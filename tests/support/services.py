@@ -14,8 +14,7 @@ import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
-from lsst.ts.comcamcalib.errors import ServiceError, UnknownJobError, UnreachableError
-from lsst.ts.comcamcalib.services.butler import (
+from lsst.ts.comcamcalib.butler_data import (
     AmplifierValues,
     CertifiedRange,
     CertifyOutcome,
@@ -23,12 +22,13 @@ from lsst.ts.comcamcalib.services.butler import (
     DatasetFound,
     DefectsArea,
     ExposureFound,
-    KnownAmplifiers,
     ReplacedDataset,
 )
+from lsst.ts.comcamcalib.errors import ServiceError, UnknownJobError, UnreachableError
 from lsst.ts.comcamcalib.services.camera import FrameRequest, TakenFrame
 from lsst.ts.comcamcalib.services.components import Unwell
 from lsst.ts.comcamcalib.services.oods import IngestNotice
+from lsst.ts.comcamcalib.services.raw_level import KnownAmplifiers
 from lsst.ts.comcamcalib.services.uws import Phase, UwsJob
 from lsst.ts.comcamcalib.stages.context import Services
 

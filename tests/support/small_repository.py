@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 from lsst.daf.butler import Butler, CollectionType, Timespan
+from lsst.ts.comcamcalib.butler_data import CertifyRequest
 from lsst.ts.comcamcalib.enums import Verdict
-from lsst.ts.comcamcalib.services.butler_data import CertifyRequest
 from lsst.ts.comcamcalib.simulation.containers import Exposure
 from lsst.ts.comcamcalib.simulation.exposures import ExposureRecord
 

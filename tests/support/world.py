@@ -15,10 +15,7 @@ import re
 import uuid
 from collections.abc import Mapping, Sequence
 
-from lsst.ts.comcamcalib.config import CscConfig
-from lsst.ts.comcamcalib.options import flat_pairs
-from lsst.ts.comcamcalib.plan.request import JobRequest
-from lsst.ts.comcamcalib.services.butler import (
+from lsst.ts.comcamcalib.butler_data import (
     AmplifierValues,
     CertifiedDataset,
     CertifiedRange,
@@ -26,6 +23,9 @@ from lsst.ts.comcamcalib.services.butler import (
     DefectsArea,
     ReplacedDataset,
 )
+from lsst.ts.comcamcalib.config import CscConfig
+from lsst.ts.comcamcalib.options import flat_pairs
+from lsst.ts.comcamcalib.plan.request import JobRequest
 
 __all__ = ["AMPLIFIERS", "Exposure", "FakeJob", "World"]
 

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lsst.ts.comcamcalib.butler_data import DefectsArea
 from lsst.ts.comcamcalib.config import Plausible
 from lsst.ts.comcamcalib.enums import Verdict
 from lsst.ts.comcamcalib.simulation.focal_plane import FocalPlane
-from lsst.ts.comcamcalib.verification import DetectorArea, judge_defects, judge_gain, judge_ptc
+from lsst.ts.comcamcalib.verification import judge_defects, judge_gain, judge_ptc
 from support.plans import make_config
 
 NAMES = {0: "R22_S00", 4: "R22_S11"}
@@ -34,14 +35,14 @@ def amplifiers(gain: float = 1.7, noise: float = 7.0) -> tuple[dict[str, float],
 
 
 def test_defects_of_a_plausible_area_have_passed() -> None:
-    judgement = judge_defects(NAMES, {0: DetectorArea(0, 1000), 4: DetectorArea(50, 1000)}, PLAUSIBLE)
+    judgement = judge_defects(NAMES, {0: DefectsArea(0, 1000), 4: DefectsArea(50, 1000)}, PLAUSIBLE)
     assert judgement.verdict is Verdict.PASSED
     assert judgement.reason == "DEFECTS is complete and plausible for 2 detectors."
     assert (judgement.detectors_verified, judgement.detectors_expected) == (2, 2)
 
 
 def test_a_detector_that_is_mostly_defects_has_failed() -> None:
-    judgement = judge_defects(NAMES, {0: DetectorArea(0, 1000), 4: DetectorArea(600, 1000)}, PLAUSIBLE)
+    judgement = judge_defects(NAMES, {0: DefectsArea(0, 1000), 4: DefectsArea(600, 1000)}, PLAUSIBLE)
     assert judgement.verdict is Verdict.FAILED
     assert judgement.reason == ("DEFECTS is not plausible: R22_S11 (60.0% of its pixels, at most 5.0% are plausible).")
     assert judgement.failures_by_test == {"AREA": 1}
@@ -49,7 +50,7 @@ def test_a_detector_that_is_mostly_defects_has_failed() -> None:
 
 
 def test_a_detector_without_defects_at_all_is_unknown() -> None:
-    judgement = judge_defects(NAMES, {0: DetectorArea(0, 1000)}, PLAUSIBLE)
+    judgement = judge_defects(NAMES, {0: DefectsArea(0, 1000)}, PLAUSIBLE)
     assert judgement.verdict is Verdict.UNKNOWN
     assert judgement.reason == "DEFECTS is not complete: missing: R22_S11."
     assert judgement.detectors_verified == 1
@@ -57,7 +58,7 @@ def test_a_detector_without_defects_at_all_is_unknown() -> None:
 
 @pytest.mark.parametrize(("pixels", "of"), [(-1, 1000), (0, 0), (2000, 1000), (5, -1000)])
 def test_an_area_that_is_none_has_failed(pixels: int, of: int) -> None:
-    judgement = judge_defects({0: "R22_S00"}, {0: DetectorArea(pixels, of)}, PLAUSIBLE)
+    judgement = judge_defects({0: "R22_S00"}, {0: DefectsArea(pixels, of)}, PLAUSIBLE)
     assert judgement.verdict is Verdict.FAILED
 
 
@@ -172,7 +173,7 @@ def test_shipped_limits_know_comcams_sensors_and_what_is_broken() -> None:
         judgement = judge_ptc({0: "R22_S00"}, COUNTS, {0: amplifiers(gain, noise)}, shipped)
         assert judgement.verdict is verdict, (gain, noise)
     for pixels, verdict in ((80_000, Verdict.PASSED), (82_000, Verdict.FAILED)):
-        areas = {0: DetectorArea(pixels, 4000 * 4072)}
+        areas = {0: DefectsArea(pixels, 4000 * 4072)}
         assert judge_defects({0: "R22_S00"}, areas, shipped).verdict is verdict
 
 

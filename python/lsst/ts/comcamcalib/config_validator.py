@@ -40,8 +40,10 @@ class ConfigValidator:
         """
         errors = sorted(self._validator.iter_errors(config), key=lambda error: [str(part) for part in error.path])
         if errors:
-            told = [": ".join([*filter(None, [".".join(map(str, one.path))]), _public(one.message)]) for one in errors]
-            errors[0].message = "; ".join(told)
+            sentences = [
+                ": ".join([*filter(None, [".".join(map(str, one.path))]), _public(one.message)]) for one in errors
+            ]
+            errors[0].message = "; ".join(sentences)
             raise errors[0]
 
 

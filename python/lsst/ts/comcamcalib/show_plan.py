@@ -20,6 +20,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from .butler_data import ReplacedDataset
 from .clock import Clock
 from .config import CscConfig, read_config
 from .enums import CalibType, StageKind
@@ -30,7 +31,6 @@ from .plan.estimate import Schedule, durations, schedule
 from .plan.plan import JobPlan, RunPlan, Sequence, StagePlan
 from .plan.request import job_request, pipetask_line
 from .plan.validity import Validity, day_obs_of, validity_of
-from .services.butler_data import ReplacedDataset
 from .services.replacements import look_for_replacements
 
 __all__ = ["Replacements", "certified_types", "find_config", "make_plan", "replacements_of", "show_plan"]

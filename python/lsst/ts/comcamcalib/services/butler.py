@@ -13,11 +13,8 @@ import itertools
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
-from ..config import Limits
-from . import butler_certify, butler_lookup, butler_queries, butler_statistics, raw_level
-from .butler_data import (
+from ..butler_data import (
     AmplifierValues,
-    CertifiedDataset,
     CertifiedRange,
     CertifyOutcome,
     CertifyRequest,
@@ -27,28 +24,16 @@ from .butler_data import (
     ReplacedDataset,
     Statistics,
 )
+from ..config import Limits
+from . import butler_certify, butler_lookup, butler_queries, butler_statistics, raw_level
 from .butler_threads import FILES, ButlerThreads
 from .raw_level import KnownAmplifiers
-from .repository import Repository
 from .side_by_side import all_of
 
 if TYPE_CHECKING:
     from lsst.daf.butler import Butler
 
-__all__ = [
-    "AmplifierValues",
-    "ButlerService",
-    "CertifiedDataset",
-    "CertifiedRange",
-    "CertifyOutcome",
-    "DatasetFound",
-    "DefectsArea",
-    "ExposureFound",
-    "KnownAmplifiers",
-    "ReplacedDataset",
-    "Repository",
-    "Statistics",
-]
+__all__ = ["ButlerService"]
 
 P = ParamSpec("P")
 T = TypeVar("T")

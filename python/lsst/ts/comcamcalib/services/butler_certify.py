@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
+from ..butler_data import CertifiedDataset, CertifiedRange, CertifyOutcome, CertifyRequest, ReplacedDataset
 from ..errors import ServiceError
-from .butler_data import CertifiedDataset, CertifiedRange, CertifyOutcome, CertifyRequest, ReplacedDataset
 from .butler_lookup import Match, matches
 from .butler_queries import exposure_records, find_refs, iso_tai
 

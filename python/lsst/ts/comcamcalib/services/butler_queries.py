@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..butler_data import AmplifierValues, DatasetFound, DefectsArea, ExposureFound
 from ..errors import ServiceError
-from .butler_data import AmplifierValues, DatasetFound, DefectsArea, ExposureFound
 from .collection_names import near
 
 if TYPE_CHECKING:

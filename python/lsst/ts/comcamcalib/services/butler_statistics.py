@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from ..butler_data import Statistics
 from ..errors import ServiceError
-from .butler_data import Statistics
 from .butler_queries import find_refs
 
 if TYPE_CHECKING:

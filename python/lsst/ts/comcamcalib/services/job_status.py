@@ -24,7 +24,7 @@ __all__ = [
     "OnChange",
     "ignore",
     "judge",
-    "told_end",
+    "reported_end",
 ]
 
 ABORTED_EXIT_CODE = 255
@@ -226,14 +226,14 @@ class JobEnd:
     certain: bool
 
 
-def judge(phase: Phase | None, told: int | None) -> JobEnd | None:
+def judge(phase: Phase | None, reported: int | None) -> JobEnd | None:
     """Return how a job ended, None if it has not.
 
     Parameters
     ----------
     phase
         Phase at the UWS; None: it does not know the job (any more).
-    told
+    reported
         Exit code that the OCPS reported; None: it reported none.
 
     Notes
@@ -242,18 +242,18 @@ def judge(phase: Phase | None, told: int | None) -> JobEnd | None:
     that the UWS still calls running, the UWS was asked a moment too early: there is no end yet, and it is asked again.
     """
     if phase is None:
-        if told is None:
+        if reported is None:
             return JobEnd(Phase.UNKNOWN, 1, certain=False)
-        return told_end(told)
+        return reported_end(reported)
     if not phase.ended:
         return None
     good = phase is Phase.COMPLETED
-    exit_code = told or 0 if good else told or 1
-    return JobEnd(phase, exit_code, certain=told is None or (told == 0) == good)
+    exit_code = reported or 0 if good else reported or 1
+    return JobEnd(phase, exit_code, certain=reported is None or (reported == 0) == good)
 
 
-def told_end(told: int) -> JobEnd:
+def reported_end(reported: int) -> JobEnd:
     """Return the end of a job that only the OCPS has reported."""
-    if told == 0:
+    if reported == 0:
         return JobEnd(Phase.COMPLETED, 0, certain=True)
-    return JobEnd(Phase.ABORTED if told == ABORTED_EXIT_CODE else Phase.ERROR, told, certain=True)
+    return JobEnd(Phase.ABORTED if reported == ABORTED_EXIT_CODE else Phase.ERROR, reported, certain=True)

@@ -16,7 +16,7 @@ from ..config import Limits
 from ..errors import ServiceError
 from .job_endings import JobEndings, still_tried
 from .job_results import JobResults
-from .job_status import ABORTED_EXIT_CODE, JobEnd, judge, told_end
+from .job_status import ABORTED_EXIT_CODE, JobEnd, judge, reported_end
 from .ocps import Ocps
 from .tracked_job import TrackedJob
 from .uws_job import Phase, UwsJob
@@ -108,7 +108,7 @@ class JobStopper:
                 )
                 self._log.warning("%s", sentence)
                 status = dataclasses.replace(job.status, message=sentence)
-                given_up.append(asyncio.create_task(job.tell(status), name=f"give up {job.job_id}"))
+                given_up.append(asyncio.create_task(job.notify(status), name=f"give up {job.job_id}"))
         if given_up:
             await asyncio.wait(given_up, timeout=CLOSE_S)
 
@@ -183,15 +183,15 @@ class JobStopper:
 
     def _end(self, job: TrackedJob, seen: UwsJob | ServiceError | None, attempt: _Attempt) -> JobEnd | None:
         """Return how a job ended, None if it has not or if that is not certain."""
-        told = self._results.of(job.job_id)
+        reported = self._results.of(job.job_id)
         if isinstance(seen, UwsJob):
             attempt.doubts = 0
             if seen.phase is Phase.ABORTED and attempt.accepted:
                 return JobEnd(Phase.ABORTED, ABORTED_EXIT_CODE, certain=True)
             # 255 only says that the OCPS deleted the job, which may have completed before.
-            return judge(seen.phase, None if told == ABORTED_EXIT_CODE else told)
-        if told is not None:
-            return told_end(told)
+            return judge(seen.phase, None if reported == ABORTED_EXIT_CODE else reported)
+        if reported is not None:
+            return reported_end(reported)
         if seen is not None:
             return None
         attempt.doubts += 1

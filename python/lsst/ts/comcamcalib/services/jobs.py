@@ -23,7 +23,7 @@ from ..plan.request import JobRequest
 from .job_endings import JobEndings
 from .job_origin import foreign_repository
 from .job_results import JobResults
-from .job_status import Backend, Jobs, JobStatus, OnChange, ignore, judge, told_end
+from .job_status import Backend, Jobs, JobStatus, OnChange, ignore, judge, reported_end
 from .job_stopper import MAX_DOUBTS, JobStopper
 from .job_submissions import JobSubmissions, Submission
 from .ocps import Ocps
@@ -207,11 +207,11 @@ class JobService:
         with contextlib.suppress(ServiceError):  # the submission has logged why there is no id
             job = await asyncio.shield(task)
             if not job.ended:
-                await job.tell(job.status)
+                await job.notify(job.status)
 
     async def _attend(self, job: TrackedJob, submission: Submission | None = None) -> JobStatus:
         """Follow a job to its end, from its first status."""
-        await job.tell(job.status)
+        await job.notify(job.status)
         return await self._follow(job, submission)
 
     async def _follow(self, job: TrackedJob, submission: Submission | None) -> JobStatus:
@@ -228,9 +228,9 @@ class JobService:
                 await job.pause(self._poll_interval_s)
                 continue
             seen = await self._uws.look(job.job_id)
-            told = self._results.of(job.job_id)
+            reported = self._results.of(job.job_id)
             if isinstance(seen, ServiceError):
-                end = None if told is None else told_end(told)
+                end = None if reported is None else reported_end(reported)
                 if end is None and clock() - answered > self._limits.uws_unreachable:
                     return await self._lose(job, seen)
             else:
@@ -239,10 +239,10 @@ class JobService:
                     job.known_at_uws = True
                     if other := await self._not_ours(job, seen, submission):
                         return await self._attend(other, submission)
-                end = judge(seen.phase if seen else None, told)
+                end = judge(seen.phase if seen else None, reported)
                 doubts = doubts if end is not None else 0
                 if seen and seen.phase_word != job.status.phase and end is None:
-                    await job.tell(dataclasses.replace(job.status, phase=seen.phase_word))
+                    await job.notify(dataclasses.replace(job.status, phase=seen.phase_word))
             if end is not None and (end.certain or doubts >= MAX_DOUBTS):
                 if end.phase is Phase.UNKNOWN and submission is not None and not job.known_at_uws:
                     return await self._elsewhere(job, submission)
@@ -326,7 +326,7 @@ class JobService:
             "then resume the run.",
             timestamp_ended_s=utils.current_tai(),
         )
-        await job.tell(status)
+        await job.notify(status)
         self._stopper.stop(job, wanted=False)
         return status
 
@@ -348,7 +348,7 @@ class JobService:
         status = dataclasses.replace(
             job.status, exit_code=1, message=f"{job.reason}. {unfinished}", timestamp_ended_s=utils.current_tai()
         )
-        await job.tell(status)
+        await job.notify(status)
         return status
 
     async def _stop_for_a_while(self, job: TrackedJob) -> str:

@@ -14,10 +14,10 @@ import threading
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
+from ..butler_data import ReplacedDataset
 from ..errors import ServiceError, UnreachableError
 from ..plan.validity import Validity
 from .butler_certify import certified_for_others
-from .butler_data import ReplacedDataset
 
 if TYPE_CHECKING:
     from lsst.daf.butler import Butler

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from .butler_data import (
+from ..butler_data import (
     AmplifierValues,
     CertifiedRange,
     CertifyOutcome,

@@ -66,7 +66,7 @@ class TrackedJob:
         """Return whether a run submitted it; None: any run."""
         return run_id is None or is_of_run(self.mark, run_id)
 
-    async def tell(self, status: JobStatus) -> None:
+    async def notify(self, status: JobStatus) -> None:
         """Publish a status that is not the last one."""
         self.status = status
         await self.on_change(status)

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .layout import PIPELINE_ENVIRONMENT
-from .worker import Job, Tell
+from .worker import Job, Notify
 
 __all__ = ["PipetaskWorker"]
 
@@ -77,7 +77,7 @@ class PipetaskWorker:
         self._max_jobs = max_jobs
         self._environment = dict(environment)
         self._modules = tuple(modules)
-        self._tell: Tell = lambda job_id, phase: None
+        self._notify: Notify = lambda job_id, phase: None
         self._process: asyncio.subprocess.Process | None = None
         self._running: dict[str, _Running] = {}
         self._queue: deque[Job] = deque()
@@ -89,7 +89,7 @@ class PipetaskWorker:
         """The id of the process that forks; 0 while there is none."""
         return 0 if self._process is None else self._process.pid
 
-    async def start(self, tell: Tell) -> None:
+    async def start(self, notify: Notify) -> None:
         """Start the process and wait until it has imported everything.
 
         Raises
@@ -97,7 +97,7 @@ class PipetaskWorker:
         RuntimeError
             If it does not get that far; the sentence has the last of what it said.
         """
-        self._tell = tell
+        self._notify = notify
         self._closing = False
         process = await self._start_process()
         self._reader = asyncio.create_task(self._follow(process), name="follow the pipetask worker")
@@ -107,7 +107,7 @@ class PipetaskWorker:
         self._queue.append(job)
         self._start_jobs()
         if job in self._queue:
-            self._tell(job.job_id, "queued")
+            self._notify(job.job_id, "queued")
 
     async def abort(self, job_id: str) -> None:
         """Kill a job's processes, and wait until they are gone; nothing if it is not known."""
@@ -211,10 +211,10 @@ class PipetaskWorker:
             if job.fault is not None and job.fault.effect != "expire":  # which is the server's
                 fault = {"effect": job.fault.effect, "value": job.fault.value, "text": job.fault.text}
             self._order(run={"job_id": job.job_id, "environment": dict(job.environment), "fault": fault})
-            self._tell(job.job_id, "executing")
+            self._notify(job.job_id, "executing")
 
     def _order(self, **order: Any) -> None:
-        """Tell the process what to do; if it is dead, `_follow` deals with that."""
+        """Send the process what to do; if it is dead, `_follow` deals with that."""
         if self._process is not None and self._process.stdin is not None:
             with contextlib.suppress(ConnectionError):
                 self._process.stdin.write(json.dumps(order).encode() + b"\n")
@@ -224,7 +224,7 @@ class PipetaskWorker:
         running.ended.set()
         if not running.aborted:
             self._log.info("Job %s ended with status %d", job_id, status)
-            self._tell(job_id, "completed" if status == 0 else "error")
+            self._notify(job_id, "completed" if status == 0 else "error")
 
     def _fail_all(self) -> None:
         """Kill the jobs that a dead process has left running, and report that they failed."""

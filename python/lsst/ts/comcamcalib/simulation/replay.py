@@ -20,7 +20,7 @@ from lsst.daf.butler import Butler
 
 from .recording import RECORDED
 from .replay_job import JobLog, JobReplay
-from .worker import Job, Tell, pipeline_name
+from .worker import Job, Notify, pipeline_name
 from .worker_process import commands
 
 __all__ = ["ReplayWorker"]
@@ -61,22 +61,22 @@ class ReplayWorker:
         self._recordings = recordings
         self._max_jobs = max_jobs
         self._places = asyncio.Semaphore(max_jobs)
-        self._tell: Tell = lambda job_id, phase: None
+        self._notify: Notify = lambda job_id, phase: None
         self._tasks: dict[str, asyncio.Task[None]] = {}
         # Set when a job need not take its time any more.
         self._finish: dict[str, asyncio.Event] = {}
         # One thread, because an open Butler may be used by only one at a time.
         self._thread: concurrent.futures.ThreadPoolExecutor | None = None
 
-    async def start(self, tell: Tell) -> None:
+    async def start(self, notify: Notify) -> None:
         """Be ready for jobs."""
-        self._tell = tell
+        self._notify = notify
         self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="replay")
 
     async def submit(self, job: Job) -> None:
         """Queue a job; it runs as soon as there is a place."""
         if len(self._tasks) >= self._max_jobs:
-            self._tell(job.job_id, "queued")
+            self._notify(job.job_id, "queued")
         self._finish[job.job_id] = asyncio.Event()
         task = asyncio.create_task(self._run(job), name=f"replay job {job.job_id}")
         self._tasks[job.job_id] = task
@@ -113,7 +113,7 @@ class ReplayWorker:
 
     async def _run(self, job: Job) -> None:
         async with self._places:
-            self._tell(job.job_id, "executing")
+            self._notify(job.job_id, "executing")
             effect = "" if job.fault is None else job.fault.effect
             name = pipeline_name(job.environment.get("PIPELINE_URL", ""))
             duration_s = self._durations_s.get(name, self._duration_s)
@@ -124,7 +124,7 @@ class ReplayWorker:
             is_good = await self._in_thread(job)
             if effect == "hang":
                 await asyncio.sleep(_FOREVER_S)
-        self._tell(job.job_id, "completed" if is_good else "error")
+        self._notify(job.job_id, "completed" if is_good else "error")
 
     async def _in_thread(self, job: Job) -> bool:
         """Replay a job in the thread; a cancellation waits until that is done, as a thread can't be stopped."""

@@ -18,12 +18,12 @@ from typing import Literal, Protocol
 
 from .faults import Fault
 
-__all__ = ["Job", "Tell", "Worker", "WorkerPhase", "pipeline_name"]
+__all__ = ["Job", "Notify", "Worker", "WorkerPhase", "pipeline_name"]
 
 WorkerPhase = Literal["queued", "executing", "completed", "error"]
 """What a worker can report of a job; ``queued`` means that it waits for a free place."""
 
-Tell = Callable[[str, WorkerPhase], None]
+Notify = Callable[[str, WorkerPhase], None]
 """Called by a worker, in the event loop, with the job id and the job's new phase."""
 
 
@@ -53,7 +53,7 @@ class Job:
 class Worker(Protocol):
     """Runs some jobs at a time, and reports their phases."""
 
-    async def start(self, tell: Tell) -> None:
+    async def start(self, notify: Notify) -> None:
         """Be ready for jobs.
 
         Raises
@@ -63,10 +63,10 @@ class Worker(Protocol):
         """
 
     async def submit(self, job: Job) -> None:
-        """Take a job; ``tell`` is called with ``executing`` and then with ``completed`` or ``error``."""
+        """Take a job; ``notify`` is called with ``executing`` and then with ``completed`` or ``error``."""
 
     async def abort(self, job_id: str) -> None:
-        """End a job, and return when nothing of it runs any more; ``tell`` is not called for it again."""
+        """End a job, and return when nothing of it runs any more; ``notify`` is not called for it again."""
 
     async def close(self) -> None:
         """Abort all jobs and end."""

@@ -137,7 +137,7 @@ class JobProcesses:
         os.set_blocking(wake, False)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
-        self._tell(ready=True)
+        self._notify(ready=True)
         unread = b""
         while True:
             readable, _, _ = select.select([0, awake], [], [])
@@ -154,14 +154,14 @@ class JobProcesses:
         for job_id in list(self._pids):
             self._kill(job_id)
 
-    def _tell(self, **what: object) -> None:
+    def _notify(self, **what: object) -> None:
         self._replies.write(json.dumps(what) + "\n")
 
     def _obey(self, order: dict[str, Any]) -> None:
         if "run" in order:
             job_id = order["run"]["job_id"]
             self._pids[job_id] = self._fork(order["run"])
-            self._tell(started=job_id, pid=self._pids[job_id])
+            self._notify(started=job_id, pid=self._pids[job_id])
         else:
             self._kill(order["kill"])
 
@@ -185,13 +185,13 @@ class JobProcesses:
                 os.killpg(self._pids[job_id], signal.SIGKILL)
 
     def _reap(self) -> None:
-        """Tell of the jobs that have ended."""
+        """Notify of the jobs that have ended."""
         for job_id, pid in list(self._pids.items()):
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
                 self._kill(job_id)  # processes that the job may have started and left running
                 del self._pids[job_id]
-                self._tell(ended=job_id, status=os.waitstatus_to_exitcode(status))
+                self._notify(ended=job_id, status=os.waitstatus_to_exitcode(status))
 
 
 def _become_child(work: Callable[[], int]) -> NoReturn:

@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from ..butler_data import ExposureFound
 from ..enums import CalibType, StageKind
 from ..errors import ServiceError, StageError
 from ..plan.plan import StagePlan
 from ..plan.validity import Validity, days_of, validity_of
 from ..record.act import once
 from ..record.things import GoodProduct
-from ..services.butler_data import ExposureFound
 from .certifying import Certifying, look_for_certification, record_look
 from .context import RunContext
 

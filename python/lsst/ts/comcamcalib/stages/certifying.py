@@ -11,11 +11,11 @@ import asyncio
 import contextlib
 import dataclasses
 
+from ..butler_data import CertifyOutcome, CertifyRequest
 from ..errors import ServiceError, StageError, UnreachableError
 from ..plan.validity import Validity
 from ..record.facts import Certified, CertifiedBefore, CertifyAbsent, CertifyIntended
 from ..record.things import Certification, GoodProduct
-from ..services.butler_data import CertifyOutcome, CertifyRequest
 from .context import RunContext
 
 __all__ = ["Certifying", "look_for_certification", "record_look"]

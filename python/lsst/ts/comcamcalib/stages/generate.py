@@ -12,6 +12,7 @@ import asyncio
 import itertools
 from collections.abc import Iterable
 
+from ..butler_data import DatasetFound
 from ..enums import CalibType, StageState
 from ..errors import ServiceError, StageError
 from ..plan.plan import JobPlan, StagePlan
@@ -20,7 +21,6 @@ from ..record.act import once
 from ..record.facts import Dataset, GainsMeasured, JobDistrusted, ProductMade
 from ..record.history import History
 from ..record.things import Job, Product
-from ..services.butler_data import DatasetFound
 from ..services.side_by_side import all_of, both
 from .context import RunContext
 from .frames import known_to_be_bad

@@ -22,7 +22,6 @@ from ..record.facts import DetectorVerdict, FramesBlamed, JobDistrusted, Verdict
 from ..record.history import STAGE_ENDED
 from ..record.things import GOOD_VERDICTS, Product
 from ..verification import (
-    DetectorArea,
     ExpectedStatistics,
     Judgement,
     judge_defects,
@@ -201,8 +200,7 @@ async def _judge_product(product: Product, calib_type: CalibType, context: RunCo
     try:
         if calib_type is CalibType.DEFECTS:
             areas = await repository.defects_area(product.run_collection, product.dataset_type)
-            plain = {detector: DetectorArea(one.pixels, one.detector_pixels) for detector, one in areas.items()}
-            return await asyncio.to_thread(judge_defects, names, plain, plausible)
+            return await asyncio.to_thread(judge_defects, names, areas, plausible)
         if calib_type is CalibType.PTC:
             ptc = await repository.ptc_values(product.run_collection, product.dataset_type)
             curves = {detector: (one.gain, one.noise) for detector, one in ptc.items()}

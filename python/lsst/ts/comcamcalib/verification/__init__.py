@@ -9,12 +9,11 @@
 from .first_look import certainly_in_vain, is_suspicious
 from .frames import FrameFacts
 from .judgement import DetectorJudgement, Judgement
-from .products import DetectorArea, judge_defects, judge_gain, judge_ptc
+from .products import judge_defects, judge_gain, judge_ptc
 from .statistics import ExpectedStatistics
 from .verdict import judge_statistics
 
 __all__ = [
-    "DetectorArea",
     "DetectorJudgement",
     "ExpectedStatistics",
     "FrameFacts",

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import statistics
 from collections.abc import Iterator, Mapping
@@ -18,23 +17,16 @@ from ..enums import Verdict
 from .judgement import DetectorJudgement, Judgement, listed
 
 if TYPE_CHECKING:
+    from ..butler_data import DefectsArea
     from ..config import Plausible
 
-__all__ = ["DetectorArea", "judge_defects", "judge_gain", "judge_ptc"]
+__all__ = ["judge_defects", "judge_gain", "judge_ptc"]
 
 Amplifiers = tuple[Mapping[str, float], Mapping[str, float]]
 """Gains (electron/adu) and read noises (electron) of the amplifiers of a detector, by name; NaN: not measured."""
 
 
-@dataclasses.dataclass(frozen=True)
-class DetectorArea:
-    """How much of a detector is marked as defective (pixels)."""
-
-    pixels: int
-    detector_pixels: int
-
-
-def judge_defects(detectors: Mapping[int, str], areas: Mapping[int, DetectorArea], plausible: Plausible) -> Judgement:
+def judge_defects(detectors: Mapping[int, str], areas: Mapping[int, DefectsArea], plausible: Plausible) -> Judgement:
     """Judge defects by their area.
 
     Parameters

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from ..enums import Verdict
+from .enums import Verdict
 
 __all__ = [
     "AmplifierValues",
