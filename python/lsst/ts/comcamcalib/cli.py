@@ -289,7 +289,7 @@ def scenarios() -> None:
             f"{fault.place}: {fault.effect} {fault.value or ''} {dict(fault.match)}".replace("  ", " ")
             for fault in faults
         )
-        console.print(f"{name:25}{effects}", markup=False)
+        console.print(f"{name:30}{effects}", markup=False)
 
 
 @app.command()
