@@ -208,7 +208,7 @@ async def test_killed_after_butler_has_done_it(
 async def test_found_after_a_kill_but_replaced_by_somebody_meanwhile_for_some_detector(
     service: ButlerService, butler: Butler, record: MemoryRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not all of it is in the collection, which is said, so it is done again, and what somebody certified makes room."""
+    """Not all of it is in the collection: that is said, it is done again, and what somebody certified makes room."""
     await service.certify(await intend(service, record, monkeypatch))
     theirs = bias_job(butler, "theirs", [1])
     await service.certify(certify_request("theirs", theirs, "2026-11-22T20:00:00", NEXT_NOON))
