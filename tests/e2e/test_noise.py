@@ -58,7 +58,9 @@ async def test_noisy_detector_is_not_certified_nor_what_builds_on_it(real_site: 
     assert all(one.exposuresFailed == 0 for one in others)
     assert noisy.noise > 1.3 * max(one.noise for one in others)
     assert run.in_state(StageState.FAILED) == {"BIAS.VERIFY"}
-    assert run.in_state(StageState.SKIPPED) == {"BIAS.CERTIFY", "DARK.GENERATE", "DARK.VERIFY", "DARK.CERTIFY"}
+    # Darks are made beside the verification of the biases, so whether they are there when the verdict comes is chance.
+    in_vain = run.in_state(StageState.SKIPPED) - {"DARK.GENERATE"}
+    assert in_vain == {"BIAS.CERTIFY", "DARK.VERIFY", "DARK.CERTIFY"}
     assert len(run.samples("imageTaken", imageType=CalibType.DARK)) == 3
     assert await run.certified() == []
     alarms = await run.hear("alarms", runFailed=True)
