@@ -30,8 +30,12 @@ demo: interface ## Make calibrations with a simulated observatory; what it made 
 observatory: interface ## Run the simulated observatory alone, until Ctrl-C.
 	$(CLI) observatory
 
-test: interface ## Run all tests, in two halves side by side; the output of each comes when it has ended.
-	$(MAKE) --no-print-directory --jobs=2 --output-sync=target --keep-going test-observatory test-parts
+test: interface ## Run all tests, in two halves side by side; the output of the observatory's half comes at the end.
+	@log=$$(mktemp); \
+	$(MAKE) --no-print-directory test-observatory >$$log 2>&1 & observatory=$$!; \
+	$(MAKE) --no-print-directory test-parts; parts=$$?; \
+	wait $$observatory; runs=$$?; \
+	cat $$log; rm -f $$log; exit $$((parts || runs))
 
 # Runs on the simulated observatory, which mostly wait.
 test-observatory: interface
