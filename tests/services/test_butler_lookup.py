@@ -10,7 +10,19 @@ from __future__ import annotations
 
 from lsst.daf.butler import Butler, CollectionType, Timespan
 from lsst.ts.comcamcalib.services.butler import ButlerService
-from support.small_repository import BIASES, DAILY, FLATS_I, FLATS_R, RAWS, bias_job, image, run_job
+from support.small_repository import (
+    BIASES,
+    DAILY,
+    FLATS_I,
+    FLATS_R,
+    NEXT_NOON,
+    NOON,
+    RAWS,
+    bias_job,
+    certify_request,
+    image,
+    run_job,
+)
 
 
 async def test_a_job_that_used_this_runs_product_is_good(service: ButlerService, butler: Butler) -> None:
@@ -54,3 +66,14 @@ async def test_flats_are_looked_up_by_the_filter_of_the_exposure(service: Butler
     assert "found as flat none" in sentence
     # A job that has no flats of its own, seen at the time of a bias, looks up what there is.
     assert await service.foreign_inputs("u/ocps/v", "flat", BIASES, [0], "u/ocps/f/run") == []
+
+
+async def test_detectors_without_a_valid_calibration_are_found(service: ButlerService, butler: Butler) -> None:
+    """Asked of collections of which one does not exist, for a time within and outside the range."""
+    ids = bias_job(butler, "b", range(2))
+    await service.certify(certify_request("b", ids, NOON, NEXT_NOON))
+    within, after = "2026-11-22T20:00:00", "2026-12-24T20:00:00"
+    assert await service.detectors_without("bias", ["no/such", DAILY], [0, 1, 7], within) == [7]
+    assert await service.detectors_without("bias", ["no/such", DAILY], [0, 1], after) == [0, 1]
+    assert await service.detectors_without("bias", ["no/such"], [0], within) == [0]
+    assert await service.detectors_without("cti", [DAILY], [0], within) == [0]

@@ -15,12 +15,21 @@ from lsst.ts.comcamcalib.enums import CalibType
 from lsst.ts.comcamcalib.errors import StageError
 from lsst.ts.comcamcalib.record.events import Certification
 from lsst.ts.comcamcalib.record.facts import Certified, CertifyAbsent, CertifyIntended
-from lsst.ts.comcamcalib.stages.certify import certify
-from support.certifying import DAILY, NIGHT, certify_older, killed_after, make, settle
+from support.certifying import (
+    DAILY,
+    IN_DAILY,
+    NIGHT,
+    certified_ids,
+    certify_bias,
+    certify_older,
+    killed_after,
+    make,
+    own_ids,
+    settle,
+)
 from support.services import Gate
 
 BIAS, DARK = CalibType.BIAS, CalibType.DARK
-IN_DAILY = "3 datasets of type bias are in LSSTComCam/calib/daily"
 
 
 @pytest.fixture
@@ -29,18 +38,6 @@ async def bench(make_bench, expose_all):
     expose_all(bench)
     await make(bench, BIAS)
     return bench
-
-
-async def certify_bias(bench) -> str:
-    return await certify(bench.stage("BIAS.CERTIFY"), bench.context)
-
-
-def certified_ids(bench) -> list[str]:
-    return sorted(one.dataset_id for one in bench.observatory.world.certified("bias"))
-
-
-def own_ids(bench) -> list[str]:
-    return sorted(bench.context.history.product(BIAS).ids)
 
 
 # Killed

@@ -26,6 +26,7 @@ from lsst.ts.comcamcalib.record.facts import (
 )
 from lsst.ts.comcamcalib.record.things import GOOD_VERDICTS
 from lsst.ts.comcamcalib.services.butler import ButlerService
+from lsst.ts.comcamcalib.stages.certify import certify
 from lsst.ts.comcamcalib.stages.context import RunContext
 from lsst.ts.comcamcalib.stages.generate import generate
 
@@ -35,14 +36,18 @@ from support.world import Certificate, World
 
 __all__ = [
     "DAILY",
+    "IN_DAILY",
     "NIGHT",
     "ShownTime",
+    "certified_ids",
+    "certify_bias",
     "certify_older",
     "expose",
     "in_repository",
     "judge",
     "killed_after",
     "make",
+    "own_ids",
     "put_frame",
     "put_product",
     "settle",
@@ -52,6 +57,22 @@ __all__ = [
 DAILY = "LSSTComCam/calib/daily"
 NIGHT = ("2026-11-22T12:00:00", "2026-11-23T12:00:00")
 """Validity of what is made from the frames of 2026-11-22."""
+IN_DAILY = "3 datasets of type bias are in LSSTComCam/calib/daily"
+
+
+async def certify_bias(bench: Any) -> str:
+    """Certify the bias of a bench's run."""
+    return await certify(bench.stage("BIAS.CERTIFY"), bench.context)
+
+
+def certified_ids(bench: Any) -> list[str]:
+    """Return the biases that are certified, in whatever collection."""
+    return sorted(one.dataset_id for one in bench.observatory.world.certified("bias"))
+
+
+def own_ids(bench: Any) -> list[str]:
+    """Return the biases that a bench's run has made."""
+    return sorted(bench.context.history.product(CalibType.BIAS).ids)
 
 
 def verdict_of(
