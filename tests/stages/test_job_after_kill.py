@@ -167,7 +167,7 @@ async def test_while_the_uws_can_not_be_asked_nothing_is_submitted_and_in_the_en
         await make(bench)
     assert str(caught.value) == (
         "Whether the job cpBias was submitted before the run was interrupted could not be found out: "
-        "The UWS did not answer."
+        "The UWS did not answer. Check the UWS, then resume the run"
     )
     assert limits.uws_unreachable <= loop.time() - began < limits.uws_unreachable + limits.job_submission + 60
     assert bench.observatory.world.jobs == {} and kinds(bench) == ["JobIntended"]

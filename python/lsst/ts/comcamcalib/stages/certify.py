@@ -150,7 +150,7 @@ async def _settle_others(act: Certifying, calib_type: CalibType, context: RunCon
         except ServiceError as error:
             raise StageError(
                 f"Whether {calib_type.name} was certified in {one.intent.collection} before the run was interrupted "
-                f"could not be found out: {error}"
+                f"could not be found out: {str(error).removesuffix('.')}. Check the repository, then resume the run"
             ) from error
         await record_look(one, done, (), context)
 

@@ -116,7 +116,8 @@ class Certifying:
             lost = await self._read_back() if there else []
         except ServiceError as error:
             raise StageError(
-                f"Whether {self._what} was certified in {self._collection} could not be found out: {error}"
+                f"Whether {self._what} was certified in {self._collection} could not be found out: "
+                f"{str(error).removesuffix('.')}. Check the repository, then resume the run"
             ) from error
         await record_look(latest, there, tuple(lost), self._context)
         return self.known()

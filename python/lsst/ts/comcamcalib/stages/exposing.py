@@ -88,7 +88,8 @@ class Exposing:
                 break
             if now >= deadline:
                 raise StageError(
-                    f"Whether {self._name} was taken before the run was interrupted could not be found out: {obstacle}"
+                    f"Whether {self._name} was taken before the run was interrupted could not be found out: "
+                    f"{obstacle} Then resume the run"
                 )
             await asyncio.sleep(LOOK_INTERVAL_S)
         await self.withdraw("neither the camera nor the repository has an exposure for it")

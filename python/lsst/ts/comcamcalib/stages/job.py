@@ -191,7 +191,7 @@ class PlannedJob:
                 if clock.monotonic() >= give_up:
                     raise StageError(
                         f"Whether the job {job.label} was submitted before the run was interrupted could not be found "
-                        f"out: {error}"
+                        f"out: {str(error).removesuffix('.')}. Check the UWS, then resume the run"
                     ) from error
                 await asyncio.sleep(self._context.config.uws_poll_interval_s)
                 continue
