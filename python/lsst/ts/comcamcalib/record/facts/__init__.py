@@ -22,10 +22,22 @@ import pydantic
 from .certifications import Certified, CertifiedBefore, CertifyAbsent, CertifyIntended
 from .frames import FrameAbsent, FrameGivenUp, FrameIntended, FramesBlamed, FrameSettled, FrameStray, FrameTaken
 from .jobs import JobAbsent, JobDistrusted, JobEnded, JobFound, JobIntended, JobMoved, JobStray
-from .products import Dataset, DetectorVerdict, GainsMeasured, ProductMade, VerdictGiven
+from .products import (
+    MAX_FINDINGS,
+    Dataset,
+    DetectorVerdict,
+    Drift,
+    GainsMeasured,
+    Measured,
+    Measurement,
+    ProductMade,
+    VerdictAccepted,
+    VerdictGiven,
+)
 from .run import Decision, RunAccepted, RunMoved, StageMoved
 
 __all__ = [
+    "MAX_FINDINGS",
     "Certified",
     "CertifiedBefore",
     "CertifyAbsent",
@@ -33,6 +45,7 @@ __all__ = [
     "Dataset",
     "Decision",
     "DetectorVerdict",
+    "Drift",
     "Entry",
     "Fact",
     "FrameAbsent",
@@ -50,10 +63,13 @@ __all__ = [
     "JobIntended",
     "JobMoved",
     "JobStray",
+    "Measured",
+    "Measurement",
     "ProductMade",
     "RunAccepted",
     "RunMoved",
     "StageMoved",
+    "VerdictAccepted",
     "VerdictGiven",
     "fact_from_json",
     "fact_to_json",
@@ -81,6 +97,8 @@ Fact = (
     | ProductMade
     | GainsMeasured
     | VerdictGiven
+    | VerdictAccepted
+    | Measured
     | CertifyIntended
     | Certified
     | CertifyAbsent

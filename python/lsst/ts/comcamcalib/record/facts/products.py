@@ -12,15 +12,25 @@ from typing import Literal
 import pydantic
 
 from ...enums import CalibType, Verdict
+from ...findings import Finding
 from .base import FactModel
 
 __all__ = [
+    "MAX_FINDINGS",
     "Dataset",
     "DetectorVerdict",
+    "Drift",
     "GainsMeasured",
+    "Measured",
+    "Measurement",
     "ProductMade",
+    "VerdictAccepted",
     "VerdictGiven",
 ]
+
+
+MAX_FINDINGS = 2000
+"""Largest number of findings in a verdict, because a broken camera has millions (about 150 bytes each)."""
 
 
 class Dataset(FactModel):
@@ -88,3 +98,55 @@ class VerdictGiven(FactModel):
     tests_failed_threshold: int = 0
     failures_by_test: dict[str, int] = pydantic.Field(default_factory=dict)
     detectors: tuple[DetectorVerdict, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    """The worst first; at most as many as `MAX_FINDINGS`."""
+    findings_dropped: int = 0
+    """Number of further findings, which are in the statistics only."""
+    left_out: tuple[int, ...] = ()
+    """Detectors that failed and that a good verdict leaves out, because the option certify_good_detectors says so."""
+
+
+class VerdictAccepted(FactModel):
+    """Somebody accepted a verdict that was FAILED or UNKNOWN, for flats in one filter."""
+
+    kind: Literal["verdict_accepted"] = "verdict_accepted"
+    calib_type: CalibType
+    physical_filter: str
+    attempt: int
+    """Of the verdict."""
+    who: str
+    why: str
+
+
+class Measurement(FactModel):
+    """A value measured in a product; NaN = it could not be measured."""
+
+    detector: int
+    amplifier: str
+    """Empty: of the detector as a whole."""
+    quantity: str
+    """Such as ``level``, ``noise``, ``dark_rate``, ``gain``, ``turnoff`` or ``defect_fraction``."""
+    value: float
+    unit: str
+
+
+class Drift(FactModel):
+    """How a detector's product differs from the one that is certified now."""
+
+    detector: int
+    drift: float
+    """Largest change in units of its limit; NaN = nothing to compare with."""
+    compared_with: str
+    """Collection and UUID; empty: there is no predecessor."""
+
+
+class Measured(FactModel):
+    """The values of a product were measured, for flats in one filter, and compared with what is certified now."""
+
+    kind: Literal["measured"] = "measured"
+    calib_type: CalibType
+    physical_filter: str
+    attempt: int
+    """Of the verification."""
+    values: tuple[Measurement, ...]
+    drifts: tuple[Drift, ...] = ()
