@@ -117,7 +117,9 @@ def _(fact: facts.Decision, history: History, _at: float) -> History:
 
 def _frame(history: History, calib_type: CalibType, index: int, **changes: object) -> History:
     key = (calib_type, index)
-    old = history.frames.get(key, Frame(calib_type, index))
+    old = history.frames.get(key)
+    if old is None:
+        old = Frame(facts.FrameIntended(calib_type=calib_type, index=index, exposure_time_s=0.0))
     new = dataclasses.replace(old, **changes)  # type: ignore[arg-type]
     return dataclasses.replace(history, frames=_with(history.frames, key, new))
 
@@ -127,16 +129,7 @@ def _(fact: facts.FrameIntended, history: History, at: float) -> History:
     known = history.frames.get((fact.calib_type, fact.index))
     if known is not None and known.exposure_id:
         return history
-    return _frame(
-        history,
-        fact.calib_type,
-        fact.index,
-        exposure_time_s=fact.exposure_time_s,
-        discarded=fact.discarded,
-        replaces=fact.replaces,
-        intended_s=at,
-        absent="",
-    )
+    return _frame(history, fact.calib_type, fact.index, intent=fact, intended_s=at, absent="")
 
 
 @_fold.register
