@@ -127,7 +127,7 @@ class Csc:
 
     def _on_lost(self, sentence: str) -> None:
         self.lost = sentence
-        self.runner.abandon()
+        self.runner.abandon(sentence)
 
     async def _publish(self, event: Event) -> None:
         await asyncio.sleep(0)

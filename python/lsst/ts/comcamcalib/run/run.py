@@ -54,6 +54,8 @@ class Run:
         self._context: RunContext | None = None
         # The stages, until the run ends or is stopped by the task below.
         self._task: asyncio.Task[None] = utils.make_done_future()
+        # When the run had ended before this process read it; 0 if it had not.
+        self._ended_earlier_s = record.history.ended_s
         # Task that aborts the run.
         self._ending: asyncio.Task[None] = utils.make_done_future()
 
@@ -71,6 +73,11 @@ class Run:
     def resumable(self) -> bool:
         """Whether it can go on."""
         return self.state in RESUMABLE
+
+    @property
+    def ended_earlier(self) -> bool:
+        """Whether it ended in an earlier process, and has not been resumed since."""
+        return 0.0 < self.history.ended_s == self._ended_earlier_s
 
     async def start(self, services: Services) -> None:
         """Carry out a run that was just accepted."""
