@@ -66,6 +66,7 @@ class Journal:
     def __init__(self, path: Path, clock: Clock, on_lost: Callable[[str], None]) -> None:
         self.path = path
         self._on_lost = on_lost
+        self._clock = clock
         self._owner = Owner(path, clock)
         self._thread = WorkerThreads("journal")
         self._hangs = False
@@ -85,7 +86,7 @@ class Journal:
         """
         self._thread.start()
         try:
-            await self._do("open", self._open)
+            await self._do("open", functools.partial(self._open, self._clock.monotonic()))
         except BaseException:
             await self._thread.close(0.0 if self._hangs else WRITE_LIMIT_S)
             raise
@@ -198,19 +199,19 @@ class Journal:
 
     # In the journal's thread
 
-    def _open(self) -> None:
+    def _open(self, now_s: float) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(
             self.path, timeout=WRITE_LIMIT_S / 2, check_same_thread=False, isolation_level=None
         )
         try:
-            self._prepare(connection)
+            self._prepare(connection, now_s)
         except BaseException:
             connection.close()
             raise
         self._connection = connection
 
-    def _prepare(self, connection: sqlite3.Connection) -> None:
+    def _prepare(self, connection: sqlite3.Connection, now_s: float) -> None:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version == 1:
             raise JournalError(
@@ -228,7 +229,7 @@ class Journal:
         with _transaction(connection):
             for statement in (*TABLES.split(";"), f"PRAGMA user_version = {SCHEMA_VERSION}"):
                 connection.execute(statement)
-            self._owner.claim(connection)
+            self._owner.claim(connection, now_s)
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None
