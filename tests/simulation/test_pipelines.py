@@ -56,6 +56,8 @@ class Night:
     plane: FocalPlane
     exposures: dict[str, list[int]] = dataclasses.field(default_factory=dict)
     lost: frozenset[int] = frozenset()
+    faults: dict[str, tuple[str, float, str]] = dataclasses.field(default_factory=dict)
+    """Effect, value and text of the worker's fault in a job."""
 
     @property
     def repo(self) -> Path:
@@ -92,10 +94,14 @@ class Night:
 
     def run(self, *commands: list[str]) -> list[int]:
         """Run command lines and return their exit codes."""
-        logs = [str(self.folder / f"{command[command.index('-o') + 1].replace('/', '_')}.log") for command in commands]
+        jobs = [command[command.index("-o") + 1].removeprefix("u/ocps/") for command in commands]
+        orders = [
+            (command, str(self.folder / f"{job}.log"), self.faults.get(job))
+            for command, job in zip(commands, jobs, strict=True)
+        ]
         ran = subprocess.run(
             [sys.executable, str(RUN_PIPETASKS)],
-            input=json.dumps(list(zip(commands, logs, strict=True))),
+            input=json.dumps(orders),
             env={**os.environ, **PIPELINE_ENVIRONMENT},
             stdout=subprocess.PIPE,
             text=True,
@@ -171,6 +177,37 @@ def faulty_night(tmp_path_factory: pytest.TempPathFactory) -> Night:
         night.command("bias", "cpBias.yaml", "BIAS"), night.command("bias-verify", "verifyBias.yaml", "BIAS", "bias")
     )
     assert codes == [0, 0], f"a job failed; its log is in {night.folder}"
+    return night
+
+
+@pytest.fixture(scope="module")
+def aged_night(tmp_path_factory: pytest.TempPathFactory) -> Night:
+    """A night with a dead detector (0), one whose gain has drifted (1) and a new hot column (2).
+
+    Its verifications lack detector 3, and garble the statistics of detector 5.
+    """
+    faults = (
+        Fault(0, is_dead=True),
+        Fault(1, gain_factor=1.06),
+        Fault(2, amplifiers=("C12",), hot_column_rate=40.0),
+    )
+    night = Night(tmp_path_factory.mktemp("aged"), dataclasses.replace(PLANE, faults=faults))
+    night.faults = {"bias-verify": ("no_work", 3, ""), "dark-verify": ("garble", 5, "")}
+    night.observe({"BIAS": [0] * 4, "DARK": [20] * 4, "FLAT": [0.8, 0.8, 1.6, 1.6]})
+    command = night.command
+    codes = night.run(
+        command("bias", "cpBias.yaml", "BIAS"),
+        command("bias-verify", "verifyBias.yaml", "BIAS", "bias"),
+        command("dark", "cpDark.yaml", "DARK", "bias"),
+        command("dark-verify", "verifyDark.yaml", "DARK", "dark bias"),
+        command("flat", "cpFlat.yaml", "FLAT", "dark bias"),
+        command("bias-bootstrap", "cpBiasBootstrap.yaml", "BIAS"),
+        command("dark-bootstrap", "cpDarkBootstrap.yaml", "DARK", "bias-bootstrap"),
+        command("flat-bootstrap", "cpFlatBootstrap.yaml", "FLAT", "bias-bootstrap dark-bootstrap"),
+        command("defects", "cpDefects.yaml", "", "bias-bootstrap dark-bootstrap flat-bootstrap"),
+        command("ptc", "cpPtc.yaml", "FLAT", "bias dark"),
+    )
+    assert codes == [0] * 10, f"a job failed; its log is in {night.folder}"
     return night
 
 
@@ -317,3 +354,53 @@ def test_detector_that_was_not_ingested_is_missing(faulty_night: Night) -> None:
     exposure = faulty_night.exposures["BIAS"][0]
     statistics = faulty_night.get("verifyBiasExpStats", "bias-verify", exposure=exposure)
     assert set(statistics) == {*DETECTOR_NAMES[:8], "SUCCESS"}
+
+
+def test_dead_detector_gives_empty_products_and_leaves_the_others_alone(aged_night: Night) -> None:
+    assert not aged_night.get("bias", "bias", detector=0).image.array.any()
+    statistics = aged_night.get("verifyBiasExpStats", "bias-verify", exposure=aged_night.exposures["BIAS"][0])
+    assert {failure.split()[1] for failure in statistics["R22_S00"]["FAILURES"]} == {"MEAN", "CR_NOISE"}
+    assert statistics["R22_S01"] == {"SUCCESS": True}
+    ptc = aged_night.get("ptc", "ptc", detector=0)
+    assert ptc.badAmps == list(AMPLIFIER_NAMES) and np.isnan(list(ptc.gain.values())).all()
+    flat = aged_night.get("flat", "flat", detector=4, physical_filter="r_03").image.array
+    assert np.isfinite(flat).mean() > 0.999 and np.nanmean(flat) == pytest.approx(1, abs=0.05)
+    assert aged_night.get("defects", "defects", detector=0).to_mask(PLANE.layout.image_shape).all()
+
+
+def test_gain_that_has_drifted_is_measured_and_shows_in_the_flat(aged_night: Night) -> None:
+    truth = PLANE.truth(1)
+    measured = aged_night.get("ptc", "ptc", detector=1).gain
+    ratios = [measured[name] / truth.gain[name] for name in AMPLIFIER_NAMES]
+    assert np.median(ratios) == pytest.approx(1.06, abs=0.01)
+    flat = aged_night.get("flat", "flat", detector=1, physical_filter="r_03").image.array
+    other = aged_night.get("flat", "flat", detector=4, physical_filter="r_03").image.array
+    expected = truth.response.mean() / PLANE.truth(4).response.mean() / 1.06
+    assert np.nanmean(flat) / np.nanmean(other) == pytest.approx(expected, rel=3e-3)
+
+
+def test_new_hot_column_is_among_the_defects(aged_night: Night) -> None:
+    layout = PLANE.layout
+    mask = aged_night.get("defects", "defects", detector=2).to_mask(layout.image_shape)
+    column = mask[layout.image_section("C12")][:, layout.amplifier_columns // 3]
+    assert column.all()
+    assert mask.sum() < column.sum() + 40
+    dark = aged_night.get("dark", "dark", detector=2).image.array[layout.image_section("C12")]
+    assert np.nanmedian(dark[:, layout.amplifier_columns // 3]) == pytest.approx(40.0, rel=0.05)
+
+
+def test_detector_without_work_is_absent_from_a_verification_that_succeeds(aged_night: Night) -> None:
+    assert set(aged_night.detectors_of("verifyBiasDetStats", "bias-verify")) == set(DETECTORS) - {3}
+    statistics = aged_night.get("verifyBiasExpStats", "bias-verify", exposure=aged_night.exposures["BIAS"][1])
+    assert set(statistics) == {*DETECTOR_NAMES, "SUCCESS"} - {DETECTOR_NAMES[3]}
+
+
+def test_garbled_statistics_are_those_of_one_detector_and_nobody_notices(aged_night: Night) -> None:
+    exposures = aged_night.exposures["DARK"]
+    of_five = [aged_night.get("verifyDarkDetStats", "dark-verify", exposure=one, detector=5) for one in exposures]
+    of_six = [aged_night.get("verifyDarkDetStats", "dark-verify", exposure=one, detector=6) for one in exposures]
+    assert sum("METADATA" not in one for one in of_five) == 1
+    assert sum("SCHEMA" in one for one in of_five) == 1
+    assert all(set(one) >= {"AMP", "VERIFY", "SUCCESS", "METADATA"} for one in of_six)
+    merged = aged_night.get("verifyDarkExpStats", "dark-verify", exposure=exposures[0])
+    assert merged["R22_S12"] == {"SUCCESS": True}
