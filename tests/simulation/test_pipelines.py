@@ -407,3 +407,41 @@ def test_garbled_statistics_are_those_of_one_detector_and_nobody_notices(aged_ni
     assert all(set(one) == {"AMP", "CATALOG", "DET", "VERIFY", "SUCCESS", "METADATA"} for one in sound)
     merged = aged_night.get("verifyBiasExpStats", "bias-verify", exposure=exposures[0])
     assert merged[DETECTOR_NAMES[5]] == {"SUCCESS": True}
+
+
+def test_ptc_is_verified_against_the_camera(aged_night: Night) -> None:
+    assert aged_night.run(aged_night.command("ptc-verify", "verifyPtc.yaml", "FLAT", "ptc dark bias")) == [0]
+    statistics = aged_night.get("verifyPtcStats", "ptc-verify")
+    assert set(statistics) == {*DETECTOR_NAMES[:6], "SUCCESS"}
+    failed = {name: {one.split()[1] for one in statistics[name].get("FAILURES", [])} for name in DETECTOR_NAMES[:6]}
+    # 24,000 electrons, the brightest flats, are no turn-off.
+    assert failed[DETECTOR_NAMES[4]] <= {"PTC_TURNOFF", "PTC_NOISE"} and "PTC_TURNOFF" in failed[DETECTOR_NAMES[4]]
+    assert "PTC_GAIN" in failed[DETECTOR_NAMES[1]]
+    assert failed[DETECTOR_NAMES[0]] == {"PTC_GAIN", "PTC_NOISE", "NOISE_SIGNAL_INDEPENDENCE", "PTC_TURNOFF"}
+    of_one = aged_night.get("verifyPtcDetStats", "ptc-verify", detector=4)
+    assert len(of_one["AMP"]["C10"]["PTC_RAW_MEANS"]) == 2
+
+
+def test_defects_are_verified_in_single_exposures_but_not_merged_without_visits(aged_night: Night) -> None:
+    single = "verifyDefects.yaml#verifyDefectsIsr,verifyUncorrectedDefectsIsr,verifyDefectsDet"
+    codes = aged_night.run(
+        aged_night.command("defects-verify", "verifyDefects.yaml", "DARK", "defects flat dark bias"),
+        aged_night.command("defects-single", single, "DARK", "defects flat dark bias"),
+    )
+    assert codes == [1, 0]
+    assert "QuantumGraph was empty" in (aged_night.folder / "defects-verify.log").read_text()
+    exposure = aged_night.exposures["DARK"][0]
+    statistics = aged_night.get("verifyDefectsDetStats", "defects-single", exposure=exposure, detector=2)
+    assert statistics["AMP"]["C12"]["DEFECT_PIXELS"] >= 128, "the hot column is masked"
+    assert all(tests["MAX"] and tests["STDEV"] for tests in statistics["VERIFY"]["AMP"].values())
+    with aged_night.butler() as butler:
+        assert butler.query_datasets("verifyDefectsStats", collections="*", find_first=False, explain=False) == []
+
+
+def test_gains_of_pairs_can_not_be_verified(aged_night: Night) -> None:
+    pairs = aged_night.exposures["FLAT"][::2]
+    one = aged_night.command("gain-verify-one", "verifyGainFromFlatPairs.yaml", "FLAT", "ptc")
+    one[-1] = f"instrument='{INSTRUMENT}' AND exposure = {pairs[0]}"
+    codes = aged_night.run(aged_night.command("gain-verify", "verifyGainFromFlatPairs.yaml", "FLAT", "ptc"), one)
+    assert codes == [1, 1]
+    assert "KeyError: 'exposure'" in (aged_night.folder / "gain-verify-one.log").read_text()

@@ -23,6 +23,7 @@ from .garbled import garble
 from .recording import RecordedDataset, Recording, decode, fit, unpack
 from .replay_retouch import retouch
 from .replay_verify import VERIFICATIONS, verify_frames
+from .replay_verify_products import PRODUCT_VERIFICATIONS, verify_products
 from .worker import Job, pipeline_name
 from .worker_faults import DEFAULT_ERROR, EFFECTS
 
@@ -112,7 +113,8 @@ class JobReplay:
         self._query = job.environment.get("DATA_QUERY", "")
         self._output = f"u/ocps/{job.job_id}"
         self._pipeline = pipeline_name(job.environment["PIPELINE_URL"])
-        self._recording = None if self._pipeline in VERIFICATIONS else Recording.load(self._pipeline, recordings)
+        is_measured = self._pipeline.partition("#")[0] in {*VERIFICATIONS, *PRODUCT_VERIFICATIONS}
+        self._recording = None if is_measured else Recording.load(self._pipeline, recordings)
         self._inputs = _flatten(butler, _input_collections(job.environment.get("RUN_OPTIONS", "")))
         self._instrument = ""
 
@@ -240,15 +242,15 @@ class JobReplay:
                 yield dataset_type, {"instrument": self._instrument, **data_id}, product
 
     def _verification(self, scope: _Scope, with_merged: bool) -> Iterator[tuple[DatasetType, dict[str, Any], Any]]:
-        """Yield what is measured on the frames themselves."""
+        """Yield what is measured on the frames or products themselves."""
         pairs = {
             (exposure, detector): scope.filter_of[exposure]
             for exposure, detector in scope.pairs
             if detector in scope.detectors
         }
-        for name, data_id, content in verify_frames(
-            self._pipeline, self._butler, self._inputs, pairs, self._instrument, with_merged
-        ):
+        where = (self._pipeline, self._butler, self._inputs, pairs, self._instrument)
+        measured = verify_frames(*where, with_merged) if self._pipeline in VERIFICATIONS else verify_products(*where)
+        for name, data_id, content in measured:
             if (
                 self._fault is not None
                 and self._fault.effect == "garble"
