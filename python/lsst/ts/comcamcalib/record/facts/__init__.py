@@ -19,7 +19,16 @@ from typing import Annotated
 
 import pydantic
 
-from .certifications import Certified, CertifiedBefore, CertifyAbsent, CertifyIntended
+from .certifications import (
+    Certified,
+    CertifiedBefore,
+    CertifyAbsent,
+    CertifyIntended,
+    Decertified,
+    DecertifyAbsent,
+    DecertifyIntended,
+    RangeChange,
+)
 from .frames import FrameAbsent, FrameGivenUp, FrameIntended, FramesBlamed, FrameSettled, FrameStray, FrameTaken
 from .jobs import JobAbsent, JobDistrusted, JobEnded, JobFound, JobIntended, JobMoved, JobStray
 from .products import (
@@ -43,6 +52,9 @@ __all__ = [
     "CertifyAbsent",
     "CertifyIntended",
     "Dataset",
+    "Decertified",
+    "DecertifyAbsent",
+    "DecertifyIntended",
     "Decision",
     "DetectorVerdict",
     "Drift",
@@ -66,6 +78,7 @@ __all__ = [
     "Measured",
     "Measurement",
     "ProductMade",
+    "RangeChange",
     "RunAccepted",
     "RunMoved",
     "StageMoved",
@@ -102,6 +115,9 @@ Fact = (
     | CertifyIntended
     | Certified
     | CertifyAbsent
+    | DecertifyIntended
+    | Decertified
+    | DecertifyAbsent
 )
 
 _ADAPTER: pydantic.TypeAdapter[Fact] = pydantic.TypeAdapter(Annotated[Fact, pydantic.Field(discriminator="kind")])
