@@ -34,6 +34,7 @@ from lsst.ts.comcamcalib.stages.context import Services
 
 from support.gate import Gate
 from support.jobs import FakeJobs
+from support.reporter import FakeReporter
 from support.world import AMPLIFIERS, FULL_WELL, Exposure, World
 
 __all__ = ["FakeCamera", "FakeComponents", "FakeOods", "FakeRepository", "FakeUws", "Gate", "Observatory"]
@@ -422,6 +423,7 @@ class Observatory:
     jobs: FakeJobs
     uws: FakeUws
     repository: FakeRepository
+    reporter: FakeReporter
 
     @classmethod
     def of(cls, world: World) -> Observatory:
@@ -435,6 +437,7 @@ class Observatory:
             FakeJobs(world),
             FakeUws(world),
             FakeRepository(world),
+            FakeReporter(),
         )
 
     @property
@@ -447,4 +450,5 @@ class Observatory:
             jobs=self.jobs,
             uws=self.uws,
             repository=self.repository,
+            reporter=self.reporter,
         )

@@ -58,6 +58,8 @@ class History:
     """The latest values of a product, by type and filter."""
     certifications: Mapping[int, Certification] = dataclasses.field(default_factory=dict)
     """By number."""
+    report: facts.ReportWritten | None = None
+    """The latest report; None if none is written yet."""
 
     @property
     def plan(self) -> RunPlan:

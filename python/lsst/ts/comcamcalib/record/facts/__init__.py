@@ -34,6 +34,7 @@ from .products import (
     VerdictAccepted,
     VerdictGiven,
 )
+from .report import ReportFile, ReportWritten
 from .run import Decision, RunAccepted, RunMoved, StageMoved
 
 __all__ = [
@@ -66,6 +67,8 @@ __all__ = [
     "Measured",
     "Measurement",
     "ProductMade",
+    "ReportFile",
+    "ReportWritten",
     "RunAccepted",
     "RunMoved",
     "StageMoved",
@@ -102,6 +105,7 @@ Fact = (
     | CertifyIntended
     | Certified
     | CertifyAbsent
+    | ReportWritten
 )
 
 _ADAPTER: pydantic.TypeAdapter[Fact] = pydantic.TypeAdapter(Annotated[Fact, pydantic.Field(discriminator="kind")])
