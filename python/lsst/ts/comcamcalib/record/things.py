@@ -42,7 +42,8 @@ class Stage:
     """A stage and its latest attempt; times are TAI unix seconds, 0 = not yet."""
 
     name: str
-    calib_type: CalibType
+    calib_type: CalibType | None
+    """None: it belongs to no product."""
     kind: StageKind
     state: StageState = StageState.PENDING
     attempt: int = 1
