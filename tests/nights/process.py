@@ -27,6 +27,7 @@ from lsst.ts.comcamcalib.run.owner import JournalError
 from lsst.ts.comcamcalib.run.runner import Runner, StartRequest
 from lsst.ts.comcamcalib.services.jobs import JobService
 from lsst.ts.comcamcalib.stages.context import Services
+from support.reporter import FakeReporter
 
 from .faults import Happening, NightPlan
 from .listener import Listener
@@ -165,6 +166,7 @@ class Csc:
                 jobs=self.jobs,
                 uws=one.uws,
                 repository=one.repository,
+                reporter=FakeReporter(),
             )
         )
 

@@ -23,7 +23,10 @@ from ..config import CscConfig, Recipe
 from ..enums import CalibType, StageKind
 from ..options import PlannedFrame, RunOptions
 
-__all__ = ["JobPlan", "RunPlan", "Sequence", "StagePlan"]
+__all__ = ["REPORT_STAGE", "JobPlan", "RunPlan", "Sequence", "StagePlan"]
+
+REPORT_STAGE = "REPORT"
+"""Name of the last stage, which belongs to no product and which the plan does not list among the others."""
 
 
 class _Closed:
@@ -113,6 +116,8 @@ class RunPlan(_Closed):
     notices: tuple[str, ...] = ()
     """Notices for the operator, a sentence each."""
     version: Literal[1] = 1
+    report: bool = False
+    """Whether a report is written when all stages have ended."""
 
     @property
     def images_expected(self) -> int:

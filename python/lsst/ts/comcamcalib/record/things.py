@@ -15,6 +15,9 @@ from .facts import (
     CertifyAbsent,
     CertifyIntended,
     Dataset,
+    Decertified,
+    DecertifyAbsent,
+    DecertifyIntended,
     FrameIntended,
     FrameSettled,
 )
@@ -28,6 +31,7 @@ __all__ = [
     "Product",
     "Stage",
     "Stray",
+    "Withdrawal",
 ]
 
 GOOD_VERDICTS = frozenset({Verdict.PASSED, Verdict.PASSED_WITH_FAILURES, Verdict.ACCEPTED_BY_OPERATOR})
@@ -38,7 +42,8 @@ class Stage:
     """A stage and its latest attempt; times are TAI unix seconds, 0 = not yet."""
 
     name: str
-    calib_type: CalibType
+    calib_type: CalibType | None
+    """None: it belongs to no product."""
     kind: StageKind
     state: StageState = StageState.PENDING
     attempt: int = 1
@@ -193,13 +198,29 @@ class Certification:
     intent: CertifyIntended
     intended_s: float
     outcome: Certified | CertifyAbsent | None = None
+    withdrawn: Withdrawal | None = None
+    """The withdrawal that has undone it, because an operator wanted that; None: it stands."""
 
     @property
     def done(self) -> bool:
-        """Whether it is known that the datasets are certified."""
+        """Whether it is known that the datasets were certified."""
         return isinstance(self.outcome, Certified)
 
     @property
     def sound(self) -> bool:
         """Whether the datasets are certified and were found again as they should be."""
-        return isinstance(self.outcome, Certified) and not self.outcome.lost
+        return isinstance(self.outcome, Certified) and not self.outcome.lost and self.withdrawn is None
+
+
+@dataclasses.dataclass(frozen=True)
+class Withdrawal:
+    """A withdrawal of certifications that was intended, and what became of it."""
+
+    intent: DecertifyIntended
+    intended_s: float
+    outcome: Decertified | DecertifyAbsent | None = None
+
+    @property
+    def words(self) -> str:
+        """Who wanted it, and why."""
+        return f"withdrawn by {self.intent.who}: {self.intent.why}"

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..config import CscConfig
-from ..enums import RunState, StageState
+from ..enums import RunState, StageKind, StageState
 from ..errors import BadInputError
 from ..plan.plan import RunPlan
 from ..record.fold import fold
@@ -123,8 +123,9 @@ def what_is_left(history: History) -> str:
     for calib_type, sequence in history.plan.sequences.items():
         taken = {frame.index for frame in history.taken(calib_type)}
         frames += sum(1 for frame in sequence.frames if frame.index not in taken)
-    stages = [stage.name for stage in history.stages.values() if stage.state is not StageState.SUCCEEDED]
-    again = [stage.name for stage in history.stages.values() if stage.state in (StageState.FAILED, StageState.ABORTED)]
+    work = [stage for stage in history.stages.values() if stage.kind is not StageKind.REPORT]
+    stages = [stage.name for stage in work if stage.state is not StageState.SUCCEEDED]
+    again = [stage.name for stage in work if stage.state in (StageState.FAILED, StageState.ABORTED)]
     parts = [f"{frames} frames are still to be taken" if frames else "No frame of the plan is taken again"]
     parts.append(f"stages to be done: {', '.join(stages) or 'none'}")
     if again:
