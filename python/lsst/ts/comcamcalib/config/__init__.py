@@ -8,7 +8,7 @@
 
 from .csc_config import CscConfig
 from .files import read_config
-from .models import Estimates, FrameLimits, JobRecipe, Limits, Plausible, Recipe, VerificationRecipe
+from .models import Estimates, FrameLimits, JobRecipe, Limits, Plausible, Recipe, ReportSettings, VerificationRecipe
 from .rules import BadAmplifier, ProductRules, Strictness
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Plausible",
     "ProductRules",
     "Recipe",
+    "ReportSettings",
     "Strictness",
     "VerificationRecipe",
     "read_config",

@@ -118,8 +118,8 @@ def read_without_file(butler: Butler, files: Sequence[StatisticsFile]) -> list[t
     return [(one.key, butler.get(one.ref)) for one in files if not one.uri]
 
 
-def sort(read: Iterable[tuple[Key, object]], types: StatisticsTypes) -> VerificationStatistics:
-    """Return statistics that were read, sorted by what they are about."""
+def sort(read: Iterable[tuple[Key, object]], *, with_exposures: bool = False) -> VerificationStatistics:
+    """Return statistics that were read, sorted by what they are about; those of exposures if they are wanted."""
     run: object | None = None
     detectors: dict[tuple[int, int], object] = {}
     exposures: dict[int, object] = {}
@@ -131,4 +131,4 @@ def sort(read: Iterable[tuple[Key, object]], types: StatisticsTypes) -> Verifica
                 exposures[exposure] = statistics
             case _:
                 run = statistics
-    return VerificationStatistics(run, detectors, exposures if types.exposure else None)
+    return VerificationStatistics(run, detectors, exposures if with_exposures else None)
