@@ -24,6 +24,7 @@ from ..record.fold import begin
 from ..record.history import OPEN_RUN_STATES, History
 from ..record.views import all_events, snapshot
 from ..stages.context import Services
+from .decisions import Decisions
 from .journal import Journal
 from .owner import JournalError
 from .preflight import preflight
@@ -71,6 +72,8 @@ class Runner:
         # Why the services behind the OCPS count as unreachable; empty if they answer.
         self._backend_problem = ""
         self._alarms = Alarms()
+        self.decisions = Decisions(self, journal, clock)
+        """What operators decide about verdicts and certifications."""
         # Alarms of a run that ended in an earlier process are not published again.
         self._silent = True
 
@@ -82,6 +85,7 @@ class Runner:
         JournalError
             If the journal can't be read.
         """
+        await self.decisions.load()
         run_id = await self._journal.open_run() or await self._journal.latest()
         if not run_id:
             return
@@ -100,6 +104,7 @@ class Runner:
     def connect(self, services: Services) -> None:
         """Use these connections from now on; with ``auto_resume``, go on with an interrupted run."""
         self._services = services
+        self.decisions.connect()
         if self.config.auto_resume and self.run is not None and self.run.state is RunState.INTERRUPTED:
             self._auto_resume = asyncio.create_task(self._resume_by_itself(self.run), name="auto_resume")
 
@@ -119,6 +124,7 @@ class Runner:
         if self._auto_resume is not None:
             self._auto_resume.cancel()
             await asyncio.gather(self._auto_resume, return_exceptions=True)
+        await self.decisions.close()
         if self.run is not None and not self.run.record.lost:
             await self.run.interrupt(reason, limit_s)
             await self.run.record.flush()
@@ -127,6 +133,7 @@ class Runner:
     def abandon(self, reason: str) -> None:
         """Do nothing more, because another process owns the journal now."""
         self._services = None
+        self.decisions.abandon()
         if self._auto_resume is not None:
             self._auto_resume.cancel()
         if self.run is not None:
@@ -162,11 +169,11 @@ class Runner:
         JournalError
             If the run can't be written to the journal.
         """
-        start = self._begin_checks()
+        start = self.begin_checks()
         try:
-            return await self._start_run(request, self._connected(), start)
+            return await self._start_run(request, self.connected(), start)
         finally:
-            self._starting = None
+            self.end_checks()
 
     async def _start_run(self, request: StartRequest, services: Services, start: Start) -> str:
         day_obs = day_obs_of(self._clock.tai())
@@ -178,7 +185,7 @@ class Runner:
             command_note=request.note,
             now_day_obs=day_obs,
         )
-        await self._check(build_plan("", options, self.config), services, start)
+        await self.check(build_plan("", options, self.config), services, start)
         now_s = self._clock.tai()
 
         def accept(run_id: str) -> RunAccepted:
@@ -226,22 +233,18 @@ class Runner:
         JournalError
             If the journal can't be read.
         """
-        start = self._begin_checks(resumes=run_id)
+        start = self.begin_checks(resumes=run_id)
         try:
-            services = self._connected()
+            services = self.connected()
             run = await self._to_resume(run_id)
             if problems := differences(run.history.plan, self.config):
                 raise BadInputError(problems)
-            await self._check(run.history.plan, services, start)
+            await self.check(run.history.plan, services, start, run.history)
             plan = what_is_left(run.history)
-            if self.run is not None and self.run is not run:
-                await self.run.record.close()
-            await run.at_rest()
-            start.check()
-            self.run, self._silent = run, False
+            await self.adopt(run, start)
             await run.resume(services, requested_by, why)
         finally:
-            self._starting = None
+            self.end_checks()
         return {"runId": run.history.run_id, "plan": plan}
 
     async def _to_resume(self, run_id: str) -> Run:
@@ -252,19 +255,49 @@ class Runner:
         BadInputError
             If there is none, or it can't be resumed.
         """
-        if self.run is not None:
-            await self.run.record.flush()  # its end may not be in the journal yet
+        await self.flushed()
         wanted = run_id or await self._journal.latest([RunState.INTERRUPTED, RunState.FAILED])
         if not wanted:
             raise BadInputError(
                 ["No run was interrupted or has failed, so there is none to resume. An aborted run must be named."]
             )
-        run = self.run
-        if run is None or run.history.run_id != wanted:
-            run = Run(self._record(await find_history(self._journal, wanted)), self._clock)
+        run = await self.find(wanted)
         if not run.resumable:
             raise BadInputError([f"Run {wanted} is {run.state.name}: there is nothing to resume."])
         return run
+
+    async def flushed(self) -> None:
+        """Try to write all of the latest run, whose end may not be in the journal yet."""
+        if self.run is not None:
+            await self.run.record.flush()
+
+    async def find(self, run_id: str) -> Run:
+        """Return a run that an operator names.
+
+        Raises
+        ------
+        BadInputError
+            If there is none.
+        """
+        if self.run is not None and self.run.history.run_id == run_id:
+            return self.run
+        if not run_id:
+            raise BadInputError(["runId: name the run, such as 20261122-001."])
+        return Run(self._record(await find_history(self._journal, run_id)), self._clock)
+
+    async def adopt(self, run: Run, start: Start) -> None:
+        """Make a run that is about to go on the current one.
+
+        Raises
+        ------
+        BadInputError
+            If that was called off.
+        """
+        if self.run is not None and self.run is not run:
+            await self.run.record.close()
+        await run.at_rest()
+        start.check()
+        self.run, self._silent = run, False
 
     async def _resume_by_itself(self, run: Run) -> None:
         """Resume an interrupted run as soon as all that it needs is there."""
@@ -281,7 +314,7 @@ class Runner:
             else:
                 log.warning("Run %s was resumed by itself: %s", run.history.run_id, result["plan"])
 
-    def _begin_checks(self, resumes: str | None = None) -> Start:
+    def begin_checks(self, resumes: str | None = None) -> Start:
         """Begin to check a run that is to be started, or resumed ("": the latest).
 
         Raises
@@ -298,21 +331,27 @@ class Runner:
             elif state is RunState.ABORTING:
                 way_out = "Wait for its end; progress says what it waits for."
             raise BadInputError([f"Run {run_id} is open ({state.name}); there can be only one. {way_out}"])
+        if busy := self.decisions.doing or self.decisions.problem:
+            raise BadInputError([f"{busy} Until then no run is begun, resumed or changed."])
         if self._starting is not None:
             raise BadInputError(["Another run is being checked right now; there can be only one."])
         self._starting = Start()
         return self._starting
 
-    async def _check(self, plan: RunPlan, services: Services, start: Start) -> None:
-        """Check everything outside that a run needs.
+    def end_checks(self) -> None:
+        """Let another run be checked."""
+        self._starting = None
+
+    async def check(self, plan: RunPlan, services: Services, start: Start, history: History | None = None) -> None:
+        """Check everything outside that a run needs; a run that goes on has a history.
 
         Raises
         ------
         BadInputError
             If anything is missing, or the start was called off.
         """
-        if problems := await start.unless_called_off(preflight(plan, services, self._clock.tai())):
-            raise BadInputError(problems)
+        if problems := await start.unless_called_off(preflight(plan, services, self._clock.tai(), history)):
+            raise BadInputError([await self.decisions.with_run_ids(one) for one in problems])
         if self.run is not None:
             # Facts of the previous run that are not in the journal yet must be written before this run.
             record = self.run.record
@@ -342,7 +381,7 @@ class Runner:
             raise BadInputError(["There is no open run that could be aborted."])
         if run.state is RunState.ABORTING:
             raise BadInputError([f"Run {run.history.run_id} is being aborted already."])
-        await run.abort(self._connected(), requested_by)
+        await run.abort(self.connected(), requested_by)
 
     async def publish_status(self, run_id: str) -> dict[str, object]:
         """Publish the latest event of each thing of a run again.
@@ -390,7 +429,7 @@ class Runner:
     async def update_alarms(self) -> None:
         """Publish the alarms if they have changed."""
         record = None if self._silent or self.run is None else self.run.record
-        alarms = alarms_of(record, self._backend_problem)
+        alarms = alarms_of(record, self._backend_problem, self.decisions.problem)
         if alarms != self._alarms:
             self._alarms = alarms
             await self._publish(alarms)
@@ -399,7 +438,19 @@ class Runner:
         """Note whether the services behind the OCPS answer."""
         self._backend_problem = "" if reachable else reason
 
-    def _connected(self) -> Services:
+    @property
+    def is_connected(self) -> bool:
+        """Whether there are connections."""
+        return self._services is not None
+
+    def connected(self) -> Services:
+        """Return the connections.
+
+        Raises
+        ------
+        BadInputError
+            If there are none.
+        """
         if self._services is None:
             raise BadInputError(
                 [
