@@ -35,6 +35,7 @@ from lsst.ts.comcamcalib.stages.context import Services
 
 from support.gate import Gate
 from support.jobs import FakeJobs
+from support.reporter import FakeReporter
 from support.world import AMPLIFIERS, FULL_WELL, Exposure, World
 
 __all__ = ["FakeCamera", "FakeComponents", "FakeOods", "FakeRepository", "FakeUws", "Gate", "Observatory"]
@@ -461,6 +462,7 @@ class Observatory:
     jobs: FakeJobs
     uws: FakeUws
     repository: FakeRepository
+    reporter: FakeReporter
 
     @classmethod
     def of(cls, world: World) -> Observatory:
@@ -474,6 +476,7 @@ class Observatory:
             FakeJobs(world),
             FakeUws(world),
             FakeRepository(world),
+            FakeReporter(),
         )
 
     @property
@@ -486,4 +489,5 @@ class Observatory:
             jobs=self.jobs,
             uws=self.uws,
             repository=self.repository,
+            reporter=self.reporter,
         )

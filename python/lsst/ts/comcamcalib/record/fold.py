@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from ..enums import CalibType, RunState, StageKind, StageState, Verdict
+from ..plan.plan import REPORT_STAGE, RunPlan
 from . import facts
 from .facts import Entry, Fact
 from .history import OPEN_RUN_STATES, STAGE_ENDED, History
@@ -43,8 +44,15 @@ def begin(entry: Entry) -> History:
         accepted_s=entry.at,
         seq=entry.seq,
         reason=". ".join(["The run was accepted", *(notice.rstrip(".") for notice in plan.notices)]),
-        stages={stage.name: Stage(stage.name, stage.calib_type, stage.kind) for stage in plan.stages},
+        stages={stage.name: stage for stage in _stages(plan)},
     )
+
+
+def _stages(plan: RunPlan) -> Iterator[Stage]:
+    for stage in plan.stages:
+        yield Stage(stage.name, stage.calib_type, stage.kind)
+    if plan.report:
+        yield Stage(REPORT_STAGE, None, StageKind.REPORT)
 
 
 def apply(history: History, entry: Entry) -> History:
@@ -117,7 +125,9 @@ def _(fact: facts.Decision, history: History, _at: float) -> History:
 
 def _frame(history: History, calib_type: CalibType, index: int, **changes: object) -> History:
     key = (calib_type, index)
-    old = history.frames.get(key, Frame(calib_type, index))
+    old = history.frames.get(key)
+    if old is None:
+        old = Frame(facts.FrameIntended(calib_type=calib_type, index=index, exposure_time_s=0.0))
     new = dataclasses.replace(old, **changes)  # type: ignore[arg-type]
     return dataclasses.replace(history, frames=_with(history.frames, key, new))
 
@@ -127,16 +137,7 @@ def _(fact: facts.FrameIntended, history: History, at: float) -> History:
     known = history.frames.get((fact.calib_type, fact.index))
     if known is not None and known.exposure_id:
         return history
-    return _frame(
-        history,
-        fact.calib_type,
-        fact.index,
-        exposure_time_s=fact.exposure_time_s,
-        discarded=fact.discarded,
-        replaces=fact.replaces,
-        intended_s=at,
-        absent="",
-    )
+    return _frame(history, fact.calib_type, fact.index, intent=fact, intended_s=at, absent="")
 
 
 @_fold.register
@@ -368,3 +369,8 @@ def _(fact: facts.DecertifyAbsent, history: History, _at: float) -> History:
         return history
     new = dataclasses.replace(known, outcome=fact)
     return dataclasses.replace(history, withdrawals=_with(history.withdrawals, fact.number, new))
+
+
+@_fold.register
+def _(fact: facts.ReportWritten, history: History, _at: float) -> History:
+    return dataclasses.replace(history, report=fact)

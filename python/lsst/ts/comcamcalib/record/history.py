@@ -60,6 +60,8 @@ class History:
     """By number."""
     withdrawals: Mapping[int, Withdrawal] = dataclasses.field(default_factory=dict)
     """By number."""
+    report: facts.ReportWritten | None = None
+    """The latest report; None if none is written yet."""
 
     @property
     def plan(self) -> RunPlan:

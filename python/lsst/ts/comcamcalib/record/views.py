@@ -23,6 +23,10 @@ from .things import Certification, Frame, Job, Stage
 
 __all__ = ["all_events", "events_after", "snapshot"]
 
+REPORT_GENERATOR = "ComCamCalib:report"
+REPORT_VERSION = 1.0
+"""Generator and version in the events about a report's files."""
+
 
 def events_after(fact: Fact, history: History) -> list[Event]:
     """Return the events to publish after a fact.
@@ -52,6 +56,8 @@ def all_events(history: History) -> Iterator[Event]:
         yield from _measurement_events(measured, history)
     yield from (_gain_estimate(gains, history) for gains in history.gains.values())
     yield from (_certification(one, history) for one in history.certifications.values() if one.done)
+    if history.report is not None:
+        yield from _report_files(history.report, history)
 
 
 def snapshot(history: History) -> dict[str, object]:
@@ -117,7 +123,7 @@ def stage_status(stage: Stage, history: History) -> events.StageStatus:
     return events.StageStatus(
         run_id=history.run_id,
         stage_name=stage.name,
-        calib_type=stage.calib_type,
+        calib_type=stage.calib_type or 0,
         stage_kind=stage.kind,
         state=stage.state,
         attempt=stage.attempt,
@@ -309,6 +315,19 @@ def _certification(one: Certification, history: History) -> events.Certification
     )
 
 
+def _report_files(written: facts.ReportWritten, history: History) -> Iterator[Event]:
+    for one in written.files:
+        yield events.LargeFile(
+            url=one.url,
+            generator=REPORT_GENERATOR,
+            version=REPORT_VERSION,
+            byte_size=one.byte_size,
+            check_sum=one.checksum,
+            mime_type=one.mime_type,
+            id=history.run_id,
+        )
+
+
 # Which views a fact changes
 
 
@@ -428,3 +447,8 @@ def _withdrawn(number: int, history: History) -> Iterator[Event]:
     for one in numbers:
         if one in history.certifications and history.certifications[one].done:
             yield _certification(history.certifications[one], history)
+
+
+@_events.register
+def _(fact: facts.ReportWritten, history: History) -> Iterator[Event]:
+    yield from _report_files(fact, history)

@@ -27,7 +27,7 @@ from .journal import Journal
 from .owner import JournalError
 from .resumption import differences
 from .run import Run
-from .start import Start
+from .start import Start, write_end
 
 if TYPE_CHECKING:
     from .runner import Runner
@@ -179,7 +179,8 @@ class Decisions:
         try:
             services = runner.connected()
             run = await runner.find(request.run_id)
-            await runner.flushed()
+            if runner.run is not None:
+                await write_end(runner.run)
             if run.history.plan.config.repo != runner.config.repo:
                 raise BadInputError([one for one in differences(run.history.plan, runner.config) if " repo " in one])
             context = RunContext(run.record, services, self._clock)

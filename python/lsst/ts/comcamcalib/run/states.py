@@ -38,7 +38,8 @@ STAGE_MOVES: Mapping[StageState, frozenset[StageState]] = {
             StageState.PENDING,
         }
     ),
-    StageState.SUCCEEDED: frozenset(),
+    # Only the report, which is written anew when the run goes on.
+    StageState.SUCCEEDED: frozenset({StageState.PENDING}),
     # With the next attempt, when the run is resumed; a VERIFY stage SUCCEEDED when its verdict is accepted.
     StageState.FAILED: frozenset({StageState.PENDING, StageState.SUCCEEDED}),
     StageState.SKIPPED: frozenset({StageState.PENDING}),

@@ -43,6 +43,7 @@ from .products import (
     VerdictAccepted,
     VerdictGiven,
 )
+from .report import ReportFile, ReportWritten
 from .run import Decision, RunAccepted, RunMoved, StageMoved
 
 __all__ = [
@@ -79,6 +80,8 @@ __all__ = [
     "Measurement",
     "ProductMade",
     "RangeChange",
+    "ReportFile",
+    "ReportWritten",
     "RunAccepted",
     "RunMoved",
     "StageMoved",
@@ -118,6 +121,7 @@ Fact = (
     | DecertifyIntended
     | Decertified
     | DecertifyAbsent
+    | ReportWritten
 )
 
 _ADAPTER: pydantic.TypeAdapter[Fact] = pydantic.TypeAdapter(Annotated[Fact, pydantic.Field(discriminator="kind")])
