@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING
 from .record.events import (
     Alarms,
     Certification,
+    DetectorMeasurement,
     DetectorVerification,
     Event,
     GainEstimate,
     ImageIngested,
     ImageTaken,
     JobState,
+    LargeFile,
     RunConfiguration,
     RunStatus,
     StageStatus,
@@ -42,8 +44,10 @@ EVENTS: dict[type[Event], str] = {
     JobState: "jobState",
     VerificationResult: "verificationResult",
     DetectorVerification: "detectorVerification",
+    DetectorMeasurement: "detectorMeasurement",
     GainEstimate: "gainEstimate",
     Certification: "certification",
+    LargeFile: "largeFileObjectAvailable",
     Alarms: "alarms",
 }
 """Topic of each kind of event."""

@@ -24,7 +24,7 @@ from ..enums import CalibType
 from ..errors import BadInputError
 from ..instrument import Instrument
 from ..options import OPTION_DESCRIPTIONS, OptionRules, check_run_defaults
-from .models import Closed, Estimates, FrameLimits, Limits, Name, Plausible, Recipe, Seconds
+from .models import Closed, Estimates, FrameLimits, Limits, Name, Plausible, Recipe, ReportSettings, Seconds
 
 __all__ = ["CscConfig"]
 
@@ -80,6 +80,10 @@ class CscConfig(Closed):
     estimates: Estimates = Field(description="Usual durations, for planning (seconds).")
     plausible: Plausible = Field(description="Ranges of plausible values for DEFECTS, PTC and GAIN.")
     frames: FrameLimits = Field(description="Limits for single frames.")
+    # A run is stored with its configuration, and that of runs before reports has none.
+    report: ReportSettings | None = Field(
+        default=None, description="Where the reports of runs go; null: no report is written."
+    )
     prerequisites: tuple[Name, ...] = Field(
         description="Types of calibrations that the pipelines look up for each detector in their input collections, "
         "beside the products that the run makes itself."
@@ -177,10 +181,17 @@ class CscConfig(Closed):
             If anything in it is wrong; one sentence for each mistake.
         """
         values = vars(config) if isinstance(config, types.SimpleNamespace) else config
+        # Some fields have a default, but only for configurations that earlier releases have stored with their runs.
+        optional = (name for name, field in cls.model_fields.items() if not field.is_required())
+        problems = [f"{name}: Field required." for name in optional if name not in values]
         try:
-            return cls.model_validate(dict(values))
+            read = cls.model_validate(dict(values))
         except pydantic.ValidationError as error:
-            raise BadInputError(
+            problems += [
                 f"{'.'.join(map(str, problem['loc'])) or 'run_defaults'}: {problem['msg']}."
                 for problem in error.errors()
-            ) from error
+            ]
+        else:
+            if not problems:
+                return read
+        raise BadInputError(problems)

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 from ..enums import CalibType, CertificationState, RunState, StageKind, StageState, Verdict
 
@@ -16,12 +17,14 @@ __all__ = [
     "GAIN_ESTIMATE_AMPLIFIERS",
     "Alarms",
     "Certification",
+    "DetectorMeasurement",
     "DetectorVerification",
     "Event",
     "GainEstimate",
     "ImageIngested",
     "ImageTaken",
     "JobState",
+    "LargeFile",
     "RunConfiguration",
     "RunStatus",
     "StageStatus",
@@ -64,7 +67,8 @@ class StageStatus:
 
     run_id: str
     stage_name: str
-    calib_type: CalibType
+    calib_type: CalibType | Literal[0]
+    """0: it belongs to no product."""
     stage_kind: StageKind
     state: StageState
     attempt: int = 1
@@ -128,6 +132,7 @@ class VerificationResult:
     run_id: str
     calib_type: CalibType
     physical_filter: str
+    attempt: int
     verdict: Verdict
     job_id: str
     output_collection: str
@@ -158,6 +163,29 @@ class DetectorVerification:
     failures_by_test: str
     signal: float
     noise: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DetectorMeasurement:
+    """Values of one detector's product, medians over the amplifiers; NaN = not measured.
+
+    Level, noise and turn-off in electron, dark rate in electron/second, gain in electron/adu; the drift is the largest
+    change against what was certified, in units of its limit, NaN = no predecessor.
+    """
+
+    run_id: str
+    calib_type: CalibType
+    physical_filter: str
+    detector: int
+    detector_name: str
+    level: float
+    noise: float
+    dark_rate: float
+    gain: float
+    turnoff: float
+    defect_fraction: float
+    drift: float
+    compared_with: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -192,6 +220,19 @@ class Certification:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class LargeFile:
+    """A file of the report can be fetched; the fields are those of the generic topic largeFileObjectAvailable."""
+
+    url: str
+    generator: str
+    version: float
+    byte_size: int
+    check_sum: str
+    mime_type: str
+    id: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Alarms:
     """Conditions that need an operator's attention."""
 
@@ -214,7 +255,9 @@ Event = (
     | JobState
     | VerificationResult
     | DetectorVerification
+    | DetectorMeasurement
     | GainEstimate
     | Certification
+    | LargeFile
     | Alarms
 )
