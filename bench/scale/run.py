@@ -5,8 +5,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What grows with the size of a run: ``make bench-scale``.
 
-A run with 9 and with 205 detectors (all that LSSTCam has), each with 20 and with 500 exposures. All of it happens in the
-event loop, so the figures are also for how long the loop stands still.
+A run with 9 and with 205 detectors (all that LSSTCam has), each with 20 and with 500 exposures. All of it happens in
+the event loop, so the figures are also for how long the loop stands still.
 """
 
 from __future__ import annotations
