@@ -90,3 +90,4 @@ def test_dead_detector_has_no_gain_no_structure_and_only_defects() -> None:
     assert not bias.image.array.any()
     _, defects = product_and_retouched("cpDefects", "defects", "dead-detector")
     assert defects.to_mask(LAYOUT.image_shape).all()
+    assert sum(one.getBBox().getArea() for one in defects) == LAYOUT.image_shape[0] * LAYOUT.image_shape[1]
