@@ -8,18 +8,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
-import os
 import sys
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
+from .cli_decisions import accept, decertify, promote
 from .cli_interface import interface_app
+from .driving import drive, run
 from .enums import RunState, StageState
 from .terminal import console, fail
 
@@ -31,31 +30,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(interface_app, name="interface")
-
-T = TypeVar("T")
-
-
-def drive(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that needs the CSC; see `run`."""
-    if "LSST_TOPIC_SUBNAME" not in os.environ:
-        coroutine.close()
-        raise fail(
-            "The CSC can't be found: the environment variable LSST_TOPIC_SUBNAME is not set. Source the "
-            "environment file of your observatory; `comcamcalib observatory` writes that of a simulated one."
-        )
-    return run(coroutine)
-
-
-def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine; a refusal or missing connection ends the program with a sentence, not a traceback."""
-    from .client import RefusedError
-
-    try:
-        return asyncio.run(coroutine)
-    except (RefusedError, RuntimeError, OSError, ValueError) as error:
-        raise fail(str(error)) from error
-    except KeyboardInterrupt as error:
-        raise typer.Exit(130) from error
+for command in (accept, decertify, promote):
+    app.command()(command)
 
 
 @app.command()
