@@ -33,7 +33,9 @@ def _for_draft_7(node: Any, definitions: Mapping[str, Any]) -> Any:
     node = {key: value for key, value in node.items() if key not in ("title", "$defs")}
     if names := node.pop("propertyNames", {}).get("enum"):
         value = node["additionalProperties"]
-        node["properties"] = {name: {**value, "description": f"How {name} is made and verified."} for name in names}
+        node["properties"] = {
+            name: {**value, "description": f"{name}: {node.get('description', 'a product.')}"} for name in names
+        }
         node.update(required=names, additionalProperties=False)
     properties = node.pop("properties", None)
     written = {key: _for_draft_7(value, definitions) for key, value in node.items()}
@@ -44,7 +46,8 @@ def _for_draft_7(node: Any, definitions: Mapping[str, Any]) -> Any:
 
 
 def _make_schema() -> dict[str, Any]:
-    generated = CscConfig.model_json_schema()
+    # In this mode fields with defaults are required, too.
+    generated = CscConfig.model_json_schema(mode="serialization")
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "ComCamCalib v1",

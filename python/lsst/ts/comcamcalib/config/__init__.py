@@ -9,15 +9,20 @@
 from .csc_config import CscConfig
 from .files import read_config
 from .models import Estimates, FrameLimits, JobRecipe, Limits, Plausible, Recipe, VerificationRecipe
+from .value_limits import DriftLimit, TrendLimits, ValueLimit, ValueLimits
 
 __all__ = [
     "CscConfig",
+    "DriftLimit",
     "Estimates",
     "FrameLimits",
     "JobRecipe",
     "Limits",
     "Plausible",
     "Recipe",
+    "TrendLimits",
+    "ValueLimit",
+    "ValueLimits",
     "VerificationRecipe",
     "read_config",
 ]

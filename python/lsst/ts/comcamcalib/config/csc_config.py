@@ -25,6 +25,7 @@ from ..errors import BadInputError
 from ..instrument import Instrument
 from ..options import OPTION_DESCRIPTIONS, OptionRules, check_run_defaults
 from .models import Closed, Estimates, FrameLimits, Limits, Name, Plausible, Recipe, Seconds
+from .value_limits import ValueLimits
 
 __all__ = ["CscConfig"]
 
@@ -80,6 +81,11 @@ class CscConfig(Closed):
     estimates: Estimates = Field(description="Usual durations, for planning (seconds).")
     plausible: Plausible = Field(description="Ranges of plausible values for DEFECTS, PTC and GAIN.")
     frames: FrameLimits = Field(description="Limits for single frames.")
+    # Runs that were accepted by releases without this field are read from the journal.
+    values: ValueLimits | None = Field(
+        default=None,
+        description="Limits for what is measured in the products, their drift and their trend; null: there are none.",
+    )
     prerequisites: tuple[Name, ...] = Field(
         description="Types of calibrations that the pipelines look up for each detector in their input collections, "
         "beside the products that the run makes itself."
@@ -177,6 +183,10 @@ class CscConfig(Closed):
             If anything in it is wrong; one sentence for each mistake.
         """
         values = vars(config) if isinstance(config, types.SimpleNamespace) else config
+        # Defaults are for runs that were accepted by releases without the field; files have all fields.
+        absent = [name for name, field in cls.model_fields.items() if name not in values and not field.is_required()]
+        if absent:
+            raise BadInputError(f"{name}: Field required." for name in absent)
         try:
             return cls.model_validate(dict(values))
         except pydantic.ValidationError as error:

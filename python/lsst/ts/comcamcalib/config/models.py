@@ -37,7 +37,8 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class Closed(pydantic.BaseModel):
     """A model that can't be changed and refuses unknown fields."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    # A configuration file has every field; defaults are for runs of earlier releases.
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, json_schema_serialization_defaults_required=True)
 
 
 class Limits(Closed):

@@ -16,22 +16,26 @@ from typing import Any
 from ..config import VerificationRecipe
 from ..enums import CalibType, Verdict
 from ..errors import ServiceError, StageError
+from ..findings import Finding
 from ..plan.plan import StagePlan
 from ..plan.request import run_collection
-from ..record.facts import DetectorVerdict, FramesBlamed, JobDistrusted, VerdictGiven
+from ..record.facts import MAX_FINDINGS, DetectorVerdict, FramesBlamed, JobDistrusted, VerdictGiven
 from ..record.history import STAGE_ENDED
-from ..record.things import GOOD_VERDICTS, Product
+from ..record.things import GOOD_VERDICTS
 from ..verification import (
     ExpectedStatistics,
     Judgement,
-    judge_defects,
-    judge_gain,
-    judge_ptc,
+    MeasuredProduct,
+    add_findings,
     judge_statistics,
+    judge_values,
+    plausibility,
+    value_findings,
 )
 from .context import RunContext
 from .frames import blame_frames, frame_facts, known_to_be_bad, share_fate, verify_attempt
 from .generate import check_inputs, run_job
+from .measure import measure, values_of
 
 __all__ = ["verify"]
 
@@ -62,32 +66,18 @@ async def verify(stage: StagePlan, context: RunContext) -> str:
         product = context.history.product(stage.calib_type)
         assert product is not None, "its GENERATE stage has succeeded"
         job_id = product.job_id
-        by_itself = await _judge_product(product, stage.calib_type, context)
+        context.record.waiting(stage.name, f"the values of {product.dataset_type} in {product.run_collection}")
+        measured = await measure(stage.calib_type, context)
+        by_itself = judge_values(measured[""], await _value_findings(measured[""], context))
         judgements = [("", share_fate(stage.calib_type, by_itself, context))]
     else:
+        # Measured while the job runs, so that the verdict does not come later for that.
+        measuring = asyncio.create_task(measure(stage.calib_type, context), name=f"{stage.name} measures the product")
         try:
-            job = await run_job(stage.jobs[0], stage, context)
-            await check_inputs(stage.jobs[0], job, context)
-        except StageError as error:
-            latest = context.history.job(stage.jobs[0].label)
-            judgement = _without_statistics(stage.calib_type, str(error), context)
-            await _record("", judgement, latest.job_id if latest is not None else "", stage.calib_type, context)
-            if judgement.verdict is Verdict.FAILED:
-                raise StageError(judgement.reason) from error
-            raise StageError(f"{stage.calib_type.name} is UNKNOWN: {error}") from error
-        job_id = job.job_id
-        if any(context.history.stages[name].state not in STAGE_ENDED for name in stage.after):
-            context.record.waiting(stage.name, f"{' and '.join(stage.after)}, which may find these frames bad")
-            await context.record.until(
-                lambda history: all(history.stages[name].state in STAGE_ENDED for name in stage.after)
-            )
-        judgements = await _judge_statistics(recipe, job_id, stage, context)
-        if incomplete := [one for _, one in judgements if one.exposures_expected and one.verdict is Verdict.UNKNOWN]:
-            # The next attempt does not judge the same statistics once more.
-            await context.record.note(JobDistrusted(label=job.label, attempt=job.attempt, reason=incomplete[0].reason))
-        if stage.calib_type is CalibType.FLAT:
-            judgements = await _heed_gains(judgements, context)
-        await _note_frames(stage, [one for _, one in judgements], context)
+            job_id, judgements = await _judge_by_job(recipe, stage, measuring, context)
+        finally:
+            measuring.cancel()
+            await asyncio.gather(measuring, return_exceptions=True)
     for physical_filter, judgement in judgements:
         if judgement.verdict is not Verdict.PASSED:
             logging.getLogger(__name__).warning(
@@ -100,6 +90,67 @@ async def verify(stage: StagePlan, context: RunContext) -> str:
     if worst:
         raise StageError("; ".join(f"{stage.calib_type.name} is {one.verdict.name}: {one.reason}" for one in worst))
     return "; ".join(f"{one.verdict.name}: {one.reason}" for _, one in judgements)
+
+
+async def _judge_by_job(
+    recipe: VerificationRecipe,
+    stage: StagePlan,
+    measuring: asyncio.Task[dict[str, MeasuredProduct]],
+    context: RunContext,
+) -> tuple[str, list[tuple[str, Judgement]]]:
+    """Judge a product by cp_verify's statistics and its own values, by filter.
+
+    Returns
+    -------
+    job_id
+        The verification's job.
+    judgements
+        By filter; "" for all but flats.
+
+    Raises
+    ------
+    StageError
+        If there are no statistics.
+    """
+    try:
+        job = await run_job(stage.jobs[0], stage, context)
+        await check_inputs(stage.jobs[0], job, context)
+    except StageError as error:
+        latest = context.history.job(stage.jobs[0].label)
+        judgement = _without_statistics(stage.calib_type, str(error), context)
+        await _record("", judgement, latest.job_id if latest is not None else "", stage.calib_type, context)
+        if judgement.verdict is Verdict.FAILED:
+            raise StageError(judgement.reason) from error
+        raise StageError(f"{stage.calib_type.name} is UNKNOWN: {error}") from error
+    if any(context.history.stages[name].state not in STAGE_ENDED for name in stage.after):
+        context.record.waiting(stage.name, f"{' and '.join(stage.after)}, which may find these frames bad")
+        await context.record.until(
+            lambda history: all(history.stages[name].state in STAGE_ENDED for name in stage.after)
+        )
+    judgements = await _judge_statistics(recipe, job.job_id, stage, context)
+    if incomplete := [one for _, one in judgements if one.exposures_expected and one.verdict is Verdict.UNKNOWN]:
+        # The next attempt does not judge the same statistics once more.
+        await context.record.note(JobDistrusted(label=job.label, attempt=job.attempt, reason=incomplete[0].reason))
+    if stage.calib_type is CalibType.FLAT:
+        judgements = await _heed_gains(judgements, context)
+    await _note_frames(stage, [one for _, one in judgements], context)
+    if not measuring.done():
+        context.record.waiting(stage.name, "the values of the product")
+    measured = await measuring
+    return job.job_id, [
+        (
+            kind,
+            add_findings(one, await _value_findings(measured[kind], context), context.plan.detector_names)
+            if kind in measured
+            else one,
+        )
+        for kind, one in judgements
+    ]
+
+
+async def _value_findings(measured: MeasuredProduct, context: RunContext) -> list[Finding]:
+    """Apply the rules on values; in a thread, because there may be thousands of values."""
+    return await asyncio.to_thread(value_findings, measured, context.config, {})
 
 
 def _without_statistics(calib_type: CalibType, problem: str, context: RunContext) -> Judgement:
@@ -169,7 +220,8 @@ async def _heed_gains(judgements: list[tuple[str, Judgement]], context: RunConte
         product = context.history.product(calib_type)
         if product is None:
             continue
-        gains = await _judge_product(product, calib_type, context)
+        values = await values_of(product, context)
+        gains = await asyncio.to_thread(lambda one: judge_values(one, plausibility(one, context.config)), values)
         if gains.verdict is not Verdict.FAILED:
             continue
         reason = f"{calib_type.name}, which was made from the same flats, shows that they are bad: {gains.reason}"
@@ -193,28 +245,10 @@ async def _heed_gains(judgements: list[tuple[str, Judgement]], context: RunConte
     return judgements
 
 
-async def _judge_product(product: Product, calib_type: CalibType, context: RunContext) -> Judgement:
-    """Judge a product by its own values, which must be finite and plausible for each detector."""
-    repository, plausible = context.services.repository, context.config.plausible
-    names, amplifiers = context.plan.detector_names, context.plan.amplifiers
-    try:
-        if calib_type is CalibType.DEFECTS:
-            areas = await repository.defects_area(product.run_collection, product.dataset_type)
-            return await asyncio.to_thread(judge_defects, names, areas, plausible)
-        if calib_type is CalibType.PTC:
-            ptc = await repository.ptc_values(product.run_collection, product.dataset_type)
-            curves = {detector: (one.gain, one.noise) for detector, one in ptc.items()}
-            return await asyncio.to_thread(judge_ptc, names, amplifiers, curves, plausible)
-        gains = await repository.gain_values(product.run_collection, product.dataset_type)
-        values = {key: (one.gain, one.noise) for key, one in gains.items()}
-        return await asyncio.to_thread(judge_gain, names, amplifiers, values, context.flat_pairs, plausible)
-    except ServiceError as error:
-        return Judgement.unknown(f"the product in {product.run_collection} could not be read: {error}")
-
-
 async def _record(
     physical_filter: str, judgement: Judgement, job_id: str, calib_type: CalibType, context: RunContext
 ) -> None:
+    worst_first = sorted(judgement.findings, key=lambda one: -one.outcome)
     await context.record.note(
         VerdictGiven(
             calib_type=calib_type,
@@ -245,5 +279,7 @@ async def _record(
                 )
                 for one in judgement.detectors
             ),
+            findings=tuple(worst_first[:MAX_FINDINGS]),
+            findings_dropped=len(worst_first[MAX_FINDINGS:]),
         )
     )

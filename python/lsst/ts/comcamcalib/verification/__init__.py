@@ -9,8 +9,10 @@
 from .first_look import certainly_in_vain, is_suspicious
 from .frames import FrameFacts
 from .judgement import DetectorJudgement, Judgement
-from .products import judge_defects, judge_gain, judge_ptc
+from .measured import MeasuredProduct
+from .rules.drift import largest_drift
 from .statistics import ExpectedStatistics
+from .value_judgement import add_findings, judge_values, plausibility, value_findings
 from .verdict import judge_statistics
 
 __all__ = [
@@ -18,10 +20,13 @@ __all__ = [
     "ExpectedStatistics",
     "FrameFacts",
     "Judgement",
+    "MeasuredProduct",
+    "add_findings",
     "certainly_in_vain",
     "is_suspicious",
-    "judge_defects",
-    "judge_gain",
-    "judge_ptc",
     "judge_statistics",
+    "judge_values",
+    "largest_drift",
+    "plausibility",
+    "value_findings",
 ]

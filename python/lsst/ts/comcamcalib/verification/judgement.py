@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Self
 
 from ..enums import Verdict
+from ..findings import Finding
 
 __all__ = ["DetectorJudgement", "Judgement", "listed", "one_line"]
 
@@ -78,6 +79,8 @@ class Judgement:
         The same for each detector.
     bad_frames
         Why no product made from the same frames can be good; "" if the frames are not bad.
+    findings
+        What the verdict follows from.
     """
 
     verdict: Verdict
@@ -93,6 +96,7 @@ class Judgement:
     failures_by_test: dict[str, int] = dataclasses.field(default_factory=dict)
     detectors: tuple[DetectorJudgement, ...] = ()
     bad_frames: str = ""
+    findings: tuple[Finding, ...] = ()
 
     @classmethod
     def unknown(cls, reason: str) -> Self:
