@@ -28,6 +28,7 @@ from lsst.ts.comcamcalib.run.owner import JournalError
 from lsst.ts.comcamcalib.run.runner import Runner, StartRequest
 from lsst.ts.comcamcalib.services.jobs import JobService
 from lsst.ts.comcamcalib.stages.context import Services
+from support.reporter import FakeReporter
 
 from .faults import Happening, NightPlan
 from .listener import Listener
@@ -127,7 +128,7 @@ class Csc:
 
     def _on_lost(self, sentence: str) -> None:
         self.lost = sentence
-        self.runner.abandon()
+        self.runner.abandon(sentence)
 
     async def _publish(self, event: Event) -> None:
         await asyncio.sleep(0)
@@ -176,6 +177,7 @@ class Csc:
                 jobs=self.jobs,
                 uws=one.uws,
                 repository=one.repository,
+                reporter=FakeReporter(),
             )
         )
 

@@ -171,7 +171,7 @@ def test_the_number_of_queries_does_not_grow_with_the_detectors(butler: Butler) 
         )
 
     def read_back(number: int) -> list[str]:
-        return butler_certify.read_back(butler, INSTRUMENT, "bias", DAILY, NOON, NEXT_NOON, ids[:number], BIASES)
+        return butler_read_back.read_back(butler, INSTRUMENT, "bias", DAILY, NOON, NEXT_NOON, ids[:number], BIASES)
 
     sqlalchemy.event.listen(sqlalchemy.engine.Engine, "before_cursor_execute", note)
     try:

@@ -24,6 +24,7 @@ from lsst.ts.comcamcalib.butler_data import (
     Predecessor,
     ProductValue,
     ReplacedDataset,
+    Withdrawal,
 )
 from lsst.ts.comcamcalib.config import CscConfig
 from lsst.ts.comcamcalib.enums import CalibType
@@ -31,6 +32,8 @@ from lsst.ts.comcamcalib.options import flat_pairs
 from lsst.ts.comcamcalib.plan.request import JobRequest
 from lsst.ts.comcamcalib.services.curve_values import curve_values, pair_values
 from lsst.ts.comcamcalib.simulation.containers import PhotonTransferCurve
+
+from support.withdrawing import Row, after, planned
 
 __all__ = ["AMPLIFIERS", "Exposure", "FakeJob", "World"]
 
@@ -125,6 +128,8 @@ class World:
         self.chains: dict[str, list[str]] = {}
         self.datasets: dict[tuple[str, str], list[DatasetFound]] = {}
         self.certificates: list[Certificate] = []
+        self.ever_certified: list[Certificate] = []
+        """What was in a collection and was replaced."""
         self.collections = {"LSSTComCam/raw/all", "LSSTComCam/calib"}
         self.filter = VISITED
         self.now = datetime.datetime(2026, 11, 22, 20)
@@ -223,6 +228,7 @@ class World:
         chosen = [one for one in self.datasets.get((run, dataset_type), []) if one.dataset_id in ids]
         replaced = self.replaced_by(run, dataset_type, collection, validity, ids)
         gone = {one.dataset_id for one in replaced} | set(ids)
+        self.ever_certified += self.certificates
         self.certificates = [
             old
             for old in self.certificates
@@ -239,11 +245,35 @@ class World:
         chosen = [one for one in self.datasets.get((run, dataset_type), []) if one.dataset_id in ids]
         places = {(one.detector, one.physical_filter) for one in chosen}
         return [
-            ReplacedDataset(old.dataset.dataset_id, old.dataset.detector, old.dataset.physical_filter, *old.validity)
+            ReplacedDataset(
+                old.dataset.dataset_id,
+                old.dataset.detector,
+                old.dataset.physical_filter,
+                *old.validity,
+                old.dataset.run,
+            )
             for old in self.certificates
             if (old.collection, old.dataset_type, old.validity) == (collection, dataset_type, validity)
             and (old.dataset.detector, old.dataset.physical_filter) in places
             and old.dataset.dataset_id not in ids
+        ]
+
+    def _rows(self) -> list[Row]:
+        return [Row(one.collection, one.dataset_type, *one.validity, one.dataset) for one in self.certificates]
+
+    def _known(self) -> list[DatasetFound]:
+        replaced = (one.dataset for one in self.ever_certified)
+        return [*(one for some in self.datasets.values() for one in some), *replaced]
+
+    def withdrawal(self, wanted: Withdrawal) -> Withdrawal:
+        """Return what must change to undo certifications."""
+        return planned(self._rows(), self._known(), wanted)
+
+    def withdraw(self, done: Withdrawal) -> None:
+        """Undo certifications."""
+        self.certificates = [
+            Certificate(row.collection, row.dataset_type, (row.begin, row.end), row.dataset)
+            for row in after(self._rows(), self._known(), done)
         ]
 
     def certificates_of(self, dataset_ids: Sequence[str], collection: str) -> list[CertifiedRange]:

@@ -30,7 +30,7 @@ def _for_draft_7(node: Any, definitions: Mapping[str, Any]) -> Any:
         target = definitions[reference.removeprefix("#/$defs/")]
         beside = {key: value for key, value in node.items() if key != "$ref"}
         return _for_draft_7({**target, **beside}, definitions)
-    node = {key: value for key, value in node.items() if key not in ("title", "$defs")}
+    node = {key: value for key, value in node.items() if key not in ("title", "$defs", "default")}
     if names := node.pop("propertyNames", {}).get("enum"):
         value = node["additionalProperties"]
         node["properties"] = {
@@ -46,8 +46,7 @@ def _for_draft_7(node: Any, definitions: Mapping[str, Any]) -> Any:
 
 
 def _make_schema() -> dict[str, Any]:
-    # In this mode fields with defaults are required, too.
-    generated = CscConfig.model_json_schema(mode="serialization")
+    generated = CscConfig.model_json_schema(mode="serialization")  # there, a field with a default is required, too
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "ComCamCalib v1",

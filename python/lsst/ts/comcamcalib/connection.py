@@ -22,6 +22,7 @@ from .services.components import ComponentWatch
 from .services.jobs import JobService
 from .services.ocps import SalOcps
 from .services.oods import SalOods
+from .services.reporter import ProgramReporter
 from .services.uws import UwsClient
 from .stages.context import Services
 
@@ -64,6 +65,7 @@ class Connection:
             jobs=self._jobs,
             uws=self._uws,
             repository=self._butler,
+            reporter=ProgramReporter(config.journal_path, config.report, limits),
         )
 
     async def start(self) -> None:

@@ -8,7 +8,7 @@
 
 from .csc_config import CscConfig
 from .files import read_config
-from .models import Estimates, FrameLimits, JobRecipe, Limits, Plausible, Recipe, VerificationRecipe
+from .models import Estimates, FrameLimits, JobRecipe, Limits, Plausible, Recipe, ReportSettings, VerificationRecipe
 from .value_limits import DriftLimit, TrendLimits, ValueLimit, ValueLimits
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Limits",
     "Plausible",
     "Recipe",
+    "ReportSettings",
     "TrendLimits",
     "ValueLimit",
     "ValueLimits",

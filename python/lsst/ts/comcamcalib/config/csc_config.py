@@ -24,7 +24,7 @@ from ..enums import CalibType
 from ..errors import BadInputError
 from ..instrument import Instrument
 from ..options import OPTION_DESCRIPTIONS, OptionRules, check_run_defaults
-from .models import Closed, Estimates, FrameLimits, Limits, Name, Plausible, Recipe, Seconds
+from .models import Closed, Estimates, FrameLimits, Limits, Name, Plausible, Recipe, ReportSettings, Seconds
 from .value_limits import ValueLimits
 
 __all__ = ["CscConfig"]
@@ -85,6 +85,10 @@ class CscConfig(Closed):
     values: ValueLimits | None = Field(
         default=None,
         description="Limits for what is measured in the products, their drift and their trend; null: there are none.",
+    )
+    # A run is stored with its configuration, and that of runs before reports has none.
+    report: ReportSettings | None = Field(
+        default=None, description="Where the reports of runs go; null: no report is written."
     )
     prerequisites: tuple[Name, ...] = Field(
         description="Types of calibrations that the pipelines look up for each detector in their input collections, "
@@ -183,14 +187,17 @@ class CscConfig(Closed):
             If anything in it is wrong; one sentence for each mistake.
         """
         values = vars(config) if isinstance(config, types.SimpleNamespace) else config
-        # Defaults are for runs that were accepted by releases without the field; files have all fields.
-        absent = [name for name, field in cls.model_fields.items() if name not in values and not field.is_required()]
-        if absent:
-            raise BadInputError(f"{name}: Field required." for name in absent)
+        # Some fields have a default, but only for configurations that earlier releases have stored with their runs.
+        optional = (name for name, field in cls.model_fields.items() if not field.is_required())
+        problems = [f"{name}: Field required." for name in optional if name not in values]
         try:
-            return cls.model_validate(dict(values))
+            read = cls.model_validate(dict(values))
         except pydantic.ValidationError as error:
-            raise BadInputError(
+            problems += [
                 f"{'.'.join(map(str, problem['loc'])) or 'run_defaults'}: {problem['msg']}."
                 for problem in error.errors()
-            ) from error
+            ]
+        else:
+            if not problems:
+                return read
+        raise BadInputError(problems)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from ..enums import CalibType, RunState, StageKind, StageState, Verdict
 from ..plan.plan import RunPlan
 from . import facts
-from .things import GOOD_VERDICTS, Certification, Frame, GoodProduct, Job, Product, Stage, Stray
+from .things import GOOD_VERDICTS, Certification, Frame, GoodProduct, Job, Product, Stage, Stray, Withdrawal
 
 __all__ = ["OPEN_RUN_STATES", "STAGE_ENDED", "History"]
 
@@ -58,6 +58,10 @@ class History:
     """The latest values of a product, by type and filter."""
     certifications: Mapping[int, Certification] = dataclasses.field(default_factory=dict)
     """By number."""
+    withdrawals: Mapping[int, Withdrawal] = dataclasses.field(default_factory=dict)
+    """By number."""
+    report: facts.ReportWritten | None = None
+    """The latest report; None if none is written yet."""
 
     @property
     def plan(self) -> RunPlan:
@@ -157,10 +161,39 @@ class History:
         filters = {one.physical_filter for one in product.datasets if one.physical_filter}
         if "" not in judged and (left_out := sorted(filters - judged)):
             raise ValueError(f"{calib_type.name} is not verified in {', '.join(left_out)}")
+        for one in (calib_type, *self.bases_of(calib_type)):
+            if (withdrawal := self.withdrawn(one)) is not None:
+                raise ValueError(f"{one.name} was {withdrawal.words}")
         stage = self.stage(calib_type, StageKind.VERIFY)
         if stage is None or stage.state is not StageState.SUCCEEDED:
             raise ValueError(f"the verification of {calib_type.name} has not succeeded")
         return GoodProduct(product, max((one.verdict for one in verdicts), key=_by_trust))
+
+    def bases_of(self, calib_type: CalibType) -> list[CalibType]:
+        """Return the products of this run that a product is built on, directly or not."""
+        found: list[CalibType] = []
+        for name in self.plan.recipe(calib_type).builds_on:
+            base = CalibType[name]
+            if self.plan.stage(base, StageKind.GENERATE) is not None and base not in found:
+                found += [base, *(one for one in self.bases_of(base) if one not in found)]
+        return list(dict.fromkeys(found))
+
+    def withdrawn(self, calib_type: CalibType) -> Withdrawal | None:
+        """Return the withdrawal of a product that is made now; None if nobody has withdrawn it."""
+        product = self.product(calib_type)
+        return next(
+            (
+                one.withdrawn
+                for one in self.certifications.values()
+                if product is not None and one.withdrawn is not None and set(one.intent.dataset_ids) & set(product.ids)
+            ),
+            None,
+        )
+
+    @property
+    def open_withdrawals(self) -> list[Withdrawal]:
+        """Withdrawals of which it is not known whether they were done."""
+        return [one for one in self.withdrawals.values() if one.outcome is None]
 
     @property
     def open_certifications(self) -> list[Certification]:

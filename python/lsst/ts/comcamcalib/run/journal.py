@@ -33,7 +33,7 @@ from ..services.worker_threads import WorkerThreads
 from . import measurements
 from .owner import RENEW_INTERVAL_S, JournalError, JournalLostError, Owner
 
-__all__ = ["Journal"]
+__all__ = ["SCHEMA_VERSION", "Journal", "read_facts"]
 
 SCHEMA_VERSION = 2
 
@@ -295,16 +295,7 @@ class Journal:
                 raise sqlite3.IntegrityError(f"it has no run {run_id}")
 
     def _read(self, run_id: str) -> list[Entry]:
-        query = "SELECT seq, at, body FROM facts WHERE run_id = ? ORDER BY seq"
-        entries = []
-        for seq, at, body in self._opened().execute(query, (run_id,)):
-            try:
-                entries.append(Entry(seq, float(at), fact_from_json(body)))
-            except (ValueError, TypeError) as error:
-                raise self._damaged(f"run {run_id} with a fact (number {seq}) that can't be understood") from error
-        if entries and [entry.seq for entry in entries] != list(range(1, len(entries) + 1)):
-            raise self._damaged(f"run {run_id} with facts missing between the first and the last")
-        return entries
+        return read_facts(self._opened(), self.path, run_id)
 
     def _latest(self, states: Collection[RunState]) -> str:
         marks = ", ".join("?" * len(states))
@@ -317,18 +308,39 @@ class Journal:
         open_runs = []
         for run_id, state in self._opened().execute("SELECT run_id, state FROM runs ORDER BY number"):
             if state not in known:
-                raise self._damaged(f"run {run_id} in a state that does not exist ({state!r})")
+                raise _damaged(self.path, f"run {run_id} in a state that does not exist ({state!r})")
             if known[state] in OPEN_RUN_STATES:
                 open_runs.append(str(run_id))
         if len(open_runs) > 1:
-            raise self._damaged(f"more than one open run ({', '.join(open_runs)})")
+            raise _damaged(self.path, f"more than one open run ({', '.join(open_runs)})")
         return open_runs[0] if open_runs else ""
 
-    def _damaged(self, what: str) -> JournalError:
-        return JournalError(
-            f"The journal {self.path} has {what}: it is damaged. Move the file away and keep it for the developers; a "
-            "new one is made"
-        )
+
+def read_facts(connection: sqlite3.Connection, path: Path, run_id: str) -> list[Entry]:
+    """Return the facts of a run in order; none if there is no such run.
+
+    Raises
+    ------
+    JournalError
+        If one of them can't be understood, or is missing.
+    """
+    query = "SELECT seq, at, body FROM facts WHERE run_id = ? ORDER BY seq"
+    entries = []
+    for seq, at, body in connection.execute(query, (run_id,)):
+        try:
+            entries.append(Entry(seq, float(at), fact_from_json(body)))
+        except (ValueError, TypeError) as error:
+            raise _damaged(path, f"run {run_id} with a fact (number {seq}) that can't be understood") from error
+    if entries and [entry.seq for entry in entries] != list(range(1, len(entries) + 1)):
+        raise _damaged(path, f"run {run_id} with facts missing between the first and the last")
+    return entries
+
+
+def _damaged(path: Path, what: str) -> JournalError:
+    return JournalError(
+        f"The journal {path} has {what}: it is damaged. Move the file away and keep it for the developers; a "
+        "new one is made"
+    )
 
 
 @contextlib.contextmanager

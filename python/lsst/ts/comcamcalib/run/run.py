@@ -20,6 +20,7 @@ from ..record.things import Job, Stage
 from ..services.uws_job import Phase
 from ..stages.context import RunContext, Services
 from ..stages.job_records import stop_if_it_appears
+from .closing import how_it_ends, write_report
 from .ending import stop_and_look
 from .moves import move_run, move_stage
 from .recorder import Recorder
@@ -54,6 +55,8 @@ class Run:
         self._context: RunContext | None = None
         # The stages, until the run ends or is stopped by the task below.
         self._task: asyncio.Task[None] = utils.make_done_future()
+        # When the run had ended before this process read it; 0 if it had not.
+        self._ended_earlier_s = record.history.ended_s
         # Task that aborts the run.
         self._ending: asyncio.Task[None] = utils.make_done_future()
 
@@ -71,6 +74,11 @@ class Run:
     def resumable(self) -> bool:
         """Whether it can go on."""
         return self.state in RESUMABLE
+
+    @property
+    def ended_earlier(self) -> bool:
+        """Whether it ended in an earlier process, and has not been resumed since."""
+        return 0.0 < self.history.ended_s == self._ended_earlier_s
 
     async def start(self, services: Services) -> None:
         """Carry out a run that was just accepted."""
@@ -94,7 +102,9 @@ class Run:
         for stage in self.history.stages.values():
             if self.state is not RunState.RUNNING:
                 return
-            if stage.state in STAGE_ENDED and stage.state is not StageState.SUCCEEDED:
+            if stage.state in STAGE_ENDED and (
+                stage.state is not StageState.SUCCEEDED or stage.kind is StageKind.REPORT
+            ):
                 await move_stage(self.record, stage.name, StageState.PENDING, "The run was resumed")
             elif stage.state is StageState.PENDING and self._was_aborted(stage):
                 await self.record.note(
@@ -220,12 +230,9 @@ class Run:
             unsubscribe()
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
-        if failures := broke_off or _failures(self.history):
-            skipped = len(self.history.stages_in(StageState.SKIPPED))
-            rest = f" ({skipped} stages that need them were skipped)" if skipped else ""
-            await move_run(self.record, RunState.FAILED, f"Failed{rest}: {failures}")
-        else:
-            await move_run(self.record, RunState.COMPLETED, _praise(self.history))
+        state, reason = how_it_ends(self.history, broke_off)
+        await write_report(self._context, state, reason)
+        await move_run(self.record, state, reason)
 
     async def _abort(self, context: RunContext, who: str, begun: asyncio.Event) -> None:
         interrupted = " after it had been interrupted" if self.state is RunState.INTERRUPTED else ""
@@ -256,7 +263,9 @@ class Run:
             if stage.kind is StageKind.CERTIFY and stage.ended_s >= began_s
         ]
         findings.not_stopped += failed
-        await move_run(self.record, RunState.ABORTED, f"{reason}{findings}")
+        reason = f"{reason}{findings}"
+        await write_report(context, RunState.ABORTED, reason)
+        await move_run(self.record, RunState.ABORTED, reason)
 
     async def _rest(self) -> None:
         """Wait until no stage of the run is in progress in this process; cancelling this cancels none."""
@@ -270,21 +279,3 @@ def _perhaps_late(history: History, now_s: float) -> list[Job]:
     """
     since_s = now_s - history.plan.config.limits.job
     return [job for job in history.jobs.values() if job.absent and job.intended_s > since_s]
-
-
-def _failures(history: History) -> str:
-    """Return sentences about the stages that failed; empty if every stage SUCCEEDED."""
-    failed = [f"{stage.name}: {stage.reason}" for stage in history.stages_in(StageState.FAILED)]
-    left = [
-        f"{one.name} is {one.state.name}" for one in history.stages.values() if one.state is not StageState.SUCCEEDED
-    ]
-    # A stage that did not succeed needs one that failed; if there is none, the run must still not look successful.
-    return "; ".join(failed or left)
-
-
-def _praise(history: History) -> str:
-    certified = [
-        stage.calib_type.name for stage in history.stages_in(StageState.SUCCEEDED) if stage.kind is StageKind.CERTIFY
-    ]
-    where = f"certified in {history.plan.options.calib_collection}: {', '.join(certified)}"
-    return f"All stages succeeded; {where if certified else 'nothing was to be certified'}"

@@ -212,7 +212,11 @@ class Scheduler:
 
 
 async def settle_stages(context: RunContext, unfinished: StageState, reason: str) -> None:
-    """Put all stages that have not ended into a state: ABORTED, or PENDING if they go on later."""
+    """Put all stages that have not ended into a state: ABORTED, or PENDING if they go on later.
+
+    The report is PENDING in any case, because an aborted run has one, too.
+    """
     for stage in context.history.stages.values():
-        if stage.state not in STAGE_ENDED and stage.state is not unfinished:
-            await move_stage(context.record, stage.name, unfinished, reason)
+        state = StageState.PENDING if stage.kind is StageKind.REPORT else unfinished
+        if stage.state not in STAGE_ENDED and stage.state is not state:
+            await move_stage(context.record, stage.name, state, reason)

@@ -38,7 +38,8 @@ STAGE_MOVES: Mapping[StageState, frozenset[StageState]] = {
             StageState.PENDING,
         }
     ),
-    StageState.SUCCEEDED: frozenset(),
+    # Only the report, which is written anew when the run goes on.
+    StageState.SUCCEEDED: frozenset({StageState.PENDING}),
     # With the next attempt, when the run is resumed.
     StageState.FAILED: frozenset({StageState.PENDING}),
     StageState.SKIPPED: frozenset({StageState.PENDING}),

@@ -125,6 +125,7 @@ async def _certify(
     notes = list(remarks)
     if good.verdict is None:
         notes.append("certified without verification, as certify_unverified asks")
+    notes += _acceptances(calib_type, context)
     if left_out:
         notes.append(
             f"WARNING: the validity that was given does not cover {_named(left_out)} from which this product is "
@@ -135,6 +136,20 @@ async def _certify(
     act = Certifying(good, stage_name, validity, covered, tuple(notes), context)
     await _settle_others(act, calib_type, context)
     await once(act, context.record)
+
+
+def _acceptances(calib_type: CalibType, context: RunContext) -> list[str]:
+    """Say who accepted the verdict on a product, or on one that it is built on, and why."""
+    history = context.history
+    return [
+        (f"built on {one.name}, which was " if one is not calib_type else "")
+        + f"accepted by {acceptance.who}"
+        + (f" in {acceptance.physical_filter}" if acceptance.physical_filter else "")
+        + f": {acceptance.why}"
+        for one in (calib_type, *history.bases_of(calib_type))
+        for acceptance in history.accepted_verdicts.values()
+        if acceptance.calib_type is one
+    ]
 
 
 async def _settle_others(act: Certifying, calib_type: CalibType, context: RunContext) -> None:
