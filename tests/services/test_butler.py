@@ -19,7 +19,7 @@ from lsst.daf.butler import Butler
 from lsst.ts.comcamcalib.butler_data import ExposureFound
 from lsst.ts.comcamcalib.config import Limits
 from lsst.ts.comcamcalib.errors import ServiceError
-from lsst.ts.comcamcalib.services import butler_certify, butler_lookup
+from lsst.ts.comcamcalib.services import butler_certify, butler_lookup, butler_read_back
 from lsst.ts.comcamcalib.services.butler import ButlerService
 from lsst.ts.comcamcalib.simulation.containers import Exposure, PhotonTransferCurve
 from lsst.ts.comcamcalib.simulation.repo import register_exposure
