@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import statistics
 from collections.abc import Iterable, Mapping
 
@@ -69,5 +70,5 @@ def detector_value(values: Mapping[str, ProductValue]) -> float:
     """Return a quantity's value of the detector: its own, or else the median over its amplifiers; NaN: none."""
     if "" in values:
         return values[""].value
-    known = [one.value for one in values.values() if one.value == one.value]
+    known = [one.value for one in values.values() if math.isfinite(one.value)]
     return statistics.median(known) if known else float("nan")
