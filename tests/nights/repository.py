@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
 from lsst.ts.comcamcalib.butler_data import (
@@ -23,6 +23,8 @@ from lsst.ts.comcamcalib.butler_data import (
     ExposureFound,
     Predecessor,
     ReplacedDataset,
+    StatisticsTypes,
+    VerificationStatistics,
     Withdrawal,
 )
 from lsst.ts.comcamcalib.config import Limits
@@ -150,8 +152,8 @@ class NightRepository:
         raise AssertionError("the stages do not read single datasets")
 
     async def statistics(
-        self, collection: str, run_statistics: str, detector_statistics: str, physical_filter: str | None = None
-    ) -> tuple[Mapping[object, object] | None, dict[tuple[int, int], Mapping[object, object]]]:
+        self, collection: str, types: StatisticsTypes, physical_filter: str | None = None
+    ) -> VerificationStatistics:
         return await self._look("read statistics", lambda: self._world.statistics(collection, physical_filter))
 
     async def predecessors(

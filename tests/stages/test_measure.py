@@ -65,7 +65,7 @@ async def test_detector_that_drifted_fails_the_product_and_is_named(made) -> Non
     bench.observatory.world.values_before["bias"] = {}
     bench.observatory.world.levels["BIAS", 4] = 7.0
     bench.observatory.world.values_before["bias"] = {"level": 1.0}
-    with pytest.raises(StageError, match=r"^BIAS is FAILED: All .* Level changed against what is certified: R22_S11"):
+    with pytest.raises(StageError, match=r"^BIAS is FAILED: Level changed against what is certified: R22_S11"):
         await verify(bench.stage("BIAS.VERIFY"), bench.context)
     (verdict,) = bench.record.of(VerdictGiven)
     assert verdict.verdict is Verdict.FAILED
@@ -84,7 +84,9 @@ async def test_without_a_predecessor_the_product_passes_and_that_is_said(made) -
 async def test_values_that_the_verdict_needs_and_that_can_not_be_read_are_unknown(made, method: str) -> None:
     bench = await made("BIAS")
     bench.observatory.repository.errors[method] = "the disk is gone"
-    with pytest.raises(StageError, match=r"BIAS is UNKNOWN: All tests .* Not measured: R22_S00, .*the disk is gone"):
+    with pytest.raises(
+        StageError, match=r"BIAS is UNKNOWN: The verification is not complete: .*R22_S00 \(.*the disk is gone"
+    ):
         await verify(bench.stage("BIAS.VERIFY"), bench.context)
 
 
@@ -156,7 +158,7 @@ async def test_own_datasets_are_no_predecessors_even_if_they_are_certified_alrea
 async def test_gains_from_pairs_are_compared_with_the_ptc(made) -> None:
     bench = await made("BIAS", "DARK", "GAIN", do_gain_from_flat_pairs=True)
     bench.observatory.world.values_before["ptc"] = {"gain": 1.6}
-    with pytest.raises(StageError, match=r"GAIN is FAILED: .* Gain changed against what is certified: R22_S0. 0\.0625"):
+    with pytest.raises(StageError, match=r"GAIN is FAILED: Gain changed against what is certified: R22_S0. 0\.0625"):
         await verify(bench.stage("GAIN.VERIFY"), bench.context)
 
 

@@ -200,7 +200,7 @@ async def test_product_that_can_not_be_read_is_unknown(made, name: str, option: 
     bench = await made("BIAS", "DARK", name, **{option: True})
     bench.observatory.repository.errors[method] = "the file is broken"
     with pytest.raises(
-        StageError, match=rf"^{name} is UNKNOWN: {name} is not complete: .*R22_S00 .*the file is broken"
+        StageError, match=rf"^{name} is UNKNOWN: The verification is not complete: .*R22_S00 .*the file is broken"
     ):
         await verify(bench.stage(f"{name}.VERIFY"), bench.context)
     (verdict,) = bench.record.of(VerdictGiven)
@@ -214,7 +214,7 @@ async def test_judging_does_not_hold_up_the_event_loop(made, monkeypatch: pytest
         threads.append(threading.current_thread())
         return judge_statistics(*arguments)
 
-    monkeypatch.setattr("lsst.ts.comcamcalib.stages.verify.judge_statistics", judge)
+    monkeypatch.setattr("lsst.ts.comcamcalib.stages.judging.judge_statistics", judge)
     bench = await made("BIAS")
     await verify(bench.stage("BIAS.VERIFY"), bench.context)
     assert threads and threading.main_thread() not in threads

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
 from lsst.ts.comcamcalib.butler_data import (
@@ -24,6 +24,8 @@ from lsst.ts.comcamcalib.butler_data import (
     ExposureFound,
     Predecessor,
     ReplacedDataset,
+    StatisticsTypes,
+    VerificationStatistics,
     Withdrawal,
 )
 from lsst.ts.comcamcalib.enums import CalibType
@@ -337,8 +339,8 @@ class FakeRepository:
         raise AssertionError("the stages do not read single datasets")
 
     async def statistics(
-        self, collection: str, run_statistics: str, detector_statistics: str, physical_filter: str | None = None
-    ) -> tuple[Mapping[object, object] | None, dict[tuple[int, int], Mapping[object, object]]]:
+        self, collection: str, types: StatisticsTypes, physical_filter: str | None = None
+    ) -> VerificationStatistics:
         return await self._do("statistics", lambda: self.world.statistics(collection, physical_filter))
 
     async def certify(self, request: CertifyRequest) -> CertifyOutcome:

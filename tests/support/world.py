@@ -24,6 +24,7 @@ from lsst.ts.comcamcalib.butler_data import (
     Predecessor,
     ProductValue,
     ReplacedDataset,
+    VerificationStatistics,
     Withdrawal,
 )
 from lsst.ts.comcamcalib.config import CscConfig
@@ -288,9 +289,7 @@ class World:
         """Return what is certified of a type, in whatever collection."""
         return [one.dataset for one in self.certificates if one.dataset_type == dataset_type]
 
-    def statistics(
-        self, run_collection: str, physical_filter: str | None
-    ) -> tuple[Mapping[object, object] | None, dict[tuple[int, int], Mapping[object, object]]]:
+    def statistics(self, run_collection: str, physical_filter: str | None) -> VerificationStatistics:
         """Return what cp_verify would have written, in its shapes."""
         job = next(job for job in self.jobs.values() if job.run_collection == run_collection)
         product = next(
@@ -301,22 +300,27 @@ class World:
         exposures = [one for one in job.exposures if physical_filter in (None, self.filters[one])]
         details: dict[tuple[int, int], Mapping[object, object]] = {}
         run_level: dict[object, object] = {}
+        exposure_level: dict[int, dict[object, object]] = {}
         for exposure in exposures:
             failures: list[str] = []
             success = True
+            exposure_level[exposure] = {}
             for detector in job.detectors:
                 if (job.label, detector) in self.missing:
                     continue
                 bad = self.bad_amplifiers.get((product, detector), 0)
                 details[exposure, detector] = self._detector_statistics(product, bad, exposure, len(exposures))
                 success = success and not bad
+                full_name = self.config.instrument.detector_names[detector]
+                failed = [f"{name} NOISE" for name in AMPLIFIERS[:bad]]
+                exposure_level[exposure][full_name] = {"SUCCESS": not bad, **({"FAILURES": failed} if bad else {})}
                 # The run's statistics of flats show that amplifiers failed, but not which.
                 if product != "FLAT":
-                    full_name = self.config.instrument.detector_names[detector]
-                    failures += [f"{full_name} {name} NOISE" for name in AMPLIFIERS[:bad]]
+                    failures += [f"{full_name} {one}" for one in failed]
+            exposure_level[exposure]["SUCCESS"] = success
             run_level[exposure] = {"SUCCESS": success, **({} if success else {"FAILURES": failures})}
         run_level["SUCCESS"] = all(entry["SUCCESS"] for entry in run_level.values())  # type: ignore[index]
-        return run_level, details
+        return VerificationStatistics(run_level, details, exposure_level)
 
     def light(self, exposure_id: int) -> float:
         """Return the electrons that a flat has in each pixel."""

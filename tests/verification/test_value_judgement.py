@@ -16,15 +16,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lsst.ts.comcamcalib.butler_data import DetectorValues
 from lsst.ts.comcamcalib.enums import CalibType, Verdict
-from lsst.ts.comcamcalib.findings import Outcome
+from lsst.ts.comcamcalib.findings import Finding, Outcome
 from lsst.ts.comcamcalib.measurements import Trend
 from lsst.ts.comcamcalib.services.curve_values import pair_values
 from lsst.ts.comcamcalib.simulation.containers import PhotonTransferCurve
 from lsst.ts.comcamcalib.simulation.focal_plane import FocalPlane
 from lsst.ts.comcamcalib.verification import (
+    Counts,
     Judgement,
     MeasuredProduct,
-    add_findings,
+    RuleContext,
+    judge,
     judge_values,
     plausibility,
     value_findings,
@@ -36,8 +38,13 @@ from support.world import AMPLIFIERS
 CONFIG = make_config()
 
 
-def judge(one: MeasuredProduct, bad: dict[int, dict[str, str]] | None = None) -> Judgement:
-    return judge_values(one, value_findings(one, CONFIG, bad or {}))
+def context_of(one: MeasuredProduct, **fields: Any) -> RuleContext:
+    return RuleContext(one.calib_type, "", one.detectors, one.amplifiers, CONFIG.rules(one.calib_type), **fields)
+
+
+def judged(one: MeasuredProduct, **fields: Any) -> Judgement:
+    context = context_of(one, **fields)
+    return judge_values(one, value_findings(one, CONFIG, context), context)
 
 
 def curve(gain: float = 1.7, noise: float = 7.0, **others: Any) -> DetectorValues:
@@ -61,14 +68,14 @@ def defects(*fractions: float, **fields: Any) -> MeasuredProduct:
 
 
 def test_defects_of_a_plausible_area_have_passed() -> None:
-    judgement = judge(defects(0.0, 0.005))
+    judgement = judged(defects(0.0, 0.005))
     assert judgement.verdict is Verdict.PASSED
     assert judgement.reason == "DEFECTS is complete and plausible for 2 detectors."
     assert (judgement.detectors_verified, judgement.detectors_expected) == (2, 2)
 
 
 def test_a_detector_with_too_many_defects_has_failed() -> None:
-    judgement = judge(defects(0.0, 0.6))
+    judgement = judged(defects(0.0, 0.6))
     assert judgement.verdict is Verdict.FAILED
     assert judgement.reason == "DEFECTS is not plausible: R22_S11 (60.0% of its pixels, at most 0.5% are plausible)."
     assert judgement.failures_by_test == {"defect_fraction": 1}
@@ -76,31 +83,31 @@ def test_a_detector_with_too_many_defects_has_failed() -> None:
 
 
 def test_a_detector_without_a_dataset_is_unknown() -> None:
-    judgement = judge(defects(0.0))
+    judgement = judged(defects(0.0))
     assert judgement.verdict is Verdict.UNKNOWN
-    assert judgement.reason == "DEFECTS is not complete: missing: R22_S11 (there is no dataset)."
+    assert judgement.reason == "The verification is not complete: missing or not usable: R22_S11 (there is no dataset)."
     assert judgement.detectors_verified == 1
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.1])
 def test_an_area_that_is_none_has_failed(fraction: float) -> None:
-    assert judge(defects(0.0, fraction)).verdict is Verdict.FAILED
+    assert judged(defects(0.0, fraction)).verdict is Verdict.FAILED
 
 
 @pytest.mark.parametrize("fraction", [math.nan, math.inf])
 def test_an_area_that_is_no_number_is_unknown(fraction: float) -> None:
-    assert judge(defects(0.0, fraction)).verdict is Verdict.UNKNOWN
+    assert judged(defects(0.0, fraction)).verdict is Verdict.UNKNOWN
 
 
 def test_no_detectors_are_unknown() -> None:
     none = MeasuredProduct(CalibType.DEFECTS, "", detectors={}, amplifiers={}, values={})
-    assert judge(none).verdict is Verdict.UNKNOWN
+    assert judged(none).verdict is Verdict.UNKNOWN
 
 
 def test_a_new_bad_column_is_named_and_counts() -> None:
     changes = [value("new_columns", 1.0), value("new_fraction", 0.0004), value("vanished_fraction", 0.0)]
     hot = with_values(value("defect_fraction", 0.001), changes=changes)
-    judgement = judge(product(CalibType.DEFECTS, {0: with_values(value("defect_fraction", 0.0)), 4: hot}))
+    judgement = judged(product(CalibType.DEFECTS, {0: with_values(value("defect_fraction", 0.0)), 4: hot}))
     assert judgement.verdict is Verdict.PASSED_WITH_FAILURES
     assert judgement.reason == (
         "DEFECTS is complete and plausible for 2 detectors. New columns changed against what is certified: R22_S11 1 "
@@ -112,7 +119,7 @@ def test_a_new_bad_column_is_named_and_counts() -> None:
 
 
 def test_a_complete_and_plausible_ptc_has_passed() -> None:
-    judgement = judge(ptc(curve(), curve(1.8, 6.0)))
+    judgement = judged(ptc(curve(), curve(1.8, 6.0)))
     assert judgement.verdict is Verdict.PASSED
     assert judgement.reason == "PTC is complete and plausible for 2 detectors."
     assert [one.noise for one in judgement.detectors] == [7.0, 6.0]
@@ -120,7 +127,7 @@ def test_a_complete_and_plausible_ptc_has_passed() -> None:
 
 @pytest.mark.parametrize(("gain", "noise"), [(1.0, 7.0), (2.1, 7.0), (-1.7, 7.0), (1.7, 3.9), (1.7, 18.1)])
 def test_a_value_out_of_range_has_failed(gain: float, noise: float) -> None:
-    judgement = judge(ptc(curve(), curve(gains={"C10": gain}, noises={"C10": noise})))
+    judgement = judged(ptc(curve(), curve(gains={"C10": gain}, noises={"C10": noise})))
     assert judgement.verdict is Verdict.FAILED
     assert "PTC is not plausible: R22_S11 (C10 " in judgement.reason
     assert [one.amplifiers_failed for one in judgement.detectors] == [0, 1]
@@ -129,15 +136,15 @@ def test_a_value_out_of_range_has_failed(gain: float, noise: float) -> None:
 
 def test_each_detector_has_its_own_number_of_amplifiers() -> None:
     half = with_values(*(one for one in curve().values if one.amplifier in AMPLIFIERS[:8]))
-    assert "R22_S11 (gain of 8 amplifiers instead of 16)" in judge(ptc(curve(), half)).reason
+    assert "R22_S11 (gain of 8 amplifiers instead of 16)" in judged(ptc(curve(), half)).reason
     counted = MeasuredProduct(CalibType.PTC, "", NAMES, {0: 16, 4: 8}, {0: curve(), 4: half})
-    assert judge(counted).verdict is Verdict.PASSED
+    assert judged(counted).verdict is Verdict.PASSED
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("which", ["gain", "noise"])
 def test_an_amplifier_that_was_not_measured_is_unknown(bad: float, which: str) -> None:
-    judgement = judge(ptc(curve(**{f"{which}s": {"C07": bad}}), curve()))
+    judgement = judged(ptc(curve(**{f"{which}s": {"C07": bad}}), curve()))
     assert judgement.verdict is Verdict.UNKNOWN
     assert f"R22_S00 C07 ({which} not measured)" in judgement.reason
     assert judgement.detectors_verified == 1
@@ -156,15 +163,15 @@ def test_a_ptc_with_anything_missing_is_unknown(dropped: set[tuple[int, str]], w
         for detector in NAMES
         if detector not in without
     }
-    judgement = judge(product(CalibType.PTC, values))
+    judgement = judged(product(CalibType.PTC, values))
     assert judgement.verdict is (Verdict.UNKNOWN if dropped or without else Verdict.PASSED)
     assert judgement.reason.isprintable()
 
 
 def test_a_value_that_can_not_be_right_weighs_more_than_one_that_is_missing() -> None:
-    judgement = judge(ptc(curve(gain=99.0)))
+    judgement = judged(ptc(curve(gain=99.0)))
     assert judgement.verdict is Verdict.FAILED
-    assert "; missing: R22_S11 (there is no dataset)." in judgement.reason
+    assert "; missing or not usable: R22_S11 (there is no dataset)." in judgement.reason
     assert "and 11 more" in judgement.reason
 
 
@@ -180,7 +187,7 @@ def test_shipped_limits_know_comcams_sensors_and_what_is_broken() -> None:
         (1.38, 18.1, Verdict.FAILED),
         (3.8e5, 7.9, Verdict.FAILED),
     ):
-        assert judge(ptc(curve(gain, noise), curve())).verdict is verdict, (gain, noise)
+        assert judged(ptc(curve(gain, noise), curve())).verdict is verdict, (gain, noise)
 
 
 def test_the_simulated_focal_plane_is_plausible() -> None:
@@ -205,25 +212,25 @@ def test_the_simulated_focal_plane_is_plausible() -> None:
 )
 def test_gain_of_a_detector_that_drifts(factor: float, verdict: Verdict) -> None:
     before = curve().values
-    judgement = judge(ptc(curve(before=before), curve(gain=1.7 * factor, before=before)))
+    judgement = judged(ptc(curve(before=before), curve(gain=1.7 * factor, before=before)))
     assert judgement.verdict is verdict
     assert ("Gain changed against what is certified: R22_S11" in judgement.reason) == (abs(factor - 1) > 0.02)
     assert ("Noted: gain changed" in judgement.reason) == (abs(factor - 1) > 0.01)
 
 
 def test_nothing_to_compare_with_is_said_and_passes() -> None:
-    judgement = judge(ptc(curve(), curve(), compared=False))
+    judgement = judged(ptc(curve(), curve(), compared=False))
     assert judgement.verdict is Verdict.PASSED
     assert judgement.reason.endswith("Not compared with what is certified: R22_S00, R22_S11 (nothing is certified).")
 
 
 def test_known_bad_amplifier_is_told_and_does_not_count() -> None:
     broken = ptc(curve(), curve(gains={"C10": 17.0}, noises={"C10": math.nan}))
-    assert judge(broken).verdict is Verdict.FAILED
-    judgement = judge(broken, {4: {"C10": "dead, since 2026-01-01"}})
+    assert judged(broken).verdict is Verdict.FAILED
+    judgement = judged(broken, bad_amplifiers={4: {"C10": "dead, since 2026-01-01"}})
     assert judgement.verdict is Verdict.PASSED
     assert {(one.amplifier, one.outcome) for one in judgement.findings if one.rule == "ptc"} == {("C10", Outcome.NOTED)}
-    assert "Not counted, because it is known to be bad: R22_S11 C10 (17 electron/adu" in judgement.reason
+    assert "Known to be bad, and not counted: R22_S11 C10 (C10 gain 17 electron/adu" in judgement.reason
 
 
 # GAIN
@@ -254,27 +261,28 @@ GOOD = [(1.7, 7.0), (1.8, 6.8)]
 
 
 def test_gains_of_all_pairs_have_passed() -> None:
-    judgement = judge(gains(GOOD, GOOD))
+    judgement = judged(gains(GOOD, GOOD))
     assert judgement.verdict is Verdict.PASSED
     assert [one.noise for one in judgement.detectors] == [6.9, 6.9]
 
 
 def test_gains_of_some_pairs_only_are_unknown() -> None:
-    judgement = judge(gains(GOOD, GOOD[:1]))
+    judgement = judged(gains(GOOD, GOOD[:1]))
     assert judgement.verdict is Verdict.UNKNOWN
     assert judgement.reason == (
-        "GAIN is not complete: missing: R22_S11 (gain of 1 of 2 pairs), R22_S11 (noise of 1 of 2 pairs)."
+        "The verification is not complete: missing or not usable: R22_S11 (gain of 1 of 2 pairs), R22_S11 (noise of 1 of "
+        "2 pairs)."
     )
 
 
 def test_gains_of_no_pairs_are_unknown() -> None:
-    assert judge(gains(pairs=2)).verdict is Verdict.UNKNOWN
-    assert judge(gains(GOOD, GOOD, pairs=0)).verdict is Verdict.UNKNOWN
+    assert judged(gains(pairs=2)).verdict is Verdict.UNKNOWN
+    assert judged(gains(GOOD, GOOD, pairs=0)).verdict is Verdict.UNKNOWN
 
 
 @pytest.mark.parametrize("wrong", [(9.0, 7.0), (0.5, 7.0), (1.7, 2.0)])
 def test_one_implausible_pair_is_enough_to_fail(wrong: tuple[float, float]) -> None:
-    judgement = judge(gains([wrong, *GOOD], [*GOOD, *GOOD[:1]], pairs=3))
+    judgement = judged(gains([wrong, *GOOD], [*GOOD, *GOOD[:1]], pairs=3))
     assert judgement.verdict is Verdict.FAILED
     assert judgement.detectors[0].amplifiers_failed == 16
     assert judgement.tests_failed == 16
@@ -296,49 +304,54 @@ def frames(*levels: float, **fields: Any) -> MeasuredProduct:
     return product(CalibType.BIAS, dict(zip(NAMES, values, strict=False)), **fields)
 
 
-PASSED = Judgement(Verdict.PASSED, "All tests passed.", detectors_expected=2, detectors_verified=2)
+def with_statistics(one: MeasuredProduct, *others: Finding, **fields: Any) -> Judgement:
+    """Judge a product of which cp_verify says nothing bad, but for some other findings."""
+    context = context_of(one, **fields)
+    return judge([*others, *value_findings(one, CONFIG, context)], context, Counts(), "All tests passed.")
 
 
 @pytest.mark.parametrize(
     ("levels", "verdict", "says"),
     [
-        ((0.5, 0.5), Verdict.PASSED, ""),
+        ((0.5, 0.5), Verdict.PASSED, "All tests passed."),
         ((0.5, 3.0), Verdict.PASSED_WITH_FAILURES, "Level changed against what is certified: R22_S11 C10 3 electron"),
         ((0.5, 6.0), Verdict.FAILED, "Level changed against what is certified: R22_S11 6 electron (limit 5 electron)."),
-        ((0.5,), Verdict.UNKNOWN, "Not measured: R22_S11 (there is no dataset)."),
+        ((0.5,), Verdict.UNKNOWN, "not complete: missing or not usable: R22_S11 (there is no dataset)."),
     ],
 )
 def test_frame_that_differs_from_the_certified_one(levels: tuple[float, ...], verdict: Verdict, says: str) -> None:
-    judgement = add_findings(PASSED, value_findings(frames(*levels), CONFIG, {}), NAMES)
+    judgement = with_statistics(frames(*levels))
     assert judgement.verdict is verdict
-    assert judgement.reason.startswith("All tests passed.")
     assert says in judgement.reason
 
 
-def test_findings_never_make_a_verdict_better() -> None:
-    failed = Judgement(Verdict.FAILED, "2 of 2 detectors failed.", failures_by_test={"NOISE": 3}, tests_failed=3)
-    judgement = add_findings(failed, value_findings(frames(0.5, 3.0), CONFIG, {}), NAMES)
-    assert judgement.verdict is Verdict.FAILED
-    assert judgement.failures_by_test == {"NOISE": 3, "level": 16}
-    assert judgement.tests_failed == 19
+def test_values_never_make_a_verdict_better() -> None:
+    bad = Finding("completeness", Outcome.UNKNOWN, "run", detail="the statistics of the run")
+    assert with_statistics(frames(0.5, 3.0), bad).verdict is Verdict.UNKNOWN
+
+
+def test_detector_that_drifted_is_left_out_on_request() -> None:
+    judgement = with_statistics(frames(0.5, 6.0), leave_out=True)
+    assert (judgement.verdict, judgement.left_out) == (Verdict.PASSED_WITH_FAILURES, (4,))
+    assert "Left out, and not certified: R22_S11 (R22_S11 level 6 electron (limit 5)" in judgement.reason
 
 
 def test_trend_of_a_run_too_few_is_a_finding_but_no_sentence() -> None:
-    judgement = add_findings(PASSED, value_findings(frames(0.5, 0.5, trends={}), CONFIG, {}), NAMES)
+    judgement = with_statistics(frames(0.5, 0.5, trends={}))
     assert judgement.reason == "All tests passed."
     assert [(one.rule, one.outcome) for one in judgement.findings] == [("trend", Outcome.NOTED)]
 
 
 def test_value_that_stands_out_from_earlier_runs_is_said() -> None:
     trends = {(4, "C12", "level"): Trend(20, 0.0, 0.01, 0.0, "electron")}
-    judgement = add_findings(PASSED, value_findings(frames(0.5, 0.5, trends=trends), CONFIG, {}), NAMES)
+    judgement = with_statistics(frames(0.5, 0.5, trends=trends))
     assert judgement.verdict is Verdict.PASSED
-    assert (
-        "Noted: level stands out from earlier runs: R22_S11 C12 0.5 electron (limit 0.06 electron)." in judgement.reason
-    )
+    said = "Noted: level stands out from earlier runs: R22_S11 C12 0.5 electron (limit 0.06 electron)."
+    assert judgement.reason == f"All tests passed. {said}"
 
 
 def test_runs_of_earlier_releases_have_no_limits_for_values() -> None:
     old = CONFIG.model_copy(update={"values": None})
-    assert add_findings(PASSED, value_findings(frames(0.5, 99.0), old, {}), NAMES) == PASSED
-    assert plausibility(ptc(curve()), old) != []
+    one = frames(0.5, 99.0)
+    assert value_findings(one, old, context_of(one)) == []
+    assert plausibility(ptc(curve()), old, context_of(ptc(curve()))) != []

@@ -15,6 +15,7 @@ from .enums import Verdict
 
 __all__ = [
     "AmplifierValues",
+    "BrokenStatistics",
     "CertifiedDataset",
     "CertifiedRange",
     "CertifyOutcome",
@@ -25,13 +26,55 @@ __all__ = [
     "Predecessor",
     "ProductValue",
     "ReplacedDataset",
-    "Statistics",
+    "StatisticsTypes",
     "TypedRange",
     "UndoneCertification",
+    "VerificationStatistics",
     "Withdrawal",
 ]
 
-Statistics = Mapping[object, object]
+
+@dataclasses.dataclass(frozen=True)
+class StatisticsTypes:
+    """Dataset types of the statistics of a verification.
+
+    Parameters
+    ----------
+    run, detector
+        Those of the whole run, and of each detector in each exposure.
+    exposure
+        Those of each exposure; None: they are not read.
+    """
+
+    run: str
+    detector: str
+    exposure: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class BrokenStatistics:
+    """A file is there, but it is no statistics; the reason is a sentence without its full stop."""
+
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class VerificationStatistics:
+    """The statistics of a verification as they were read, whatever is in them.
+
+    Parameters
+    ----------
+    run
+        Those of the whole run; None if there are none.
+    detectors
+        Those of each detector, by (exposure id, detector).
+    exposures
+        Those of each exposure; None: they were not to be read.
+    """
+
+    run: object | None
+    detectors: Mapping[tuple[int, int], object]
+    exposures: Mapping[int, object] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,7 +31,9 @@ from .errors import BadInputError
 from .package_log import PackageLog
 from .publisher import Publisher
 from .record.events import Alarms
+from .run.acceptance import AcceptRequest
 from .run.claim import Claim
+from .run.decisions import DecertifyRequest
 from .run.owner import JournalError, JournalLostError
 from .run.progress import Progress
 from .run.runner import Runner, StartRequest
@@ -81,6 +83,7 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         simulation_mode: int = 0,
     ) -> None:
         self.config: CscConfig | None = None
+        self._clock = Clock()
         # Sends the CSC to FAULT because another process has taken over its journal.
         self._losing: asyncio.Task[None] = utils.make_done_future()
         self._connection: Connection | None = None
@@ -102,7 +105,7 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         self._package_log = PackageLog(self.log)
         self._claim = Claim(
             self._publisher.publish,
-            Clock(),
+            self._clock,
             on_open=self._on_runner,
             on_unusable=self._on_journal_unusable,
             on_lost=self._on_journal_lost,
@@ -215,18 +218,22 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
             result = await self._running().resume(data.runId, data.private_identity, data.reason)
         return self._done(data, result)
 
-    async def do_acceptVerification(self, data: salobj.BaseMsgType) -> None:
-        """Refuse, because this release does not have it yet."""
-        await self._not_yet("acceptVerification", data)
-
-    async def do_decertify(self, data: salobj.BaseMsgType) -> None:
-        """Refuse, because this release does not have it yet."""
-        await self._not_yet("decertify", data)
-
-    async def _not_yet(self, command: str, data: salobj.BaseMsgType) -> None:
-        async with self._refusing(command, data):
+    async def do_acceptVerification(self, data: salobj.BaseMsgType) -> salobj.type_hints.AckCmdDataType:
+        """Accept a verdict on a product that is not good, and go on with the run."""
+        async with self._refusing("acceptVerification", data):
             self.assert_enabled()
-            raise BadInputError([f"{command} is not available yet in this release ({__version__})."])
+            who = data.private_identity
+            request = AcceptRequest(data.runId, data.calibType, data.physicalFilter, data.attempt, data.reason, who)
+            result = await self._running().decisions.accept(request)
+        return self._done(data, result)
+
+    async def do_decertify(self, data: salobj.BaseMsgType) -> salobj.type_hints.AckCmdDataType:
+        """Withdraw what a run has certified, and put back what that had replaced."""
+        async with self._refusing("decertify", data):
+            self.assert_enabled()
+            request = DecertifyRequest(data.runId, data.calibType, data.reason, data.private_identity)
+            result = await self._running().decisions.decertify(request)
+        return self._done(data, result)
 
     @contextlib.asynccontextmanager
     async def _refusing(self, command: str, data: salobj.BaseMsgType) -> AsyncIterator[None]:
@@ -273,7 +280,7 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
     async def _connect(self) -> None:
         if self.config is None:
             return
-        self._connection = connection = Connection(self.domain, self.config, self._on_backend)
+        self._connection = connection = Connection(self.domain, self.config, self._clock, self._on_backend)
         await connection.start()
         if self._claim.runner is not None:
             self._claim.runner.connect(connection.services)

@@ -170,6 +170,11 @@ class Instrument(_Closed):
         """Numbers of amplifiers by detector id."""
         return {one.id: one.amplifiers for one in self.detectors}
 
+    @property
+    def amplifier_names(self) -> tuple[str, ...]:
+        """Names that amplifiers may have; a detector with fewer amplifiers has some of them. Empty: any."""
+        return tuple(name for row in self.amplifier_rows for name in row)
+
     def amplifier_rows_of(self, detector: int) -> tuple[tuple[str, ...], ...]:
         """Return the names of a detector's amplifiers by rows; empty if they are not known."""
         named = sum(len(row) for row in self.amplifier_rows)

@@ -9,9 +9,11 @@
 from .csc_config import CscConfig
 from .files import read_config
 from .models import Estimates, FrameLimits, JobRecipe, Limits, Plausible, Recipe, ReportSettings, VerificationRecipe
+from .rules import BadAmplifier, ProductRules, Strictness
 from .value_limits import DriftLimit, TrendLimits, ValueLimit, ValueLimits
 
 __all__ = [
+    "BadAmplifier",
     "CscConfig",
     "DriftLimit",
     "Estimates",
@@ -19,8 +21,10 @@ __all__ = [
     "JobRecipe",
     "Limits",
     "Plausible",
+    "ProductRules",
     "Recipe",
     "ReportSettings",
+    "Strictness",
     "TrendLimits",
     "ValueLimit",
     "ValueLimits",

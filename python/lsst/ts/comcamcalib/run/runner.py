@@ -23,11 +23,12 @@ from ..record.fold import begin
 from ..record.history import OPEN_RUN_STATES, History
 from ..stages.context import Services
 from .auto_resume import AutoResume
+from .decisions import Decisions
 from .journal import Journal
 from .preflight import preflight
 from .progress import Progress, alarms_of, progress_of
 from .recorder import Publish, Recorder
-from .resumption import differences, read_history, run_to_resume, what_is_left
+from .resumption import differences, find_history, read_history, run_to_resume, what_is_left
 from .run import INTERRUPT_LIMIT_S, Run
 from .start import Start, StartRequest, refuse_beside, write_end
 from .status import publish_run
@@ -64,6 +65,8 @@ class Runner:
         # Why the services behind the OCPS count as unreachable; empty if they answer.
         self._backend_problem = ""
         self._alarms = Alarms()
+        self.decisions = Decisions(self, journal, clock)
+        """What operators decide about verdicts and certifications."""
 
     async def start(self) -> None:
         """Read the latest run, and publish it; one that was open when an earlier process ended becomes INTERRUPTED.
@@ -73,6 +76,7 @@ class Runner:
         JournalError
             If the journal can't be read.
         """
+        await self.decisions.load()
         run_id = await self._journal.open_run() or await self._journal.latest()
         if not run_id:
             return
@@ -90,6 +94,7 @@ class Runner:
     def connect(self, services: Services) -> None:
         """Use these connections from now on; with ``auto_resume``, go on with an interrupted run."""
         self._services = services
+        self.decisions.connect()
         if self.config.auto_resume and self.run is not None:
             self._auto_resume.begin(self.run)
 
@@ -107,6 +112,7 @@ class Runner:
         if self._starting is not None:
             self._starting.call_off("The CSC left ENABLED while the checks were going on.")
         await self._auto_resume.close()
+        await self.decisions.close()
         if self.run is not None and not self.run.record.lost:
             await self.run.interrupt(reason, limit_s)
             await self.run.record.flush()
@@ -115,6 +121,7 @@ class Runner:
     def abandon(self, reason: str) -> None:
         """Do nothing more, because another process owns the journal now."""
         self._services = None
+        self.decisions.abandon()
         self._auto_resume.cancel()
         if self.run is not None:
             self.run.abandon(reason)
@@ -149,11 +156,11 @@ class Runner:
         JournalError
             If the run can't be written to the journal.
         """
-        start = self._begin_checks()
+        start = self.begin_checks()
         try:
-            return await self._start_run(request, self._connected(), start)
+            return await self._start_run(request, self.connected(), start)
         finally:
-            self._starting = None
+            self.end_checks()
 
     async def _start_run(self, request: StartRequest, services: Services, start: Start) -> str:
         day_obs = day_obs_of(self._clock.tai())
@@ -165,7 +172,7 @@ class Runner:
             command_note=request.note,
             now_day_obs=day_obs,
         )
-        await self._check(build_plan("", options, self.config), services, start)
+        await self.check(build_plan("", options, self.config), services, start)
         now_s = self._clock.tai()
 
         def accept(run_id: str) -> RunAccepted:
@@ -213,41 +220,83 @@ class Runner:
         JournalError
             If the journal can't be read.
         """
-        start = self._begin_checks(resumes=run_id)
+        start = self.begin_checks(resumes=run_id)
         try:
-            services = self._connected()
+            services = self.connected()
             run = await run_to_resume(run_id, self.run, self._journal, self._run_of)
             if problems := differences(run.history.plan, self.config):
                 raise BadInputError(problems)
-            await self._check(run.history.plan, services, start)
+            await self.check(run.history.plan, services, start, run.history)
             plan = what_is_left(run.history)
-            if self.run is not None and self.run is not run:
-                await self.run.record.close()
-            await run.at_rest()
-            start.check()
-            self.run = run
+            await self.adopt(run, start)
             await run.resume(services, requested_by, why)
         finally:
-            self._starting = None
+            self.end_checks()
         return {"runId": run.history.run_id, "plan": plan}
 
-    def _begin_checks(self, resumes: str | None = None) -> Start:
+    async def find(self, run_id: str) -> Run:
+        """Return a run that an operator names.
+
+        Raises
+        ------
+        BadInputError
+            If there is none.
+        """
+        if self.run is not None and self.run.history.run_id == run_id:
+            return self.run
+        if not run_id:
+            raise BadInputError(["runId: name the run, such as 20261122-001."])
+        return self._run_of(await find_history(self._journal, run_id))
+
+    async def adopt(self, run: Run, start: Start) -> None:
+        """Make a run that is about to go on the current one.
+
+        Raises
+        ------
+        BadInputError
+            If that was called off.
+        """
+        if self.run is not None and self.run is not run:
+            await self.run.record.close()
+        await run.at_rest()
+        start.check()
+        self.run = run
+
+    def begin_checks(self, resumes: str | None = None) -> Start:
+        """Begin to check a run that is to be started, resumed or changed; no other is meanwhile.
+
+        Parameters
+        ----------
+        resumes
+            The run that is to go on ("": the latest); None: a new one begins, or one that has ended is changed.
+
+        Raises
+        ------
+        BadInputError
+            If another run is open or being checked.
+        """
         refuse_beside(self.open_run, resumes)
+        if busy := self.decisions.doing or self.decisions.problem:
+            raise BadInputError([f"{busy} Until then no run is begun, resumed or changed."])
         if self._starting is not None:
             raise BadInputError(["Another run is being checked right now; there can be only one."])
         self._starting = Start()
         return self._starting
 
-    async def _check(self, plan: RunPlan, services: Services, start: Start) -> None:
-        """Check everything outside that a run needs.
+    def end_checks(self) -> None:
+        """Let another run be checked."""
+        self._starting = None
+
+    async def check(self, plan: RunPlan, services: Services, start: Start, history: History | None = None) -> None:
+        """Check everything outside that a run needs; a run that goes on has a history.
 
         Raises
         ------
         BadInputError
             If anything is missing, or the start was called off.
         """
-        if problems := await start.unless_called_off(preflight(plan, services, self._clock.tai())):
-            raise BadInputError(problems)
+        if problems := await start.unless_called_off(preflight(plan, services, self._clock.tai(), history)):
+            raise BadInputError([await self.decisions.with_run_ids(one) for one in problems])
         if self.run is not None:
             await write_end(self.run)
 
@@ -268,7 +317,7 @@ class Runner:
             raise BadInputError(["There is no open run that could be aborted."])
         if run.state is RunState.ABORTING:
             raise BadInputError([f"Run {run.history.run_id} is being aborted already."])
-        await run.abort(self._connected(), requested_by)
+        await run.abort(self.connected(), requested_by)
 
     async def publish_status(self, run_id: str) -> dict[str, object]:
         """Publish the latest event of each thing of a run again ("": the open run, otherwise the latest), and alarms.
@@ -301,7 +350,7 @@ class Runner:
         """Publish the alarms if they have changed."""
         # Alarms of a run that ended in an earlier process are not published again.
         run = self.run if self.run is not None and not self.run.ended_earlier else None
-        alarms = alarms_of(run.record if run is not None else None, self._backend_problem)
+        alarms = alarms_of(run.record if run is not None else None, self._backend_problem, self.decisions.problem)
         if alarms != self._alarms:
             self._alarms = alarms
             await self._publish(alarms)
@@ -310,7 +359,19 @@ class Runner:
         """Note whether the services behind the OCPS answer."""
         self._backend_problem = "" if reachable else reason
 
-    def _connected(self) -> Services:
+    @property
+    def is_connected(self) -> bool:
+        """Whether there are connections."""
+        return self._services is not None
+
+    def connected(self) -> Services:
+        """Return the connections.
+
+        Raises
+        ------
+        BadInputError
+            If there are none.
+        """
         if self._services is None:
             raise BadInputError(
                 [

@@ -23,7 +23,8 @@ from ..butler_data import (
     ExposureFound,
     Predecessor,
     ReplacedDataset,
-    Statistics,
+    StatisticsTypes,
+    VerificationStatistics,
     Withdrawal,
 )
 from ..config import Limits
@@ -158,14 +159,12 @@ class ButlerService:
         return await self._ask(f"read {dataset_type} of {words} from {collection}", read)
 
     async def statistics(
-        self, collection: str, run_statistics: str, detector_statistics: str, physical_filter: str | None = None
-    ) -> tuple[Statistics | None, dict[tuple[int, int], Statistics]]:
+        self, collection: str, types: StatisticsTypes, physical_filter: str | None = None
+    ) -> VerificationStatistics:
         """Read the statistics of a verification; see `Repository.statistics`."""
-        what = f"read {run_statistics} and {detector_statistics} from {collection}"
+        what = f"read {types.run} and {types.detector} from {collection}"
         find = butler_statistics.find_statistics
-        found = await self._ask(
-            what, find, self._instrument, collection, run_statistics, detector_statistics, physical_filter
-        )
+        found = await self._ask(what, find, self._instrument, collection, types, physical_filter)
         parts = [part for number in range(FILES) if (part := [one for one in found if one.uri][number::FILES])]
         others = [one for one in found if not one.uri]
         limit_s = self._limit_s(found)
@@ -174,9 +173,8 @@ class ButlerService:
         ]
         if others:
             reading.append(self._threads.look(what, limit_s, butler_statistics.read_without_file, others))
-        read = dict(itertools.chain.from_iterable(await all_of(reading)))
-        run_level = read.pop(None, None)
-        return run_level, {key: statistics for key, statistics in read.items() if key is not None}
+        read = itertools.chain.from_iterable(await all_of(reading))
+        return butler_statistics.sort(read, with_exposures=types.exposure is not None)
 
     async def certify(self, request: CertifyRequest) -> CertifyOutcome:
         """Certify datasets for a validity range, all or none; see `Repository.certify`."""

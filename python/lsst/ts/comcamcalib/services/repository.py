@@ -21,7 +21,8 @@ from ..butler_data import (
     ExposureFound,
     Predecessor,
     ReplacedDataset,
-    Statistics,
+    StatisticsTypes,
+    VerificationStatistics,
     Withdrawal,
 )
 from ..enums import CalibType
@@ -96,16 +97,11 @@ class Repository(Protocol):
         """Read one dataset; the instrument need not be given."""
 
     async def statistics(
-        self, collection: str, run_statistics: str, detector_statistics: str, physical_filter: str | None = None
-    ) -> tuple[Statistics | None, dict[tuple[int, int], Statistics]]:
-        """Read the statistics of a verification.
+        self, collection: str, types: StatisticsTypes, physical_filter: str | None = None
+    ) -> VerificationStatistics:
+        """Read the statistics of a verification, for flats those in one filter.
 
-        Returns
-        -------
-        run_level
-            The statistics of the whole run; None if there are none.
-        detector_level
-            Those of each detector, by (exposure id, detector).
+        A file that can be read but is no statistics has `BrokenStatistics` in its place.
         """
 
     async def certify(self, request: CertifyRequest) -> CertifyOutcome:

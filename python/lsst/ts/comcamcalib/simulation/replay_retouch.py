@@ -23,12 +23,13 @@ from .containers import Box, Defect, Defects, Exposure, PhotonTransferCurve
 from .faults import Fault
 from .focal_plane import FocalPlane
 from .frame_faults import Fault as DetectorFault
-from .frame_faults import add_hot_columns, hot_column
+from .frame_faults import hot_column
 from .world import detector_faults
 
 __all__ = ["retouch"]
 
 _RECORDED_LAYOUT = FocalPlane().layout  # `recorder` takes its frames with this focal plane
+_GROW = 2  # pixel; cpDark's crGrow
 _NOT_A_NUMBER = ("gain", "gainUnc", "noise", "ptcTurnoff", "ptcFitChiSq")
 
 
@@ -111,6 +112,8 @@ def _retouch_image(dataset_type: str, image: Exposure, fault: DetectorFault) -> 
             array[section] = 0.0
         elif dataset_type == "flat":
             array[section] /= np.float32(fault.gain_factor)
-    if dataset_type == "dark" and fault.hot_column_rate:
-        hot = ((name, fault) for name in fault.amplifiers)
-        image.image.array = add_hot_columns(array, _RECORDED_LAYOUT, hot)
+        elif dataset_type == "dark" and fault.hot_column_rate:
+            # cpDark takes pixels of equal brightness in a row for a cosmic ray, in each of the frames, and widens it.
+            rows, columns = section
+            hot = columns.start + hot_column(_RECORDED_LAYOUT)
+            array[max(rows.start - _GROW, 0) : rows.stop + _GROW, hot - _GROW : hot + _GROW + 1] = np.nan

@@ -9,32 +9,23 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
-from typing import Any
+from collections.abc import Mapping
 
 from ..config import VerificationRecipe
 from ..enums import CalibType, Verdict
 from ..errors import ServiceError, StageError
 from ..findings import Finding
 from ..plan.plan import StagePlan
-from ..plan.request import run_collection
 from ..record.facts import MAX_FINDINGS, DetectorVerdict, FramesBlamed, JobDistrusted, VerdictGiven
 from ..record.history import STAGE_ENDED
 from ..record.things import GOOD_VERDICTS
-from ..verification import (
-    ExpectedStatistics,
-    Judgement,
-    MeasuredProduct,
-    add_findings,
-    judge_statistics,
-    judge_values,
-    plausibility,
-    value_findings,
-)
+from ..verification import Judgement, MeasuredProduct
+from ..verification.rules.gains_of_flats import gains_of_flats
 from .context import RunContext
-from .frames import blame_frames, frame_facts, known_to_be_bad, share_fate, verify_attempt
+from .frames import blame_frames, known_to_be_bad, share_fate, verify_attempt
 from .generate import check_inputs, run_job
+from .judging import judge_by_statistics, judge_by_values
 from .measure import measure, values_of
 
 __all__ = ["verify"]
@@ -68,7 +59,7 @@ async def verify(stage: StagePlan, context: RunContext) -> str:
         job_id = product.job_id
         context.record.waiting(stage.name, f"the values of {product.dataset_type} in {product.run_collection}")
         measured = await measure(stage.calib_type, context)
-        by_itself = judge_values(measured[""], await _value_findings(measured[""], context))
+        by_itself = await judge_by_values(measured[""], context)
         judgements = [("", share_fate(stage.calib_type, by_itself, context))]
     else:
         # Measured while the job runs, so that the verdict does not come later for that.
@@ -98,7 +89,7 @@ async def _judge_by_job(
     measuring: asyncio.Task[dict[str, MeasuredProduct]],
     context: RunContext,
 ) -> tuple[str, list[tuple[str, Judgement]]]:
-    """Judge a product by cp_verify's statistics and its own values, by filter.
+    """Judge a product by cp_verify's statistics and its own values.
 
     Returns
     -------
@@ -127,30 +118,19 @@ async def _judge_by_job(
         await context.record.until(
             lambda history: all(history.stages[name].state in STAGE_ENDED for name in stage.after)
         )
-    judgements = await _judge_statistics(recipe, job.job_id, stage, context)
-    if incomplete := [one for _, one in judgements if one.exposures_expected and one.verdict is Verdict.UNKNOWN]:
-        # The next attempt does not judge the same statistics once more.
-        await context.record.note(JobDistrusted(label=job.label, attempt=job.attempt, reason=incomplete[0].reason))
-    if stage.calib_type is CalibType.FLAT:
-        judgements = await _heed_gains(judgements, context)
-    await _note_frames(stage, [one for _, one in judgements], context)
     if not measuring.done():
         context.record.waiting(stage.name, "the values of the product")
-    measured = await measuring
-    return job.job_id, [
-        (
-            kind,
-            add_findings(one, await _value_findings(measured[kind], context), context.plan.detector_names)
-            if kind in measured
-            else one,
-        )
-        for kind, one in judgements
-    ]
+    judgements = await _judge_statistics(recipe, job.job_id, stage, await measuring, context)
+    if incomplete := [one for _, one in judgements if one.exposures_expected and _is_incomplete(one)]:
+        # The next attempt does not judge the same statistics once more.
+        await context.record.note(JobDistrusted(label=job.label, attempt=job.attempt, reason=incomplete[0].reason))
+    await _note_frames(stage, [one for _, one in judgements], context)
+    return job.job_id, judgements
 
 
-async def _value_findings(measured: MeasuredProduct, context: RunContext) -> list[Finding]:
-    """Apply the rules on values; in a thread, because there may be thousands of values."""
-    return await asyncio.to_thread(value_findings, measured, context.config, {})
+def _is_incomplete(judgement: Judgement) -> bool:
+    """Return whether statistics are missing, can't be used or contradict each other."""
+    return any(one.rule in ("completeness", "agreement") for one in judgement.findings)
 
 
 def _without_statistics(calib_type: CalibType, problem: str, context: RunContext) -> Judgement:
@@ -172,83 +152,37 @@ async def _note_frames(stage: StagePlan, judgements: list[Judgement], context: R
 
 
 async def _judge_statistics(
-    recipe: VerificationRecipe, job_id: str, stage: StagePlan, context: RunContext
+    recipe: VerificationRecipe,
+    job_id: str,
+    stage: StagePlan,
+    measured: Mapping[str, MeasuredProduct],
+    context: RunContext,
 ) -> list[tuple[str, Judgement]]:
-    """Judge the statistics of a verification job, by filter for flats; in a thread, because it takes seconds."""
-    repository, calib_type = context.services.repository, stage.calib_type
-    exposures = context.history.exposure_ids(calib_type)
+    """Judge the statistics of a verification job, with what was measured in the product and with the same flats."""
+    gains = await _heed_gains(context) if stage.calib_type is CalibType.FLAT else []
     try:
-        by_filter = {"": exposures}
-        if calib_type is CalibType.FLAT:
-            filters = await repository.physical_filters(exposures)
-            by_filter = {
-                kind: tuple(exposure for exposure in exposures if filters.get(exposure, "") == kind)
-                for kind in sorted({filters.get(exposure, "") for exposure in exposures})
-            }
-        facts = await frame_facts(calib_type, stage.jobs[0].collections, context)
-        judgements = []
-        for physical_filter, some in by_filter.items():
-            expected = ExpectedStatistics(
-                calib_type=calib_type,
-                physical_filter=physical_filter,
-                exposures=some,
-                detectors=context.plan.detector_names,
-                amplifiers=context.plan.amplifiers,
-                tests=recipe.tests,
-                threshold=context.plan.options.number_verification_tests_threshold(calib_type),
-                signal_statistic=recipe.signal_statistic,
-                noise_statistic=recipe.noise_statistic,
-                frames=facts,
-            )
-            statistics = await repository.statistics(
-                run_collection(job_id), recipe.run_statistics, recipe.detector_statistics, physical_filter or None
-            )
-            judgements.append((physical_filter, await asyncio.to_thread(judge_statistics, expected, *statistics)))
+        return await judge_by_statistics(recipe, job_id, stage, measured, gains, context)
     except ServiceError as error:
         problem = f"the statistics of job {job_id} could not be read: {error}"
-        judgements = [("", _without_statistics(calib_type, problem, context))]
-    return judgements
+        return [("", _without_statistics(stage.calib_type, problem, context))]
 
 
-async def _heed_gains(judgements: list[tuple[str, Judgement]], context: RunContext) -> list[tuple[str, Judgement]]:
-    """Count implausible gains and noises against the flats with which they were measured.
-
-    If more amplifiers of a detector have them than the flats' threshold allows, FLAT is FAILED; fewer are only named.
-    """
+async def _heed_gains(context: RunContext) -> list[Finding]:
+    """Return the implausible gains and noises that speak against the flats with which they were measured."""
     threshold = context.plan.options.number_verification_tests_threshold(CalibType.FLAT)
+    findings: list[Finding] = []
     for calib_type in (CalibType.PTC, CalibType.GAIN):
         product = context.history.product(calib_type)
-        if product is None:
-            continue
-        values = await values_of(product, context)
-        gains = await asyncio.to_thread(lambda one: judge_values(one, plausibility(one, context.config)), values)
-        if gains.verdict is not Verdict.FAILED:
-            continue
-        reason = f"{calib_type.name}, which was made from the same flats, shows that they are bad: {gains.reason}"
-        if any(one.amplifiers_failed > threshold for one in gains.detectors):
-            changes: dict[str, Any] = {"verdict": Verdict.FAILED, "bad_frames": reason}
-            judgements = [
-                (kind, dataclasses.replace(one, **changes, reason=f"{reason} {one.reason}")) for kind, one in judgements
-            ]
-        else:
-            judgements = [
-                (
-                    kind,
-                    dataclasses.replace(
-                        one,
-                        verdict=Verdict.PASSED_WITH_FAILURES if one.verdict is Verdict.PASSED else one.verdict,
-                        reason=f"{one.reason} {reason}",
-                    ),
-                )
-                for kind, one in judgements
-            ]
-    return judgements
+        if product is not None:
+            judgement = await judge_by_values(await values_of(product, context), context, only_plausible=True)
+            if judgement.verdict is Verdict.FAILED:
+                findings += gains_of_flats(judgement, calib_type, threshold)
+    return findings
 
 
 async def _record(
     physical_filter: str, judgement: Judgement, job_id: str, calib_type: CalibType, context: RunContext
 ) -> None:
-    worst_first = sorted(judgement.findings, key=lambda one: -one.outcome)
     await context.record.note(
         VerdictGiven(
             calib_type=calib_type,
@@ -279,7 +213,8 @@ async def _record(
                 )
                 for one in judgement.detectors
             ),
-            findings=tuple(worst_first[:MAX_FINDINGS]),
-            findings_dropped=len(worst_first[MAX_FINDINGS:]),
+            findings=judgement.findings[:MAX_FINDINGS],
+            findings_dropped=max(len(judgement.findings) - MAX_FINDINGS, 0),
+            left_out=judgement.left_out,
         )
     )

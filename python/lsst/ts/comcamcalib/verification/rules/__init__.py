@@ -4,4 +4,4 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Rules: each looks at what a verification has, and returns what it finds; pure functions."""
+"""The rules: each is a pure function ``rule(table, context)`` that returns its findings, and has a file of its own."""
