@@ -134,6 +134,44 @@ def plan(
 
 
 @app.command()
+def trend(
+    product: Annotated[
+        str, typer.Argument(metavar="[TYPE]", help="BIAS, DARK, FLAT, DEFECTS, PTC or GAIN; what there is if left out.")
+    ] = "",
+    quantity: Annotated[str, typer.Argument(help="Measured quantity, such as gain; all if left out.")] = "",
+    detector: Annotated[
+        str, typer.Option(help="Name or id of a detector, of which each amplifier is shown; all detectors if left out.")
+    ] = "",
+    runs: Annotated[int, typer.Option(min=1, max=1000, help="Number of runs, the latest first.")] = 30,
+    journal: Annotated[
+        Path | None, typer.Option(help="The CSC's journal; the one in its configuration if left out.")
+    ] = None,
+    config_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Directory with the CSC's configuration files; ComCamCalib/v1 in TS_CONFIG_OCS_DIR if left out."
+        ),
+    ] = None,
+    site: Annotated[str, typer.Option(envvar="LSST_SITE", help="Site whose configuration counts.")] = "summit",
+    override: Annotated[str, typer.Option(help="Configuration override file.")] = "",
+) -> None:
+    """Print what the latest runs measured: latest value, median and robust spread.
+
+    It reads the CSC's journal, also while the CSC writes it, and so must run where that file is.
+    """
+    from .errors import BadInputError, ServiceError
+    from .show_plan import find_config
+    from .show_trend import show_trend
+
+    try:
+        config = find_config(config_dir, site, override)
+        path = journal or Path(config.journal_path)
+        show_trend(path, config.instrument, product, quantity, detector, runs, console)
+    except (BadInputError, ServiceError) as error:
+        raise fail(str(error)) from error
+
+
+@app.command()
 def watch() -> None:
     """Watch the open run until it has ended, or show how the latest one ended; exit status 0 only if COMPLETED."""
     if not drive(_watch()):
