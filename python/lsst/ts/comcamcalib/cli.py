@@ -20,6 +20,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from .cli_interface import interface_app
+from .cli_report import report_app
 from .enums import RunState, StageState
 from .terminal import console, fail
 
@@ -31,6 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(interface_app, name="interface")
+app.add_typer(report_app)
 
 T = TypeVar("T")
 
