@@ -182,7 +182,7 @@ async def test_process_that_dies_while_the_report_is_written(house: House) -> No
 
 
 async def test_without_a_place_for_reports_there_is_no_stage(tmp_path: Path) -> None:
-    house = await House(make_config(report=None), tmp_path / "journal.sqlite").open()
+    house = await House(make_config(), tmp_path / "journal.sqlite").open()
     await house.start(**BIAS)
     assert (await house.ended()).state is RunState.COMPLETED
     assert "REPORT" not in house.states

@@ -113,7 +113,8 @@ async def test_program_that_is_not_there(tmp_path: Path) -> None:
 
 
 async def test_configuration_without_a_place_any_more() -> None:
-    assert "report is null" in await refusal(ProgramReporter("/j", None, make_config().limits))
+    settings = ReportSettings(directory="", s3_instance="")
+    assert "report.directory is empty" in await refusal(ProgramReporter("/j", settings, make_config().limits))
 
 
 class Bucket:

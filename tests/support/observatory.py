@@ -74,7 +74,7 @@ def _write_no_reports(directory: Path) -> None:
     path = directory / "_test.yaml"
     settings = yaml.safe_load(path.read_text())
     (directory / WITH_REPORTS).write_text(yaml.safe_dump({"report": settings["report"]}))
-    path.write_text(yaml.safe_dump({**settings, "report": None}))
+    path.write_text(yaml.safe_dump({**settings, "report": {"directory": "", "s3_instance": ""}}))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -164,10 +164,10 @@ def _journal_path(journal: Path | None, config_dir: Path | None, site: str) -> P
 
 
 def _directory(config_dir: Path | None, site: str) -> Path:
-    settings = _config(config_dir, site, "--directory").report
-    if settings is None:
-        raise fail("The configuration has no directory of reports (report is null); name one with --directory.")
-    return Path(settings.directory)
+    directory = _config(config_dir, site, "--directory").report.directory
+    if not directory:
+        raise fail("The configuration has no place for reports (report.directory is empty); name one with --directory.")
+    return Path(directory)
 
 
 def _config(config_dir: Path | None, site: str, instead: str) -> CscConfig:
