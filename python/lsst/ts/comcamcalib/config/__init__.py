@@ -9,16 +9,20 @@
 from .csc_config import CscConfig
 from .files import read_config
 from .models import Estimates, FrameLimits, JobRecipe, Limits, Plausible, Recipe, ReportSettings, VerificationRecipe
+from .rules import BadAmplifier, ProductRules, Strictness
 
 __all__ = [
+    "BadAmplifier",
     "CscConfig",
     "Estimates",
     "FrameLimits",
     "JobRecipe",
     "Limits",
     "Plausible",
+    "ProductRules",
     "Recipe",
     "ReportSettings",
+    "Strictness",
     "VerificationRecipe",
     "read_config",
 ]

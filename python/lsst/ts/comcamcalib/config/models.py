@@ -233,9 +233,17 @@ class VerificationRecipe(Closed):
     )
     run_statistics: Name = Field(description="Dataset type of the statistics of the whole run (text).")
     detector_statistics: Name = Field(description="Dataset type of the statistics of exposure and detector (text).")
+    exposure_statistics: Name | None = Field(
+        default=None, description="Dataset type of the statistics of each exposure (text); null: they are not read."
+    )
     tests: tuple[Name, ...] = Field(
         min_length=1,
         description="Tests that count for the verdict, by cp_verify's names; if one is missing, it is UNKNOWN.",
+    )
+    tests_not_counted: tuple[Name, ...] = Field(
+        default=("READ_NOISE_CONSISTENT",),
+        description="Tests that are named if they fail, but do not count. A test that is in neither list makes the "
+        "verdict UNKNOWN, because nobody has said what it means.",
     )
     signal_statistic: Name = Field(description="Name of an amplifier's statistic that is its signal (electron).")
     noise_statistic: Name = Field(description="Name of an amplifier's statistic that is its noise (electron).")

@@ -75,6 +75,16 @@ def snapshot(history: History) -> dict[str, object]:
             }
             for stage in history.stages.values()
         ],
+        "certifications": [
+            {
+                "calibType": int(one.calib_type),
+                "state": int(one.state),
+                "collection": one.collection,
+                "datasetCount": one.dataset_count,
+                "reason": one.reason,
+            }
+            for one in (_certification(one, history) for one in history.certifications.values() if one.done)
+        ],
         "imagesTaken": sum(1 for frame in history.frames.values() if frame.exposure_id),
         "imagesExpected": history.plan.images_expected,
     }
@@ -280,17 +290,28 @@ def _padded(values: tuple[float, ...]) -> tuple[float, ...]:
 def _certification(one: Certification, history: History) -> events.Certification:
     intent = one.intent
     assert isinstance(one.outcome, facts.Certified), "only done certifications are published"
+    withdrawn = one.withdrawn
+    if withdrawn is None:
+        refused = [
+            f"it should be {other.words}, but was not: {other.outcome.reason}"
+            for other in history.withdrawals.values()
+            if isinstance(other.outcome, facts.DecertifyAbsent) and intent.number in other.intent.certifications
+        ]
+        reason = "; ".join(filter(None, [one.outcome.reason, *refused[-1:]]))
+    else:
+        assert isinstance(withdrawn.outcome, facts.Decertified), "only done withdrawals are noted"
+        reason = "; ".join(filter(None, [withdrawn.words, withdrawn.outcome.reason]))
     return events.Certification(
         run_id=history.run_id,
         calib_type=intent.calib_type,
-        state=CertificationState.CERTIFIED,
+        state=CertificationState.CERTIFIED if withdrawn is None else CertificationState.DECERTIFIED,
         dataset_type=intent.dataset_type,
         collection=intent.collection,
         output_collection=intent.output_collection,
         validity_begin=intent.validity_begin,
         validity_end=intent.validity_end,
         dataset_count=one.outcome.dataset_count,
-        reason=one.outcome.reason,
+        reason=reason,
     )
 
 
@@ -388,7 +409,8 @@ def _(fact: facts.GainsMeasured, history: History) -> Iterator[Event]:
 
 @_events.register
 def _(fact: facts.VerdictGiven, history: History) -> Iterator[Event]:
-    yield from _verdict_events(fact, history)
+    # Not the fact itself, because somebody may have accepted a verdict of the same attempt.
+    yield from _verdict_events(history.verdicts[fact.calib_type, fact.physical_filter], history)
 
 
 @_events.register
@@ -407,6 +429,24 @@ def _(fact: facts.Measured, history: History) -> Iterator[Event]:
 def _(fact: facts.Certified, history: History) -> Iterator[Event]:
     if (one := history.certifications.get(fact.number)) is not None:
         yield _certification(one, history)
+
+
+@_events.register
+def _(fact: facts.Decertified, history: History) -> Iterator[Event]:
+    yield run_status(history)  # its reason tells
+    yield from _withdrawn(fact.number, history)
+
+
+@_events.register
+def _(fact: facts.DecertifyAbsent, history: History) -> Iterator[Event]:
+    yield from _withdrawn(fact.number, history)
+
+
+def _withdrawn(number: int, history: History) -> Iterator[Event]:
+    numbers = history.withdrawals[number].intent.certifications if number in history.withdrawals else ()
+    for one in numbers:
+        if one in history.certifications and history.certifications[one].done:
+            yield _certification(history.certifications[one], history)
 
 
 @_events.register

@@ -45,6 +45,8 @@ CREATE TABLE IF NOT EXISTS facts (
     run_id TEXT NOT NULL, seq INTEGER NOT NULL, at REAL NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL,
     PRIMARY KEY (run_id, seq)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS withdrawals ON facts (run_id, kind) WHERE kind LIKE 'decertif%';
+CREATE INDEX IF NOT EXISTS certifications ON facts (run_id) WHERE kind = 'certify_intended';
 """
 
 Result = TypeVar("Result")
@@ -66,6 +68,7 @@ class Journal:
     def __init__(self, path: Path, clock: Clock, on_lost: Callable[[str], None]) -> None:
         self.path = path
         self._on_lost = on_lost
+        self._clock = clock
         self._owner = Owner(path, clock)
         self._thread = WorkerThreads("journal")
         self._hangs = False
@@ -85,7 +88,7 @@ class Journal:
         """
         self._thread.start()
         try:
-            await self._do("open", self._open)
+            await self._do("open", functools.partial(self._open, self._clock.monotonic()))
         except BaseException:
             await self._thread.close(0.0 if self._hangs else WRITE_LIMIT_S)
             raise
@@ -150,6 +153,14 @@ class Journal:
         """Return the identifier of the latest run that is in one of some states; "" if there is none."""
         return await self._do("read", functools.partial(self._latest, tuple(states)))
 
+    async def unfinished_withdrawals(self) -> list[str]:
+        """Return the runs with a withdrawal of which it is not recorded what became of it."""
+        return await self._do("read", self._unfinished_withdrawals)
+
+    async def run_that_certified(self, run_collection: str) -> str:
+        """Return the run that certified datasets of a RUN collection; "" if the journal does not know it."""
+        return await self._do("read", functools.partial(self._run_that_certified, run_collection))
+
     async def open_run(self) -> str:
         """Return the identifier of the run that has not ended; "" if there is none.
 
@@ -198,19 +209,19 @@ class Journal:
 
     # In the journal's thread
 
-    def _open(self) -> None:
+    def _open(self, now_s: float) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(
             self.path, timeout=WRITE_LIMIT_S / 2, check_same_thread=False, isolation_level=None
         )
         try:
-            self._prepare(connection)
+            self._prepare(connection, now_s)
         except BaseException:
             connection.close()
             raise
         self._connection = connection
 
-    def _prepare(self, connection: sqlite3.Connection) -> None:
+    def _prepare(self, connection: sqlite3.Connection, now_s: float) -> None:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version == 1:
             raise JournalError(
@@ -228,7 +239,7 @@ class Journal:
         with _transaction(connection):
             for statement in (*TABLES.split(";"), f"PRAGMA user_version = {SCHEMA_VERSION}"):
                 connection.execute(statement)
-            self._owner.claim(connection)
+            self._owner.claim(connection, now_s)
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None
@@ -277,6 +288,21 @@ class Journal:
         marks = ", ".join("?" * len(states))
         query = f"SELECT run_id FROM runs WHERE state IN ({marks}) ORDER BY number DESC LIMIT 1"
         row = self._opened().execute(query, [int(state) for state in states]).fetchone()
+        return str(row[0]) if row else ""
+
+    def _unfinished_withdrawals(self) -> list[str]:
+        # Each withdrawal has one intent, and later one outcome.
+        query = (
+            "SELECT run_id FROM facts WHERE kind LIKE 'decertif%' GROUP BY run_id "
+            "HAVING sum(kind = 'decertify_intended') > sum(kind != 'decertify_intended') ORDER BY run_id"
+        )
+        return [str(row[0]) for row in self._opened().execute(query)]
+
+    def _run_that_certified(self, run_collection: str) -> str:
+        query = (
+            "SELECT run_id FROM facts WHERE kind = 'certify_intended' AND instr(body, ?) ORDER BY run_id DESC LIMIT 1"
+        )
+        row = self._opened().execute(query, (f'"output_collection":"{run_collection}"',)).fetchone()
         return str(row[0]) if row else ""
 
     def _open_run(self) -> str:

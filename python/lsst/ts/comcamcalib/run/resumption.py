@@ -8,16 +8,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..config import CscConfig
-from ..enums import StageKind, StageState
+from ..enums import RunState, StageKind, StageState
 from ..errors import BadInputError
 from ..plan.plan import RunPlan
 from ..record.fold import fold
 from ..record.history import History
 from .journal import Journal
 from .owner import JournalError
+from .run import Run
 
-__all__ = ["differences", "find_history", "read_history", "what_is_left"]
+__all__ = ["differences", "find_history", "read_history", "run_to_resume", "what_is_left"]
 
 
 async def find_history(journal: Journal, run_id: str) -> History:
@@ -53,6 +56,40 @@ async def read_history(journal: Journal, run_id: str) -> History:
             f"What the journal {journal.path} has of run {run_id} can't be understood ({error}); move the file away, a "
             "new one is made"
         ) from error
+
+
+async def run_to_resume(run_id: str, current: Run | None, journal: Journal, run_of: Callable[[History], Run]) -> Run:
+    """Return the run that is to be resumed.
+
+    Parameters
+    ----------
+    run_id
+        The run; "" for the latest that was interrupted or failed.
+    current
+        The open run, otherwise the latest; None if there never was one.
+    journal
+        The journal.
+    run_of
+        Makes the run with a history.
+
+    Raises
+    ------
+    BadInputError
+        If there is none, or it can't be resumed.
+    """
+    if current is not None:
+        await current.record.flush()  # its end may not be in the journal yet
+    wanted = run_id or await journal.latest([RunState.INTERRUPTED, RunState.FAILED])
+    if not wanted:
+        raise BadInputError(
+            ["No run was interrupted or has failed, so there is none to resume. An aborted run must be named."]
+        )
+    run = current
+    if run is None or run.history.run_id != wanted:
+        run = run_of(await find_history(journal, wanted))
+    if not run.resumable:
+        raise BadInputError([f"Run {wanted} is {run.state.name}: there is nothing to resume."])
+    return run
 
 
 def differences(plan: RunPlan, config: CscConfig) -> list[str]:

@@ -19,7 +19,16 @@ from typing import Annotated
 
 import pydantic
 
-from .certifications import Certified, CertifiedBefore, CertifyAbsent, CertifyIntended
+from .certifications import (
+    Certified,
+    CertifiedBefore,
+    CertifyAbsent,
+    CertifyIntended,
+    Decertified,
+    DecertifyAbsent,
+    DecertifyIntended,
+    RangeChange,
+)
 from .frames import FrameAbsent, FrameGivenUp, FrameIntended, FramesBlamed, FrameSettled, FrameStray, FrameTaken
 from .jobs import JobAbsent, JobDistrusted, JobEnded, JobFound, JobIntended, JobMoved, JobStray
 from .products import (
@@ -44,6 +53,9 @@ __all__ = [
     "CertifyAbsent",
     "CertifyIntended",
     "Dataset",
+    "Decertified",
+    "DecertifyAbsent",
+    "DecertifyIntended",
     "Decision",
     "DetectorVerdict",
     "Drift",
@@ -67,6 +79,7 @@ __all__ = [
     "Measured",
     "Measurement",
     "ProductMade",
+    "RangeChange",
     "ReportFile",
     "ReportWritten",
     "RunAccepted",
@@ -105,6 +118,9 @@ Fact = (
     | CertifyIntended
     | Certified
     | CertifyAbsent
+    | DecertifyIntended
+    | Decertified
+    | DecertifyAbsent
     | ReportWritten
 )
 
