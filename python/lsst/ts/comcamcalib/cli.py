@@ -18,6 +18,7 @@ import typer
 
 from .cli_decisions import accept, decertify, promote
 from .cli_interface import interface_app
+from .cli_report import report_app
 from .driving import drive, run
 from .enums import RunState, StageState
 from .terminal import console, fail
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.add_typer(interface_app, name="interface")
 for command in (accept, decertify, promote):
     app.command()(command)
+app.add_typer(report_app)
 
 
 @app.command()

@@ -94,8 +94,8 @@ class CscConfig(Closed):
         description="Limits for what is measured in the products, their drift and their trend; null: there are none.",
     )
     # A run is stored with its configuration, and that of runs before reports has none.
-    report: ReportSettings | None = Field(
-        default=None, description="Where the reports of runs go; null: no report is written."
+    report: ReportSettings = Field(
+        default=ReportSettings(directory="", s3_instance=""), description="Where the reports of runs go."
     )
     prerequisites: tuple[Name, ...] = Field(
         description="Types of calibrations that the pipelines look up for each detector in their input collections, "
