@@ -161,7 +161,7 @@ RESERVED = frozenset(
         "WSTRING",
     ]
 )
-UNITS = {"unitless", "second", "electron", "electron/adu"}
+UNITS = {"unitless", "second", "electron", "electron/adu", "electron/second"}
 IDL_TYPES = {"string", "int", "long long", "boolean", "double"}
 FIELDS = [
     pytest.param(kind, name, item, id=f"{topic}.{name}")
@@ -208,7 +208,7 @@ def test_commands_are_those_of_the_contract() -> None:
         "startCalibrationRun": ["config", "reason", "program", "note"],
         "status": ["runId"],
         "resumeCalibrationRun": ["runId", "reason"],
-        "acceptVerification": ["runId", "calibType", "reason"],
+        "acceptVerification": ["runId", "calibType", "physicalFilter", "attempt", "reason"],
         "decertify": ["runId", "calibType", "reason"],
     }
 

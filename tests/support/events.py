@@ -12,6 +12,7 @@ from lsst.ts.comcamcalib.enums import CalibType, CertificationState, RunState, S
 from lsst.ts.comcamcalib.record.events import (
     Alarms,
     Certification,
+    DetectorMeasurement,
     DetectorVerification,
     Event,
     GainEstimate,
@@ -103,6 +104,7 @@ def one_of_each() -> list[Event]:
         ),
         VerificationResult(
             **product,  # type: ignore[arg-type]
+            attempt=2,
             verdict=Verdict.PASSED_WITH_FAILURES,
             job_id="job-02",
             output_collection="u/ocps/job-02",
@@ -127,6 +129,19 @@ def one_of_each() -> list[Event]:
             failures_by_test='{"NOISE": 7}',
             signal=1234.5,
             noise=NAN,
+        ),
+        DetectorMeasurement(
+            **product,  # type: ignore[arg-type]
+            detector=4,
+            detector_name="R22_S11",
+            level=1234.5,
+            noise=6.25,
+            dark_rate=0.02,
+            gain=1.5,
+            turnoff=NAN,
+            defect_fraction=0.001,
+            drift=0.4,
+            compared_with="LSSTComCam/calib/daily 0199",
         ),
         GainEstimate(
             run_id=RUN_ID,

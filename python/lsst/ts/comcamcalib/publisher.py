@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from .record.events import (
     Alarms,
     Certification,
+    DetectorMeasurement,
     DetectorVerification,
     Event,
     GainEstimate,
@@ -42,6 +43,7 @@ EVENTS: dict[type[Event], str] = {
     JobState: "jobState",
     VerificationResult: "verificationResult",
     DetectorVerification: "detectorVerification",
+    DetectorMeasurement: "detectorMeasurement",
     GainEstimate: "gainEstimate",
     Certification: "certification",
     Alarms: "alarms",

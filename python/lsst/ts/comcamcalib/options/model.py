@@ -95,6 +95,8 @@ class RunOptions(pydantic.BaseModel):
     oods_timeout: float
     max_retakes: int
     speculate: bool
+    on_conflict: str = "replace"
+    certify_good_detectors: bool = False
     on_failure: str
     number_verification_tests_threshold_bias: int
     number_verification_tests_threshold_dark: int

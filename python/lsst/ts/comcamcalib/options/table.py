@@ -111,6 +111,8 @@ def option_table(rules: OptionRules) -> dict[str, Option]:
         "oods_timeout": Option(values.number(0, MAX_EXPOSURE_S, "seconds", above=True), 120.0),
         "max_retakes": Option(values.whole(0, 100), 2),
         "speculate": Option(values.boolean, True),
+        "on_conflict": Option(values.one_of(["replace", "truncate", "fail"]), "replace"),
+        "certify_good_detectors": Option(values.boolean, False),
         "on_failure": Option(values.one_of(["continue", "stop"]), "continue"),
         **{f"number_verification_tests_threshold_{name}": Option(most, usual) for name in FRAME_TYPES},
         "filter": Option(_read_filter, None, null_is_a_value=True),
@@ -188,6 +190,10 @@ OPTION_DESCRIPTIONS = {
     "oods_timeout": "Time without a newly ingested file before looking in Butler (seconds).",
     "max_retakes": "Number of frames of each type that may be taken again because they were lost.",
     "speculate": "Whether jobs may build on products whose verification still runs (true or false).",
+    "on_conflict": "What becomes of a calibration that is certified already for part of the validity: replace (its "
+    "range is split around the new one), truncate (it ends where the new one begins), or fail (nothing is certified).",
+    "certify_good_detectors": "Whether a detector that fails is left out and the others are certified (true or "
+    "false); false: it fails the product.",
     "on_failure": "What to do after a failed stage: continue, or stop (take no further exposure).",
     **{
         f"number_verification_tests_threshold_{name}": f"Amplifiers of a detector that may fail a {name} test (number)."

@@ -16,6 +16,7 @@ __all__ = [
     "GAIN_ESTIMATE_AMPLIFIERS",
     "Alarms",
     "Certification",
+    "DetectorMeasurement",
     "DetectorVerification",
     "Event",
     "GainEstimate",
@@ -128,6 +129,7 @@ class VerificationResult:
     run_id: str
     calib_type: CalibType
     physical_filter: str
+    attempt: int
     verdict: Verdict
     job_id: str
     output_collection: str
@@ -158,6 +160,29 @@ class DetectorVerification:
     failures_by_test: str
     signal: float
     noise: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DetectorMeasurement:
+    """Values of one detector's product, medians over the amplifiers; NaN = not measured.
+
+    Level, noise and turn-off in electron, dark rate in electron/second, gain in electron/adu; the drift is the largest
+    change against what was certified, in units of its limit, NaN = no predecessor.
+    """
+
+    run_id: str
+    calib_type: CalibType
+    physical_filter: str
+    detector: int
+    detector_name: str
+    level: float
+    noise: float
+    dark_rate: float
+    gain: float
+    turnoff: float
+    defect_fraction: float
+    drift: float
+    compared_with: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -214,6 +239,7 @@ Event = (
     | JobState
     | VerificationResult
     | DetectorVerification
+    | DetectorMeasurement
     | GainEstimate
     | Certification
     | Alarms

@@ -15,7 +15,7 @@ import functools
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
-from ..enums import CalibType, RunState, StageKind, StageState
+from ..enums import CalibType, RunState, StageKind, StageState, Verdict
 from . import facts
 from .facts import Entry, Fact
 from .history import OPEN_RUN_STATES, STAGE_ENDED, History
@@ -279,7 +279,29 @@ def _(fact: facts.VerdictGiven, history: History, _at: float) -> History:
         # A verdict without a job is that of a first look, which the verification overrides.
         if one.calib_type is not fact.calib_type or (one.attempt == fact.attempt and one.job_id)
     }
-    return dataclasses.replace(history, verdicts=_with(standing, (fact.calib_type, fact.physical_filter), fact))
+    accepted = {key: one for key, one in history.accepted_verdicts.items() if key in standing}
+    key = (fact.calib_type, fact.physical_filter)
+    accepted.pop(key, None)
+    return dataclasses.replace(history, verdicts=_with(standing, key, fact), accepted_verdicts=accepted)
+
+
+@_fold.register
+def _(fact: facts.VerdictAccepted, history: History, _at: float) -> History:
+    key = (fact.calib_type, fact.physical_filter)
+    verdict = history.verdicts.get(key)
+    if verdict is None or verdict.attempt != fact.attempt:
+        return history  # another verdict stands by now
+    accepted = verdict.model_copy(update={"verdict": Verdict.ACCEPTED_BY_OPERATOR})
+    return dataclasses.replace(
+        history,
+        verdicts=_with(history.verdicts, key, accepted),
+        accepted_verdicts=_with(history.accepted_verdicts, key, fact),
+    )
+
+
+@_fold.register
+def _(fact: facts.Measured, history: History, _at: float) -> History:
+    return dataclasses.replace(history, measured=_with(history.measured, (fact.calib_type, fact.physical_filter), fact))
 
 
 @_fold.register

@@ -51,7 +51,11 @@ class History:
     gains: Mapping[tuple[int, int], facts.GainsMeasured] = dataclasses.field(default_factory=dict)
     """By exposure and detector."""
     verdicts: Mapping[tuple[CalibType, str], facts.VerdictGiven] = dataclasses.field(default_factory=dict)
-    """The verdict that stands, by type and filter."""
+    """The verdict that stands, by type and filter; one that somebody accepted is ACCEPTED_BY_OPERATOR."""
+    accepted_verdicts: Mapping[tuple[CalibType, str], facts.VerdictAccepted] = dataclasses.field(default_factory=dict)
+    """Who accepted a verdict that stands, and why; by type and filter."""
+    measured: Mapping[tuple[CalibType, str], facts.Measured] = dataclasses.field(default_factory=dict)
+    """The latest values of a product, by type and filter."""
     certifications: Mapping[int, Certification] = dataclasses.field(default_factory=dict)
     """By number."""
 

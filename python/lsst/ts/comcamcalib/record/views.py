@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import functools
 import json
+import math
+import statistics
 from collections.abc import Iterator
 
 from ..enums import CertificationState
@@ -46,6 +48,8 @@ def all_events(history: History) -> Iterator[Event]:
     yield from (_stray_job(stray, history) for stray in history.stray_jobs.values())
     for verdict in history.verdicts.values():
         yield from _verdict_events(verdict, history)
+    for measured in history.measured.values():
+        yield from _measurement_events(measured, history)
     yield from (_gain_estimate(gains, history) for gains in history.gains.values())
     yield from (_certification(one, history) for one in history.certifications.values() if one.done)
 
@@ -194,6 +198,7 @@ def _verdict_events(given: facts.VerdictGiven, history: History) -> Iterator[Eve
         run_id=history.run_id,
         calib_type=given.calib_type,
         physical_filter=given.physical_filter,
+        attempt=given.attempt,
         verdict=given.verdict,
         job_id=given.job_id,
         output_collection=job_collection(given.job_id) if given.job_id else "",
@@ -222,6 +227,31 @@ def _verdict_events(given: facts.VerdictGiven, history: History) -> Iterator[Eve
             signal=one.signal,
             noise=one.noise,
         )
+
+
+def _measurement_events(measured: facts.Measured, history: History) -> Iterator[Event]:
+    drifts = {one.detector: one for one in measured.drifts}
+    for detector in dict.fromkeys((*(one.detector for one in measured.values), *drifts)):
+        drift = drifts.get(detector)
+        own = [one for one in measured.values if one.detector == detector]
+        yield events.DetectorMeasurement(
+            run_id=history.run_id,
+            calib_type=measured.calib_type,
+            physical_filter=measured.physical_filter,
+            detector=detector,
+            detector_name=history.plan.detector_names.get(detector, ""),
+            drift=float("nan") if drift is None else drift.drift,
+            compared_with="" if drift is None else drift.compared_with,
+            **{name: _median(own, name) for name in _MEASURED},
+        )
+
+
+_MEASURED = ("level", "noise", "dark_rate", "gain", "turnoff", "defect_fraction")
+
+
+def _median(values: list[facts.Measurement], quantity: str) -> float:
+    found = [one.value for one in values if one.quantity == quantity and math.isfinite(one.value)]
+    return statistics.median(found) if found else float("nan")
 
 
 def _gain_estimate(gains: facts.GainsMeasured, history: History) -> events.GainEstimate:
@@ -340,6 +370,18 @@ def _(fact: facts.GainsMeasured, history: History) -> Iterator[Event]:
 @_events.register
 def _(fact: facts.VerdictGiven, history: History) -> Iterator[Event]:
     yield from _verdict_events(fact, history)
+
+
+@_events.register
+def _(fact: facts.VerdictAccepted, history: History) -> Iterator[Event]:
+    verdict = history.verdicts.get((fact.calib_type, fact.physical_filter))
+    if verdict is not None and verdict.attempt == fact.attempt:
+        yield from _verdict_events(verdict, history)
+
+
+@_events.register
+def _(fact: facts.Measured, history: History) -> Iterator[Event]:
+    yield from _measurement_events(fact, history)
 
 
 @_events.register
