@@ -47,7 +47,7 @@ class Connection:
         limits = config.limits
         self._log = logging.getLogger(__name__)
         self._ocps = SalOcps(domain, config.instrument.ocps_index, limits)
-        self._uws = UwsClient(config.uws_url, limits)
+        self._uws = UwsClient(config.uws_url, limits, config.uws_access)
         self._jobs = JobService(self._ocps, self._uws, config.uws_poll_interval_s, limits, on_backend, config.repo)
         self._camera = ComCamCamera(domain, config.instrument, limits)
         self._oods = SalOods(domain, config.instrument)

@@ -8,7 +8,7 @@
 
 from .csc_config import CscConfig
 from .files import read_config
-from .models import Estimates, FrameLimits, JobRecipe, Limits, Plausible, Recipe, VerificationRecipe
+from .models import Estimates, FrameLimits, JobRecipe, Limits, Plausible, Recipe, UwsAccess, VerificationRecipe
 
 __all__ = [
     "CscConfig",
@@ -18,6 +18,7 @@ __all__ = [
     "Limits",
     "Plausible",
     "Recipe",
+    "UwsAccess",
     "VerificationRecipe",
     "read_config",
 ]

@@ -32,27 +32,40 @@ __all__ = [
 
 def certify(butler: Butler, instrument: str, request: CertifyRequest) -> CertifyOutcome:
     """Certify exactly these datasets, all or none; see `Repository.certify`."""
+    from lsst.daf.butler import Timespan
+
     calib_collection, dataset_type = request.calib_collection, request.dataset_type
     timespan = timespan_of(request.begin_iso_tai, request.end_iso_tai)
     refs = _refs_to_certify(butler, request)
     _make_calibration_collection(butler, calib_collection)
     with butler.transaction():
-        there = matches(butler, instrument, dataset_type, [calib_collection], timespan)
-        done = {match.dataset_id for match in there if match.timespan.contains(timespan)}
-        wanted = [ref for ref in refs if str(ref.id) not in done]
-        # Only datasets with exactly the same data id are withdrawn, not those of another instrument's detector.
-        keys = {_data_id(ref) for ref in wanted}
-        in_the_way = [match for match in there if match.data_id in keys]
+        wanted, in_the_way = _look(butler, instrument, request, refs, timespan)
         if in_the_way:  # Butler's own check fails on a collection that never had this type
-            # Withdraws the range only; older ranges stay valid outside it.
             data_ids = [ref.dataId for ref in wanted]
-            butler.registry.decertify(calib_collection, dataset_type, timespan, dataIds=data_ids)
+            # An empty range withdraws nothing, but lets nobody else write any more: what is seen now is withdrawn.
+            butler.registry.decertify(calib_collection, dataset_type, Timespan.makeEmpty(), dataIds=data_ids)
+            wanted, in_the_way = _look(butler, instrument, request, refs, timespan)
+            # Withdraws the range only; older ranges stay valid outside it.
+            butler.registry.decertify(calib_collection, dataset_type, timespan, dataIds=[ref.dataId for ref in wanted])
         if wanted:
             butler.registry.certify(calib_collection, wanted, timespan)
     return CertifyOutcome(
         certified=tuple(CertifiedDataset(str(ref.id), *_detector_and_filter(ref)) for ref in refs),
         replaced=tuple(_replaced(in_the_way, request.dataset_ids)),
+        found=not wanted,
     )
+
+
+def _look(
+    butler: Butler, instrument: str, request: CertifyRequest, refs: list[DatasetRef], timespan: Timespan
+) -> tuple[list[DatasetRef], list[Match]]:
+    """Return the datasets that are not yet certified for a range, and what is certified in their place."""
+    there = matches(butler, instrument, request.dataset_type, [request.calib_collection], timespan)
+    done = {match.dataset_id for match in there if match.timespan.contains(timespan)}
+    wanted = [ref for ref in refs if str(ref.id) not in done]
+    # Only datasets with exactly the same data id are withdrawn, not those of another instrument's detector.
+    keys = {_data_id(ref) for ref in wanted}
+    return wanted, [match for match in there if match.data_id in keys]
 
 
 def certified_before(butler: Butler, instrument: str, request: CertifyRequest) -> list[ReplacedDataset]:

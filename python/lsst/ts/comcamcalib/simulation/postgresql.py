@@ -184,7 +184,7 @@ class PostgresqlServer:
     def execute(self, statement: str, *values: object, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Execute a statement outside a transaction; return its rows, if it has any."""
         with self._connected(database) as connection, connection.cursor() as cursor:
-            cursor.execute(statement, values)
+            cursor.execute(statement, values or None)
             return [] if cursor.description is None else list(cursor.fetchall())
 
     @contextlib.contextmanager
@@ -197,6 +197,7 @@ class PostgresqlServer:
             user=ROLE,
             passfile=str(self._password_file),
             dbname=database,
+            application_name="observatory",
             connect_timeout=ANSWER_LIMIT_S,
         )
         connection.autocommit = True

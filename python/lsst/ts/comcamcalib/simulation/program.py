@@ -59,7 +59,7 @@ async def run_observatory(
     RuntimeError
         If PostgreSQL is not installed, or does not start.
     """
-    server = await asyncio.to_thread(_server, repo.absolute(), registry)
+    server = await asyncio.to_thread(_server, repo, registry)
     observatory = Observatory(
         repo,
         postgresql=server,
@@ -97,7 +97,7 @@ def _server(repo: Path, registry: str) -> PostgresqlServer | None:
             f"The repository {repo} has its registry in {has}, so it can't be used with --registry {registry}: leave "
             "the option out, or name a new repository with --repo."
         )
-    return PostgresqlServer(repo.parent / "postgresql") if (has or registry) == "postgresql" else None
+    return PostgresqlServer(repo.absolute().parent / "postgresql") if (has or registry) == "postgresql" else None
 
 
 def _replay_worker() -> Worker:

@@ -250,7 +250,9 @@ class Certifying:
             replaced = {one.dataset_id for one in latest.intent.replaces}
             remarks = [*self._remarks, answer.unknown, _replaced(replaced)]
         else:
-            remarks = [*self._remarks, _replaced({one.dataset_id for one in outcome.replaced})]
+            # What an earlier try has withdrawn, whose answer was lost, was looked up before.
+            replaced = outcome.replaced if not outcome.found else latest.intent.replaces
+            remarks = [*self._remarks, _replaced({one.dataset_id for one in replaced})]
         count = len(self._request.dataset_ids) if outcome is None else len(outcome.certified)
         await self._context.record.note(
             Certified(
