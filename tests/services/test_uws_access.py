@@ -14,6 +14,7 @@ import contextlib
 import datetime
 import logging
 import ssl
+import types
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -117,7 +118,7 @@ async def test_a_wrong_token_is_told_with_what_to_check_and_is_not_tried_over_an
             "Check whether the secret in UWS_TOKEN or the file that UWS_TOKEN_FILE names is right and still" in sentence
         )
         assert sentence.endswith("The next try with the same credentials comes after 30 s.")
-        monkeypatch.setattr(uws_access.time, "monotonic", lambda: float("inf"))
+        monkeypatch.setattr(uws_access, "time", types.SimpleNamespace(monotonic=lambda: float("inf")))
         await refusal(client)
         assert ingress.refused == 2, "later it is tried again, because the server may have been wrong"
     assert TOKEN not in sentence and TOKEN not in caplog.text
@@ -233,9 +234,11 @@ async def test_certificates_that_are_not_accepted_are_told_with_the_reason(
             assert f"The certificate of the UWS at {client.url} is not accepted: " in sentence
             assert words in sentence and "Check that uws_access.ca_file names the authority" in sentence
             assert ingress.passed == 0
-    async with Ingress(server, tls=certificate(authority)) as ingress:
-        async with client_of(ingress, limits, UwsAccess()) as client:
-            assert "is not accepted" in await refusal(client), "the system does not know the observatory's authority"
+    async with (
+        Ingress(server, tls=certificate(authority)) as ingress,
+        client_of(ingress, limits, UwsAccess()) as client,
+    ):
+        assert "is not accepted" in await refusal(client), "the system does not know the observatory's authority"
 
 
 async def test_a_server_without_tls_is_told(server: str, limits: Limits, ca_file: str) -> None:
