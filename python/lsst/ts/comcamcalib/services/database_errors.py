@@ -135,7 +135,8 @@ _BY_SQLITE = {
 # psycopg2 gives no code for what happens while a connection is made, only the text.
 _LOGIN_REFUSED = re.compile(
     r"authentication failed|no password supplied|no pg_hba\.conf entry|role \".*\" does not exist"
-    r"|database \".*\" does not exist|is not permitted to log in|could not translate host name"
+    r"|database \".*\" does not exist|is not permitted to log in"
+    r"|could not translate host name \".*\" to address: (?!Temporary)"
 )
 _CONNECTION_CLASSES = ("OperationalError", "InterfaceError")
 
