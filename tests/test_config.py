@@ -57,10 +57,14 @@ def test_every_object_of_the_schema_is_closed_and_every_property_described() -> 
             assert len(field.get("description", "")) > 10, f"{path}.{name}"
 
 
-def test_every_field_but_those_of_the_run_options_is_required() -> None:
+LATER = {"verification_rules", "bad_amplifiers", "amplifier_names", "exposure_statistics", "tests_not_counted"}
+"""Fields with a default, for runs that were accepted by a release that did not have them."""
+
+
+def test_every_field_is_required_but_those_of_the_run_options_and_later_ones() -> None:
     for path, node in objects(CONFIG_SCHEMA):
-        if not path.endswith("run_defaults"):
-            assert set(node["required"]) == set(node["properties"]), path
+        if not path.endswith("run_defaults") and "verification_rules" not in path:
+            assert set(node.get("required", ())) == set(node["properties"]) - LATER, path
 
 
 @pytest.mark.parametrize("site", SITES)
@@ -85,7 +89,7 @@ def test_without_any_option_the_shipped_configuration_makes_the_daily_run(
 
 
 def test_each_missing_field_is_refused_by_schema_and_model_alike(config_values: dict[str, Any]) -> None:
-    for name in config_values:
+    for name in config_values.keys() - LATER:
         incomplete = {key: value for key, value in config_values.items() if key != name}
         assert not jsonschema.Draft7Validator(CONFIG_SCHEMA).is_valid(incomplete), name
         assert f"{name}: Field required" in refusal(incomplete)

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from lsst.ts.comcamcalib.clock import Clock
 from lsst.ts.comcamcalib.config import CscConfig
 from lsst.ts.comcamcalib.enums import RunState
 from lsst.ts.comcamcalib.errors import BadInputError
@@ -28,10 +27,11 @@ from lsst.ts.comcamcalib.run.owner import JournalError
 from lsst.ts.comcamcalib.run.runner import Runner, StartRequest
 from lsst.ts.comcamcalib.services.jobs import JobService
 from lsst.ts.comcamcalib.stages.context import Services
+from support.reporter import FakeReporter
 
 from .faults import Happening, NightPlan
 from .listener import Listener
-from .virtual_loop import Killed, VirtualThreads, virtual_process
+from .virtual_loop import Killed, OutsideClock, VirtualThreads, virtual_process
 from .world import NightWorld
 
 __all__ = ["Killer", "Outcome", "live"]
@@ -100,16 +100,6 @@ class Outcome:
     resumes: int = 0
 
 
-class _NightClock(Clock):
-    """The world's clock."""
-
-    def __init__(self, world: NightWorld) -> None:
-        self._world = world
-
-    def tai(self) -> float:
-        return self._world.tai()
-
-
 class Csc:
     """What the CSC does with runs and journal, without SAL."""
 
@@ -117,6 +107,7 @@ class Csc:
         self.world = world
         self.config = config
         self._path = path
+        self._clock = OutsideClock(world)
         self._published = publish
         self.journal: Journal
         self.runner: Runner
@@ -127,7 +118,7 @@ class Csc:
 
     def _on_lost(self, sentence: str) -> None:
         self.lost = sentence
-        self.runner.abandon()
+        self.runner.abandon(sentence)
 
     async def _publish(self, event: Event) -> None:
         await asyncio.sleep(0)
@@ -139,9 +130,8 @@ class Csc:
     async def start(self) -> None:
         """Open the journal, as at the command start."""
         while True:
-            clock = _NightClock(self.world)
-            self.journal = Journal(self._path, clock, self._on_lost)
-            self.runner = Runner(self.config, self.journal, self._publish, clock)
+            self.journal = Journal(self._path, self._clock, self._on_lost)
+            self.runner = Runner(self.config, self.journal, self._publish, self._clock)
             try:
                 await self.journal.open()
                 await self.runner.start()
@@ -167,7 +157,7 @@ class Csc:
         limits = self.config.limits
         self.listener = one = self.world.audience = Listener(self.world, limits)
         interval_s, repo = self.config.uws_poll_interval_s, self.config.repo
-        self.jobs = JobService(one.ocps, one.uws, interval_s, limits, self._backend, repo)
+        self.jobs = JobService(one.ocps, one.uws, interval_s, limits, self._clock, self._backend, repo)
         self.runner.connect(
             Services(
                 camera=one.camera,
@@ -176,6 +166,7 @@ class Csc:
                 jobs=self.jobs,
                 uws=one.uws,
                 repository=one.repository,
+                reporter=FakeReporter(),
             )
         )
 

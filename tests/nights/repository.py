@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
 from lsst.ts.comcamcalib.butler_data import (
@@ -22,9 +22,12 @@ from lsst.ts.comcamcalib.butler_data import (
     DefectsArea,
     ExposureFound,
     ReplacedDataset,
+    StatisticsTypes,
+    VerificationStatistics,
+    Withdrawal,
 )
 from lsst.ts.comcamcalib.config import Limits
-from lsst.ts.comcamcalib.errors import ServiceError, UnreachableError
+from lsst.ts.comcamcalib.errors import ChangedError, ConflictError, ServiceError, UnreachableError
 from lsst.ts.comcamcalib.services.raw_level import KnownAmplifiers
 from support.world import AMPLIFIERS, FULL_WELL
 
@@ -47,9 +50,9 @@ class _Threads(VirtualThreads):
         self._world = world
 
     def seconds(self, what: str) -> float:  # type: ignore[override]
-        if what.startswith("certify") and "hangs" in self._world.certify_faults:
+        if what.startswith(("certify", "withdraw")) and "hangs" in self._world.certify_faults:
             return 400.0
-        usual_s = self._world.dice("butler").uniform(0.01, 2.0 if what.startswith("certify") else 0.5)
+        usual_s = self._world.dice("butler").uniform(0.01, 2.0 if what.startswith(("certify", "withdraw")) else 0.5)
         locked_until_s = self._world.down.get("Butler locked", 0.0)
         return max(locked_until_s - self._world.time_s, 0.0) + usual_s
 
@@ -147,8 +150,8 @@ class NightRepository:
         raise AssertionError("the stages do not read single datasets")
 
     async def statistics(
-        self, collection: str, run_statistics: str, detector_statistics: str, physical_filter: str | None = None
-    ) -> tuple[Mapping[object, object] | None, dict[tuple[int, int], Mapping[object, object]]]:
+        self, collection: str, types: StatisticsTypes, physical_filter: str | None = None
+    ) -> VerificationStatistics:
         return await self._look("read statistics", lambda: self._world.statistics(collection, physical_filter))
 
     async def defects_area(self, collection_run: str, dataset_type: str = "defects") -> dict[int, DefectsArea]:
@@ -187,6 +190,11 @@ class NightRepository:
             there = self._world.datasets.get((request.run_collection, request.dataset_type), [])
             chosen = [one for one in there if one.dataset_id in request.dataset_ids]
             assert len(chosen) == len(request.dataset_ids), "only datasets of this very RUN are certified"
+            there = _replaced(self._world.in_the_way(request, request.dataset_ids), request.dataset_ids)
+            if there and request.on_conflict == "fail":
+                raise ConflictError("on_conflict is fail, and something is there.")
+            if request.expects is not None and set(there) != set(request.expects):
+                raise ChangedError("What is there has changed since it was looked up.")
             replaced = self._world.certify_for(request)
             certified = [CertifiedDataset(one.dataset_id, one.detector, one.physical_filter) for one in chosen]
             if "answer lost" in faults:
@@ -202,6 +210,42 @@ class NightRepository:
             return _replaced(self._world.in_the_way(request, request.dataset_ids), request.dataset_ids)
 
         return await self._look("look what is certified", work)
+
+    async def certified_for_others(
+        self, dataset_type: str, calib_collection: str, begin_iso_tai: str, end_iso_tai: str, detectors: Collection[int]
+    ) -> list[ReplacedDataset]:
+        def work() -> list[ReplacedDataset]:
+            return _replaced(self._world.in_range(calib_collection, dataset_type, begin_iso_tai, end_iso_tai), ())
+
+        return await self._look("look what is certified", work)
+
+    async def look_withdrawal(self, wanted: Withdrawal) -> Withdrawal:
+        limit_s = self._limits.butler_query
+        return await self._in_order("look what to withdraw", limit_s, lambda: self._world.withdrawal(wanted))
+
+    async def withdraw(self, planned: Withdrawal) -> None:
+        faults = self._world.certify_faults = self._world.faults_of_next("certify")
+
+        def work() -> None:
+            if "refused" in faults:
+                raise ServiceError("Butler could not withdraw: OperationalError: disk I/O error")
+            if self._world.withdrawal(planned) != planned:
+                raise ChangedError("What is certified has changed since it was looked up, so nothing was withdrawn.")
+            self._world.withdraw(planned)
+            if "answer lost" in faults:
+                raise UnreachableError("Butler could not withdraw within 300 s")
+
+        await self._in_order("withdraw", self._limits.butler_certify, work)
+        await asyncio.sleep(0.05)
+
+    async def read_back_withdrawal(self, done: Withdrawal, exposures: Collection[int] = ()) -> list[str]:
+        def work() -> list[str]:
+            there = {(one.dataset.dataset_id, one.begin, one.end) for one in self._world.validities}
+            left = [one for one in done.out if (one.dataset_id, one.begin_iso_tai, one.end_iso_tai) in there]
+            gone = [one for one in done.back if (one.dataset_id, one.begin_iso_tai, one.end_iso_tai) not in there]
+            return [f"{one.dataset_id} is not as it should be." for one in (*left, *gone)]
+
+        return await self._in_order("read back", self._limits.butler_query, work)
 
     async def read_back(
         self,

@@ -26,10 +26,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 from unittest import mock
 
-from lsst.ts import utils
+from lsst.ts.comcamcalib.clock import Clock
 from lsst.ts.comcamcalib.services.worker_threads import WorkerThreads
 
-__all__ = ["HangError", "Killed", "Outside", "VirtualLoop", "VirtualThreads", "virtual_process"]
+__all__ = ["HangError", "Killed", "Outside", "OutsideClock", "VirtualLoop", "VirtualThreads", "virtual_process"]
 
 MAX_TURNS = 200_000
 """So many turns of the loop without any progress of time are an endless loop."""
@@ -57,6 +57,23 @@ class Outside(Protocol):
 
     def tai(self) -> float:
         """Return the time that a clock shows (TAI unix seconds)."""
+
+
+class OutsideClock(Clock):
+    """The clock of a process on virtual time.
+
+    Parameters
+    ----------
+    outside
+        What goes on outside, and its time.
+    """
+
+    def __init__(self, outside: Outside) -> None:
+        self._outside = outside
+
+    def tai(self) -> float:
+        """Return the time that the clock outside shows (TAI unix seconds)."""
+        return self._outside.tai()
 
 
 class _VirtualSelector(selectors.SelectSelector):
@@ -227,7 +244,7 @@ def virtual_process(
     thread_s: Callable[[], float],
     threads: Mapping[str, type[VirtualThreads]] = types.MappingProxyType({}),
 ) -> Iterator[VirtualLoop]:
-    """Be a process on virtual time: a loop, the time of day, and the product's threads.
+    """Be a process on virtual time: a loop, and the product's threads. Its time of day is an `OutsideClock`.
 
     What still waits at the end is thrown away, as if the process had been killed: no task goes on.
 
@@ -241,7 +258,6 @@ def virtual_process(
     loop = VirtualLoop(outside, started_s, thread_s)
     loop.set_exception_handler(lambda *_: None)  # a killed process says nothing
     with contextlib.ExitStack() as stack:
-        stack.enter_context(mock.patch.object(utils, "current_tai", outside.tai))
         for module, substitute in threads.items():
             stack.enter_context(mock.patch(f"{module}.WorkerThreads", substitute))
         try:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
-from lsst.ts.comcamcalib.butler_data import CertifyRequest, DatasetFound
+from lsst.ts.comcamcalib.butler_data import CertifyRequest, DatasetFound, VerificationStatistics, Withdrawal
 from lsst.ts.comcamcalib.config import CscConfig
+from support.withdrawing import Row, after, planned
 from support.world import FakeJob
 
 from .faults import NightPlan
@@ -56,6 +57,8 @@ class NightWorld(UwsWorld):
         """What is certified."""
         self.certify_faults: frozenset[str] = frozenset()
         """What goes wrong with the latest certification."""
+        self.withdrawn: set[str] = set()
+        """Datasets that were withdrawn."""
         self.certified_log: list[tuple[float, Validity]] = []
         """Each dataset that was newly certified for a range, and when (seconds of the night)."""
 
@@ -69,15 +72,14 @@ class NightWorld(UwsWorld):
             dataclasses.replace(one, dataset_id=str(uuid.UUID(int=self.dice("uuids").getrandbits(128)))) for one in made
         ]
 
-    def statistics(
-        self, run_collection: str, physical_filter: str | None
-    ) -> tuple[Mapping[object, object] | None, dict[tuple[int, int], Mapping[object, object]]]:
+    def statistics(self, run_collection: str, physical_filter: str | None) -> VerificationStatistics:
         """Return what cp_verify would have written; not all of it if the job is incomplete."""
-        run_level, details = super().statistics(run_collection, physical_filter)
+        statistics = super().statistics(run_collection, physical_filter)
         (job,) = [one for one in self.all_jobs if one.run_collection == run_collection]
         if "incomplete" in job.faults:
-            details = {key: one for key, one in details.items() if key[1] != job.detectors[0]}
-        return run_level, details
+            details = {key: one for key, one in statistics.detectors.items() if key[1] != job.detectors[0]}
+            statistics = dataclasses.replace(statistics, detectors=details)
+        return statistics
 
     # Certifications
 
@@ -99,6 +101,23 @@ class NightWorld(UwsWorld):
         self.collections.add(collection)
         self.on_act("certify")
         return replaced
+
+    def _rows(self) -> list[Row]:
+        return [Row(one.collection, one.dataset_type, one.begin, one.end, one.dataset) for one in self.validities]
+
+    def _known(self) -> list[DatasetFound]:
+        return [one for some in self.datasets.values() for one in some]
+
+    def withdrawal(self, wanted: Withdrawal) -> Withdrawal:
+        """Return what must change to undo certifications."""
+        return planned(self._rows(), self._known(), wanted)
+
+    def withdraw(self, done: Withdrawal) -> None:
+        """Undo certifications."""
+        rows = after(self._rows(), self._known(), done)
+        self.validities = [Validity(row.collection, row.dataset_type, row.begin, row.end, row.dataset) for row in rows]
+        self.withdrawn |= {one.dataset_id for one in done.out} - {one.dataset_id for one in done.back}
+        self.on_act("withdraw")
 
     def in_the_way(self, request: CertifyRequest, ids: Collection[str]) -> list[Validity]:
         """Return what the certification of some datasets takes over."""

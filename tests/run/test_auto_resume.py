@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from lsst.ts.comcamcalib.enums import RunState
 from lsst.ts.comcamcalib.record.events import RunStatus
@@ -30,7 +32,7 @@ async def test_auto_resume_goes_on_without_anybody(stored_house: House, caplog: 
 async def test_auto_resume_waits_until_all_that_it_needs_is_there(
     stored_house: House, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lsst.ts.comcamcalib.run.runner.AUTO_RESUME_INTERVAL_S", 0.01)
+    monkeypatch.setattr("lsst.ts.comcamcalib.run.auto_resume.AUTO_RESUME_INTERVAL_S", 0.01)
     await stored_house.interrupted()
     uws, pings = stored_house.observatory.uws, 0
     original = uws.ping
@@ -54,7 +56,7 @@ async def test_failed_run_does_not_go_on_by_itself(stored_house: House) -> None:
     await stored_house.start(script_mode="BIAS")
     assert (await stored_house.ended()).state is RunState.FAILED
     after = await stored_house.reborn(make_config(auto_resume=True))
-    assert after.runner._auto_resume is None
+    assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("auto_resume")]
     assert (await after.runner.publish_status(""))["runState"] == RunState.FAILED
     await after.close()
 
@@ -62,7 +64,7 @@ async def test_failed_run_does_not_go_on_by_itself(stored_house: House) -> None:
 async def test_run_that_waits_to_be_resumed_by_itself_can_be_aborted(
     stored_house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lsst.ts.comcamcalib.run.runner.AUTO_RESUME_INTERVAL_S", 0.01)
+    monkeypatch.setattr("lsst.ts.comcamcalib.run.auto_resume.AUTO_RESUME_INTERVAL_S", 0.01)
     await stored_house.interrupted()
     stored_house.observatory.components.sentences = ["CCCamera is in STANDBY: enable it."]
     after = await stored_house.reborn(make_config(auto_resume=True))

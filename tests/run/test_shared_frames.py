@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from lsst.ts.comcamcalib.butler_data import AmplifierValues
+from lsst.ts.comcamcalib.butler_data import AmplifierValues, StatisticsTypes
 from lsst.ts.comcamcalib.enums import CalibType, RunState, StageState, Verdict
 from lsst.ts.comcamcalib.errors import ServiceError
 from lsst.ts.comcamcalib.record.events import VerificationResult
@@ -155,10 +155,10 @@ async def test_what_the_first_look_saw_stands_where_there_are_no_statistics(
     repository = house.observatory.repository
     statistics = repository.statistics
 
-    async def unreadable(collection: str, run_statistics: str, *others: Any) -> Any:
-        if run_statistics == "verifyFlatStats":
+    async def unreadable(collection: str, types: StatisticsTypes, *others: Any) -> Any:
+        if types.run == "verifyFlatStats":
             raise ServiceError("a file of them is empty")
-        return await statistics(collection, run_statistics, *others)
+        return await statistics(collection, types, *others)
 
     house.observatory.world.lamp = 0.0
     if broken == "job":

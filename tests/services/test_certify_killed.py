@@ -148,6 +148,7 @@ async def test_what_is_replaced_is_in_the_intent_with_its_ranges(
                 physical_filter=None,
                 validity_begin="2026-11-20T12:00:00",
                 validity_end="",
+                run_collection="u/ocps/old/run",
             )
             for detector, one in enumerate(the_old(butler))
         ),

@@ -14,6 +14,7 @@ import dataclasses
 
 from hypothesis import given
 from hypothesis import strategies as st
+from lsst.ts.comcamcalib.clock import Clock
 from lsst.ts.comcamcalib.config import Limits
 from lsst.ts.comcamcalib.errors import ServiceError, UnknownJobError, UnreachableError
 from lsst.ts.comcamcalib.services.jobs import JobService, JobStatus
@@ -106,7 +107,7 @@ async def test_a_job_that_is_stopped_gets_one_end_and_that_is_the_true_one(limit
         """Nobody minds."""
 
     limits = limits.model_copy(update={"job_abort": 0.001})
-    service = JobService(LivingOcps(life), LivingUws(life), 0.0001, limits, on_backend)
+    service = JobService(LivingOcps(life), LivingUws(life), 0.0001, limits, Clock(), on_backend)
     with contextlib.suppress(ServiceError):  # not yet: it goes on in the background
         await service.abort("old", on_change)
     async with asyncio.timeout(LIMIT_S):

@@ -6,8 +6,8 @@
 
 """Runs command lines of pipetask one after the other, for the tests: each in a fork of one process.
 
-Standard input: JSON, a list of [command line, log file]. Standard output: JSON, the list of exit codes. The forks save
-each command the 2.5 s in which it would import everything anew.
+Standard input: JSON, a list of [command line, log file, fault of the worker or null]. Standard output: JSON, the list
+of exit codes. The forks save each command the 2.5 s in which it would import everything anew.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import sys
 import traceback
 
 from lsst.ctrl.mpexec.cli import pipetask
+from lsst.ts.comcamcalib.simulation.worker_faults import strike_in_quanta
 
 PRELOAD = (
     "lsst.ctrl.mpexec.cli.cmd",
@@ -29,7 +30,7 @@ PRELOAD = (
 )
 
 
-def run(arguments: list[str], log: str) -> int:
+def run(arguments: list[str], log: str, fault: tuple[str, float, str] | None) -> int:
     child = os.fork()
     if child == 0:
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -37,6 +38,8 @@ def run(arguments: list[str], log: str) -> int:
         os.dup2(descriptor, 2)
         status = 1
         try:
+            if fault is not None:
+                strike_in_quanta(*fault)
             pipetask.cli.main(args=arguments, prog_name="pipetask")
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else int(end.code is not None)

@@ -181,3 +181,48 @@ def test_a_fault_does_not_change_the_truth() -> None:
 def test_what_the_camera_does_not_have_is_refused(arguments: tuple[str, float, int, str, int], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         PLANE.expose(*arguments)
+
+
+def test_dead_detector_has_neither_signal_nor_noise() -> None:
+    plane = dataclasses.replace(PLANE, faults=(Fault(4, is_dead=True),))
+    for image_type, seconds in (("BIAS", 0.0), ("DARK", 30.0), ("FLAT", 5.0)):
+        array = expose(plane, image_type, seconds)
+        for name in AMPLIFIER_NAMES:
+            assert len(np.unique(array[plane.layout.segment_section(name)])) == 1
+        assert np.array_equal(
+            expose(plane, image_type, seconds, detector=5), expose(PLANE, image_type, seconds, detector=5)
+        )
+
+
+def test_gain_that_has_drifted_scales_the_light_in_adu() -> None:
+    plane = dataclasses.replace(PLANE, faults=(Fault(4, gain_factor=1.06),))
+    for name in AMPLIFIER_NAMES:
+        signals = []
+        for one in (PLANE, plane):
+            array = expose(one, "FLAT", 2.0).astype(float)
+            signals.append(
+                np.median(array[one.layout.raw_section(name)]) - np.median(array[one.layout.overscan_section(name)])
+            )
+        assert signals[0] / signals[1] == pytest.approx(1.06, rel=2e-3)
+    assert plane.truth(4) is PLANE.truth(4), "the truth is what was certified"
+
+
+def test_hot_column_shows_in_its_amplifiers_darks_only() -> None:
+    plane = dataclasses.replace(PLANE, faults=(Fault(4, amplifiers=("C12",), hot_column_rate=40.0),))
+    layout = plane.layout
+    change = expose(plane, "DARK", 20.0).astype(float) - expose(PLANE, "DARK", 20.0)
+    column = change[layout.raw_section("C12")].mean(axis=0)
+    hot = np.flatnonzero(column > 100)
+    assert hot.tolist() == [layout.amplifier_columns // 3]
+    assert column[hot[0]] == pytest.approx(800 / PLANE.truth(4).gain["C12"], rel=0.1)
+    assert np.array_equal(expose(plane, "BIAS", 0.0), expose(PLANE, "BIAS", 0.0))
+
+
+def test_all_readouts_of_an_exposure_pick_up_the_wave() -> None:
+    plane = dataclasses.replace(PLANE, pickup_electrons=40.0)
+    for detector in (0, 8):
+        truth = PLANE.truth(detector)
+        array = expose(plane, "BIAS", 0.0, detector=detector)
+        for name in AMPLIFIER_NAMES:
+            noise = overscan_noise(plane, array, name) * truth.gain[name]
+            assert noise == pytest.approx(np.hypot(40.0, truth.read_noise[name]), rel=0.1)

@@ -56,6 +56,8 @@ class Night:
     plane: FocalPlane
     exposures: dict[str, list[int]] = dataclasses.field(default_factory=dict)
     lost: frozenset[int] = frozenset()
+    faults: dict[str, tuple[str, float, str]] = dataclasses.field(default_factory=dict)
+    """Effect, value and text of the worker's fault in a job."""
 
     @property
     def repo(self) -> Path:
@@ -92,10 +94,14 @@ class Night:
 
     def run(self, *commands: list[str]) -> list[int]:
         """Run command lines and return their exit codes."""
-        logs = [str(self.folder / f"{command[command.index('-o') + 1].replace('/', '_')}.log") for command in commands]
+        jobs = [command[command.index("-o") + 1].removeprefix("u/ocps/") for command in commands]
+        orders = [
+            (command, str(self.folder / f"{job}.log"), self.faults.get(job))
+            for command, job in zip(commands, jobs, strict=True)
+        ]
         ran = subprocess.run(
             [sys.executable, str(RUN_PIPETASKS)],
-            input=json.dumps(list(zip(commands, logs, strict=True))),
+            input=json.dumps(orders),
             env={**os.environ, **PIPELINE_ENVIRONMENT},
             stdout=subprocess.PIPE,
             text=True,
@@ -171,6 +177,38 @@ def faulty_night(tmp_path_factory: pytest.TempPathFactory) -> Night:
         night.command("bias", "cpBias.yaml", "BIAS"), night.command("bias-verify", "verifyBias.yaml", "BIAS", "bias")
     )
     assert codes == [0, 0], f"a job failed; its log is in {night.folder}"
+    return night
+
+
+@pytest.fixture(scope="module")
+def aged_night(tmp_path_factory: pytest.TempPathFactory) -> Night:
+    """A night with a dead detector (0), one whose gain has drifted (1) and a new hot column (2), with six detectors.
+
+    The darks' verification lacks detector 3, and that of the biases garbles the statistics of detector 5.
+    """
+    faults = (
+        Fault(0, is_dead=True),
+        Fault(1, gain_factor=1.06),
+        Fault(2, amplifiers=("C12",), hot_column_rate=40.0),
+    )
+    plane = dataclasses.replace(PLANE, faults=faults)
+    night = Night(tmp_path_factory.mktemp("aged"), plane, lost=frozenset({6, 7, 8}))
+    night.faults = {"bias-verify": ("garble", 5, ""), "dark-verify": ("no_work", 3, "")}
+    night.observe({"BIAS": [0] * 4, "DARK": [20] * 2, "FLAT": [0.8, 0.8, 1.6, 1.6]})
+    command = night.command
+    codes = night.run(
+        command("bias", "cpBias.yaml", "BIAS"),
+        command("bias-verify", "verifyBias.yaml", "BIAS", "bias"),
+        command("dark", "cpDark.yaml", "DARK", "bias"),
+        command("dark-verify", "verifyDark.yaml", "DARK", "dark bias"),
+        command("flat", "cpFlat.yaml", "FLAT", "dark bias"),
+        command("bias-bootstrap", "cpBiasBootstrap.yaml", "BIAS"),
+        command("dark-bootstrap", "cpDarkBootstrap.yaml", "DARK", "bias-bootstrap"),
+        command("flat-bootstrap", "cpFlatBootstrap.yaml", "FLAT", "bias-bootstrap dark-bootstrap"),
+        command("defects", "cpDefects.yaml", "", "bias-bootstrap dark-bootstrap flat-bootstrap"),
+        command("ptc", "cpPtc.yaml", "FLAT", "bias dark"),
+    )
+    assert codes == [0] * 10, f"a job failed; its log is in {night.folder}"
     return night
 
 
@@ -317,3 +355,97 @@ def test_detector_that_was_not_ingested_is_missing(faulty_night: Night) -> None:
     exposure = faulty_night.exposures["BIAS"][0]
     statistics = faulty_night.get("verifyBiasExpStats", "bias-verify", exposure=exposure)
     assert set(statistics) == {*DETECTOR_NAMES[:8], "SUCCESS"}
+
+
+def test_dead_detector_gives_empty_products_and_leaves_the_others_alone(aged_night: Night) -> None:
+    assert not aged_night.get("bias", "bias", detector=0).image.array.any()
+    statistics = aged_night.get("verifyBiasExpStats", "bias-verify", exposure=aged_night.exposures["BIAS"][0])
+    assert {failure.split()[1] for failure in statistics["R22_S00"]["FAILURES"]} == {"MEAN", "CR_NOISE"}
+    assert statistics["R22_S01"] == {"SUCCESS": True}
+    ptc = aged_night.get("ptc", "ptc", detector=0)
+    assert ptc.badAmps == list(AMPLIFIER_NAMES) and np.isnan(list(ptc.gain.values())).all()
+    flat = aged_night.get("flat", "flat", detector=4, physical_filter="r_03").image.array
+    assert np.isfinite(flat).mean() > 0.999 and np.nanmean(flat) == pytest.approx(1, abs=0.05)
+    assert aged_night.get("defects", "defects", detector=0).to_mask(PLANE.layout.image_shape).all()
+
+
+def test_gain_that_has_drifted_is_measured_and_shows_in_the_flat(aged_night: Night) -> None:
+    truth = PLANE.truth(1)
+    measured = aged_night.get("ptc", "ptc", detector=1).gain
+    ratios = [measured[name] / truth.gain[name] for name in AMPLIFIER_NAMES]
+    assert np.median(ratios) == pytest.approx(1.06, abs=0.01)
+    flat = aged_night.get("flat", "flat", detector=1, physical_filter="r_03").image.array
+    other = aged_night.get("flat", "flat", detector=4, physical_filter="r_03").image.array
+    expected = truth.response.mean() / PLANE.truth(4).response.mean() / 1.06
+    assert np.nanmean(flat) / np.nanmean(other) == pytest.approx(expected, rel=3e-3)
+
+
+def test_new_hot_column_is_among_the_defects(aged_night: Night) -> None:
+    layout = PLANE.layout
+    mask = aged_night.get("defects", "defects", detector=2).to_mask(layout.image_shape)
+    column = mask[layout.image_section("C12")][:, layout.amplifier_columns // 3]
+    assert column.all()
+    assert mask.sum() < column.sum() + 40
+    dark = aged_night.get("dark", "dark", detector=2).image.array[layout.image_section("C12")]
+    # Pixels of equal brightness in a row are taken for a cosmic ray.
+    assert np.isnan(dark[:, layout.amplifier_columns // 3]).all()
+    bootstrap = aged_night.get("darkBootstrap", "dark-bootstrap", detector=2).image.array[layout.image_section("C12")]
+    rate = np.median(bootstrap[:, layout.amplifier_columns // 3]) * PLANE.truth(2).gain["C12"]
+    assert rate == pytest.approx(40.0, rel=0.05)
+
+
+def test_detector_without_work_is_absent_from_a_verification_that_succeeds(aged_night: Night) -> None:
+    assert set(aged_night.detectors_of("verifyDarkDetStats", "dark-verify")) == {0, 1, 2, 4, 5}
+    statistics = aged_night.get("verifyDarkExpStats", "dark-verify", exposure=aged_night.exposures["DARK"][1])
+    assert set(statistics) == {*(DETECTOR_NAMES[detector] for detector in (0, 1, 2, 4, 5)), "SUCCESS"}
+
+
+def test_garbled_statistics_are_those_of_one_detector_and_nobody_notices(aged_night: Night) -> None:
+    exposures = aged_night.exposures["BIAS"]
+    sound, garbled = (
+        [aged_night.get("verifyBiasDetStats", "bias-verify", exposure=one, detector=number) for one in exposures]
+        for number in (4, 5)
+    )
+    assert sum("METADATA" not in one for one in garbled) == 1
+    assert sum("SCHEMA" in one for one in garbled) == 1
+    assert all(set(one) == {"AMP", "CATALOG", "DET", "VERIFY", "SUCCESS", "METADATA"} for one in sound)
+    merged = aged_night.get("verifyBiasExpStats", "bias-verify", exposure=exposures[0])
+    assert merged[DETECTOR_NAMES[5]] == {"SUCCESS": True}
+
+
+def test_ptc_is_verified_against_the_camera(aged_night: Night) -> None:
+    assert aged_night.run(aged_night.command("ptc-verify", "verifyPtc.yaml", "FLAT", "ptc dark bias")) == [0]
+    statistics = aged_night.get("verifyPtcStats", "ptc-verify")
+    assert set(statistics) == {*DETECTOR_NAMES[:6], "SUCCESS"}
+    failed = {name: {one.split()[1] for one in statistics[name].get("FAILURES", [])} for name in DETECTOR_NAMES[:6]}
+    # 24,000 electrons, the brightest flats, are no turn-off.
+    assert failed[DETECTOR_NAMES[4]] <= {"PTC_TURNOFF", "PTC_NOISE"} and "PTC_TURNOFF" in failed[DETECTOR_NAMES[4]]
+    assert "PTC_GAIN" in failed[DETECTOR_NAMES[1]]
+    assert failed[DETECTOR_NAMES[0]] == {"PTC_GAIN", "PTC_NOISE", "NOISE_SIGNAL_INDEPENDENCE", "PTC_TURNOFF"}
+    of_one = aged_night.get("verifyPtcDetStats", "ptc-verify", detector=4)
+    assert len(of_one["AMP"]["C10"]["PTC_RAW_MEANS"]) == 2
+
+
+def test_defects_are_verified_in_single_exposures_but_not_merged_without_visits(aged_night: Night) -> None:
+    single = "verifyDefects.yaml#verifyDefectsIsr,verifyUncorrectedDefectsIsr,verifyDefectsDet"
+    codes = aged_night.run(
+        aged_night.command("defects-verify", "verifyDefects.yaml", "DARK", "defects flat dark bias"),
+        aged_night.command("defects-single", single, "DARK", "defects flat dark bias"),
+    )
+    assert codes == [1, 0]
+    assert "QuantumGraph was empty" in (aged_night.folder / "defects-verify.log").read_text()
+    exposure = aged_night.exposures["DARK"][0]
+    statistics = aged_night.get("verifyDefectsDetStats", "defects-single", exposure=exposure, detector=2)
+    assert statistics["AMP"]["C12"]["DEFECT_PIXELS"] >= 128, "the hot column is masked"
+    assert all(tests["MIN"] and tests["MAX"] for tests in statistics["VERIFY"]["AMP"].values())
+    with aged_night.butler() as butler:
+        assert butler.query_datasets("verifyDefectsStats", collections="*", find_first=False, explain=False) == []
+
+
+def test_gains_of_pairs_can_not_be_verified(aged_night: Night) -> None:
+    pairs = aged_night.exposures["FLAT"][::2]
+    one = aged_night.command("gain-verify-one", "verifyGainFromFlatPairs.yaml", "FLAT", "ptc")
+    one[-1] = f"instrument='{INSTRUMENT}' AND exposure = {pairs[0]}"
+    codes = aged_night.run(aged_night.command("gain-verify", "verifyGainFromFlatPairs.yaml", "FLAT", "ptc"), one)
+    assert codes == [1, 1]
+    assert "KeyError: 'exposure'" in (aged_night.folder / "gain-verify-one.log").read_text()

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from lsst.daf.butler import Butler
+from lsst.ts.comcamcalib.simulation.batch import STEPS
 from lsst.ts.comcamcalib.simulation.containers import Box, Defect, Defects, Exposure
 from lsst.ts.comcamcalib.simulation.exposures import ExposureRecord
 from lsst.ts.comcamcalib.simulation.layout import INSTRUMENT, PIPELINE_ENVIRONMENT
-from lsst.ts.comcamcalib.simulation.recorder import STEPS
 from lsst.ts.comcamcalib.simulation.recording import RECORDED, Recording, decode, fit, record, unpack
 from lsst.ts.comcamcalib.simulation.replay_verify import VERIFICATIONS
 from lsst.ts.comcamcalib.simulation.repo import copy_repo, register_exposure

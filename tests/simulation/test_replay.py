@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import numpy as np
 import pytest
 from lsst.daf.butler import Butler, CollectionType
 from lsst.ts.comcamcalib.services.joblog import explain_failure
@@ -24,6 +25,7 @@ from lsst.ts.comcamcalib.simulation.faults import Fault, Faults
 from lsst.ts.comcamcalib.simulation.focal_plane import FocalPlane
 from lsst.ts.comcamcalib.simulation.replay import ReplayWorker
 from lsst.ts.comcamcalib.simulation.repo import copy_repo, ingest_file, register_exposure
+from lsst.ts.comcamcalib.simulation.scenarios import scenario_faults
 from lsst.ts.comcamcalib.simulation.uws_server import UwsServer
 from lsst.ts.comcamcalib.simulation.worker import Notify, WorkerPhase
 
@@ -231,6 +233,54 @@ async def test_defects_need_no_exposures(site: Site) -> None:
     assert len(site.get(output, "defects", detector=0)) > 0
 
 
+async def test_ptc_is_verified_with_that_of_the_run(site: Site) -> None:
+    site.faults.set([Fault("focal_plane", "gain", match={"detector": 4}, times=None, value=1.06)])
+    made = await site.run("cpPtc", FLATS)
+    verified = await site.run("verifyPtc", FLATS, f"-i {made},{INPUTS}")
+    run_level = site.get(verified, "verifyPtcStats")
+    assert len(run_level) == 10
+    assert all("C10 PTC_TURNOFF" in run_level[f"R22_S{i}{j}"]["FAILURES"] for i in range(3) for j in range(3))
+    gains = site.get(verified, "verifyPtcDetStats", detector=4)["AMP"]["C10"]
+    assert gains["PTC_GAIN"] / gains["AMP_GAIN"] == pytest.approx(1.06, rel=0.03)
+    assert site.get(made, "ptc", detector=5).gain["C10"] == pytest.approx(
+        site.get(verified, "verifyPtcDetStats", detector=5)["AMP"]["C10"]["AMP_GAIN"], rel=0.03
+    )
+
+
+async def test_defects_are_verified_in_single_exposures_only(site: Site) -> None:
+    single = "verifyDefects#verifyDefectsIsr,verifyUncorrectedDefectsIsr,verifyDefectsDet"
+    verified = await site.run(single, FLATS[:1], detectors="0, 1")
+    assert site.data_ids(verified, "verifyDefectsDetStats") == [(0, FLATS[0]), (1, FLATS[0])]
+    assert site.data_ids(verified, "verifyDefectsStats") == []
+
+
+async def test_detector_without_work_is_missing_in_a_job_that_succeeds(site: Site) -> None:
+    site.faults.set(scenario_faults(["detector-missing"]))
+    output = await site.run("verifyBias", BIASES[:2])
+    assert {detector for detector, _ in site.data_ids(output, "verifyBiasDetStats")} == set(range(9)) - {4}
+    assert "R22_S11" not in site.get(output, "verifyBiasExpStats", exposure=BIASES[0])
+
+
+async def test_garbled_statistics_are_those_of_one_detector(site: Site) -> None:
+    site.faults.set(scenario_faults(["statistics-garbled"]))
+    output = await site.run("verifyBias", BIASES[4:])
+    of_four, of_five = (
+        [site.get(output, "verifyBiasDetStats", exposure=one, detector=detector) for one in BIASES[4:]]
+        for detector in (4, 5)
+    )
+    assert sum("METADATA" not in one for one in of_four) == 1
+    assert all("METADATA" in one for one in of_five)
+    assert site.get(output, "verifyBiasStats")["SUCCESS"] is True
+
+
+async def test_faults_of_detectors_are_in_the_recorded_products(site: Site) -> None:
+    sound = await site.run("cpDark", FLATS)
+    site.faults.set(scenario_faults(["new-hot-column"]))
+    hot = await site.run("cpDark", FLATS)
+    assert np.isnan(site.get(hot, "dark", detector=4).image.array).sum() == 5 * 130
+    assert (site.get(hot, "dark", detector=3).image.array == site.get(sound, "dark", detector=3).image.array).all()
+
+
 async def test_job_takes_its_time_and_the_third_one_waits(site: Site) -> None:
     loop = asyncio.get_running_loop()
     begin = loop.time()
@@ -261,6 +311,8 @@ async def test_slow_job_ends_at_once_when_it_is_let(site: Site) -> None:
         ("cpBias", "-i LSSTComCam/raw/all,u/nobody/x", BIASES, "u/nobody/x"),
         ("cpBias", f"-i {INPUTS}", [DAY * 100000 + 99], "QuantumGraph was empty"),
         ("cpBias", f"-i {INPUTS}", ["what"], "what"),
+        ("verifyDefects", f"-i {INPUTS}", FLATS, "QuantumGraph was empty"),
+        ("verifyGainFromFlatPairs", f"-i {INPUTS}", FLATS, "KeyError: 'exposure'"),
         ("cpNothing", f"-i {INPUTS}", BIASES, "There is no recording of pipeline 'cpNothing'"),
     ],
 )

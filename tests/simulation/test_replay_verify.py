@@ -40,6 +40,7 @@ def verify(template_repo: Path, small_focal_plane: FocalPlane, tmp_path: Path) -
         times_s: Sequence[float],
         lights: Mapping[int, Light] | None = None,
         faults: tuple[Fault, ...] = (),
+        waves: Mapping[int, float] | None = None,
         **keywords: Any,
     ) -> Products:
         pairs = {}
@@ -48,7 +49,8 @@ def verify(template_repo: Path, small_focal_plane: FocalPlane, tmp_path: Path) -
                 exposure = frame(image_type, seq_num, time_s)
                 register_exposure(butler, exposure)
                 light = (lights or {}).get(seq_num, Light())
-                plane = dataclasses.replace(small_focal_plane, light=light, faults=faults)
+                wave = (waves or {}).get(seq_num, 0.0)
+                plane = dataclasses.replace(small_focal_plane, light=light, faults=faults, pickup_electrons=wave)
                 for detector, file in write_exposure_files(plane, exposure, tmp_path / "raw", DETECTORS).items():
                     ingest_file(butler, exposure, detector, file)
                     pairs[exposure.exposure_id, detector] = FILTER
@@ -161,6 +163,35 @@ def test_noisy_detector_fails_and_no_other(verify: Verify) -> None:
         assert merged["R22_S00"]["SUCCESS"] and not merged["R22_S11"]["SUCCESS"]
         assert {failure.split()[1] for failure in merged["R22_S11"]["FAILURES"]} >= {"NOISE"}
         assert len({failure.split()[0] for failure in merged["R22_S11"]["FAILURES"]}) == 16
+
+
+@pytest.mark.parametrize("image_type", ["BIAS", "DARK"])
+def test_dead_detector_leaves_nothing_and_fails(verify: Verify, image_type: str) -> None:
+    products = verify(image_type, [0.0 if image_type == "BIAS" else 10.0] * 2, faults=(Fault(4, is_dead=True),))
+    name = f"verify{image_type.title()}DetStats"
+    for seq_num in (1, 2):
+        assert statistic(products, name, seq_num, 4, "NOISE") == [0.0] * 16
+        assert statistic(products, name, seq_num, 4, "MEAN") == [0.0] * 16
+        tests = products[name][seq_num, 4]["VERIFY"]["AMP"]
+        # As in cp_verify: no mean is below a noise of zero, but a noise of zero is not too high.
+        assert all(not one["MEAN"] and one["NOISE"] and "READ_NOISE_CONSISTENT" not in one for one in tests.values())
+        assert products[name][seq_num, 0]["SUCCESS"] is True
+
+
+def test_dead_detector_has_no_flat_and_spoils_no_other(verify: Verify) -> None:
+    products = verify("FLAT", [5.0, 5.0], faults=(Fault(4, is_dead=True),))
+    for seq_num in (1, 2):
+        assert products["verifyFlatDetStats"][seq_num, 0]["SUCCESS"] is True
+        assert products["verifyFlatDetStats"][seq_num, 4]["SUCCESS"] is False
+        assert all(math.isnan(mean) for mean in statistic(products, "verifyFlatDetStats", seq_num, 4, "MEAN"))
+
+
+def test_wave_fails_its_exposure_in_all_detectors(verify: Verify) -> None:
+    products = verify("BIAS", [0.0] * 4, waves={3: 40.0})
+    run_level = products["verifyBiasStats"][()]
+    assert [one for one in range(1, 5) if not run_level[DAY * 100_000 + one]["SUCCESS"]] == [3]
+    for detector in DETECTORS:
+        assert statistic(products, "verifyBiasDetStats", 3, detector, "NOISE") == pytest.approx([40.6] * 16, rel=0.2)
 
 
 def test_nothing_is_merged_of_detectors_that_failed_to_run(verify: Verify) -> None:

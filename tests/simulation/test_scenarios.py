@@ -26,7 +26,7 @@ def test_every_scenario_has_faults() -> None:
 
 
 def test_unknown_scenarios_are_all_named() -> None:
-    with pytest.raises(ValueError, match=r"no scenario noisy, image_lost.*noisy-detector, noisy-amplifier, image-lost"):
+    with pytest.raises(ValueError, match=r"no scenario noisy, image_lost.*noisy-detector, noisy-amplifier"):
         scenario_faults(["noisy", "job-errors", "image_lost"])
 
 
@@ -57,3 +57,12 @@ def test_detector_that_never_delivers_fails_whatever_is_taken() -> None:
 def test_developer_guide_describes_every_scenario(repository_root: Path) -> None:
     page = (repository_root / "doc" / "developer_guide.rst").read_text()
     assert [name for name in SCENARIOS if f"``{name}``" not in page] == []
+
+
+@pytest.mark.parametrize(("scenario", "effect"), [("detector-missing", "no_work"), ("statistics-garbled", "garble")])
+def test_verifications_only_are_spoilt(scenario: str, effect: str) -> None:
+    faults = Faults(scenario_faults([scenario]))
+    for pipeline in ("verifyBias", "verifyDark", "verifyFlat", "verifyBias"):
+        fault = faults.strike("worker", pipeline=pipeline, run_id="x", number=1)
+        assert fault is not None and (fault.effect, fault.value) == (effect, 4)
+    assert faults.strike("worker", pipeline="cpBias", run_id="x", number=1) is None

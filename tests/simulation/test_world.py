@@ -87,11 +87,16 @@ async def test_noise_fault_reaches_the_amplifiers_that_it_names(world: World) ->
 
 
 @pytest.mark.parametrize(
-    "fault", [Fault("focal_plane", "melt", match={"detector": 4}), Fault("focal_plane", "noise", value=2.0)]
+    "fault",
+    [
+        Fault("focal_plane", "melt", match={"detector": 4}),
+        Fault("focal_plane", "noise", value=2.0),
+        Fault("focal_plane", "dead"),
+    ],
 )
 async def test_focal_plane_fault_that_says_nothing_is_refused(world: World, fault: Fault) -> None:
     world.faults.set([fault])
-    with pytest.raises(ValueError, match="`noise` of a `detector`"):
+    with pytest.raises(ValueError, match="`noise` of a `detector`, not"):
         _ = world.focal_plane
 
 
@@ -133,7 +138,23 @@ async def test_faults_of_light_and_noise_add_up(world: World) -> None:
     plane = world.focal_plane_for(image("FLAT", 2))
     assert plane.light.lamp == pytest.approx(0.02 * 0.95)
     assert plane.light.leak_electrons == 0
-    assert plane.read_noise(4, "C12", "BIAS") == pytest.approx(1.6 * plane.truth(4).read_noise["C12"])
+    assert plane.read_noise(4, "C12", "BIAS") == pytest.approx(2.0 * plane.truth(4).read_noise["C12"])
+
+
+async def test_wave_is_picked_up_in_the_third_bias_only(world: World) -> None:
+    world.faults.set(scenario_faults(["bad-exposure"]))
+    waves = [world.focal_plane_for(image("BIAS", seq_num)).pickup_electrons for seq_num in range(6)]
+    assert waves == [0, 0, 40, 0, 0, 0]
+    assert world.focal_plane_for(image("DARK", 9)).pickup_electrons == 0
+
+
+async def test_what_is_wrong_with_a_detector_is_wrong_in_each_of_its_frames(world: World) -> None:
+    world.faults.set(scenario_faults(["dead-detector", "drifted-gain", "new-hot-column"]))
+    dead, gain, column = world.focal_plane_for(image("DARK", 1)).faults
+    assert (dead.is_dead, gain.gain_factor, column.hot_column_rate) == (True, 1.06, 40.0)
+    assert {fault.detector for fault in (dead, gain, column)} == {4}
+    assert gain.amplifiers == AMPLIFIER_NAMES and column.amplifiers == ("C12",)
+    assert all(fault.image_types == ("BIAS", "DARK", "FLAT") for fault in (dead, gain, column))
 
 
 async def test_all_listeners_hear_of_an_image(world: World) -> None:

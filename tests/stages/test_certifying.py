@@ -65,7 +65,12 @@ async def test_what_is_about_to_be_certified_and_replaced_is_written_down_before
         dataset_ids=product.ids,
         replaces=tuple(
             CertifiedBefore(
-                dataset_id=one, detector=detector, physical_filter=None, validity_begin=NIGHT[0], validity_end=NIGHT[1]
+                dataset_id=one,
+                detector=detector,
+                physical_filter=None,
+                validity_begin=NIGHT[0],
+                validity_end=NIGHT[1],
+                run_collection="u/ocps/job-old/run",
             )
             for detector, one in zip((0, 1, 4), old, strict=True)
         ),

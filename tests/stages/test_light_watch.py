@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from lsst.ts.comcamcalib.enums import CalibType, Verdict
+from lsst.ts.comcamcalib.enums import CalibType, StageState, Verdict
 from lsst.ts.comcamcalib.errors import StageError
 from lsst.ts.comcamcalib.record.events import VerificationResult
-from lsst.ts.comcamcalib.record.facts import FramesBlamed, VerdictGiven
+from lsst.ts.comcamcalib.record.facts import FramesBlamed, StageMoved, VerdictGiven
 from lsst.ts.comcamcalib.stages.acquire import acquire
 from lsst.ts.comcamcalib.stages.ingest import ingest
 from support.mortal import both, live, next_process
@@ -178,3 +178,30 @@ async def test_killed_while_it_is_recorded_bad_light_is_known_all_the_same(
     assert len(resumed.record.of(FramesBlamed)) == 1, "the first reason is kept"
     (verdict,) = resumed.context.history.verdicts_of(CalibType.FLAT)
     assert verdict.verdict is Verdict.FAILED
+    assert len(resumed.record.of(VerdictGiven)) == 1, "it is published once"
+
+
+@pytest.mark.parametrize("verify_attempt", [1, 2])
+async def test_resumed_ingest_publishes_the_same_bad_light_once(make_bench, verify_attempt: int) -> None:
+    bench = next_process(make_bench(**FLATS, on_failure="stop"))
+    bench.observatory.world.lamp = 0.0
+    assert isinstance(await take_and_ingest(bench), StageError)
+    bench.record.put(StageMoved(stage_name="FLAT.INGEST", attempt=2, state=StageState.RUNNING, reason=""))
+    bench.record.put(StageMoved(stage_name="FLAT.VERIFY", attempt=verify_attempt, state=StageState.PENDING, reason=""))
+    resumed = next_process(bench)
+    assert isinstance(await take_and_ingest(resumed), StageError)
+    assert len(resumed.record.of(VerdictGiven)) == 1
+
+
+async def test_other_bad_light_is_published_too(make_bench) -> None:
+    """The verification of an earlier attempt found something else."""
+    bench = next_process(make_bench(**FLATS))
+    bench.observatory.world.lamp = 0.0
+    await take_and_ingest(bench)
+    (first,) = bench.record.of(VerdictGiven)
+    again = next_process(make_bench(**FLATS))
+    again.record.put(first.model_copy(update={"reason": "The lamp flickered."}))
+    again.record.put(StageMoved(stage_name="FLAT.VERIFY", attempt=2, state=StageState.PENDING, reason=""))
+    again.observatory.world.lamp = 0.0
+    await take_and_ingest(again)
+    assert [one.attempt for one in again.record.of(VerdictGiven)] == [1, 2]

@@ -214,7 +214,7 @@ async def test_judging_does_not_hold_up_the_event_loop(made, monkeypatch: pytest
         threads.append(threading.current_thread())
         return judge_statistics(*arguments)
 
-    monkeypatch.setattr("lsst.ts.comcamcalib.stages.verify.judge_statistics", judge)
+    monkeypatch.setattr("lsst.ts.comcamcalib.stages.judging.judge_statistics", judge)
     bench = await made("BIAS")
     await verify(bench.stage("BIAS.VERIFY"), bench.context)
     assert threads and threading.main_thread() not in threads

@@ -13,6 +13,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import TypeVar
 
+from lsst.ts.comcamcalib.clock import Clock
 from lsst.ts.comcamcalib.config import Limits
 from lsst.ts.comcamcalib.errors import ServiceError, UnknownJobError, UnreachableError
 from lsst.ts.comcamcalib.plan.request import JobRequest
@@ -164,7 +165,7 @@ class JobWorld:
 
     def service(self, poll_interval_s: float = SOON_S, repo: str = "", **limits: float) -> JobService:
         service = JobService(
-            self.ocps, self.uws, poll_interval_s, self.limits.model_copy(update=limits), self.on_backend, repo
+            self.ocps, self.uws, poll_interval_s, self.limits.model_copy(update=limits), Clock(), self.on_backend, repo
         )
         self.services.append(service)
         return service

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
 from lsst.ts.comcamcalib.butler_data import (
@@ -23,8 +23,11 @@ from lsst.ts.comcamcalib.butler_data import (
     DefectsArea,
     ExposureFound,
     ReplacedDataset,
+    StatisticsTypes,
+    VerificationStatistics,
+    Withdrawal,
 )
-from lsst.ts.comcamcalib.errors import ServiceError, UnknownJobError, UnreachableError
+from lsst.ts.comcamcalib.errors import ChangedError, ConflictError, ServiceError, UnknownJobError, UnreachableError
 from lsst.ts.comcamcalib.services.camera import FrameRequest, TakenFrame
 from lsst.ts.comcamcalib.services.components import Unwell
 from lsst.ts.comcamcalib.services.oods import IngestNotice
@@ -34,6 +37,7 @@ from lsst.ts.comcamcalib.stages.context import Services
 
 from support.gate import Gate
 from support.jobs import FakeJobs
+from support.reporter import FakeReporter
 from support.world import AMPLIFIERS, FULL_WELL, Exposure, World
 
 __all__ = ["FakeCamera", "FakeComponents", "FakeOods", "FakeRepository", "FakeUws", "Gate", "Observatory"]
@@ -333,12 +337,17 @@ class FakeRepository:
         raise AssertionError("the stages do not read single datasets")
 
     async def statistics(
-        self, collection: str, run_statistics: str, detector_statistics: str, physical_filter: str | None = None
-    ) -> tuple[Mapping[object, object] | None, dict[tuple[int, int], Mapping[object, object]]]:
+        self, collection: str, types: StatisticsTypes, physical_filter: str | None = None
+    ) -> VerificationStatistics:
         return await self._do("statistics", lambda: self.world.statistics(collection, physical_filter))
 
     async def certify(self, request: CertifyRequest) -> CertifyOutcome:
         def work() -> CertifyOutcome:
+            there = self._there(request)
+            if there and request.on_conflict == "fail":
+                raise ConflictError("on_conflict is fail, and something is there.")
+            if request.expects is not None and set(there) != set(request.expects):
+                raise ChangedError("What is there has changed since it was looked up.")
             certified, replaced = self.world.certify(
                 request.run_collection,
                 request.dataset_type,
@@ -351,16 +360,49 @@ class FakeRepository:
         return await self._in_order("certify", work)
 
     async def certified_before(self, request: CertifyRequest) -> list[ReplacedDataset]:
-        def work() -> list[ReplacedDataset]:
-            return self.world.replaced_by(
-                request.run_collection,
-                request.dataset_type,
-                request.calib_collection,
-                (request.begin_iso_tai, request.end_iso_tai),
-                list(request.dataset_ids),
-            )
+        return await self._do("certified_before", lambda: self._there(request))
 
-        return await self._do("certified_before", work)
+    def _there(self, request: CertifyRequest) -> list[ReplacedDataset]:
+        return self.world.replaced_by(
+            request.run_collection,
+            request.dataset_type,
+            request.calib_collection,
+            (request.begin_iso_tai, request.end_iso_tai),
+            list(request.dataset_ids),
+        )
+
+    async def certified_for_others(
+        self, dataset_type: str, calib_collection: str, begin_iso_tai: str, end_iso_tai: str, detectors: Collection[int]
+    ) -> list[ReplacedDataset]:
+        return await self._do(
+            "certified_for_others",
+            lambda: [
+                ReplacedDataset(
+                    one.dataset.dataset_id,
+                    one.dataset.detector,
+                    one.dataset.physical_filter,
+                    *one.validity,
+                    one.dataset.run,
+                )
+                for one in self.world.certificates
+                if (one.collection, one.dataset_type) == (calib_collection, dataset_type)
+                and one.dataset.detector in detectors
+            ],
+        )
+
+    async def look_withdrawal(self, wanted: Withdrawal) -> Withdrawal:
+        return await self._in_order("look_withdrawal", lambda: self.world.withdrawal(wanted))
+
+    async def withdraw(self, planned: Withdrawal) -> None:
+        def work() -> None:
+            if self.world.withdrawal(planned) != planned:
+                raise ChangedError("What is certified has changed since it was looked up, so nothing was withdrawn.")
+            self.world.withdraw(planned)
+
+        await self._in_order("withdraw", work)
+
+    async def read_back_withdrawal(self, done: Withdrawal, exposures: Collection[int] = ()) -> list[str]:
+        return await self._in_order("read_back_withdrawal", lambda: list(self.not_found))
 
     async def read_back(
         self,
@@ -422,6 +464,7 @@ class Observatory:
     jobs: FakeJobs
     uws: FakeUws
     repository: FakeRepository
+    reporter: FakeReporter
 
     @classmethod
     def of(cls, world: World) -> Observatory:
@@ -435,6 +478,7 @@ class Observatory:
             FakeJobs(world),
             FakeUws(world),
             FakeRepository(world),
+            FakeReporter(),
         )
 
     @property
@@ -447,4 +491,5 @@ class Observatory:
             jobs=self.jobs,
             uws=self.uws,
             repository=self.repository,
+            reporter=self.reporter,
         )

@@ -22,10 +22,14 @@ from lsst.ts.comcamcalib.butler_data import (
     DatasetFound,
     DefectsArea,
     ReplacedDataset,
+    VerificationStatistics,
+    Withdrawal,
 )
 from lsst.ts.comcamcalib.config import CscConfig
 from lsst.ts.comcamcalib.options import flat_pairs
 from lsst.ts.comcamcalib.plan.request import JobRequest
+
+from support.withdrawing import Row, after, planned
 
 __all__ = ["AMPLIFIERS", "Exposure", "FakeJob", "World"]
 
@@ -120,6 +124,8 @@ class World:
         self.chains: dict[str, list[str]] = {}
         self.datasets: dict[tuple[str, str], list[DatasetFound]] = {}
         self.certificates: list[Certificate] = []
+        self.ever_certified: list[Certificate] = []
+        """What was in a collection and was replaced."""
         self.collections = {"LSSTComCam/raw/all", "LSSTComCam/calib"}
         self.filter = VISITED
         self.now = datetime.datetime(2026, 11, 22, 20)
@@ -214,6 +220,7 @@ class World:
         chosen = [one for one in self.datasets.get((run, dataset_type), []) if one.dataset_id in ids]
         replaced = self.replaced_by(run, dataset_type, collection, validity, ids)
         gone = {one.dataset_id for one in replaced} | set(ids)
+        self.ever_certified += self.certificates
         self.certificates = [
             old
             for old in self.certificates
@@ -230,11 +237,35 @@ class World:
         chosen = [one for one in self.datasets.get((run, dataset_type), []) if one.dataset_id in ids]
         places = {(one.detector, one.physical_filter) for one in chosen}
         return [
-            ReplacedDataset(old.dataset.dataset_id, old.dataset.detector, old.dataset.physical_filter, *old.validity)
+            ReplacedDataset(
+                old.dataset.dataset_id,
+                old.dataset.detector,
+                old.dataset.physical_filter,
+                *old.validity,
+                old.dataset.run,
+            )
             for old in self.certificates
             if (old.collection, old.dataset_type, old.validity) == (collection, dataset_type, validity)
             and (old.dataset.detector, old.dataset.physical_filter) in places
             and old.dataset.dataset_id not in ids
+        ]
+
+    def _rows(self) -> list[Row]:
+        return [Row(one.collection, one.dataset_type, *one.validity, one.dataset) for one in self.certificates]
+
+    def _known(self) -> list[DatasetFound]:
+        replaced = (one.dataset for one in self.ever_certified)
+        return [*(one for some in self.datasets.values() for one in some), *replaced]
+
+    def withdrawal(self, wanted: Withdrawal) -> Withdrawal:
+        """Return what must change to undo certifications."""
+        return planned(self._rows(), self._known(), wanted)
+
+    def withdraw(self, done: Withdrawal) -> None:
+        """Undo certifications."""
+        self.certificates = [
+            Certificate(row.collection, row.dataset_type, (row.begin, row.end), row.dataset)
+            for row in after(self._rows(), self._known(), done)
         ]
 
     def certificates_of(self, dataset_ids: Sequence[str], collection: str) -> list[CertifiedRange]:
@@ -249,9 +280,7 @@ class World:
         """Return what is certified of a type, in whatever collection."""
         return [one.dataset for one in self.certificates if one.dataset_type == dataset_type]
 
-    def statistics(
-        self, run_collection: str, physical_filter: str | None
-    ) -> tuple[Mapping[object, object] | None, dict[tuple[int, int], Mapping[object, object]]]:
+    def statistics(self, run_collection: str, physical_filter: str | None) -> VerificationStatistics:
         """Return what cp_verify would have written, in its shapes."""
         job = next(job for job in self.jobs.values() if job.run_collection == run_collection)
         product = next(
@@ -262,22 +291,27 @@ class World:
         exposures = [one for one in job.exposures if physical_filter in (None, self.filters[one])]
         details: dict[tuple[int, int], Mapping[object, object]] = {}
         run_level: dict[object, object] = {}
+        exposure_level: dict[int, dict[object, object]] = {}
         for exposure in exposures:
             failures: list[str] = []
             success = True
+            exposure_level[exposure] = {}
             for detector in job.detectors:
                 if (job.label, detector) in self.missing:
                     continue
                 bad = self.bad_amplifiers.get((product, detector), 0)
                 details[exposure, detector] = self._detector_statistics(product, bad, exposure, len(exposures))
                 success = success and not bad
+                full_name = self.config.instrument.detector_names[detector]
+                failed = [f"{name} NOISE" for name in AMPLIFIERS[:bad]]
+                exposure_level[exposure][full_name] = {"SUCCESS": not bad, **({"FAILURES": failed} if bad else {})}
                 # The run's statistics of flats show that amplifiers failed, but not which.
                 if product != "FLAT":
-                    full_name = self.config.instrument.detector_names[detector]
-                    failures += [f"{full_name} {name} NOISE" for name in AMPLIFIERS[:bad]]
+                    failures += [f"{full_name} {one}" for one in failed]
+            exposure_level[exposure]["SUCCESS"] = success
             run_level[exposure] = {"SUCCESS": success, **({} if success else {"FAILURES": failures})}
         run_level["SUCCESS"] = all(entry["SUCCESS"] for entry in run_level.values())  # type: ignore[index]
-        return run_level, details
+        return VerificationStatistics(run_level, details, exposure_level)
 
     def light(self, exposure_id: int) -> float:
         """Return the electrons that a flat has in each pixel."""

@@ -104,3 +104,15 @@ def test_few_good_amplifiers_are_left_as_they_are() -> None:
     curve = solve([pair(1000.0)])
     curve.badAmps = list(AMPLIFIER_NAMES[:12])
     assert adjust(curve).gain == curve.gain
+
+
+def test_detector_without_any_good_amplifier_is_left_as_it_is() -> None:
+    curve = solve([pair(0.0, math.nan) for _ in range(2)])
+    assert adjust(curve).badAmps == list(AMPLIFIER_NAMES)
+
+
+def test_pairs_of_the_fit_are_told_with_the_variance_that_it_gives() -> None:
+    curve = solve([*(pair(mean) for mean in (500.0, 3000.0, 8000.0)), pair(9000.0, variance=100.0)])
+    assert curve.finalMeans["C05"][:3] == [500.0, 3000.0, 8000.0] and math.isnan(curve.finalMeans["C05"][3])
+    assert curve.finalModelVars["C05"][:3] == pytest.approx(curve.finalVars["C05"][:3])
+    assert len(curve.finalVars["C05"]) == 4

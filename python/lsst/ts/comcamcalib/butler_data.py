@@ -15,6 +15,7 @@ from .enums import Verdict
 
 __all__ = [
     "AmplifierValues",
+    "BrokenStatistics",
     "CertifiedDataset",
     "CertifiedRange",
     "CertifyOutcome",
@@ -23,10 +24,55 @@ __all__ = [
     "DefectsArea",
     "ExposureFound",
     "ReplacedDataset",
-    "Statistics",
+    "StatisticsTypes",
+    "TypedRange",
+    "UndoneCertification",
+    "VerificationStatistics",
+    "Withdrawal",
 ]
 
-Statistics = Mapping[object, object]
+
+@dataclasses.dataclass(frozen=True)
+class StatisticsTypes:
+    """Dataset types of the statistics of a verification.
+
+    Parameters
+    ----------
+    run, detector
+        Those of the whole run, and of each detector in each exposure.
+    exposure
+        Those of each exposure; None: they are not read.
+    """
+
+    run: str
+    detector: str
+    exposure: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class BrokenStatistics:
+    """A file is there, but it is no statistics; the reason is a sentence without its full stop."""
+
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class VerificationStatistics:
+    """The statistics of a verification as they were read, whatever is in them.
+
+    Parameters
+    ----------
+    run
+        Those of the whole run; None if there are none.
+    detectors
+        Those of each detector, by (exposure id, detector).
+    exposures
+        Those of each exposure; None: they were not to be read.
+    """
+
+    run: object | None
+    detectors: Mapping[tuple[int, int], object]
+    exposures: Mapping[int, object] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +145,12 @@ class CertifyRequest:
         Validity range, ISO 8601 TAI; "": unbounded.
     verdict
         The good verdict on them; None: they are not verified, and the operator wants that (certify_unverified).
+    on_conflict
+        What becomes of other datasets that are certified for a part of the range: ``replace``: the range is taken from
+        them; ``truncate``: they end where it begins; ``fail``: nothing is certified.
+    expects
+        What was found there when it was looked up; nothing is certified if it is not the same any more. None: whatever
+        is there.
 
     Raises
     ------
@@ -113,6 +165,8 @@ class CertifyRequest:
     begin_iso_tai: str
     end_iso_tai: str
     verdict: Verdict | None
+    on_conflict: str = "replace"
+    expects: tuple[ReplacedDataset, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.verdict in (Verdict.FAILED, Verdict.UNKNOWN):
@@ -141,6 +195,8 @@ class ReplacedDataset:
     begin_iso_tai, end_iso_tai
         The whole validity range that it had (ISO 8601 TAI, "": unbounded). Outside the
         new range it stays certified.
+    run
+        RUN collection that it was written to; empty: not known.
     """
 
     dataset_id: str
@@ -148,6 +204,7 @@ class ReplacedDataset:
     physical_filter: str | None
     begin_iso_tai: str
     end_iso_tai: str
+    run: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,6 +224,64 @@ class CertifyOutcome:
     certified: tuple[CertifiedDataset, ...]
     replaced: tuple[ReplacedDataset, ...]
     found: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class UndoneCertification:
+    """What one certification has done, and is to be undone.
+
+    Parameters
+    ----------
+    dataset_type, dataset_ids
+        What was certified.
+    begin_iso_tai, end_iso_tai
+        For which range (ISO 8601 TAI, "": unbounded).
+    truncated
+        Whether what it replaced lost everything after the beginning, and not only the range.
+    replaced
+        What it replaced, with the ranges that it had.
+    """
+
+    dataset_type: str
+    dataset_ids: tuple[str, ...]
+    begin_iso_tai: str
+    end_iso_tai: str
+    truncated: bool
+    replaced: tuple[ReplacedDataset, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class TypedRange:
+    """A range that a dataset of some type has, or had, in a collection (ISO 8601 TAI, "": unbounded)."""
+
+    dataset_type: str
+    dataset_id: str
+    detector: int | None
+    physical_filter: str | None
+    begin_iso_tai: str
+    end_iso_tai: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Withdrawal:
+    """What is changed to undo certifications, all or nothing.
+
+    Parameters
+    ----------
+    calib_collection
+        The collection.
+    certifications
+        What is undone.
+    out
+        Ranges that are taken out of the collection: those of the certified datasets, and those of older ones that grow.
+    back
+        Ranges that are put into it afterwards.
+    """
+
+    calib_collection: str
+    certifications: tuple[UndoneCertification, ...]
+    out: tuple[TypedRange, ...] = ()
+    back: tuple[TypedRange, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

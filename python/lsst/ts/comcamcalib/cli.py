@@ -262,6 +262,13 @@ def observatory(
     replay: Annotated[
         bool, typer.Option(help="Put recorded products into the repository instead of running pipelines.")
     ] = False,
+    certified: Annotated[
+        bool,
+        typer.Option(
+            help="Make a new repository with bias, dark, flat and defects of an earlier day, certified in "
+            "LSSTComCam/calib/daily: a run has something to be compared with."
+        ),
+    ] = False,
     env_file: Annotated[Path | None, typer.Option(help="Where to write the environment that clients need.")] = None,
     without: Annotated[
         list[str] | None,
@@ -292,6 +299,7 @@ def observatory(
             env_file=env_file,
             without=without or [],
             enable_ocps=enable_ocps,
+            certified=certified,
         )
     )
 

@@ -30,10 +30,10 @@ def _for_draft_7(node: Any, definitions: Mapping[str, Any]) -> Any:
         target = definitions[reference.removeprefix("#/$defs/")]
         beside = {key: value for key, value in node.items() if key != "$ref"}
         return _for_draft_7({**target, **beside}, definitions)
-    node = {key: value for key, value in node.items() if key not in ("title", "$defs")}
+    node = {key: value for key, value in node.items() if key not in ("title", "$defs", "default")}
     if names := node.pop("propertyNames", {}).get("enum"):
         value = node["additionalProperties"]
-        node["properties"] = {name: {**value, "description": f"How {name} is made and verified."} for name in names}
+        node["properties"] = {name: {**value, "description": f"{name}. {node['description']}"} for name in names}
         node.update(required=names, additionalProperties=False)
     properties = node.pop("properties", None)
     written = {key: _for_draft_7(value, definitions) for key, value in node.items()}
@@ -44,7 +44,7 @@ def _for_draft_7(node: Any, definitions: Mapping[str, Any]) -> Any:
 
 
 def _make_schema() -> dict[str, Any]:
-    generated = CscConfig.model_json_schema()
+    generated = CscConfig.model_json_schema(mode="serialization")  # there, a field with a default is required, too
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "ComCamCalib v1",

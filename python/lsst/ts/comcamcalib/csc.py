@@ -31,8 +31,10 @@ from .errors import BadInputError
 from .package_log import PackageLog
 from .publisher import Publisher
 from .record.events import Alarms
-from .run.journal import Journal
-from .run.owner import JournalError, JournalLostError, JournalOwnedError
+from .run.acceptance import AcceptRequest
+from .run.claim import Claim
+from .run.decisions import DecertifyRequest
+from .run.owner import JournalError, JournalLostError
 from .run.progress import Progress
 from .run.runner import Runner, StartRequest
 from .sal_interfaces.install import interface_problem
@@ -49,9 +51,6 @@ IDLE_PROGRESS_INTERVAL_S = 10.0
 # (seconds), but at least CLOSE_LIMIT_S, to close. A connection that takes longer goes on closing by itself.
 LEAVE_LIMIT_S = 8.5
 CLOSE_LIMIT_S = 1.0
-
-# Time between two attempts to take over a journal that belongs to another process (seconds).
-CLAIM_INTERVAL_S = 1.0
 
 # Going to FAULT ends the open run, so a broker that is down for a short time must not cause it.
 MAX_TELEMETRY_FAILURES = 30
@@ -84,12 +83,7 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         simulation_mode: int = 0,
     ) -> None:
         self.config: CscConfig | None = None
-        self._journal: Journal | None = None
-        self._runner: Runner | None = None
         self._clock = Clock()
-        # Why there is no runner yet, and the task that waits for the journal of another process.
-        self._no_journal = ""
-        self._claiming: asyncio.Task[None] = utils.make_done_future()
         # Sends the CSC to FAULT because another process has taken over its journal.
         self._losing: asyncio.Task[None] = utils.make_done_future()
         self._connection: Connection | None = None
@@ -109,6 +103,13 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         self.config_validator = ConfigValidator(CONFIG_SCHEMA)
         self._publisher = Publisher(self)
         self._package_log = PackageLog(self.log)
+        self._claim = Claim(
+            self._publisher.publish,
+            self._clock,
+            on_open=self._on_runner,
+            on_unusable=self._on_journal_unusable,
+            on_lost=self._on_journal_lost,
+        )
 
     @staticmethod
     def get_config_pkg() -> str:
@@ -128,7 +129,7 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         """Start, and clear the alarms of an earlier process."""
         logging.getLogger(__package__).addHandler(self._package_log)
         await super().start()
-        if self._runner is None:
+        if self._claim.runner is None:
             await self._publisher.publish(Alarms())
         self._progress_task = asyncio.create_task(self._progress_loop(), name="progress telemetry")
 
@@ -138,9 +139,10 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         if self.summary_state is not salobj.State.ENABLED:
             await self._disconnect(f"The CSC went to {self.summary_state.name}")
         if not self.disabled_or_enabled:
-            await self._close_journal()
-        elif self._runner is None and self._claiming.done():
-            await self._open_journal()
+            await self._claim.close()
+        else:
+            assert self.config is not None, "Bug: the CSC is DISABLED without a configuration"
+            await self._claim.open(self.config)
         if self.summary_state is salobj.State.ENABLED and self._connection is None:
             await self._connect()
 
@@ -150,7 +152,7 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         self._progress_task.cancel()
         await asyncio.gather(self._progress_task, self._losing, return_exceptions=True)
         await self._disconnect("The CSC was closed")
-        await self._close_journal()
+        await self._claim.close()
         logging.getLogger(__package__).removeHandler(self._package_log)
 
     async def do_start(self, data: salobj.BaseMsgType) -> None:
@@ -216,18 +218,22 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
             result = await self._running().resume(data.runId, data.private_identity, data.reason)
         return self._done(data, result)
 
-    async def do_acceptVerification(self, data: salobj.BaseMsgType) -> None:
-        """Refuse, because this release does not have it yet."""
-        await self._not_yet("acceptVerification", data)
-
-    async def do_decertify(self, data: salobj.BaseMsgType) -> None:
-        """Refuse, because this release does not have it yet."""
-        await self._not_yet("decertify", data)
-
-    async def _not_yet(self, command: str, data: salobj.BaseMsgType) -> None:
-        async with self._refusing(command, data):
+    async def do_acceptVerification(self, data: salobj.BaseMsgType) -> salobj.type_hints.AckCmdDataType:
+        """Accept a verdict on a product that is not good, and go on with the run."""
+        async with self._refusing("acceptVerification", data):
             self.assert_enabled()
-            raise BadInputError([f"{command} is not available yet in this release ({__version__})."])
+            who = data.private_identity
+            request = AcceptRequest(data.runId, data.calibType, data.physicalFilter, data.attempt, data.reason, who)
+            result = await self._running().decisions.accept(request)
+        return self._done(data, result)
+
+    async def do_decertify(self, data: salobj.BaseMsgType) -> salobj.type_hints.AckCmdDataType:
+        """Withdraw what a run has certified, and put back what that had replaced."""
+        async with self._refusing("decertify", data):
+            self.assert_enabled()
+            request = DecertifyRequest(data.runId, data.calibType, data.reason, data.private_identity)
+            result = await self._running().decisions.decertify(request)
+        return self._done(data, result)
 
     @contextlib.asynccontextmanager
     async def _refusing(self, command: str, data: salobj.BaseMsgType) -> AsyncIterator[None]:
@@ -239,7 +245,7 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
             await self._publisher.rejected(command, data.private_identity, str(error))
             # The CSC can't work without a journal. But a query that failed must cost neither an open run nor entries
             # that the journal has not taken yet; these are tried again.
-            runner = self._runner
+            runner = self._claim.runner
             unusable = isinstance(error, JournalError) and not isinstance(error, JournalLostError)
             if unusable and runner is not None and not (runner.open_run or runner.unwritten):
                 await self.fault(ErrorCode.JOURNAL_UNUSABLE, str(error))
@@ -250,114 +256,49 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
             raise
 
     def _running(self) -> Runner:
-        if self._runner is None and self._no_journal:
-            raise BadInputError([f"{self._no_journal}."])
-        if self._runner is None:
+        if self._claim.runner is None and self._claim.problem:
+            raise BadInputError([f"{self._claim.problem}."])
+        if self._claim.runner is None:
             raise BadInputError(["The journal of runs is not open; send the CSC to STANDBY and start it again."])
-        return self._runner
+        return self._claim.runner
 
     def _done(self, data: salobj.BaseMsgType, result: dict[str, Any]) -> salobj.type_hints.AckCmdDataType:
         return self.salinfo.make_ackcmd(
             private_seqNum=data.private_seqNum, ack=salobj.SalRetCode.CMD_COMPLETE, result=json.dumps(result)
         )
 
-    async def _open_journal(self) -> None:
-        """Open the journal; if another process owns it, wait until it does not any more."""
-        assert self.config is not None, "Bug: the CSC is DISABLED without a configuration"
-        journal = Journal(Path(self.config.journal_path), self._clock, self._on_journal_lost)
-        try:
-            await self._use_journal(journal)
-        except JournalOwnedError as error:
-            self._no_journal = str(error)
-            self.log.warning("%s. Until then no run can be started or resumed.", error)
-            self._claiming = asyncio.create_task(self._claim(journal), name="wait for the journal")
-
-    async def _use_journal(self, journal: Journal) -> None:
-        """Open a journal and read the latest run; if that is not possible, go to FAULT.
-
-        Raises
-        ------
-        JournalOwnedError
-            If another process owns it.
-        """
-        assert self.config is not None
-        runner = Runner(self.config, journal, self._publisher.publish, self._clock)
-        try:
-            await journal.open()
-            await runner.start()
-        except JournalOwnedError:
-            raise
-        except asyncio.CancelledError:
-            # Otherwise this process would go on owning the journal, and nobody would use it.
-            await runner.close()
-            await journal.close()
-            raise
-        except Exception as error:
-            await journal.close()
-            sentence = str(error)
-            if not isinstance(error, JournalError):
-                self.log.exception("Bug: the journal could not be read")
-                sentence = f"Unforeseen {type(error).__name__} with the journal {journal.path}: {error}"
-            await self.fault(ErrorCode.JOURNAL_UNUSABLE, sentence)
-            return
-        self._no_journal = ""
-        self._journal, self._runner = journal, runner
+    def _on_runner(self, runner: Runner) -> None:
         if self._connection is not None:
             runner.connect(self._connection.services)
 
-    async def _claim(self, journal: Journal) -> None:
-        """Try to take over the journal of another process until that is possible."""
-        while self._runner is None and self.disabled_or_enabled:
-            await asyncio.sleep(CLAIM_INTERVAL_S)
-            try:
-                await self._use_journal(journal)
-            except JournalOwnedError as error:
-                self._no_journal = str(error)
-            else:
-                if self._runner is not None:
-                    self.log.warning("The journal %s was taken over from a process that is gone.", journal.path)
-                return
+    async def _on_journal_unusable(self, sentence: str) -> None:
+        await self.fault(ErrorCode.JOURNAL_UNUSABLE, sentence)
 
     def _on_journal_lost(self, sentence: str) -> None:
-        """Do nothing more, because another process goes on with the runs."""
-        if self._runner is not None:
-            self._runner.abandon(sentence)
         self._losing = asyncio.create_task(self.fault(ErrorCode.JOURNAL_LOST, sentence), name="FAULT: journal lost")
-
-    async def _close_journal(self) -> None:
-        if self._claiming is not asyncio.current_task():  # it is, if what it took over can't be used
-            self._claiming.cancel()
-            await asyncio.gather(self._claiming, return_exceptions=True)
-        self._no_journal = ""
-        runner, self._runner = self._runner, None
-        journal, self._journal = self._journal, None
-        if runner is not None:
-            await runner.close()
-        if journal is not None:
-            await journal.close()
 
     async def _connect(self) -> None:
         if self.config is None:
             return
-        self._connection = connection = Connection(self.domain, self.config, self._on_backend)
+        self._connection = connection = Connection(self.domain, self.config, self._clock, self._on_backend)
         await connection.start()
-        if self._runner is not None:
-            self._runner.connect(connection.services)
+        if self._claim.runner is not None:
+            self._claim.runner.connect(connection.services)
 
     async def _disconnect(self, reason: str) -> None:
         clock = asyncio.get_running_loop().time
         deadline = clock() + LEAVE_LIMIT_S
         connection, self._connection = self._connection, None
-        if self._runner is not None:
-            await self._runner.disconnect(reason)
+        if self._claim.runner is not None:
+            await self._claim.runner.disconnect(reason)
         if connection is not None:
             self._closing = [one for one in (*self._closing, connection) if not one.closed]
             await connection.close(max(deadline - clock(), CLOSE_LIMIT_S))
 
     async def _on_backend(self, reachable: bool, reason: str) -> None:
-        if self._runner is not None:
-            self._runner.backend(reachable, reason)
-            await self._runner.update_alarms()
+        if self._claim.runner is not None:
+            self._claim.runner.backend(reachable, reason)
+            await self._claim.runner.update_alarms()
 
     async def _progress_loop(self) -> None:
         """Publish the telemetry at its two rates, until cancelled; a fault is declared only if it fails for long."""
@@ -365,7 +306,7 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         failures = 0
         was_active = False
         while True:
-            runner = self._runner
+            runner = self._claim.runner
             active = runner is not None and runner.active
             try:
                 # Publish once more after a run, so that its end is not published ten seconds late.

@@ -13,6 +13,8 @@
     ├── StageError             a stage failed
     └── ServiceError           an external service failed or refused
         ├── UnreachableError   it did not answer; trying again may help
+        ├── ConflictError      what is certified already keeps it from being done; nothing was done
+        ├── ChangedError       what is certified has changed since it was looked up; nothing was done
         ├── NotEnabledError    it refused a command because it is not ENABLED, and did nothing
         └── UnknownJobError    the UWS does not know this job (any more)
 """
@@ -23,7 +25,9 @@ from collections.abc import Iterable
 
 __all__ = [
     "BadInputError",
+    "ChangedError",
     "ComCamCalibError",
+    "ConflictError",
     "NotEnabledError",
     "ServiceError",
     "StageError",
@@ -60,6 +64,14 @@ class ServiceError(ComCamCalibError):
 
 class UnreachableError(ServiceError):
     """A service did not answer within its limit, or its answer can't be understood."""
+
+
+class ConflictError(ServiceError):
+    """Butler was not asked to certify or withdraw, because something else is certified there; nothing was done."""
+
+
+class ChangedError(ServiceError):
+    """What is certified is not as it was when it was looked up; nothing was done, and it must be looked up again."""
 
 
 class NotEnabledError(ServiceError):

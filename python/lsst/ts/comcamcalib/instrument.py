@@ -126,6 +126,10 @@ class Instrument(_Closed):
     ocps_index: int = Field(ge=0, description="SAL index of the OCPS that is configured for the instrument (number).")
     image_names: ImageNames = Field(description="The camera's image names and the rule of their exposure ids.")
     detectors: tuple[Detector, ...] = Field(min_length=1, description="All detectors, by increasing id.")
+    amplifier_names: tuple[Annotated[str, Field(pattern=r"^C[0-9]{2}$")], ...] = Field(
+        default=(),
+        description="Names that amplifiers may have; a detector with fewer amplifiers has some of them. Empty: any.",
+    )
 
     @pydantic.field_validator("detectors")
     @classmethod

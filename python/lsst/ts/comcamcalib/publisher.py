@@ -22,6 +22,7 @@ from .record.events import (
     ImageIngested,
     ImageTaken,
     JobState,
+    LargeFile,
     RunConfiguration,
     RunStatus,
     StageStatus,
@@ -46,6 +47,7 @@ EVENTS: dict[type[Event], str] = {
     DetectorMeasurement: "detectorMeasurement",
     GainEstimate: "gainEstimate",
     Certification: "certification",
+    LargeFile: "largeFileObjectAvailable",
     Alarms: "alarms",
 }
 """Topic of each kind of event."""

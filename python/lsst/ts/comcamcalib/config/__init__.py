@@ -8,16 +8,31 @@
 
 from .csc_config import CscConfig
 from .files import read_config
-from .models import Estimates, FrameLimits, JobRecipe, Limits, Plausible, Recipe, UwsAccess, VerificationRecipe
+from .models import (
+    Estimates,
+    FrameLimits,
+    JobRecipe,
+    Limits,
+    Plausible,
+    Recipe,
+    ReportSettings,
+    UwsAccess,
+    VerificationRecipe,
+)
+from .rules import BadAmplifier, ProductRules, Strictness
 
 __all__ = [
+    "BadAmplifier",
     "CscConfig",
     "Estimates",
     "FrameLimits",
     "JobRecipe",
     "Limits",
     "Plausible",
+    "ProductRules",
     "Recipe",
+    "ReportSettings",
+    "Strictness",
     "UwsAccess",
     "VerificationRecipe",
     "read_config",

@@ -24,6 +24,7 @@ __all__ = [
     "Limits",
     "Plausible",
     "Recipe",
+    "ReportSettings",
     "Seconds",
     "UwsAccess",
     "VerificationRecipe",
@@ -38,7 +39,8 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class Closed(pydantic.BaseModel):
     """A model that can't be changed and refuses unknown fields."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    # Files must have each field; defaults are for configurations that earlier releases have stored with their runs.
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, json_schema_serialization_defaults_required=True)
 
 
 class UwsAccess(Closed):
@@ -112,6 +114,11 @@ class Limits(Closed):
     journal: Seconds = Field(
         description="How long an act waits until it is written down in the journal, before its stage fails (seconds)."
     )
+    report: Seconds = Field(
+        default=180.0,
+        description="Writing the report at the end of a run, in a process of its own, and once more for its upload "
+        "(seconds). The process is killed then.",
+    )
 
 
 class Estimates(Closed):
@@ -120,6 +127,22 @@ class Estimates(Closed):
     readout_s: Seconds = Field(description="From the end of an exposure to the beginning of the next (seconds).")
     ingest_s: Seconds = Field(description="From the last readout to the last file in the repository (seconds).")
     job_s: Seconds = Field(description="One OCPS job from its submission to its end (seconds).")
+    report_s: Seconds = Field(default=20.0, description="Writing the report at the end of a run (seconds).")
+
+
+class ReportSettings(Closed):
+    """Where the reports of runs go."""
+
+    directory: str = Field(
+        min_length=1,
+        pattern=r"^/[^\n]*$",
+        description="Folder for the reports, two files a run; made if it does not exist (absolute path).",
+    )
+    s3_instance: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9.]*[a-z0-9]$|^$",
+        description="Instance of the observatory's store of large files that reports are uploaded to, such as cp; "
+        "empty: they are not uploaded (text).",
+    )
 
 
 class Plausible(Closed):
@@ -233,9 +256,17 @@ class VerificationRecipe(Closed):
     )
     run_statistics: Name = Field(description="Dataset type of the statistics of the whole run (text).")
     detector_statistics: Name = Field(description="Dataset type of the statistics of exposure and detector (text).")
+    exposure_statistics: Name | None = Field(
+        default=None, description="Dataset type of the statistics of each exposure (text); null: they are not read."
+    )
     tests: tuple[Name, ...] = Field(
         min_length=1,
         description="Tests that count for the verdict, by cp_verify's names; if one is missing, it is UNKNOWN.",
+    )
+    tests_not_counted: tuple[Name, ...] = Field(
+        default=("READ_NOISE_CONSISTENT",),
+        description="Tests that are named if they fail, but do not count. A test that is in neither list makes the "
+        "verdict UNKNOWN, because nobody has said what it means.",
     )
     signal_statistic: Name = Field(description="Name of an amplifier's statistic that is its signal (electron).")
     noise_statistic: Name = Field(description="Name of an amplifier's statistic that is its noise (electron).")

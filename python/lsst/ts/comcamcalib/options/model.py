@@ -37,12 +37,16 @@ class ScriptMode(enum.StrEnum):
 
 
 class PlannedFrame(pydantic.BaseModel):
-    """One frame to take."""
+    """One frame to take, and its place among those of its type; it is stored with the plan of the run."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
+    calib_type: CalibType
+    index: int
+    """Position in the sequence, from 1."""
     exposure_time_s: float
-    discarded: bool
+    discarded: bool = False
+    """Taken, but not used for anything."""
 
 
 class RunOptions(pydantic.BaseModel):
@@ -120,7 +124,8 @@ class RunOptions(pydantic.BaseModel):
         if isinstance(times, float):
             times = (times,) * (discarded + used)
         return tuple(
-            PlannedFrame(exposure_time_s=time, discarded=index < discarded) for index, time in enumerate(times)
+            PlannedFrame(calib_type=calib_type, index=index, exposure_time_s=time, discarded=index <= discarded)
+            for index, time in enumerate(times, start=1)
         )
 
     def flat_pairs(self) -> tuple[tuple[int, int], ...]:

@@ -15,7 +15,7 @@ from ..config import CscConfig
 from ..enums import CalibType, StageKind
 from ..options import RunOptions
 from .estimate import schedule
-from .plan import Frame, JobPlan, RunPlan, Sequence, StagePlan
+from .plan import JobPlan, RunPlan, Sequence, StagePlan
 from .validity import noon_notice
 
 __all__ = ["build_plan"]
@@ -72,18 +72,15 @@ class _Builder:
             stages=tuple(_in_order(self._stages())),
             estimated_duration_s=0.0,
             notices=self.options.notices,
+            report=self.config.report is not None,
         )
         return dataclasses.replace(plan, estimated_duration_s=schedule(plan).makespan_s)
 
     def _sequence(self, calib_type: CalibType) -> Sequence:
-        frames = tuple(
-            Frame(calib_type, index, planned.exposure_time_s, planned.discarded)
-            for index, planned in enumerate(self.options.frames(calib_type), start=1)
-        )
         return Sequence(
             calib_type,
             f"{self.run_id}-{calib_type.name}",
-            frames,
+            self.options.frames(calib_type),
             max_retakes=self.options.max_retakes,
             pause_s=self.options.wait_between_exposures,
         )

@@ -16,9 +16,19 @@ import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from ..enums import StageKind
-from .plan import RunPlan, StagePlan
+from .plan import REPORT_STAGE, RunPlan, StagePlan
 
-__all__ = ["Schedule", "Span", "Work", "durations", "fraction_done", "remaining_s", "schedule", "urgency"]
+__all__ = [
+    "Schedule",
+    "Span",
+    "Work",
+    "critical_chain",
+    "durations",
+    "fraction_done",
+    "remaining_s",
+    "schedule",
+    "urgency",
+]
 
 WITHOUT_JOBS_S = 1.0
 """Duration of a stage without jobs, which reads or certifies some datasets in the repository (seconds). It is not zero,
@@ -91,11 +101,32 @@ def schedule(plan: RunPlan) -> Schedule:
     steps = list(_steps(plan))
     spans, path = _place(steps, plan.config.max_jobs)
     return Schedule(
-        stages={stage.name: _stage_span(stage, spans) for stage in plan.stages},
+        stages={stage.name: _stage_span(stage, spans) for stage in plan.stages}
+        | {step.name: spans[step.name] for step in steps if step.name == REPORT_STAGE},
         jobs={step.name: spans[step.name] for step in steps if step.is_job},
         critical_path=tuple(name for name in path if spans[name].end_s > spans[name].begin_s),
         makespan_s=_end_s(spans, spans),
     )
+
+
+def critical_chain(plan: RunPlan, spans: Mapping[str, Span]) -> tuple[str, ...]:
+    """Return what determined when a run ended.
+
+    Parameters
+    ----------
+    plan
+        Of the run.
+    spans
+        When its stages and jobs really were done; those that were not are left out.
+
+    Returns
+    -------
+    names
+        Stages and jobs: each waited for the one before it, which of all that it waited for ended last.
+    """
+    delayed_by = {step.name: _last_of(step.waits_for, spans) for step in _steps(plan)}
+    done = {name: span for name, span in spans.items() if name in delayed_by}
+    return _chain(done, delayed_by)
 
 
 def urgency(plan: RunPlan) -> dict[str, float]:
@@ -181,6 +212,9 @@ def _steps(plan: RunPlan) -> Iterator[_Step]:
             yield _Step(job.label, stage.name, job_s, (*job.needs, *job.needs_stages), is_job=True)
         labels = [job.label for job in stage.jobs]
         yield _Step(stage.name, stage.name, _beside_jobs_s(stage, plan), (*labels, *stage.waits_for))
+    if plan.report:
+        all_else = tuple(stage.name for stage in plan.stages)
+        yield _Step(REPORT_STAGE, REPORT_STAGE, plan.config.estimates.report_s, all_else)
 
 
 def _beside_jobs_s(stage: StagePlan, plan: RunPlan) -> float:

@@ -21,9 +21,12 @@ import pydantic
 
 from ..config import CscConfig, Recipe
 from ..enums import CalibType, StageKind
-from ..options import RunOptions
+from ..options import PlannedFrame, RunOptions
 
-__all__ = ["Frame", "JobPlan", "RunPlan", "Sequence", "StagePlan"]
+__all__ = ["REPORT_STAGE", "JobPlan", "RunPlan", "Sequence", "StagePlan"]
+
+REPORT_STAGE = "REPORT"
+"""Name of the last stage, which belongs to no product and which the plan does not list among the others."""
 
 
 class _Closed:
@@ -33,24 +36,12 @@ class _Closed:
 
 
 @dataclasses.dataclass(frozen=True)
-class Frame(_Closed):
-    """One exposure to take."""
-
-    calib_type: CalibType
-    index: int
-    """Position in the sequence, from 1; frames that are taken again get the next free one."""
-    exposure_time_s: float
-    discarded: bool = False
-    """Taken, but not used for anything."""
-
-
-@dataclasses.dataclass(frozen=True)
 class Sequence(_Closed):
     """The exposures of one type, in the order in which they are taken."""
 
     calib_type: CalibType
     group_id: str
-    frames: tuple[Frame, ...]
+    frames: tuple[PlannedFrame, ...]
     max_retakes: int
     pause_s: float = 0.0
     """Pause between two exposures."""
@@ -125,6 +116,8 @@ class RunPlan(_Closed):
     notices: tuple[str, ...] = ()
     """Notices for the operator, a sentence each."""
     version: Literal[1] = 1
+    report: bool = False
+    """Whether a report is written when all stages have ended."""
 
     @property
     def images_expected(self) -> int:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 from ..enums import CalibType, CertificationState, RunState, StageKind, StageState, Verdict
 
@@ -23,6 +24,7 @@ __all__ = [
     "ImageIngested",
     "ImageTaken",
     "JobState",
+    "LargeFile",
     "RunConfiguration",
     "RunStatus",
     "StageStatus",
@@ -65,7 +67,8 @@ class StageStatus:
 
     run_id: str
     stage_name: str
-    calib_type: CalibType
+    calib_type: CalibType | Literal[0]
+    """0: it belongs to no product."""
     stage_kind: StageKind
     state: StageState
     attempt: int = 1
@@ -217,6 +220,19 @@ class Certification:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class LargeFile:
+    """A file of the report can be fetched; the fields are those of the generic topic largeFileObjectAvailable."""
+
+    url: str
+    generator: str
+    version: float
+    byte_size: int
+    check_sum: str
+    mime_type: str
+    id: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Alarms:
     """Conditions that need an operator's attention."""
 
@@ -242,5 +258,6 @@ Event = (
     | DetectorMeasurement
     | GainEstimate
     | Certification
+    | LargeFile
     | Alarms
 )

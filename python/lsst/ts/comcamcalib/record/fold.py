@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from ..enums import CalibType, RunState, StageKind, StageState, Verdict
+from ..plan.plan import REPORT_STAGE, RunPlan
 from . import facts
 from .facts import Entry, Fact
 from .history import OPEN_RUN_STATES, STAGE_ENDED, History
-from .things import Certification, Frame, Job, Product, Stage, Stray
+from .things import GOOD_VERDICTS, Certification, Frame, Job, Product, Stage, Stray, Withdrawal
 
 __all__ = ["apply", "begin", "fold"]
 
@@ -43,8 +44,15 @@ def begin(entry: Entry) -> History:
         accepted_s=entry.at,
         seq=entry.seq,
         reason=". ".join(["The run was accepted", *(notice.rstrip(".") for notice in plan.notices)]),
-        stages={stage.name: Stage(stage.name, stage.calib_type, stage.kind) for stage in plan.stages},
+        stages={stage.name: stage for stage in _stages(plan)},
     )
+
+
+def _stages(plan: RunPlan) -> Iterator[Stage]:
+    for stage in plan.stages:
+        yield Stage(stage.name, stage.calib_type, stage.kind)
+    if plan.report:
+        yield Stage(REPORT_STAGE, None, StageKind.REPORT)
 
 
 def apply(history: History, entry: Entry) -> History:
@@ -117,7 +125,9 @@ def _(fact: facts.Decision, history: History, _at: float) -> History:
 
 def _frame(history: History, calib_type: CalibType, index: int, **changes: object) -> History:
     key = (calib_type, index)
-    old = history.frames.get(key, Frame(calib_type, index))
+    old = history.frames.get(key)
+    if old is None:
+        old = Frame(facts.FrameIntended(calib_type=calib_type, index=index, exposure_time_s=0.0))
     new = dataclasses.replace(old, **changes)  # type: ignore[arg-type]
     return dataclasses.replace(history, frames=_with(history.frames, key, new))
 
@@ -127,16 +137,7 @@ def _(fact: facts.FrameIntended, history: History, at: float) -> History:
     known = history.frames.get((fact.calib_type, fact.index))
     if known is not None and known.exposure_id:
         return history
-    return _frame(
-        history,
-        fact.calib_type,
-        fact.index,
-        exposure_time_s=fact.exposure_time_s,
-        discarded=fact.discarded,
-        replaces=fact.replaces,
-        intended_s=at,
-        absent="",
-    )
+    return _frame(history, fact.calib_type, fact.index, intent=fact, intended_s=at, absent="")
 
 
 @_fold.register
@@ -281,20 +282,26 @@ def _(fact: facts.VerdictGiven, history: History, _at: float) -> History:
     }
     accepted = {key: one for key, one in history.accepted_verdicts.items() if key in standing}
     key = (fact.calib_type, fact.physical_filter)
-    accepted.pop(key, None)
+    if key in accepted:  # what somebody has accepted stands until the next attempt
+        fact = _accepted(fact, accepted[key])
     return dataclasses.replace(history, verdicts=_with(standing, key, fact), accepted_verdicts=accepted)
+
+
+def _accepted(verdict: facts.VerdictGiven, acceptance: facts.VerdictAccepted) -> facts.VerdictGiven:
+    """Return a verdict as it stands after somebody has accepted it."""
+    reason = f"Accepted by {acceptance.who}: {acceptance.why}. It was {verdict.verdict.name}: {verdict.reason}"
+    return verdict.model_copy(update={"verdict": Verdict.ACCEPTED_BY_OPERATOR, "reason": reason})
 
 
 @_fold.register
 def _(fact: facts.VerdictAccepted, history: History, _at: float) -> History:
     key = (fact.calib_type, fact.physical_filter)
     verdict = history.verdicts.get(key)
-    if verdict is None or verdict.attempt != fact.attempt:
+    if verdict is None or verdict.attempt != fact.attempt or verdict.verdict in GOOD_VERDICTS:
         return history  # another verdict stands by now
-    accepted = verdict.model_copy(update={"verdict": Verdict.ACCEPTED_BY_OPERATOR})
     return dataclasses.replace(
         history,
-        verdicts=_with(history.verdicts, key, accepted),
+        verdicts=_with(history.verdicts, key, _accepted(verdict, fact)),
         accepted_verdicts=_with(history.accepted_verdicts, key, fact),
     )
 
@@ -326,3 +333,44 @@ def _(fact: facts.Certified, history: History, _at: float) -> History:
 @_fold.register
 def _(fact: facts.CertifyAbsent, history: History, _at: float) -> History:
     return _concluded(fact, history)
+
+
+@_fold.register
+def _(fact: facts.DecertifyIntended, history: History, at: float) -> History:
+    return dataclasses.replace(history, withdrawals=_with(history.withdrawals, fact.number, Withdrawal(fact, at)))
+
+
+@_fold.register
+def _(fact: facts.Decertified, history: History, _at: float) -> History:
+    known = history.withdrawals.get(fact.number)
+    if known is None:
+        return history  # nothing says what it is about
+    new = dataclasses.replace(known, outcome=fact)
+    undone = set(known.intent.certifications)
+    certifications = {
+        number: dataclasses.replace(one, withdrawn=new) if number in undone else one
+        for number, one in history.certifications.items()
+    }
+    types = dict.fromkeys(
+        one.intent.calib_type.name for number, one in history.certifications.items() if number in undone
+    )
+    return dataclasses.replace(
+        history,
+        withdrawals=_with(history.withdrawals, fact.number, new),
+        certifications=certifications,
+        reason=f"{history.reason.rstrip('.')}. {', '.join(types) or 'What it certified'} was {new.words}",
+    )
+
+
+@_fold.register
+def _(fact: facts.DecertifyAbsent, history: History, _at: float) -> History:
+    known = history.withdrawals.get(fact.number)
+    if known is None:
+        return history
+    new = dataclasses.replace(known, outcome=fact)
+    return dataclasses.replace(history, withdrawals=_with(history.withdrawals, fact.number, new))
+
+
+@_fold.register
+def _(fact: facts.ReportWritten, history: History, _at: float) -> History:
+    return dataclasses.replace(history, report=fact)

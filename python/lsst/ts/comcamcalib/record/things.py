@@ -15,6 +15,10 @@ from .facts import (
     CertifyAbsent,
     CertifyIntended,
     Dataset,
+    Decertified,
+    DecertifyAbsent,
+    DecertifyIntended,
+    FrameIntended,
     FrameSettled,
 )
 
@@ -27,6 +31,7 @@ __all__ = [
     "Product",
     "Stage",
     "Stray",
+    "Withdrawal",
 ]
 
 GOOD_VERDICTS = frozenset({Verdict.PASSED, Verdict.PASSED_WITH_FAILURES, Verdict.ACCEPTED_BY_OPERATOR})
@@ -37,7 +42,8 @@ class Stage:
     """A stage and its latest attempt; times are TAI unix seconds, 0 = not yet."""
 
     name: str
-    calib_type: CalibType
+    calib_type: CalibType | None
+    """None: it belongs to no product."""
     kind: StageKind
     state: StageState = StageState.PENDING
     attempt: int = 1
@@ -50,11 +56,7 @@ class Stage:
 class Frame:
     """A frame that was intended, and what became of it."""
 
-    calib_type: CalibType
-    index: int
-    exposure_time_s: float = 0.0
-    discarded: bool = False
-    replaces: int = 0
+    intent: FrameIntended
     intended_s: float = 0.0
     exposure_id: int = 0
     """0: no exposure is known."""
@@ -69,6 +71,31 @@ class Frame:
     """Why it is not used; empty if it is."""
     given_up_in: int = 0
     """Attempt of the INGEST stage that gave it up."""
+
+    @property
+    def calib_type(self) -> CalibType:
+        """Its type."""
+        return self.intent.calib_type
+
+    @property
+    def index(self) -> int:
+        """Its position in the sequence of its type."""
+        return self.intent.index
+
+    @property
+    def exposure_time_s(self) -> float:
+        """Its exposure time (seconds)."""
+        return self.intent.exposure_time_s
+
+    @property
+    def discarded(self) -> bool:
+        """Whether it is not used for anything, as planned."""
+        return self.intent.discarded
+
+    @property
+    def replaces(self) -> int:
+        """Position of the planned frame instead of which it is taken; 0: it is planned itself."""
+        return self.intent.replaces
 
     @property
     def open(self) -> bool:
@@ -160,8 +187,11 @@ class GoodProduct:
     """A product that may be certified; only `lsst.ts.comcamcalib.record.history.History.good_product` makes one."""
 
     product: Product
+    """With the datasets that may be certified only."""
     verdict: Verdict | None
     """The worst of its good verdicts; None: certify_unverified asks for it without one."""
+    left_out: tuple[int, ...]
+    """Detectors of which datasets were made that may not be certified."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,13 +201,29 @@ class Certification:
     intent: CertifyIntended
     intended_s: float
     outcome: Certified | CertifyAbsent | None = None
+    withdrawn: Withdrawal | None = None
+    """The withdrawal that has undone it, because an operator wanted that; None: it stands."""
 
     @property
     def done(self) -> bool:
-        """Whether it is known that the datasets are certified."""
+        """Whether it is known that the datasets were certified."""
         return isinstance(self.outcome, Certified)
 
     @property
     def sound(self) -> bool:
         """Whether the datasets are certified and were found again as they should be."""
-        return isinstance(self.outcome, Certified) and not self.outcome.lost
+        return isinstance(self.outcome, Certified) and not self.outcome.lost and self.withdrawn is None
+
+
+@dataclasses.dataclass(frozen=True)
+class Withdrawal:
+    """A withdrawal of certifications that was intended, and what became of it."""
+
+    intent: DecertifyIntended
+    intended_s: float
+    outcome: Decertified | DecertifyAbsent | None = None
+
+    @property
+    def words(self) -> str:
+        """Who wanted it, and why."""
+        return f"withdrawn by {self.intent.who}: {self.intent.why}"

@@ -23,6 +23,10 @@ from .things import Certification, Frame, Job, Stage
 
 __all__ = ["all_events", "events_after", "snapshot"]
 
+REPORT_GENERATOR = "ComCamCalib:report"
+REPORT_VERSION = 1.0
+"""Generator and version in the events about a report's files."""
+
 
 def events_after(fact: Fact, history: History) -> list[Event]:
     """Return the events to publish after a fact.
@@ -52,6 +56,8 @@ def all_events(history: History) -> Iterator[Event]:
         yield from _measurement_events(measured, history)
     yield from (_gain_estimate(gains, history) for gains in history.gains.values())
     yield from (_certification(one, history) for one in history.certifications.values() if one.done)
+    if history.report is not None:
+        yield from _report_files(history.report, history)
 
 
 def snapshot(history: History) -> dict[str, object]:
@@ -68,6 +74,16 @@ def snapshot(history: History) -> dict[str, object]:
                 "reason": stage.reason,
             }
             for stage in history.stages.values()
+        ],
+        "certifications": [
+            {
+                "calibType": int(one.calib_type),
+                "state": int(one.state),
+                "collection": one.collection,
+                "datasetCount": one.dataset_count,
+                "reason": one.reason,
+            }
+            for one in (_certification(one, history) for one in history.certifications.values() if one.done)
         ],
         "imagesTaken": sum(1 for frame in history.frames.values() if frame.exposure_id),
         "imagesExpected": history.plan.images_expected,
@@ -107,7 +123,7 @@ def stage_status(stage: Stage, history: History) -> events.StageStatus:
     return events.StageStatus(
         run_id=history.run_id,
         stage_name=stage.name,
-        calib_type=stage.calib_type,
+        calib_type=stage.calib_type or 0,
         stage_kind=stage.kind,
         state=stage.state,
         attempt=stage.attempt,
@@ -274,18 +290,42 @@ def _padded(values: tuple[float, ...]) -> tuple[float, ...]:
 def _certification(one: Certification, history: History) -> events.Certification:
     intent = one.intent
     assert isinstance(one.outcome, facts.Certified), "only done certifications are published"
+    withdrawn = one.withdrawn
+    if withdrawn is None:
+        refused = [
+            f"it should be {other.words}, but was not: {other.outcome.reason}"
+            for other in history.withdrawals.values()
+            if isinstance(other.outcome, facts.DecertifyAbsent) and intent.number in other.intent.certifications
+        ]
+        reason = "; ".join(filter(None, [one.outcome.reason, *refused[-1:]]))
+    else:
+        assert isinstance(withdrawn.outcome, facts.Decertified), "only done withdrawals are noted"
+        reason = "; ".join(filter(None, [withdrawn.words, withdrawn.outcome.reason]))
     return events.Certification(
         run_id=history.run_id,
         calib_type=intent.calib_type,
-        state=CertificationState.CERTIFIED,
+        state=CertificationState.CERTIFIED if withdrawn is None else CertificationState.DECERTIFIED,
         dataset_type=intent.dataset_type,
         collection=intent.collection,
         output_collection=intent.output_collection,
         validity_begin=intent.validity_begin,
         validity_end=intent.validity_end,
         dataset_count=one.outcome.dataset_count,
-        reason=one.outcome.reason,
+        reason=reason,
     )
+
+
+def _report_files(written: facts.ReportWritten, history: History) -> Iterator[Event]:
+    for one in written.files:
+        yield events.LargeFile(
+            url=one.url,
+            generator=REPORT_GENERATOR,
+            version=REPORT_VERSION,
+            byte_size=one.byte_size,
+            check_sum=one.checksum,
+            mime_type=one.mime_type,
+            id=history.run_id,
+        )
 
 
 # Which views a fact changes
@@ -369,7 +409,8 @@ def _(fact: facts.GainsMeasured, history: History) -> Iterator[Event]:
 
 @_events.register
 def _(fact: facts.VerdictGiven, history: History) -> Iterator[Event]:
-    yield from _verdict_events(fact, history)
+    # Not the fact itself, because somebody may have accepted a verdict of the same attempt.
+    yield from _verdict_events(history.verdicts[fact.calib_type, fact.physical_filter], history)
 
 
 @_events.register
@@ -388,3 +429,26 @@ def _(fact: facts.Measured, history: History) -> Iterator[Event]:
 def _(fact: facts.Certified, history: History) -> Iterator[Event]:
     if (one := history.certifications.get(fact.number)) is not None:
         yield _certification(one, history)
+
+
+@_events.register
+def _(fact: facts.Decertified, history: History) -> Iterator[Event]:
+    yield run_status(history)  # its reason tells
+    yield from _withdrawn(fact.number, history)
+
+
+@_events.register
+def _(fact: facts.DecertifyAbsent, history: History) -> Iterator[Event]:
+    yield from _withdrawn(fact.number, history)
+
+
+def _withdrawn(number: int, history: History) -> Iterator[Event]:
+    numbers = history.withdrawals[number].intent.certifications if number in history.withdrawals else ()
+    for one in numbers:
+        if one in history.certifications and history.certifications[one].done:
+            yield _certification(history.certifications[one], history)
+
+
+@_events.register
+def _(fact: facts.ReportWritten, history: History) -> Iterator[Event]:
+    yield from _report_files(fact, history)

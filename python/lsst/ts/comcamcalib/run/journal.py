@@ -31,7 +31,7 @@ from ..record.history import OPEN_RUN_STATES
 from ..services.worker_threads import WorkerThreads
 from .owner import RENEW_INTERVAL_S, JournalError, JournalLostError, Owner
 
-__all__ = ["Journal"]
+__all__ = ["SCHEMA_VERSION", "Journal", "read_facts"]
 
 SCHEMA_VERSION = 2
 
@@ -45,6 +45,8 @@ CREATE TABLE IF NOT EXISTS facts (
     run_id TEXT NOT NULL, seq INTEGER NOT NULL, at REAL NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL,
     PRIMARY KEY (run_id, seq)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS withdrawals ON facts (run_id, kind) WHERE kind LIKE 'decertif%';
+CREATE INDEX IF NOT EXISTS certifications ON facts (run_id) WHERE kind = 'certify_intended';
 """
 
 Result = TypeVar("Result")
@@ -66,6 +68,7 @@ class Journal:
     def __init__(self, path: Path, clock: Clock, on_lost: Callable[[str], None]) -> None:
         self.path = path
         self._on_lost = on_lost
+        self._clock = clock
         self._owner = Owner(path, clock)
         self._thread = WorkerThreads("journal")
         self._hangs = False
@@ -85,7 +88,7 @@ class Journal:
         """
         self._thread.start()
         try:
-            await self._do("open", self._open)
+            await self._do("open", functools.partial(self._open, self._clock.monotonic()))
         except BaseException:
             await self._thread.close(0.0 if self._hangs else WRITE_LIMIT_S)
             raise
@@ -150,6 +153,14 @@ class Journal:
         """Return the identifier of the latest run that is in one of some states; "" if there is none."""
         return await self._do("read", functools.partial(self._latest, tuple(states)))
 
+    async def unfinished_withdrawals(self) -> list[str]:
+        """Return the runs with a withdrawal of which it is not recorded what became of it."""
+        return await self._do("read", self._unfinished_withdrawals)
+
+    async def run_that_certified(self, run_collection: str) -> str:
+        """Return the run that certified datasets of a RUN collection; "" if the journal does not know it."""
+        return await self._do("read", functools.partial(self._run_that_certified, run_collection))
+
     async def open_run(self) -> str:
         """Return the identifier of the run that has not ended; "" if there is none.
 
@@ -198,19 +209,19 @@ class Journal:
 
     # In the journal's thread
 
-    def _open(self) -> None:
+    def _open(self, now_s: float) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(
             self.path, timeout=WRITE_LIMIT_S / 2, check_same_thread=False, isolation_level=None
         )
         try:
-            self._prepare(connection)
+            self._prepare(connection, now_s)
         except BaseException:
             connection.close()
             raise
         self._connection = connection
 
-    def _prepare(self, connection: sqlite3.Connection) -> None:
+    def _prepare(self, connection: sqlite3.Connection, now_s: float) -> None:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version == 1:
             raise JournalError(
@@ -228,7 +239,7 @@ class Journal:
         with _transaction(connection):
             for statement in (*TABLES.split(";"), f"PRAGMA user_version = {SCHEMA_VERSION}"):
                 connection.execute(statement)
-            self._owner.claim(connection)
+            self._owner.claim(connection, now_s)
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None
@@ -271,16 +282,7 @@ class Journal:
                 raise sqlite3.IntegrityError(f"it has no run {run_id}")
 
     def _read(self, run_id: str) -> list[Entry]:
-        query = "SELECT seq, at, body FROM facts WHERE run_id = ? ORDER BY seq"
-        entries = []
-        for seq, at, body in self._opened().execute(query, (run_id,)):
-            try:
-                entries.append(Entry(seq, float(at), fact_from_json(body)))
-            except (ValueError, TypeError) as error:
-                raise self._damaged(f"run {run_id} with a fact (number {seq}) that can't be understood") from error
-        if entries and [entry.seq for entry in entries] != list(range(1, len(entries) + 1)):
-            raise self._damaged(f"run {run_id} with facts missing between the first and the last")
-        return entries
+        return read_facts(self._opened(), self.path, run_id)
 
     def _latest(self, states: Collection[RunState]) -> str:
         marks = ", ".join("?" * len(states))
@@ -288,23 +290,59 @@ class Journal:
         row = self._opened().execute(query, [int(state) for state in states]).fetchone()
         return str(row[0]) if row else ""
 
+    def _unfinished_withdrawals(self) -> list[str]:
+        # Each withdrawal has one intent, and later one outcome.
+        query = (
+            "SELECT run_id FROM facts WHERE kind LIKE 'decertif%' GROUP BY run_id "
+            "HAVING sum(kind = 'decertify_intended') > sum(kind != 'decertify_intended') ORDER BY run_id"
+        )
+        return [str(row[0]) for row in self._opened().execute(query)]
+
+    def _run_that_certified(self, run_collection: str) -> str:
+        query = (
+            "SELECT run_id FROM facts WHERE kind = 'certify_intended' AND instr(body, ?) ORDER BY run_id DESC LIMIT 1"
+        )
+        row = self._opened().execute(query, (f'"output_collection":"{run_collection}"',)).fetchone()
+        return str(row[0]) if row else ""
+
     def _open_run(self) -> str:
         known = {int(state): state for state in RunState}
         open_runs = []
         for run_id, state in self._opened().execute("SELECT run_id, state FROM runs ORDER BY number"):
             if state not in known:
-                raise self._damaged(f"run {run_id} in a state that does not exist ({state!r})")
+                raise _damaged(self.path, f"run {run_id} in a state that does not exist ({state!r})")
             if known[state] in OPEN_RUN_STATES:
                 open_runs.append(str(run_id))
         if len(open_runs) > 1:
-            raise self._damaged(f"more than one open run ({', '.join(open_runs)})")
+            raise _damaged(self.path, f"more than one open run ({', '.join(open_runs)})")
         return open_runs[0] if open_runs else ""
 
-    def _damaged(self, what: str) -> JournalError:
-        return JournalError(
-            f"The journal {self.path} has {what}: it is damaged. Move the file away and keep it for the developers; a "
-            "new one is made"
-        )
+
+def read_facts(connection: sqlite3.Connection, path: Path, run_id: str) -> list[Entry]:
+    """Return the facts of a run in order; none if there is no such run.
+
+    Raises
+    ------
+    JournalError
+        If one of them can't be understood, or is missing.
+    """
+    query = "SELECT seq, at, body FROM facts WHERE run_id = ? ORDER BY seq"
+    entries = []
+    for seq, at, body in connection.execute(query, (run_id,)):
+        try:
+            entries.append(Entry(seq, float(at), fact_from_json(body)))
+        except (ValueError, TypeError) as error:
+            raise _damaged(path, f"run {run_id} with a fact (number {seq}) that can't be understood") from error
+    if entries and [entry.seq for entry in entries] != list(range(1, len(entries) + 1)):
+        raise _damaged(path, f"run {run_id} with facts missing between the first and the last")
+    return entries
+
+
+def _damaged(path: Path, what: str) -> JournalError:
+    return JournalError(
+        f"The journal {path} has {what}: it is damaged. Move the file away and keep it for the developers; a "
+        "new one is made"
+    )
 
 
 @contextlib.contextmanager

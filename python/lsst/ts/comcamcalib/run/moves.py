@@ -30,5 +30,5 @@ async def move_stage(record: Record, name: str, state: StageState, reason: str) 
     """Put a stage into a state; one that has ended begins its next attempt with PENDING."""
     stage = record.history.stages[name]
     check_move(STAGE_MOVES, f"stage {name}", stage.state, state)
-    attempt = stage.attempt + 1 if stage.ended_s else stage.attempt
+    attempt = stage.attempt + 1 if stage.ended_s and state is StageState.PENDING else stage.attempt
     await record.note(StageMoved(stage_name=name, attempt=attempt, state=state, reason=reason))

@@ -19,9 +19,11 @@ from ..enums import CalibType, StageKind
 from ..errors import ServiceError
 from ..options import usual_collection
 from ..plan.plan import RunPlan
+from ..record.history import History
 from ..services import collection_names
 from ..services.side_by_side import all_of, both
 from ..stages.context import Services
+from .conflicts import check_conflicts
 
 __all__ = ["preflight"]
 
@@ -32,7 +34,7 @@ REPO_ROOM_MB = 1000
 """The products of nine detectors take a few hundred megabytes."""
 
 
-async def preflight(plan: RunPlan, services: Services, tai_s: float) -> list[str]:
+async def preflight(plan: RunPlan, services: Services, tai_s: float, history: History | None = None) -> list[str]:
     """Check everything outside that a run needs, in parallel and within a limit.
 
     Parameters
@@ -43,6 +45,8 @@ async def preflight(plan: RunPlan, services: Services, tai_s: float) -> list[str
         The connections to the outside.
     tai_s
         The time (TAI unix seconds).
+    history
+        What has happened in the run so far; None if it is new.
 
     Returns
     -------
@@ -55,6 +59,7 @@ async def preflight(plan: RunPlan, services: Services, tai_s: float) -> list[str
         "the Butler repository": _check_repository(plan, services, tai_s),
         "the disks": _check_room(plan),
         "the camera": _check_camera(plan, services),
+        "the calibration collection": check_conflicts(plan, services, tai_s, history),
     }
     tasks = {name: asyncio.create_task(check, name=f"check of {name}") for name, check in checks.items()}
     try:

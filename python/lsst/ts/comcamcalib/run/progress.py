@@ -127,7 +127,7 @@ def _work(history: History, now_s: float) -> Work:
     return Work(succeeded, given_up, elapsed_s)
 
 
-def alarms_of(record: Recorder | None, backend_problem: str = "") -> Alarms:
+def alarms_of(record: Recorder | None, backend_problem: str = "", withdrawal_problem: str = "") -> Alarms:
     """Derive the alarms from the latest run's record.
 
     Parameters
@@ -136,9 +136,15 @@ def alarms_of(record: Recorder | None, backend_problem: str = "") -> Alarms:
         The record; None if there is no run that matters to this process.
     backend_problem
         Why the services behind the OCPS count as unreachable; empty if they answer.
+    withdrawal_problem
+        What is being withdrawn and is not finished; empty if there is nothing.
     """
     if record is None:
-        return Alarms(backend_unreachable=bool(backend_problem), reason=backend_problem)
+        return Alarms(
+            certification_failed=bool(withdrawal_problem),
+            backend_unreachable=bool(backend_problem),
+            reason=" ".join(filter(None, [withdrawal_problem, backend_problem])),
+        )
     history = record.history
     failed = history.stages_in(StageState.FAILED)
     verification = [stage for stage in failed if stage.kind is StageKind.VERIFY]
@@ -150,13 +156,13 @@ def alarms_of(record: Recorder | None, backend_problem: str = "") -> Alarms:
     reasons += [f"{stage.name}: {stage.reason}" for stage in (*verification, *certification)]
     reasons += [f"{one.calib_type.name}: {one.reason}" for one in early]
     journal_problem = record.lost or record.journal_problem
-    reasons += [*(str(one) for one in record.unwell), journal_problem, backend_problem]
+    reasons += [*(str(one) for one in record.unwell), journal_problem, withdrawal_problem, backend_problem]
     undecided = bool(verification) and history.state in (RunState.RUNNING, RunState.FAILED)
     return Alarms(
         run_id=history.run_id,
         run_failed=history.state is RunState.FAILED,
         verification_failed=bool(verification or early),
-        certification_failed=bool(certification),
+        certification_failed=bool(certification or withdrawal_problem),
         backend_unreachable=bool(backend_problem),
         operator_decision_needed=undecided or interrupted,
         journal_degraded=bool(journal_problem),

@@ -8,16 +8,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..config import CscConfig
-from ..enums import StageState
+from ..enums import RunState, StageKind, StageState
 from ..errors import BadInputError
 from ..plan.plan import RunPlan
 from ..record.fold import fold
 from ..record.history import History
 from .journal import Journal
 from .owner import JournalError
+from .run import Run
 
-__all__ = ["differences", "find_history", "read_history", "what_is_left"]
+__all__ = ["differences", "find_history", "read_history", "run_to_resume", "what_is_left"]
 
 
 async def find_history(journal: Journal, run_id: str) -> History:
@@ -55,6 +58,40 @@ async def read_history(journal: Journal, run_id: str) -> History:
         ) from error
 
 
+async def run_to_resume(run_id: str, current: Run | None, journal: Journal, run_of: Callable[[History], Run]) -> Run:
+    """Return the run that is to be resumed.
+
+    Parameters
+    ----------
+    run_id
+        The run; "" for the latest that was interrupted or failed.
+    current
+        The open run, otherwise the latest; None if there never was one.
+    journal
+        The journal.
+    run_of
+        Makes the run with a history.
+
+    Raises
+    ------
+    BadInputError
+        If there is none, or it can't be resumed.
+    """
+    if current is not None:
+        await current.record.flush()  # its end may not be in the journal yet
+    wanted = run_id or await journal.latest([RunState.INTERRUPTED, RunState.FAILED])
+    if not wanted:
+        raise BadInputError(
+            ["No run was interrupted or has failed, so there is none to resume. An aborted run must be named."]
+        )
+    run = current
+    if run is None or run.history.run_id != wanted:
+        run = run_of(await find_history(journal, wanted))
+    if not run.resumable:
+        raise BadInputError([f"Run {wanted} is {run.state.name}: there is nothing to resume."])
+    return run
+
+
 def differences(plan: RunPlan, config: CscConfig) -> list[str]:
     """Say in what the CSC's configuration differs from that of a run, where it must not.
 
@@ -86,8 +123,9 @@ def what_is_left(history: History) -> str:
     for calib_type, sequence in history.plan.sequences.items():
         taken = {frame.index for frame in history.taken(calib_type)}
         frames += sum(1 for frame in sequence.frames if frame.index not in taken)
-    stages = [stage.name for stage in history.stages.values() if stage.state is not StageState.SUCCEEDED]
-    again = [stage.name for stage in history.stages.values() if stage.state in (StageState.FAILED, StageState.ABORTED)]
+    work = [stage for stage in history.stages.values() if stage.kind is not StageKind.REPORT]
+    stages = [stage.name for stage in work if stage.state is not StageState.SUCCEEDED]
+    again = [stage.name for stage in work if stage.state in (StageState.FAILED, StageState.ABORTED)]
     parts = [f"{frames} frames are still to be taken" if frames else "No frame of the plan is taken again"]
     parts.append(f"stages to be done: {', '.join(stages) or 'none'}")
     if again:

@@ -13,13 +13,16 @@ import logging
 from lsst.ts import utils
 
 from ..clock import Clock
-from ..enums import RunState, StageKind, StageState
+from ..enums import CalibType, RunState, StageKind, StageState
+from ..plan.plan import REPORT_STAGE
 from ..record.facts import Decision, StageMoved
 from ..record.history import OPEN_RUN_STATES, STAGE_ENDED, History
 from ..record.things import Job, Stage
 from ..services.uws_job import Phase
 from ..stages.context import RunContext, Services
 from ..stages.job_records import stop_if_it_appears
+from .acceptance import AcceptRequest, acceptances, calib_type_of, is_verified, still_bad, to_take_up
+from .closing import how_it_ends, write_report
 from .ending import stop_and_look
 from .moves import move_run, move_stage
 from .recorder import Recorder
@@ -54,8 +57,12 @@ class Run:
         self._context: RunContext | None = None
         # The stages, until the run ends or is stopped by the task below.
         self._task: asyncio.Task[None] = utils.make_done_future()
+        # When the run had ended before this process read it; 0 if it had not.
+        self._ended_earlier_s = record.history.ended_s
         # Task that aborts the run.
         self._ending: asyncio.Task[None] = utils.make_done_future()
+        # Held while a verdict is accepted, so that the run does not end at the same moment.
+        self._deciding = asyncio.Lock()
 
     @property
     def history(self) -> History:
@@ -71,6 +78,11 @@ class Run:
     def resumable(self) -> bool:
         """Whether it can go on."""
         return self.state in RESUMABLE
+
+    @property
+    def ended_earlier(self) -> bool:
+        """Whether it ended in an earlier process, and has not been resumed since."""
+        return 0.0 < self.history.ended_s == self._ended_earlier_s
 
     async def start(self, services: Services) -> None:
         """Carry out a run that was just accepted."""
@@ -94,7 +106,11 @@ class Run:
         for stage in self.history.stages.values():
             if self.state is not RunState.RUNNING:
                 return
-            if stage.state in STAGE_ENDED and stage.state is not StageState.SUCCEEDED:
+            if (accepted := self._accepted(stage)) is not None:
+                await self._succeed(accepted)
+            elif stage.state in STAGE_ENDED and (
+                stage.state is not StageState.SUCCEEDED or stage.kind is StageKind.REPORT
+            ):
                 await move_stage(self.record, stage.name, StageState.PENDING, "The run was resumed")
             elif stage.state is StageState.PENDING and self._was_aborted(stage):
                 await self.record.note(
@@ -106,6 +122,81 @@ class Run:
                     )
                 )
         self._begin()
+
+    async def accept(self, services: Services, request: AcceptRequest) -> str:
+        """Accept bad verdicts on a product; if none is left, what was skipped because of them is done.
+
+        Parameters
+        ----------
+        services
+            The connections, if the run is not in progress.
+        request
+            Who accepts what, and why.
+
+        Returns
+        -------
+        plan
+            What follows from it, in a sentence.
+
+        Raises
+        ------
+        BadInputError
+            If there is nothing to accept, or another verdict stands than the operator has seen.
+        """
+        async with self._deciding:
+            calib_type = calib_type_of(request.calib_type)
+            for fact in acceptances(self.history, request):
+                logging.getLogger(__name__).warning(
+                    "Run %s: %s accepts the verdict on %s: %s",
+                    *(self.history.run_id, request.who, calib_type.name, request.reason),
+                )
+                await self.record.note(fact)
+            if bad := still_bad(self.history, calib_type):
+                return f"{bad} still; what needs {calib_type.name}.VERIFY is done when that is accepted, too"
+            if self.state in RESUMABLE:
+                self._prepare(services)
+                reason = f"{request.who} accepted the verdict on {calib_type.name}: {request.reason.strip()}"
+                await move_run(self.record, RunState.RUNNING, reason)
+                taken_up = await self._take_up(calib_type)
+                self._begin()
+            else:
+                taken_up = await self._take_up(calib_type)
+                if self._scheduler is not None:
+                    self._scheduler.wake()
+            return f"{calib_type.name}.VERIFY SUCCEEDED; stages to be done: {', '.join(taken_up) or 'none'}"
+
+    async def _take_up(self, calib_type: CalibType) -> list[str]:
+        """Let a VERIFY stage succeed and what was skipped because of it be done; return the names of these stages."""
+        if self.state is not RunState.RUNNING:
+            return []
+        await self._succeed(calib_type)
+        await self._report_anew()
+        names: list[str] = []
+        # One by one, because meanwhile others may still be skipped that need one of these.
+        while self.state is RunState.RUNNING and (skipped := to_take_up(self.history)):
+            names.append(skipped[0])
+            reason = f"The verdict on {calib_type.name} was accepted"
+            await move_stage(self.record, skipped[0], StageState.PENDING, reason)
+        return names
+
+    async def _report_anew(self) -> None:
+        """Let the report be written anew, because the run goes on."""
+        report = self.history.stages.get(REPORT_STAGE)
+        if report is not None and report.state in STAGE_ENDED:
+            await move_stage(self.record, REPORT_STAGE, StageState.PENDING, "The run goes on")
+
+    async def _succeed(self, calib_type: CalibType) -> None:
+        reasons = [one.reason for one in self.history.verdicts_of(calib_type)]
+        name = f"{calib_type.name}.{StageKind.VERIFY.name}"
+        if self.history.stages[name].state is StageState.FAILED:
+            await move_stage(self.record, name, StageState.SUCCEEDED, f"ACCEPTED_BY_OPERATOR: {'; '.join(reasons)}")
+
+    def _accepted(self, stage: Stage) -> CalibType | None:
+        """Return the product of a VERIFY stage that failed, and whose verdict was accepted when the process ended."""
+        failed = stage.kind is StageKind.VERIFY and stage.state is StageState.FAILED
+        if failed and stage.calib_type is not None and is_verified(self.history, stage.calib_type):
+            return stage.calib_type
+        return None
 
     def _was_aborted(self, stage: Stage) -> bool:
         """Whether an abort that was not finished had already aborted a job of a stage, which must be done again."""
@@ -199,6 +290,20 @@ class Run:
 
     async def _go(self) -> None:
         assert self._context is not None and self._scheduler is not None
+        while True:
+            broke_off = await self._carry_out()
+            state, reason = how_it_ends(self.history, broke_off)
+            await write_report(self._context, state, reason)
+            async with self._deciding:
+                # A verdict may have been accepted while the last stage ended or the report was written.
+                if broke_off or not self._scheduler.woken:
+                    await move_run(self.record, state, reason)
+                    return
+                await self._report_anew()
+
+    async def _carry_out(self) -> str:
+        """Do all stages that can be done; return why that broke off, "" if it did not."""
+        assert self._context is not None and self._scheduler is not None
         services = self._context.services
         unsubscribe = services.oods.subscribe(self._context.ledger.notice)
         watching = asyncio.create_task(
@@ -220,12 +325,7 @@ class Run:
             unsubscribe()
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
-        if failures := broke_off or _failures(self.history):
-            skipped = len(self.history.stages_in(StageState.SKIPPED))
-            rest = f" ({skipped} stages that need them were skipped)" if skipped else ""
-            await move_run(self.record, RunState.FAILED, f"Failed{rest}: {failures}")
-        else:
-            await move_run(self.record, RunState.COMPLETED, _praise(self.history))
+        return broke_off
 
     async def _abort(self, context: RunContext, who: str, begun: asyncio.Event) -> None:
         interrupted = " after it had been interrupted" if self.state is RunState.INTERRUPTED else ""
@@ -256,7 +356,9 @@ class Run:
             if stage.kind is StageKind.CERTIFY and stage.ended_s >= began_s
         ]
         findings.not_stopped += failed
-        await move_run(self.record, RunState.ABORTED, f"{reason}{findings}")
+        reason = f"{reason}{findings}"
+        await write_report(context, RunState.ABORTED, reason)
+        await move_run(self.record, RunState.ABORTED, reason)
 
     async def _rest(self) -> None:
         """Wait until no stage of the run is in progress in this process; cancelling this cancels none."""
@@ -270,21 +372,3 @@ def _perhaps_late(history: History, now_s: float) -> list[Job]:
     """
     since_s = now_s - history.plan.config.limits.job
     return [job for job in history.jobs.values() if job.absent and job.intended_s > since_s]
-
-
-def _failures(history: History) -> str:
-    """Return sentences about the stages that failed; empty if every stage SUCCEEDED."""
-    failed = [f"{stage.name}: {stage.reason}" for stage in history.stages_in(StageState.FAILED)]
-    left = [
-        f"{one.name} is {one.state.name}" for one in history.stages.values() if one.state is not StageState.SUCCEEDED
-    ]
-    # A stage that did not succeed needs one that failed; if there is none, the run must still not look successful.
-    return "; ".join(failed or left)
-
-
-def _praise(history: History) -> str:
-    certified = [
-        stage.calib_type.name for stage in history.stages_in(StageState.SUCCEEDED) if stage.kind is StageKind.CERTIFY
-    ]
-    where = f"certified in {history.plan.options.calib_collection}: {', '.join(certified)}"
-    return f"All stages succeeded; {where if certified else 'nothing was to be certified'}"

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 from ..clock import Clock
@@ -22,23 +21,19 @@ from ..record.events import Alarms, Event
 from ..record.facts import RunAccepted
 from ..record.fold import begin
 from ..record.history import OPEN_RUN_STATES, History
-from ..record.views import all_events, snapshot
 from ..stages.context import Services
+from .auto_resume import AutoResume
+from .decisions import Decisions
 from .journal import Journal
-from .owner import JournalError
 from .preflight import preflight
 from .progress import Progress, alarms_of, progress_of
 from .recorder import Publish, Recorder
-from .resumption import differences, find_history, read_history, what_is_left
+from .resumption import differences, find_history, read_history, run_to_resume, what_is_left
 from .run import INTERRUPT_LIMIT_S, Run
-from .start import Start, StartRequest
+from .start import Start, StartRequest, refuse_beside, write_end
+from .status import publish_run
 
 __all__ = ["Runner", "StartRequest"]
-
-AUTO_RESUME = "the CSC itself (auto_resume)"
-
-# Time between two attempts to resume a run by itself (seconds).
-AUTO_RESUME_INTERVAL_S = 10.0
 
 
 class Runner:
@@ -66,13 +61,12 @@ class Runner:
         """The open run, otherwise the latest; None if there never was one."""
         # The start or resumption that is being checked.
         self._starting: Start | None = None
-        # Resumes an interrupted run by itself.
-        self._auto_resume: asyncio.Task[None] | None = None
+        self._auto_resume = AutoResume(self.resume)
         # Why the services behind the OCPS count as unreachable; empty if they answer.
         self._backend_problem = ""
         self._alarms = Alarms()
-        # Alarms of a run that ended in an earlier process are not published again.
-        self._silent = True
+        self.decisions = Decisions(self, journal, clock)
+        """What operators decide about verdicts and certifications."""
 
     async def start(self) -> None:
         """Read the latest run, and publish it; one that was open when an earlier process ended becomes INTERRUPTED.
@@ -82,12 +76,12 @@ class Runner:
         JournalError
             If the journal can't be read.
         """
+        await self.decisions.load()
         run_id = await self._journal.open_run() or await self._journal.latest()
         if not run_id:
             return
-        self.run = Run(self._record(await read_history(self._journal, run_id)), self._clock)
+        self.run = self._run_of(await read_history(self._journal, run_id))
         if self.run.state in OPEN_RUN_STATES:
-            self._silent = False
             await self.run.found_open()
         # The earlier process may have ended after it wrote something down and before it published that.
         await self.run.record.publish_all()
@@ -100,8 +94,9 @@ class Runner:
     def connect(self, services: Services) -> None:
         """Use these connections from now on; with ``auto_resume``, go on with an interrupted run."""
         self._services = services
-        if self.config.auto_resume and self.run is not None and self.run.state is RunState.INTERRUPTED:
-            self._auto_resume = asyncio.create_task(self._resume_by_itself(self.run), name="auto_resume")
+        self.decisions.connect()
+        if self.config.auto_resume and self.run is not None:
+            self._auto_resume.begin(self.run)
 
     async def disconnect(self, reason: str, limit_s: float = INTERRUPT_LIMIT_S) -> None:
         """Interrupt the open run, because the connections are about to be closed.
@@ -116,9 +111,8 @@ class Runner:
         self._services = None
         if self._starting is not None:
             self._starting.call_off("The CSC left ENABLED while the checks were going on.")
-        if self._auto_resume is not None:
-            self._auto_resume.cancel()
-            await asyncio.gather(self._auto_resume, return_exceptions=True)
+        await self._auto_resume.close()
+        await self.decisions.close()
         if self.run is not None and not self.run.record.lost:
             await self.run.interrupt(reason, limit_s)
             await self.run.record.flush()
@@ -127,8 +121,8 @@ class Runner:
     def abandon(self, reason: str) -> None:
         """Do nothing more, because another process owns the journal now."""
         self._services = None
-        if self._auto_resume is not None:
-            self._auto_resume.cancel()
+        self.decisions.abandon()
+        self._auto_resume.cancel()
         if self.run is not None:
             self.run.abandon(reason)
 
@@ -162,11 +156,11 @@ class Runner:
         JournalError
             If the run can't be written to the journal.
         """
-        start = self._begin_checks()
+        start = self.begin_checks()
         try:
-            return await self._start_run(request, self._connected(), start)
+            return await self._start_run(request, self.connected(), start)
         finally:
-            self._starting = None
+            self.end_checks()
 
     async def _start_run(self, request: StartRequest, services: Services, start: Start) -> str:
         day_obs = day_obs_of(self._clock.tai())
@@ -178,7 +172,7 @@ class Runner:
             command_note=request.note,
             now_day_obs=day_obs,
         )
-        await self._check(build_plan("", options, self.config), services, start)
+        await self.check(build_plan("", options, self.config), services, start)
         now_s = self._clock.tai()
 
         def accept(run_id: str) -> RunAccepted:
@@ -186,8 +180,8 @@ class Runner:
             return RunAccepted(plan=plan, day_obs=day_obs, requested_by=request.requested_by, why=request.reason)
 
         entry = await self._journal.begin(day_obs, now_s, accept)
-        run = Run(self._record(begin(entry)), self._clock)
-        self.run, self._silent = run, False
+        run = self._run_of(begin(entry))
+        self.run = run
         for notice in run.history.plan.notices:
             logging.getLogger(__name__).warning("Run %s: %s", run.history.run_id, notice)
         await run.record.publish_all()
@@ -226,104 +220,85 @@ class Runner:
         JournalError
             If the journal can't be read.
         """
-        start = self._begin_checks(resumes=run_id)
+        start = self.begin_checks(resumes=run_id)
         try:
-            services = self._connected()
-            run = await self._to_resume(run_id)
+            services = self.connected()
+            run = await run_to_resume(run_id, self.run, self._journal, self._run_of)
             if problems := differences(run.history.plan, self.config):
                 raise BadInputError(problems)
-            await self._check(run.history.plan, services, start)
+            await self.check(run.history.plan, services, start, run.history)
             plan = what_is_left(run.history)
-            if self.run is not None and self.run is not run:
-                await self.run.record.close()
-            await run.at_rest()
-            start.check()
-            self.run, self._silent = run, False
+            await self.adopt(run, start)
             await run.resume(services, requested_by, why)
         finally:
-            self._starting = None
+            self.end_checks()
         return {"runId": run.history.run_id, "plan": plan}
 
-    async def _to_resume(self, run_id: str) -> Run:
-        """Return the run that is to be resumed.
+    async def find(self, run_id: str) -> Run:
+        """Return a run that an operator names.
 
         Raises
         ------
         BadInputError
-            If there is none, or it can't be resumed.
+            If there is none.
         """
-        if self.run is not None:
-            await self.run.record.flush()  # its end may not be in the journal yet
-        wanted = run_id or await self._journal.latest([RunState.INTERRUPTED, RunState.FAILED])
-        if not wanted:
-            raise BadInputError(
-                ["No run was interrupted or has failed, so there is none to resume. An aborted run must be named."]
-            )
-        run = self.run
-        if run is None or run.history.run_id != wanted:
-            run = Run(self._record(await find_history(self._journal, wanted)), self._clock)
-        if not run.resumable:
-            raise BadInputError([f"Run {wanted} is {run.state.name}: there is nothing to resume."])
-        return run
+        if self.run is not None and self.run.history.run_id == run_id:
+            return self.run
+        if not run_id:
+            raise BadInputError(["runId: name the run, such as 20261122-001."])
+        return self._run_of(await find_history(self._journal, run_id))
 
-    async def _resume_by_itself(self, run: Run) -> None:
-        """Resume an interrupted run as soon as all that it needs is there."""
-        log = logging.getLogger(__name__)
-        shown = ""
-        while self.run is run and run.state is RunState.INTERRUPTED:
-            try:
-                result = await self.resume(run.history.run_id, AUTO_RESUME)
-            except (BadInputError, JournalError) as error:
-                if str(error) != shown:
-                    log.warning("Run %s can't be resumed yet, and is tried again: %s", run.history.run_id, error)
-                    shown = str(error)
-                await asyncio.sleep(AUTO_RESUME_INTERVAL_S)
-            else:
-                log.warning("Run %s was resumed by itself: %s", run.history.run_id, result["plan"])
+    async def adopt(self, run: Run, start: Start) -> None:
+        """Make a run that is about to go on the current one.
 
-    def _begin_checks(self, resumes: str | None = None) -> Start:
-        """Begin to check a run that is to be started, or resumed ("": the latest).
+        Raises
+        ------
+        BadInputError
+            If that was called off.
+        """
+        if self.run is not None and self.run is not run:
+            await self.run.record.close()
+        await run.at_rest()
+        start.check()
+        self.run = run
+
+    def begin_checks(self, resumes: str | None = None) -> Start:
+        """Begin to check a run that is to be started, resumed or changed; no other is meanwhile.
+
+        Parameters
+        ----------
+        resumes
+            The run that is to go on ("": the latest); None: a new one begins, or one that has ended is changed.
 
         Raises
         ------
         BadInputError
             If another run is open or being checked.
         """
-        run = self.open_run
-        if run is not None and not (run.state is RunState.INTERRUPTED and resumes in ("", run.history.run_id)):
-            run_id, state = run.history.run_id, run.state
-            way_out = "Wait for its end, or stop it with abort."
-            if state is RunState.INTERRUPTED:
-                way_out = "Go on with it by resumeCalibrationRun, or end it with abort."
-            elif state is RunState.ABORTING:
-                way_out = "Wait for its end; progress says what it waits for."
-            raise BadInputError([f"Run {run_id} is open ({state.name}); there can be only one. {way_out}"])
+        refuse_beside(self.open_run, resumes)
+        if busy := self.decisions.doing or self.decisions.problem:
+            raise BadInputError([f"{busy} Until then no run is begun, resumed or changed."])
         if self._starting is not None:
             raise BadInputError(["Another run is being checked right now; there can be only one."])
         self._starting = Start()
         return self._starting
 
-    async def _check(self, plan: RunPlan, services: Services, start: Start) -> None:
-        """Check everything outside that a run needs.
+    def end_checks(self) -> None:
+        """Let another run be checked."""
+        self._starting = None
+
+    async def check(self, plan: RunPlan, services: Services, start: Start, history: History | None = None) -> None:
+        """Check everything outside that a run needs; a run that goes on has a history.
 
         Raises
         ------
         BadInputError
             If anything is missing, or the start was called off.
         """
-        if problems := await start.unless_called_off(preflight(plan, services, self._clock.tai())):
-            raise BadInputError(problems)
+        if problems := await start.unless_called_off(preflight(plan, services, self._clock.tai(), history)):
+            raise BadInputError([await self.decisions.with_run_ids(one) for one in problems])
         if self.run is not None:
-            # Facts of the previous run that are not in the journal yet must be written before this run.
-            record = self.run.record
-            await record.flush()
-            if record.unwritten:
-                raise BadInputError(
-                    [
-                        f"The end of run {record.history.run_id} is not in the journal yet, so no run is begun. "
-                        f"{record.journal_problem}. Repair that; the CSC keeps trying to write it."
-                    ]
-                )
+            await write_end(self.run)
 
     async def abort(self, requested_by: str) -> None:
         """Stop the open run, which ends ABORTED in the background; or a start that is being checked, which is refused.
@@ -342,15 +317,10 @@ class Runner:
             raise BadInputError(["There is no open run that could be aborted."])
         if run.state is RunState.ABORTING:
             raise BadInputError([f"Run {run.history.run_id} is being aborted already."])
-        await run.abort(self._connected(), requested_by)
+        await run.abort(self.connected(), requested_by)
 
     async def publish_status(self, run_id: str) -> dict[str, object]:
-        """Publish the latest event of each thing of a run again.
-
-        Parameters
-        ----------
-        run_id
-            The run; "" for the open one, otherwise the latest.
+        """Publish the latest event of each thing of a run again ("": the open run, otherwise the latest), and alarms.
 
         Returns
         -------
@@ -362,20 +332,9 @@ class Runner:
         BadInputError
             If there is no such run.
         """
-        shown = self.run
-        if shown is None and not run_id:
-            raise BadInputError(["There has been no run yet."])
-        if shown is not None and run_id in ("", shown.history.run_id):
-            history = shown.history
-        else:
-            history = await find_history(self._journal, run_id)
-            for event in all_events(history):
-                await self._publish(event)
-        if shown is not None:
-            # A client that joins late gets the last sample of each topic, which must belong to the current run.
-            await shown.record.publish_all()
+        summary = await publish_run(run_id, self.run, self._journal, self._publish)
         await self._publish(self._alarms)
-        return snapshot(history)
+        return summary
 
     def progress(self) -> Progress:
         """Return the progress of the open run, otherwise of the latest."""
@@ -389,8 +348,9 @@ class Runner:
 
     async def update_alarms(self) -> None:
         """Publish the alarms if they have changed."""
-        record = None if self._silent or self.run is None else self.run.record
-        alarms = alarms_of(record, self._backend_problem)
+        # Alarms of a run that ended in an earlier process are not published again.
+        run = self.run if self.run is not None and not self.run.ended_earlier else None
+        alarms = alarms_of(run.record if run is not None else None, self._backend_problem, self.decisions.problem)
         if alarms != self._alarms:
             self._alarms = alarms
             await self._publish(alarms)
@@ -399,7 +359,19 @@ class Runner:
         """Note whether the services behind the OCPS answer."""
         self._backend_problem = "" if reachable else reason
 
-    def _connected(self) -> Services:
+    @property
+    def is_connected(self) -> bool:
+        """Whether there are connections."""
+        return self._services is not None
+
+    def connected(self) -> Services:
+        """Return the connections.
+
+        Raises
+        ------
+        BadInputError
+            If there are none.
+        """
         if self._services is None:
             raise BadInputError(
                 [
@@ -409,8 +381,8 @@ class Runner:
             )
         return self._services
 
-    def _record(self, history: History) -> Recorder:
-        return Recorder(history, self._journal, self._publish_and_alarm, self._clock)
+    def _run_of(self, history: History) -> Run:
+        return Run(Recorder(history, self._journal, self._publish_and_alarm, self._clock), self._clock)
 
     async def _publish_and_alarm(self, event: Event) -> None:
         await self._publish(event)

@@ -56,8 +56,18 @@ class Scheduler:
         self._tasks: dict[asyncio.Task[str], str] = {}
         # Why running stages are in vain and were stopped.
         self._dropped: dict[str, str] = {}
-        # Tasks that stop the jobs of stages that are in vain.
-        self._stopping: set[asyncio.Task[None]] = set()
+        # Tasks that stop the jobs of stages that are in vain, with the stages.
+        self._stopping: dict[asyncio.Task[None], str] = {}
+        self._awake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look again which stages can be run, because somebody else has changed the states of some."""
+        self._awake.set()
+
+    @property
+    def woken(self) -> bool:
+        """Whether it was not looked since then."""
+        return self._awake.is_set()
 
     async def run(self) -> None:
         """Run all stages that can be run.
@@ -66,11 +76,14 @@ class Scheduler:
         """
         try:
             while await self._start_what_can():
-                done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
+                waking = asyncio.create_task(self._awake.wait(), name=f"wake the stages of {self._context.run_id}")
+                try:
+                    await asyncio.wait([*self._tasks, *self._stopping, waking], return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    waking.cancel()
+                for task in [task for task in self._tasks if task.done()]:
                     await self._conclude(task)
-            if self._stopping:
-                await asyncio.wait(self._stopping)
+                self._stopping = {task: name for task, name in self._stopping.items() if not task.done()}
         finally:
             self.stop()
             await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -105,7 +118,8 @@ class Scheduler:
         return self._context.history.stages[name].state
 
     async def _start_what_can(self) -> bool:
-        """Start, stop and skip stages until nothing changes; return whether any is running."""
+        """Start, stop and skip stages until nothing changes; return whether anything is in progress."""
+        self._awake.clear()
         changed = True
         while changed:
             changed = False
@@ -114,7 +128,7 @@ class Scheduler:
                     self._drop_if_in_vain(stage)
                 elif self._state(name) is StageState.PENDING:
                     changed |= await self._start_or_skip(stage)
-        return bool(self._tasks)
+        return bool(self._tasks or self._stopping)
 
     async def _start_or_skip(self, stage: StagePlan) -> bool:
         """Start or skip a stage, if that is due; return whether it was."""
@@ -150,6 +164,8 @@ class Scheduler:
         return ""
 
     def _may_start(self, stage: StagePlan) -> bool:
+        if stage.name in self._stopping.values():
+            return False  # its jobs of the attempt before are still being stopped
         if stage.jobs:
             return any(generate.may_begin(job, self._context.history) for job in stage.jobs)
         return (
@@ -169,8 +185,7 @@ class Scheduler:
             if name == stage.name:
                 task.cancel()
         stopping = asyncio.create_task(self._stop_jobs(stage.name), name=f"stop the jobs of {stage.name}")
-        self._stopping.add(stopping)
-        stopping.add_done_callback(self._stopping.discard)
+        self._stopping[stopping] = stage.name
 
     async def _stop_jobs(self, name: str) -> None:
         """Abort the jobs of a stage, also one of which the id is not known yet."""
@@ -191,6 +206,9 @@ class Scheduler:
         except asyncio.CancelledError:
             if name in self._dropped:
                 await move_stage(self._record, name, StageState.SKIPPED, self._dropped.pop(name))
+                if self._state(name) is StageState.SKIPPED and not self._in_vain(self._plans[name]):
+                    # A verdict was accepted while the stage was being stopped.
+                    await move_stage(self._record, name, StageState.PENDING, "What it is built on was accepted")
                 return
             self._log.warning("Run %s, %s was cancelled, but not by the run", self._context.run_id, name)
             await move_stage(
@@ -212,7 +230,11 @@ class Scheduler:
 
 
 async def settle_stages(context: RunContext, unfinished: StageState, reason: str) -> None:
-    """Put all stages that have not ended into a state: ABORTED, or PENDING if they go on later."""
+    """Put all stages that have not ended into a state: ABORTED, or PENDING if they go on later.
+
+    The report is PENDING in any case, because an aborted run has one, too.
+    """
     for stage in context.history.stages.values():
-        if stage.state not in STAGE_ENDED and stage.state is not unfinished:
-            await move_stage(context.record, stage.name, unfinished, reason)
+        state = StageState.PENDING if stage.kind is StageKind.REPORT else unfinished
+        if stage.state not in STAGE_ENDED and stage.state is not state:
+            await move_stage(context.record, stage.name, state, reason)

@@ -3,7 +3,7 @@
 # Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A requested start, which may be called off until the run is accepted."""
+"""A requested start: what must be so before it, and how it is called off until the run is accepted."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import dataclasses
 from collections.abc import Coroutine
 from typing import Any, TypeVar, cast
 
+from ..enums import RunState
 from ..errors import BadInputError
+from .run import Run
 
-__all__ = ["Start", "StartRequest"]
+__all__ = ["Start", "StartRequest", "refuse_beside", "write_end"]
 
 T = TypeVar("T")
 
@@ -72,3 +74,47 @@ class Start:
         """Raise BadInputError if it was called off."""
         if self.called_off:
             raise BadInputError([self.called_off])
+
+
+def refuse_beside(run: Run | None, resumes: str | None) -> None:
+    """Refuse to start or resume a run while another one is open.
+
+    Parameters
+    ----------
+    run
+        The open run; None if there is none.
+    resumes
+        The run that is to be resumed ("": the latest); None if a new one is to be started.
+
+    Raises
+    ------
+    BadInputError
+        If the open run is another one; the message says what can be done.
+    """
+    if run is None or (run.state is RunState.INTERRUPTED and resumes in ("", run.history.run_id)):
+        return
+    way_out = "Wait for its end, or stop it with abort."
+    if run.state is RunState.INTERRUPTED:
+        way_out = "Go on with it by resumeCalibrationRun, or end it with abort."
+    elif run.state is RunState.ABORTING:
+        way_out = "Wait for its end; progress says what it waits for."
+    raise BadInputError([f"Run {run.history.run_id} is open ({run.state.name}); there can be only one. {way_out}"])
+
+
+async def write_end(run: Run) -> None:
+    """Write the facts of a run that are not in the journal yet, because another one is about to begin.
+
+    Raises
+    ------
+    BadInputError
+        If that is not possible.
+    """
+    record = run.record
+    await record.flush()
+    if record.unwritten:
+        raise BadInputError(
+            [
+                f"The end of run {record.history.run_id} is not in the journal yet, so no run is begun. "
+                f"{record.journal_problem}. Repair that; the CSC keeps trying to write it."
+            ]
+        )

@@ -38,9 +38,10 @@ STAGE_MOVES: Mapping[StageState, frozenset[StageState]] = {
             StageState.PENDING,
         }
     ),
-    StageState.SUCCEEDED: frozenset(),
-    # With the next attempt, when the run is resumed.
-    StageState.FAILED: frozenset({StageState.PENDING}),
+    # Only the report, which is written anew when the run goes on.
+    StageState.SUCCEEDED: frozenset({StageState.PENDING}),
+    # With the next attempt, when the run is resumed; a VERIFY stage SUCCEEDED when its verdict is accepted.
+    StageState.FAILED: frozenset({StageState.PENDING, StageState.SUCCEEDED}),
     StageState.SKIPPED: frozenset({StageState.PENDING}),
     StageState.ABORTED: frozenset({StageState.PENDING}),
 }

@@ -22,10 +22,20 @@ from ..butler_data import (
     DefectsArea,
     ExposureFound,
     ReplacedDataset,
-    Statistics,
+    StatisticsTypes,
+    VerificationStatistics,
+    Withdrawal,
 )
 from ..config import Limits
-from . import butler_certify, butler_lookup, butler_queries, butler_statistics, raw_level
+from . import (
+    butler_certify,
+    butler_lookup,
+    butler_queries,
+    butler_read_back,
+    butler_statistics,
+    butler_withdraw,
+    raw_level,
+)
 from .butler_threads import FILES, ButlerThreads
 from .raw_level import KnownAmplifiers
 from .side_by_side import all_of
@@ -55,6 +65,7 @@ class ButlerService:
     """
 
     def __init__(self, repo: str, instrument: str, raw_collection: str, limits: Limits) -> None:
+        self._repo = repo
         self._instrument = instrument
         self._raw_collection = raw_collection
         self._limits = limits
@@ -145,14 +156,12 @@ class ButlerService:
         return await self._ask(f"read {dataset_type} of {words} from {collection}", read)
 
     async def statistics(
-        self, collection: str, run_statistics: str, detector_statistics: str, physical_filter: str | None = None
-    ) -> tuple[Statistics | None, dict[tuple[int, int], Statistics]]:
+        self, collection: str, types: StatisticsTypes, physical_filter: str | None = None
+    ) -> VerificationStatistics:
         """Read the statistics of a verification; see `Repository.statistics`."""
-        what = f"read {run_statistics} and {detector_statistics} from {collection}"
+        what = f"read {types.run} and {types.detector} from {collection}"
         find = butler_statistics.find_statistics
-        found = await self._ask(
-            what, find, self._instrument, collection, run_statistics, detector_statistics, physical_filter
-        )
+        found = await self._ask(what, find, self._instrument, collection, types, physical_filter)
         parts = [part for number in range(FILES) if (part := [one for one in found if one.uri][number::FILES])]
         others = [one for one in found if not one.uri]
         limit_s = self._limit_s(found)
@@ -161,9 +170,8 @@ class ButlerService:
         ]
         if others:
             reading.append(self._threads.look(what, limit_s, butler_statistics.read_without_file, others))
-        read = dict(itertools.chain.from_iterable(await all_of(reading)))
-        run_level = read.pop(None, None)
-        return run_level, {key: statistics for key, statistics in read.items() if key is not None}
+        read = itertools.chain.from_iterable(await all_of(reading))
+        return butler_statistics.sort(read, with_exposures=types.exposure is not None)
 
     async def certify(self, request: CertifyRequest) -> CertifyOutcome:
         """Certify datasets for a validity range, all or none; see `Repository.certify`."""
@@ -189,7 +197,7 @@ class ButlerService:
         return await self._threads.in_order(
             f"read {dataset_type} back from {calib_collection}",
             self._limits.butler_query,
-            butler_certify.read_back,
+            butler_read_back.read_back,
             self._instrument,
             dataset_type,
             calib_collection,
@@ -212,6 +220,42 @@ class ButlerService:
             calib_collection,
             dataset_ids,
         )
+
+    async def certified_for_others(
+        self, dataset_type: str, calib_collection: str, begin_iso_tai: str, end_iso_tai: str, detectors: Collection[int]
+    ) -> list[ReplacedDataset]:
+        """Return what is certified in a range for some detectors; see `Repository.certified_for_others`."""
+        return await self._ask(
+            f"look which {dataset_type} are certified in {calib_collection}",
+            butler_certify.certified_for_others,
+            self._instrument,
+            dataset_type,
+            calib_collection,
+            begin_iso_tai,
+            end_iso_tai,
+            detectors,
+        )
+
+    async def look_withdrawal(self, wanted: Withdrawal) -> Withdrawal:
+        """Return what must change to undo certifications; see `Repository.look_withdrawal`."""
+        what = f"look what is certified in {wanted.calib_collection}"
+        limit_s = self._limits.butler_query
+        return await self._threads.in_order(what, limit_s, butler_withdraw.look, self._instrument, wanted)
+
+    async def withdraw(self, planned: Withdrawal) -> None:
+        """Undo certifications, all or nothing; see `Repository.withdraw`."""
+        what = f"withdraw from {planned.calib_collection}"
+        limit_s = self._limits.butler_certify
+        await self._threads.in_order(what, limit_s, butler_withdraw.withdraw, self._instrument, planned)
+
+    async def read_back_withdrawal(self, done: Withdrawal, exposures: Collection[int] = ()) -> list[str]:
+        """Return what is not as it should be afterwards; see `Repository.read_back_withdrawal`."""
+        what = f"read back what was withdrawn from {done.calib_collection}"
+
+        def read(_butler: Butler) -> list[str]:
+            return butler_withdraw.read_back(self._repo, self._instrument, done, exposures)
+
+        return await self._threads.in_order(what, self._limits.butler_query, read)
 
     async def defects_area(self, collection_run: str, dataset_type: str = "defects") -> dict[int, DefectsArea]:
         """Return how much of each detector is defective."""

@@ -8,13 +8,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from ..butler_data import CertifiedDataset, CertifiedRange, CertifyOutcome, CertifyRequest, ReplacedDataset
-from ..errors import ServiceError
+from ..errors import ChangedError, ConflictError, ServiceError
+from ..plan.validity import Validity
 from .butler_lookup import Match, matches
-from .butler_queries import exposure_records, find_refs, iso_tai
+from .butler_queries import find_refs, iso_tai
 
 if TYPE_CHECKING:
     from lsst.daf.butler import Butler, DatasetRef, Timespan
@@ -25,8 +26,12 @@ __all__ = [
     "certified_ranges",
     "certify",
     "certify_obstacle",
-    "read_back",
+    "conflict",
+    "data_id_of",
+    "detector_and_filter",
+    "in_words",
     "timespan_of",
+    "words_of",
 ]
 
 
@@ -45,13 +50,14 @@ def certify(butler: Butler, instrument: str, request: CertifyRequest) -> Certify
             # An empty range withdraws nothing, but lets nobody else write any more: what is seen now is withdrawn.
             butler.registry.decertify(calib_collection, dataset_type, Timespan.makeEmpty(), dataIds=data_ids)
             wanted, in_the_way = _look(butler, instrument, request, refs, timespan)
-            # Withdraws the range only; older ranges stay valid outside it.
-            butler.registry.decertify(calib_collection, dataset_type, timespan, dataIds=[ref.dataId for ref in wanted])
+        replaced = _replaced(in_the_way, request.dataset_ids)
         if wanted:
+            _check(replaced, request)
+            _make_room(butler, request, [ref.dataId for ref in wanted], in_the_way, timespan)
             butler.registry.certify(calib_collection, wanted, timespan)
     return CertifyOutcome(
-        certified=tuple(CertifiedDataset(str(ref.id), *_detector_and_filter(ref)) for ref in refs),
-        replaced=tuple(_replaced(in_the_way, request.dataset_ids)),
+        certified=tuple(CertifiedDataset(str(ref.id), *detector_and_filter(ref)) for ref in refs),
+        replaced=tuple(replaced),
         found=not wanted,
     )
 
@@ -64,8 +70,65 @@ def _look(
     done = {match.dataset_id for match in there if match.timespan.contains(timespan)}
     wanted = [ref for ref in refs if str(ref.id) not in done]
     # Only datasets with exactly the same data id are withdrawn, not those of another instrument's detector.
-    keys = {_data_id(ref) for ref in wanted}
+    keys = {data_id_of(ref) for ref in wanted}
     return wanted, [match for match in there if match.data_id in keys]
+
+
+def _make_room(
+    butler: Butler, request: CertifyRequest, data_ids: list[Any], in_the_way: list[Match], timespan: Timespan
+) -> None:
+    """Withdraw what is certified in a range; others keep the rest of their ranges as on_conflict says."""
+    if request.on_conflict == "truncate":
+        _end(butler, [one for one in in_the_way if one.dataset_id not in request.dataset_ids], timespan, request)
+    if in_the_way:
+        # Withdraws the range only; older ranges stay valid outside it.
+        butler.registry.decertify(request.calib_collection, request.dataset_type, timespan, dataIds=data_ids)
+
+
+def _check(replaced: list[ReplacedDataset], request: CertifyRequest) -> None:
+    """Raise ServiceError if a certification may not replace these datasets."""
+    if replaced and request.on_conflict == "fail":
+        raise conflict(request, replaced)
+    if request.expects is not None and set(replaced) != set(request.expects):
+        raise ChangedError(
+            f"What {request.calib_collection} has of {request.dataset_type} for this validity has changed since it was "
+            f"looked up: now it has {in_words(request.dataset_type, replaced) or 'none'}."
+        )
+
+
+def conflict(request: CertifyRequest, there: Collection[ReplacedDataset]) -> ConflictError:
+    """Return the error if something may not be replaced that is certified already."""
+    return ConflictError(
+        f"on_conflict is fail, and {request.calib_collection} already has for a part of this validity: "
+        f"{in_words(request.dataset_type, there)}."
+    )
+
+
+def _end(butler: Butler, others: list[Match], timespan: Timespan, request: CertifyRequest) -> None:
+    """Let the ranges of other datasets end where a new one begins."""
+    from lsst.daf.butler import Timespan
+
+    rest = Timespan(timespan.begin, None)
+    for match in others:
+        # No other dataset has a part of this, because ranges of one data id do not overlap.
+        late = match.timespan.intersection(rest)
+        data_id = dict(
+            zip(butler.get_dataset_type(request.dataset_type).dimensions.required, match.data_id, strict=True)
+        )
+        butler.registry.decertify(request.calib_collection, request.dataset_type, late, dataIds=[data_id])
+
+
+def in_words(dataset_type: str, datasets: Collection[ReplacedDataset]) -> str:
+    """Name certified datasets, those of one RUN and range together."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for one in datasets:
+        name = str(one.detector) + (f" in {one.physical_filter}" if one.physical_filter else "")
+        groups.setdefault((one.run, one.begin_iso_tai, one.end_iso_tai), []).append(name)
+    return "; ".join(
+        f"{dataset_type} of detector{'s' if len(names) > 1 else ''} {', '.join(sorted(set(names)))} from "
+        f"{run or 'an unknown run'}, valid {Validity(begin, end).words}"
+        for (run, begin, end), names in sorted(groups.items())
+    )
 
 
 def certified_before(butler: Butler, instrument: str, request: CertifyRequest) -> list[ReplacedDataset]:
@@ -78,7 +141,7 @@ def certified_before(butler: Butler, instrument: str, request: CertifyRequest) -
         there = matches(butler, instrument, request.dataset_type, [request.calib_collection], timespan)
     except MissingCollectionError:
         return []
-    keys = {_data_id(ref) for ref in refs}
+    keys = {data_id_of(ref) for ref in refs}
     return _replaced([match for match in there if match.data_id in keys], request.dataset_ids)
 
 
@@ -111,6 +174,7 @@ def _replaced(in_the_way: list[Match], dataset_ids: Collection[str]) -> list[Rep
             match.physical_filter,
             iso_tai(match.timespan.begin),
             iso_tai(match.timespan.end),
+            match.run,
         )
         for match in in_the_way
         if match.dataset_id not in set(dataset_ids)
@@ -132,120 +196,6 @@ def certified_ranges(
         for match in there
         if match.dataset_id in set(dataset_ids)
     ]
-
-
-def read_back(
-    butler: Butler,
-    instrument: str,
-    dataset_type: str,
-    calib_collection: str,
-    begin_iso_tai: str,
-    end_iso_tai: str,
-    dataset_ids: Collection[str],
-    exposures: Collection[int],
-) -> list[str]:
-    """Return a sentence for each dataset that Butler does not find as it should; see `Repository.read_back`."""
-    timespan = timespan_of(begin_iso_tai, end_iso_tai)
-    records = exposure_records(butler, instrument, exposures)
-    frames = [record for record in records if record.timespan.overlaps(timespan)]
-    # For a frame at the edge of the range, Butler may also find datasets certified beyond it.
-    there = matches(butler, instrument, dataset_type, [calib_collection], _hull(timespan, frames))
-    covering = {match.dataset_id for match in there if match.timespan.contains(timespan)}
-    by_data_id: dict[tuple[Any, ...], list[Match]] = {}
-    for match in there:
-        by_data_id.setdefault(match.data_id, []).append(match)
-    problems = [
-        f"The repository does not know exposure {exposure}, so it can't be checked what is found for it."
-        for exposure in sorted(set(exposures) - {int(record.id) for record in records})
-    ]
-    refs = {str(ref.id): ref for ref in butler.get_many_datasets(dataset_ids)}
-    for dataset_id in dataset_ids:
-        ref = refs.get(dataset_id)
-        if ref is None:
-            problems.append(f"The repository has no dataset {dataset_id}.")
-            continue
-        name = f"{dataset_type} of {_words(ref)} ({dataset_id})"
-        of_data_id = by_data_id.get(_data_id(ref), [])
-        sentences = [
-            *_not_found(name, dataset_id, of_data_id, timespan),
-            *_not_found_for_frames(name, dataset_id, of_data_id, frames),
-        ]
-        if dataset_id not in covering:
-            sentences.insert(0, f"{name} is not certified in {calib_collection} for the whole range.")
-        if sentences:
-            problems.append(" ".join(sentences))
-    return problems or _not_found_by_butler(butler, list(refs.values()), calib_collection, timespan)
-
-
-def _hull(timespan: Timespan, frames: list[Any]) -> Timespan:
-    """Return the shortest range that contains a range and the times of all frames."""
-    from lsst.daf.butler import Timespan
-
-    begins = [timespan.begin, *(frame.timespan.begin for frame in frames)]
-    ends = [timespan.end, *(frame.timespan.end for frame in frames)]
-    return Timespan(None if None in begins else min(begins), None if None in ends else max(ends))
-
-
-def _not_found(name: str, dataset_id: str, there: list[Match], timespan: Timespan) -> Iterator[str]:
-    """Yield a sentence if a look-up within the range does not find exactly this dataset.
-
-    Parameters
-    ----------
-    name
-        The dataset in words.
-    dataset_id
-        Its UUID.
-    there
-        Datasets that the collection has for its data id.
-    timespan
-        The range.
-    """
-    for instant in _instants(timespan):
-        found = [match for match in there if match.timespan.overlaps(instant)]
-        if {match.dataset_id for match in found} != {dataset_id}:
-            what = " and ".join(f"dataset {match.dataset_id} of {match.run}" for match in found) or "nothing"
-            yield f"Looking at {iso_tai(instant.begin)} TAI for {name} finds {what}."
-            return
-
-
-def _not_found_by_butler(
-    butler: Butler, refs: list[DatasetRef], calib_collection: str, timespan: Timespan
-) -> list[str]:
-    """Return a sentence if Butler's own look-up does not find the first of some datasets.
-
-    That look-up takes three queries for each dataset, so the other datasets are checked in the result of one query.
-    This check shows that both ways agree.
-    """
-    for ref in refs[:1]:
-        instant = next(_instants(timespan))
-        found = butler.find_dataset(ref.datasetType.name, ref.dataId, collections=calib_collection, timespan=instant)
-        if found is None or found.id != ref.id:
-            what = "nothing" if found is None else f"dataset {found.id} of {found.run}"
-            name = f"{ref.datasetType.name} of {_words(ref)} ({ref.id})"
-            return [f"Butler's look-up at {iso_tai(instant.begin)} TAI for {name} finds {what}."]
-    return []
-
-
-def _not_found_for_frames(name: str, dataset_id: str, there: list[Match], frames: list[Any]) -> Iterator[str]:
-    """Yield a sentence if the look-up for a frame does not find exactly this dataset, as Butler requires.
-
-    Parameters
-    ----------
-    name
-        The dataset in words.
-    dataset_id
-        Its UUID.
-    there
-        Datasets that the collection has for its data id.
-    frames
-        The repository's records of the exposures.
-    """
-    for frame in frames:
-        found = {match.dataset_id for match in there if match.timespan.overlaps(frame.timespan)}
-        if found != {dataset_id}:
-            what = f"datasets {', '.join(sorted(found))}" if found else "nothing"
-            yield f"Looking for {name} by exposure {frame.id} finds {what}."
-            return
 
 
 def timespan_of(begin_iso_tai: str, end_iso_tai: str) -> Timespan:
@@ -323,33 +273,19 @@ def certify_obstacle(butler: Butler, name: str) -> str:
     )
 
 
-def _data_id(ref: DatasetRef) -> tuple[Any, ...]:
+def data_id_of(ref: DatasetRef) -> tuple[Any, ...]:
     """Return the whole data id of a dataset, as `Match` has it."""
     return tuple(ref.dataId.required_values)
 
 
-def _detector_and_filter(ref: DatasetRef) -> tuple[int | None, str | None]:
+def detector_and_filter(ref: DatasetRef) -> tuple[int | None, str | None]:
     """Return detector and physical filter of a dataset, None for a dimension that its type does not have."""
     mapping = ref.dataId.required
     detector = mapping.get("detector")
     return (None if detector is None else int(detector), mapping.get("physical_filter"))
 
 
-def _words(ref: DatasetRef) -> str:
+def words_of(ref: DatasetRef) -> str:
     """Return a data id as text, such as ``detector 4, r_03``."""
-    detector, physical_filter = _detector_and_filter(ref)
+    detector, physical_filter = detector_and_filter(ref)
     return f"detector {detector}" + (f", {physical_filter}" if physical_filter else "")
-
-
-def _instants(timespan: Timespan) -> Iterator[Timespan]:
-    """Yield instants at the beginning and in the middle of a range; if it is unbounded, near its bounded side."""
-    from astropy.time import Time, TimeDelta
-    from lsst.daf.butler import Timespan
-
-    day = TimeDelta(1, format="jd")
-    begin, end = timespan.begin, timespan.end
-    if begin is None:
-        # Any time will do; the earliest that Butler knows is in 1970.
-        begin = Time("2000-01-01T00:00:00", format="isot", scale="tai") if end is None else end - day
-    yield Timespan.fromInstant(begin)
-    yield Timespan.fromInstant(begin + day if end is None else begin + (end - begin) / 2)

@@ -20,7 +20,9 @@ from ..butler_data import (
     DefectsArea,
     ExposureFound,
     ReplacedDataset,
-    Statistics,
+    StatisticsTypes,
+    VerificationStatistics,
+    Withdrawal,
 )
 from .raw_level import KnownAmplifiers
 
@@ -93,23 +95,25 @@ class Repository(Protocol):
         """Read one dataset; the instrument need not be given."""
 
     async def statistics(
-        self, collection: str, run_statistics: str, detector_statistics: str, physical_filter: str | None = None
-    ) -> tuple[Statistics | None, dict[tuple[int, int], Statistics]]:
-        """Read the statistics of a verification.
+        self, collection: str, types: StatisticsTypes, physical_filter: str | None = None
+    ) -> VerificationStatistics:
+        """Read the statistics of a verification, for flats those in one filter.
 
-        Returns
-        -------
-        run_level
-            The statistics of the whole run; None if there are none.
-        detector_level
-            Those of each detector, by (exposure id, detector).
+        A file that can be read but is no statistics has `BrokenStatistics` in its place.
         """
 
     async def certify(self, request: CertifyRequest) -> CertifyOutcome:
         """Certify datasets for a validity range, all or none.
 
-        Older certifications of the same data ids are withdrawn within the range, and stay outside it. Repeating a
-        certification changes nothing.
+        What becomes of older certifications of the same data ids, the request says. Repeating a certification changes
+        nothing.
+
+        Raises
+        ------
+        ConflictError
+            If there are some, and they may not be replaced.
+        ChangedError
+            If they are not what the request expects.
         """
 
     async def certified_before(self, request: CertifyRequest) -> list[ReplacedDataset]:
@@ -136,6 +140,38 @@ class Repository(Protocol):
         """Return the ranges for which some datasets are certified in a collection.
 
         Certifications that were requested before have ended, or were dropped, when this looks.
+        """
+
+    async def certified_for_others(
+        self, dataset_type: str, calib_collection: str, begin_iso_tai: str, end_iso_tai: str, detectors: Collection[int]
+    ) -> list[ReplacedDataset]:
+        """Return what is certified for a part of a range for some detectors, in whatever filter."""
+
+    async def look_withdrawal(self, wanted: Withdrawal) -> Withdrawal:
+        """Return what must go out of a collection, and come back into it, to undo certifications.
+
+        Nothing is changed. Certifications that were requested before have ended, or were dropped, when this looks. If
+        nothing must go out, none of the datasets is certified any more.
+
+        Raises
+        ------
+        ConflictError
+            If somebody else has certified there in the meantime.
+        """
+
+    async def withdraw(self, planned: Withdrawal) -> None:
+        """Undo certifications as `look_withdrawal` has planned it, all or nothing.
+
+        Raises
+        ------
+        ChangedError
+            If the collection is not as it was then; nothing was changed.
+        """
+
+    async def read_back_withdrawal(self, done: Withdrawal, exposures: Collection[int] = ()) -> list[str]:
+        """Return a sentence for each dataset type that a user does not find as it should be after a withdrawal.
+
+        The repository is opened anew for that; it is asked by time, and for the exposures.
         """
 
     async def defects_area(self, collection_run: str, dataset_type: str = "defects") -> dict[int, DefectsArea]:

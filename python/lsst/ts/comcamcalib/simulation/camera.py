@@ -35,7 +35,7 @@ from .camera_events import (
     readout_parameters,
 )
 from .faults import Fault
-from .focal_plane import IMAGE_TYPES
+from .frame_faults import IMAGE_TYPES
 from .layout import DETECTOR_NAMES
 from .world import Image, World, day_obs_of
 

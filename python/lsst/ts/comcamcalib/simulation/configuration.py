@@ -78,7 +78,9 @@ def csc_settings(*, uws_url: str, repo: Path, work_directory: Path, speed: float
             "readout_s": (CLEAR_S + READOUT_S + TELEMETRY_S) / speed,
             "ingest_s": MAX_LATENCY_S / speed + 1.0,
             "job_s": 15.0,
+            "report_s": 20.0,
         },
+        "report": {"directory": str(work_directory / "reports"), "s3_instance": ""},
     }
 
 

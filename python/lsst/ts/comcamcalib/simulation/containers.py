@@ -14,6 +14,7 @@ way of reading.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -292,6 +293,27 @@ class PhotonTransferCurve:
             if values
         ]
         return f"PhotonTransferCurve({', '.join([f'{len(self.ampNames)} amplifiers', *ranges])})"
+
+    @property
+    def finalMeans(self) -> dict[str, list[float]]:
+        """Mean signals (adu) of the pairs that the fit used, filled up with NaN to the number of all pairs."""
+        return {name: self._used(name, values) for name, values in self.rawMeans.items()}
+
+    @property
+    def finalVars(self) -> dict[str, list[float]]:
+        """Variances (adu**2) of the same pairs."""
+        return {name: self._used(name, values) for name, values in self.rawVars.items()}
+
+    @property
+    def finalModelVars(self) -> dict[str, list[float]]:
+        """Variances (adu**2) that the fit gives for the same pairs."""
+        return {
+            name: np.polyval(self.ptcFitPars[name][::-1], means).tolist() for name, means in self.finalMeans.items()
+        }
+
+    def _used(self, name: str, values: list[float]) -> list[float]:
+        used = [value for value, is_used in zip(values, self.expIdMask[name], strict=True) if is_used]
+        return used + [math.nan] * (len(values) - len(used))
 
     def getMetadata(self) -> dict[str, Any]:
         """Return the header keywords."""

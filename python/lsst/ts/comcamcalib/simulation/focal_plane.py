@@ -18,14 +18,13 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from .frame_faults import IMAGE_TYPES, Fault, Light, add_hot_columns, pickup_pattern
 from .layout import AMPLIFIER_NAMES, DETECTOR_NAMES, PHYSICAL_FILTERS, DetectorLayout
 
 __all__ = ["DetectorTruth", "Fault", "FocalPlane", "Light"]
 
 FloatImage = npt.NDArray[np.float32]
 RawImage = npt.NDArray[np.uint16]
-
-IMAGE_TYPES = ("BIAS", "DARK", "FLAT")
 
 # Spread of the detectors' properties. Gain, read noise and full well are of the size of an ITL 3800C's. The gain is
 # LSSTCam's (1.67): with ComCam's (1.38) a full well would not fit into the 16 bits of the simulated raws.
@@ -48,44 +47,6 @@ _COSMIC_RAY_RATE = 5e-7  # tracks per pixel and second
 _COSMIC_RAY_LENGTH = (3, 12)  # pixel
 _COSMIC_RAY_CHARGE = (300.0, 3000.0)  # electron per pixel
 _ADC_MAXIMUM = 65_535  # adu
-
-
-@dataclasses.dataclass(frozen=True)
-class Fault:
-    """Something wrong with a detector's electronics: the read noise of some amplifiers is larger than it should be.
-
-    Attributes
-    ----------
-    detector
-        Number of the detector.
-    read_noise_factor
-        What the true read noise is multiplied by.
-    amplifiers
-        Names of the amplifiers; all of them by default.
-    image_types
-        In which exposures: any of BIAS, DARK, FLAT; all of them by default.
-    """
-
-    detector: int
-    read_noise_factor: float
-    amplifiers: tuple[str, ...] = AMPLIFIER_NAMES
-    image_types: tuple[str, ...] = IMAGE_TYPES
-
-
-@dataclasses.dataclass(frozen=True)
-class Light:
-    """The light of one exposure, relative to what it should be.
-
-    Attributes
-    ----------
-    lamp
-        Brightness of the flat lamp, relative to its normal one; 0 is off.
-    leak_electrons
-        Charge of a pixel in the middle of the focal plane from light that should not be there, electron.
-    """
-
-    lamp: float = 1.0
-    leak_electrons: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -147,6 +108,8 @@ class FocalPlane:
         What is wrong with the detectors.
     light
         What is wrong with the light.
+    pickup_electrons
+        Standard deviation of a wave that all readouts pick up from a source nearby, electron.
     """
 
     seed: int = 1
@@ -157,7 +120,8 @@ class FocalPlane:
     hot_pixels: int = 20
     low_pixels: int = 10
     faults: tuple[Fault, ...] = ()
-    light: Light = Light()
+    light: Light = dataclasses.field(default_factory=Light)
+    pickup_electrons: float = 0.0
 
     @property
     def layout(self) -> DetectorLayout:
@@ -166,15 +130,22 @@ class FocalPlane:
 
     def truth(self, detector: int) -> DetectorTruth:
         """Return what this detector really is like; the faults are not part of it."""
-        return _make_truth(dataclasses.replace(self, faults=(), light=Light()), detector)
+        return _make_truth(dataclasses.replace(self, faults=(), light=Light(), pickup_electrons=0.0), detector)
 
     def read_noise(self, detector: int, amplifier: str, image_type: str) -> float:
         """Return the read noise (electron) that the images of this type have, with the faults."""
         noise = self.truth(detector).read_noise[amplifier]
-        for fault in self.faults:
-            if fault.detector == detector and amplifier in fault.amplifiers and image_type in fault.image_types:
-                noise *= fault.read_noise_factor
+        for fault in self._faults_of(detector, amplifier, image_type):
+            noise *= 0.0 if fault.is_dead else fault.read_noise_factor
         return noise
+
+    def gain(self, detector: int, amplifier: str, image_type: str) -> float:
+        """Return the gain (electron/adu) that the images of this type have, with the faults."""
+        factors = [fault.gain_factor for fault in self._faults_of(detector, amplifier, image_type)]
+        return float(np.prod([self.truth(detector).gain[amplifier], *factors]))
+
+    def _faults_of(self, detector: int, amplifier: str, image_type: str) -> list[Fault]:
+        return [fault for fault in self.faults if fault.concerns(detector, amplifier, image_type)]
 
     def expose(
         self,
@@ -221,7 +192,7 @@ class FocalPlane:
         truth = self.truth(detector)
         dark_time = exposure_time_s if dark_time_s is None else dark_time_s
         rng = np.random.default_rng((self.seed, exposure_id, detector))
-        charge = truth.dark_rate * np.float32(dark_time)
+        charge = self._dark_rate(detector, image_type) * np.float32(dark_time)
         if image_type == "FLAT":
             charge += truth.response * np.float32(self._lamp_rate(exposure_id) * exposure_time_s)
         if self.light.leak_electrons:
@@ -239,6 +210,16 @@ class FocalPlane:
         }
         return self._read_out(electrons, truth, detector, image_type, rng), header
 
+    def _dark_rate(self, detector: int, image_type: str) -> FloatImage:
+        """Return the dark current (electron/s) that the images of this type have, with the faults."""
+        hot = [
+            (name, fault)
+            for name in AMPLIFIER_NAMES
+            for fault in self._faults_of(detector, name, image_type)
+            if fault.hot_column_rate
+        ]
+        return add_hot_columns(self.truth(detector).dark_rate, self.layout, hot)
+
     def _lamp_rate(self, exposure_id: int) -> float:
         lamp = np.random.default_rng((self.seed, exposure_id)).normal(1.0, _LAMP_SIGMA)
         return self.flat_rate * self.light.lamp * float(lamp)
@@ -250,7 +231,7 @@ class FocalPlane:
         raw = np.empty(layout.raw_shape, np.float32)
         for name in AMPLIFIER_NAMES:
             section = layout.image_section(name)
-            gain = truth.gain[name]
+            gain = self.gain(detector, name, image_type)
             level = truth.bias_level[name] + rng.normal(0.0, _BIAS_DRIFT_SIGMA)
             raw[layout.overscan_section(name)] = level
             charge = np.minimum(electrons[section], truth.full_well[name])
@@ -258,6 +239,10 @@ class FocalPlane:
             segment = raw[layout.segment_section(name)]
             noise = self.read_noise(detector, name, image_type) / gain
             segment += rng.standard_normal(segment.shape, np.float32) * np.float32(noise)
+            if self.pickup_electrons:
+                segment += pickup_pattern(segment.shape, self.pickup_electrons, rng) / np.float32(gain)
+            if any(fault.is_dead for fault in self._faults_of(detector, name, image_type)):
+                segment[:] = truth.bias_level[name]
         return np.clip(np.rint(raw), 0, _ADC_MAXIMUM).astype(np.uint16)
 
 

@@ -83,6 +83,9 @@ class Observatory:
         Summary state in which the OCPS starts. The real one starts in STANDBY, and the procedure's operator enables it.
     env_file
         Where clients in other processes find their environment. None: ``environment.sh`` in the work directory.
+    certified
+        Whether a repository that is made has certified products of an earlier day (see `earlier_day`), made by the
+        worker; a template must have them itself.
     without
         Names of `parts.PARTS` that do not run, so that real ones can take their place. The addresses of other servers
         come from the environment. Images exist only with this observatory's camera.
@@ -117,6 +120,7 @@ class Observatory:
         initial_state: salobj.State = salobj.State.ENABLED,
         ocps_state: salobj.State = salobj.State.STANDBY,
         env_file: Path | None = None,
+        certified: bool = False,
         without: Iterable[str] = (),
     ) -> None:
         self.log = logging.getLogger(__name__)
@@ -127,6 +131,7 @@ class Observatory:
         self._worker = worker
         self._template = template
         self._postgresql = postgresql
+        self._certified = certified
         self._focal_plane = focal_plane or FocalPlane()
         self._speed = speed
         self._parts = parts_without(without)
@@ -249,6 +254,11 @@ class Observatory:
     async def _start(self) -> None:
         stack = self._stack
         await asyncio.to_thread(self._make_folders)
+        if self._certified and self._template is None and not (self.repo / "butler.yaml").exists():
+            from .earlier_day import template_with_past
+
+            worker = self._worker or PipetaskWorker()
+            self._template = await template_with_past(self.work_directory / "earlier-day", self._focal_plane, worker)
         self.world = World(self._focal_plane, self._faults, self._speed)
         stack.push_async_callback(self.world.close)
         # Started side by side because each takes seconds. If one fails, wait for the others before closing them.

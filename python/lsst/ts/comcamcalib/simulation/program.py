@@ -35,12 +35,13 @@ async def run_observatory(
     amplifier_shape: tuple[int, int] | None = None,
     without: Iterable[str] = (),
     enable_ocps: bool = True,
+    certified: bool = False,
 ) -> None:
     """Run an observatory until SIGINT, SIGTERM or cancellation, and print on stdout how to join it.
 
     Parameters
     ----------
-    repo, speed, scenarios, env_file, without
+    repo, speed, scenarios, env_file, without, certified
         As `Observatory` has them.
     registry
         What the repository has its registry in, "sqlite" or "postgresql"; "": what it has already, SQLite if it is new.
@@ -68,6 +69,7 @@ async def run_observatory(
         speed=speed,
         scenarios=scenarios,
         env_file=env_file,
+        certified=certified,
         without=without,
         ocps_state=salobj.State.ENABLED if enable_ocps else salobj.State.STANDBY,
     )

@@ -32,10 +32,11 @@ _FOREVER_S = 24 * 3600.0
 class ReplayWorker:
     """Does as if it ran pipelines: after a given time their recorded products are there; a `Worker`.
 
-    Collections, data ids and ``ocps.log`` are as with the real pipelines. What is in the products is not: it does not
-    depend on the raws, nor on the configuration; images have the recorded shape. Verifications are measured on the raws
-    (see `replay_verify`). Retrieved datasets are not put beside the log. Faults have the effects of `worker_faults`,
-    with ``value`` counting detectors instead of quanta, and seconds for the whole job.
+    Collections, data ids and ``ocps.log`` are as with the real pipelines. What is in the products is not: it does
+    not depend on the raws, nor on the configuration, but only on the faults of detectors in force (see
+    `replay_retouch`); images have the recorded shape. Verifications are measured on the raws (see `replay_verify`).
+    Retrieved datasets are not put beside the log. Faults have the effects of `worker_faults`, with ``value``
+    counting detectors instead of quanta, and seconds for the whole job.
 
     Parameters
     ----------

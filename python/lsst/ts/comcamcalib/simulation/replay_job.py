@@ -19,8 +19,11 @@ from typing import Any, TextIO
 from lsst.daf.butler import Butler, CollectionType, DatasetType
 
 from .containers import Exposure
+from .garbled import garble
 from .recording import RecordedDataset, Recording, decode, fit, unpack
+from .replay_retouch import retouch
 from .replay_verify import VERIFICATIONS, verify_frames
+from .replay_verify_products import PRODUCT_VERIFICATIONS, verify_products
 from .worker import Job, pipeline_name
 from .worker_faults import DEFAULT_ERROR, EFFECTS
 
@@ -110,7 +113,8 @@ class JobReplay:
         self._query = job.environment.get("DATA_QUERY", "")
         self._output = f"u/ocps/{job.job_id}"
         self._pipeline = pipeline_name(job.environment["PIPELINE_URL"])
-        self._recording = None if self._pipeline in VERIFICATIONS else Recording.load(self._pipeline, recordings)
+        is_measured = self._pipeline.partition("#")[0] in {*VERIFICATIONS, *PRODUCT_VERIFICATIONS}
+        self._recording = None if is_measured else Recording.load(self._pipeline, recordings)
         self._inputs = _flatten(butler, _input_collections(job.environment.get("RUN_OPTIONS", "")))
         self._instrument = ""
 
@@ -128,7 +132,8 @@ class JobReplay:
         self._butler.collections.register(self._output, CollectionType.CHAINED)
         self._butler.collections.redefine_chain(self._output, [run, *self._inputs])
         doomed = self._doomed_detectors(scope)
-        kept = dataclasses.replace(scope, detectors=[item for item in scope.detectors if item not in doomed])
+        absent = doomed | self._detectors_without_work()
+        kept = dataclasses.replace(scope, detectors=[item for item in scope.detectors if item not in absent])
         count = 0
         with self._butler.transaction():
             for dataset_type, data_id, product in self._products(kept, with_merged=not doomed):
@@ -176,13 +181,17 @@ class JobReplay:
         ValueError
             If the fault has an unknown effect.
         """
-        if self._fault is None or self._fault.effect in ("slow", "expire"):
+        if self._fault is None or self._fault.effect in ("slow", "expire", "no_work", "garble"):
             return set()
         if self._fault.effect not in EFFECTS:
             raise ValueError(f"There is no fault {self._fault.effect!r} of the worker; use one of {EFFECTS}.")
         first = int(self._fault.value)
         last = first + 1 if self._fault.effect == "fail_quantum" else len(scope.detectors)
         return set(scope.detectors[first:last])
+
+    def _detectors_without_work(self) -> set[int]:
+        """Return the detectors that the job succeeds without."""
+        return {int(self._fault.value)} if self._fault is not None and self._fault.effect == "no_work" else set()
 
     def _fail(self, doomed: set[int]) -> None:
         """Write into the log what pipetask writes when quanta fail, and raise what it raises in the end."""
@@ -229,18 +238,25 @@ class JobReplay:
             else:
                 single = self._of_all_exposures(recorded, scope, self._recording.exposures)
             for data_id, content in single:
-                yield dataset_type, {"instrument": self._instrument, **data_id}, _make(dataset_type, content)
+                product = retouch(name, data_id.get("detector"), _make(dataset_type, content), self._job.camera_faults)
+                yield dataset_type, {"instrument": self._instrument, **data_id}, product
 
     def _verification(self, scope: _Scope, with_merged: bool) -> Iterator[tuple[DatasetType, dict[str, Any], Any]]:
-        """Yield what is measured on the frames themselves."""
+        """Yield what is measured on the frames or products themselves."""
         pairs = {
             (exposure, detector): scope.filter_of[exposure]
             for exposure, detector in scope.pairs
             if detector in scope.detectors
         }
-        for name, data_id, content in verify_frames(
-            self._pipeline, self._butler, self._inputs, pairs, self._instrument, with_merged
-        ):
+        where = (self._pipeline, self._butler, self._inputs, pairs, self._instrument)
+        measured = verify_frames(*where, with_merged) if self._pipeline in VERIFICATIONS else verify_products(*where)
+        for name, data_id, content in measured:
+            if (
+                self._fault is not None
+                and self._fault.effect == "garble"
+                and data_id.get("detector") == int(self._fault.value)
+            ):
+                content = garble(content, data_id["exposure"])
             yield self._butler.get_dataset_type(name), {"instrument": self._instrument, **data_id}, content
 
     def _single_exposures(

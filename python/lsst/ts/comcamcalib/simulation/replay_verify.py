@@ -30,7 +30,7 @@ from .layout import DetectorLayout
 from .repo import INITIAL_COLLECTION
 from .tasks.combine import CalibCombineByFilterTask
 from .tasks.flat import CpFlatMeasureTask, CpFlatNormalizationTask
-from .tasks.isr import READ_NOISE_KEY, IsrTaskLSST, values_by_amplifier
+from .tasks.isr import OVERSCAN_NOISE_KEY, READ_NOISE_KEY, IsrTaskLSST, values_by_amplifier
 from .tasks.statistics import clip_statistics
 from .tasks.verify import CpVerifyBiasTask, CpVerifyDarkTask, CpVerifyFlatTask, CpVerifyStatsTask
 from .tasks.verify_merge import CpVerifyExpMergeTask, CpVerifyFlatExpMergeTask, CpVerifyRunMergeTask
@@ -108,7 +108,10 @@ def _corrected(
                 name: butler.get(name, data_id, collections=INITIAL_COLLECTION) for name in wanted
             }
         raw = butler.get("raw", data_id, collections=inputs)
-        frames[exposure, detector] = isr.run(ccdExposure=raw, **calibrations[detector]).outputExposure
+        frame = isr.run(ccdExposure=raw, **calibrations[detector]).outputExposure
+        if not any(values_by_amplifier(frame.metadata, OVERSCAN_NOISE_KEY).values()):
+            frame.image.array[:] = 0.0  # a dead detector's own bias and dark have no noise either, and leave nothing
+        frames[exposure, detector] = frame
     if pipeline == "verifyFlat":
         _divide_by_own_flat(frames)
     return frames

@@ -28,6 +28,7 @@ from lsst.daf.butler import (
     Timespan,
 )
 
+from .camera_geometry import Camera
 from .containers import Defects, Exposure, PhotonTransferCurve
 from .exposures import ExposureRecord, write_exposure_files
 from .focal_plane import FocalPlane
@@ -78,7 +79,7 @@ def create_repo(path: Path, focal_plane: FocalPlane, server: PostgresqlServer | 
     """Make a repository that is ready for raw files and jobs.
 
     It knows the instrument and all dataset types of the pipelines, and has initial calibrations (bias, dark, flat in
-    r_03, empty defects, a photon transfer curve with nominal gains and read noise) made from the truth.
+    r_03, empty defects, a photon transfer curve with nominal gains and read noise, the camera) made from the truth.
 
     Parameters
     ----------
@@ -225,12 +226,14 @@ def _repo_configuration() -> dict[str, Any]:
             },
             "SimulatedDefects": {"pytype": f"{containers}.Defects"},
             "SimulatedPhotonTransferCurve": {"pytype": f"{containers}.PhotonTransferCurve"},
+            "SimulatedCamera": {"pytype": f"{_PACKAGE}.camera_geometry.Camera"},
         },
         "datastore": {
             "formatters": {
                 "SimulatedExposure": f"{formatters}.FitsExposureFormatter",
                 "SimulatedDefects": f"{formatters}.JsonContainerFormatter",
                 "SimulatedPhotonTransferCurve": f"{formatters}.JsonContainerFormatter",
+                "SimulatedCamera": f"{formatters}.JsonContainerFormatter",
                 "StructuredDataDict": "lsst.daf.butler.formatters.yaml.YamlFormatter",
             }
         },
@@ -302,6 +305,11 @@ def _initial_products(focal_plane: FocalPlane) -> Iterator[tuple[str, dict[str, 
     """Yield dataset type, data id and content of the initial calibrations, without any noise."""
     mean_response = np.mean([focal_plane.truth(detector).response.mean() for detector in range(len(DETECTOR_NAMES))])
     metadata = {"UNITS": "electron", "CALIB_ID": "initial"}
+    nominal: list[Mapping[str, tuple[float, float]]] = []
+    for detector in range(len(DETECTOR_NAMES)):
+        truth = focal_plane.truth(detector)
+        nominal.append({name: (truth.gain[name], truth.read_noise[name]) for name in AMPLIFIER_NAMES})
+    yield "camera", {"instrument": INSTRUMENT}, Camera.of_values(nominal)
     for detector in range(len(DETECTOR_NAMES)):
         truth = focal_plane.truth(detector)
         data_id: dict[str, Any] = {"instrument": INSTRUMENT, "detector": detector}

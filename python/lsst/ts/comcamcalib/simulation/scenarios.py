@@ -19,21 +19,40 @@ __all__ = ["SCENARIOS", "scenario_faults"]
 
 # What the OCPS sees ends its command; what the CSC sees must not end a good run.
 _LOOKS_OF_THE_CSC = {"method": "GET", "resource": "job", "client": "Python"}
+_VERIFICATIONS = ("verifyBias", "verifyDark", "verifyFlat")
 
 SCENARIOS: Mapping[str, tuple[Fault, ...]] = {
-    # The read noise of all amplifiers of one detector is far above what the ptc says: the bias fails its verification.
+    # The read noise of all amplifiers of one detector is twice what the ptc says: the bias fails its verification.
     "noisy-detector": (
-        Fault("focal_plane", "noise", match={"detector": 4, "image_type": "BIAS"}, times=None, value=1.6),
+        Fault("focal_plane", "noise", match={"detector": 4, "image_type": "BIAS"}, times=None, value=2.0),
     ),
-    # One amplifier only: it fails its tests, which is below the threshold for a detector.
+    # The same in one amplifier only: it fails its tests, which is below the threshold for a detector.
     "noisy-amplifier": (
         Fault(
             "focal_plane",
             "noise",
             match={"detector": 4, "amplifier": "C12", "image_type": "BIAS"},
             times=None,
-            value=1.6,
+            value=2.0,
         ),
+    ),
+    # One detector is dead: it has neither signal nor noise, whatever is taken.
+    "dead-detector": (Fault("focal_plane", "dead", match={"detector": 4}, times=None),),
+    # The jobs of the verifications succeed, but have nothing of one detector: no images, no statistics.
+    "detector-missing": tuple(
+        Fault("worker", "no_work", match={"pipeline": pipeline}, times=None, value=4) for pipeline in _VERIFICATIONS
+    ),
+    # A pump next to the camera runs during the third bias: all readouts pick up a wave of six times their noise.
+    "bad-exposure": (Fault("focal_plane", "pickup", match={"image_type": "BIAS"}, skip=2, value=40.0),),
+    # The gain of one detector is 6 % above that of the certified ptc, as after a change of its bias voltages.
+    "drifted-gain": (Fault("focal_plane", "gain", match={"detector": 4}, times=None, value=1.06),),
+    # One column of one amplifier has a high dark current that it did not have when the defects were certified.
+    "new-hot-column": (
+        Fault("focal_plane", "hot_column", match={"detector": 4, "amplifier": "C12"}, times=None, value=40.0),
+    ),
+    # Statistics of one detector do not have the form that cp_verify's have: keys missing, or too many, NaN, text.
+    "statistics-garbled": tuple(
+        Fault("worker", "garble", match={"pipeline": pipeline}, times=None, value=4) for pipeline in _VERIFICATIONS
     ),
     # The file of one detector of the third bias never arrives, and no event says so. The next bias is complete again.
     "image-lost": (Fault("oods", "lose", match={"detector": 4, "image_type": "BIAS"}, skip=2),),

@@ -219,7 +219,8 @@ class UwsServer:
             number=self._count,
         )
         # In the real server's order. A client's value replaces the server's own of the same name.
-        job = Job(job_id, _server_environment(job_id, folder, source) | environment, folder / "out", fault)
+        variables = _server_environment(job_id, folder, source) | environment
+        job = Job(job_id, variables, folder / "out", fault, tuple(self._faults.at("focal_plane")))
         for path in (job.output_dir, folder / "src"):
             await asyncio.to_thread(path.mkdir, parents=True)
         record = self._records[job_id] = JobRecord(job, run_id or job_id, command)

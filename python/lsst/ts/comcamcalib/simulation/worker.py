@@ -41,13 +41,16 @@ class Job:
     output_dir
         Existing folder for ``ocps.log`` and for retrieved datasets; JOB_OUTPUT_DIR.
     fault
-        How it is to fail; the effects are in `worker_process`.
+        How it is to fail; the effects are in `worker_faults`.
+    camera_faults
+        What was wrong with the focal plane when the job was made: for a worker that does not look at the frames.
     """
 
     job_id: str
     environment: Mapping[str, str]
     output_dir: Path
     fault: Fault | None = None
+    camera_faults: tuple[Fault, ...] = ()
 
 
 class Worker(Protocol):

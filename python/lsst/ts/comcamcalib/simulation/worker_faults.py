@@ -13,9 +13,13 @@ import signal
 import time
 from typing import Any
 
+from .garbled import garble
+
 __all__ = ["DEFAULT_ERROR", "EFFECTS", "strike_in_quanta"]
 
-EFFECTS = ("error", "fail_quantum", "hang", "die", "slow")
+EFFECTS = ("error", "fail_quantum", "hang", "die", "slow", "no_work", "garble")
+# Those that concern one detector's quanta, not some number of quanta.
+_OF_A_DETECTOR = ("no_work", "garble")
 DEFAULT_ERROR = "Simulated failure: the input images have no usable pixels."
 
 _A_DAY_S = 24 * 3600.0
@@ -30,6 +34,8 @@ def strike_in_quanta(effect: str, value: float, text: str) -> None:
     hang         the quantum after the first ``value`` never ends
     die          the job is killed in the quantum after the first ``value``, without a word in its log
     slow         each quantum takes ``value`` seconds more
+    no_work      the quanta of detector ``value`` find no work: none of its datasets is made, and the job succeeds
+    garble       statistics of detector ``value`` in single exposures are garbled (see `garbled`)
     ============ =========================================================================================
 
     Raises
@@ -48,11 +54,14 @@ def strike_in_quanta(effect: str, value: float, text: str) -> None:
         task = make_task(self, *arguments, **keywords)
         run_quantum = task.runQuantum
 
-        def run_faulty_quantum(*arguments: Any, **keywords: Any) -> Any:
+        def run_faulty_quantum(butlerQC: Any, *arguments: Any, **keywords: Any) -> Any:
             nonlocal done
             position, done = done, done + 1
-            _strike(effect, value, text, position)
-            return run_quantum(*arguments, **keywords)
+            if effect not in _OF_A_DETECTOR:
+                _strike(effect, value, text, position)
+            elif butlerQC.quantum.dataId.get("detector") == int(value):
+                _strike_detector(effect, task, butlerQC.quantum.dataId)
+            return run_quantum(butlerQC, *arguments, **keywords)
 
         task.runQuantum = run_faulty_quantum  # type: ignore[method-assign]
         return task
@@ -72,3 +81,21 @@ def _strike(effect: str, value: float, text: str, position: int) -> None:
         time.sleep(_A_DAY_S)
     elif effect == "die":
         os.killpg(0, signal.SIGKILL)
+
+
+def _strike_detector(effect: str, task: Any, data_id: Any) -> None:
+    """Do what a fault does to a detector's quantum that is about to run."""
+    if effect == "no_work":
+        from lsst.pipe.base import NoWorkFound
+
+        raise NoWorkFound("There is nothing to work on: the exposure has no data of this detector.")
+    run = type(task).run
+
+    def run_garbled(*arguments: Any, **keywords: Any) -> Any:
+        result = run(task, *arguments, **keywords)
+        statistics = getattr(result, "outputStats", None)
+        if statistics is not None and "exposure" in data_id and "VERIFY" in statistics:
+            result.outputStats = garble(statistics, int(data_id["exposure"]))
+        return result
+
+    task.run = run_garbled

@@ -13,22 +13,26 @@ import concurrent.futures
 import dataclasses
 import datetime
 import random
-from collections.abc import Callable, Mapping
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ParamSpec, TypeVar
 
 from lsst.ts import utils
 
-from . import focal_plane
+from . import frame_faults
 from .faults import Fault, Faults
-from .focal_plane import FocalPlane, Light
+from .focal_plane import FocalPlane
+from .frame_faults import Light
 from .layout import AMPLIFIER_NAMES
 
-__all__ = ["Image", "World", "day_obs_of"]
+__all__ = ["Image", "World", "day_obs_of", "detector_faults"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-LIGHT_EFFECTS = frozenset({"lamp", "lamp_drift", "leak"})
+# What strikes single exposures.
+EXPOSURE_EFFECTS = frozenset({"lamp", "lamp_drift", "leak", "pickup"})
+# What a detector has for as long as the fault is in force, and the attribute of the focal plane's fault.
+DETECTOR_EFFECTS = {"noise": "read_noise_factor", "gain": "gain_factor", "hot_column": "hot_column_rate", "dead": ""}
 
 # The observing day begins at noon (LSE-400).
 DAY_OBS_ROLLOVER_S = 12 * 3600
@@ -129,19 +133,18 @@ class World:
     @property
     def focal_plane(self) -> FocalPlane:
         """The focal plane with the faults in force, in its normal light."""
-        faults = self.faults.at("focal_plane")
-        broken = tuple(_focal_plane_fault(fault) for fault in faults if fault.effect not in LIGHT_EFFECTS)
-        return dataclasses.replace(self._sound_focal_plane, faults=broken)
+        return dataclasses.replace(self._sound_focal_plane, faults=detector_faults(self.faults.at("focal_plane")))
 
     def focal_plane_for(self, image: Image) -> FocalPlane:
-        """Return the focal plane as it was while this image was exposed, with the faults of light that strike it.
+        """Return the focal plane as it was while this image was exposed, with the faults that strike it.
 
         To be called once for each image, in the order of the images. The fault hook is asked as place ``focal_plane``
         with ``image_type`` and ``exposure_id``. Effects: ``lamp`` (the lamp is ``value`` times as bright as normal, 0
         is off), ``lamp_drift`` (with each image that it strikes, the lamp's brightness is multiplied by ``value``,
-        beginning after the first one), ``leak`` (stray light gives each pixel about ``value`` electrons).
+        beginning after the first one), ``leak`` (stray light gives each pixel about ``value`` electrons), ``pickup``
+        (all readouts pick up a wave of ``value`` electrons from a source nearby).
         """
-        lamp, leak_electrons = 1.0, 0.0
+        lamp, leak_electrons, pickup_electrons = 1.0, 0.0, 0.0
         for fault, number in self.faults.strike_all(
             "focal_plane", image_type=image.image_type, exposure_id=image.exposure_id
         ):
@@ -152,7 +155,10 @@ class World:
                     lamp *= fault.value ** (number - 1)
                 case "leak":
                     leak_electrons += fault.value
-        return dataclasses.replace(self.focal_plane, light=Light(lamp, leak_electrons))
+                case "pickup":
+                    pickup_electrons += fault.value
+        light = Light(lamp, leak_electrons)
+        return dataclasses.replace(self.focal_plane, light=light, pickup_electrons=pickup_electrons)
 
     async def sleep(self, seconds: float) -> None:
         """Wait for a time (seconds) of the instrument, which is shorter on the clock."""
@@ -197,22 +203,33 @@ class World:
         await asyncio.to_thread(self._worker.shutdown, wait=True, cancel_futures=True)
 
 
-def _focal_plane_fault(fault: Fault) -> focal_plane.Fault:
-    """Translate a fault of the hook into one of the focal plane.
+def detector_faults(faults: Iterable[Fault]) -> tuple[frame_faults.Fault, ...]:
+    """Return what faults of the place ``focal_plane`` do to detectors; those of single exposures are left out.
 
     Raises
     ------
     ValueError
-        If the focal plane has no such effect, or the fault names no detector.
+        If the focal plane has no such effect, or a fault names no detector.
     """
+    return tuple(_focal_plane_fault(fault) for fault in faults if fault.effect not in EXPOSURE_EFFECTS)
+
+
+def _focal_plane_fault(fault: Fault) -> frame_faults.Fault:
+    """Translate a fault of the hook into one of the focal plane."""
     detector = fault.match.get("detector")
-    if fault.effect != "noise" or not isinstance(detector, int):
-        light = ", ".join(f"`{effect}`" for effect in sorted(LIGHT_EFFECTS))
-        raise ValueError(f"The focal plane's faults are {light} and `noise` of a `detector`, not {fault}.")
+    if fault.effect not in DETECTOR_EFFECTS or not isinstance(detector, int):
+        of_exposures, of_detectors = (
+            ", ".join(f"`{effect}`" for effect in sorted(effects)) for effects in (EXPOSURE_EFFECTS, DETECTOR_EFFECTS)
+        )
+        raise ValueError(
+            f"The focal plane's faults are {of_exposures}, and {of_detectors} of a `detector`, not {fault}."
+        )
     amplifier, image_type = fault.match.get("amplifier"), fault.match.get("image_type")
-    return focal_plane.Fault(
+    sound = frame_faults.Fault(
         detector=detector,
-        read_noise_factor=fault.value,
         amplifiers=AMPLIFIER_NAMES if amplifier is None else (str(amplifier),),
-        image_types=focal_plane.IMAGE_TYPES if image_type is None else (str(image_type),),
+        image_types=frame_faults.IMAGE_TYPES if image_type is None else (str(image_type),),
+        is_dead=fault.effect == "dead",
     )
+    values: dict[str, Any] = {DETECTOR_EFFECTS[fault.effect]: fault.value}
+    return dataclasses.replace(sound, **values) if fault.effect != "dead" else sound

@@ -63,9 +63,10 @@ async def certify(stage: StagePlan, context: RunContext) -> str:
         product = good.product
         for base in context.plan.recipe(stage.calib_type).builds_on:
             await _extend(CalibType[base], stage, validity, context)
+    without = f", without {_detectors(good, context)}" if good.left_out else ""
     return (
         f"{len(product.ids)} datasets of type {product.dataset_type} are in "
-        f"{context.plan.options.calib_collection}, valid {validity.words}"
+        f"{context.plan.options.calib_collection}, valid {validity.words}{without}"
     )
 
 
@@ -123,8 +124,11 @@ async def _certify(
             *(context.run_id, stage_name, validity.words, _named(left_out), calib_type.name),
         )
     notes = list(remarks)
+    if good.left_out:
+        notes.append(f"left out, because not good: {_detectors(good, context)}")
     if good.verdict is None:
         notes.append("certified without verification, as certify_unverified asks")
+    notes += _acceptances(calib_type, context)
     if left_out:
         notes.append(
             f"WARNING: the validity that was given does not cover {_named(left_out)} from which this product is "
@@ -135,6 +139,20 @@ async def _certify(
     act = Certifying(good, stage_name, validity, covered, tuple(notes), context)
     await _settle_others(act, calib_type, context)
     await once(act, context.record)
+
+
+def _acceptances(calib_type: CalibType, context: RunContext) -> list[str]:
+    """Say who accepted the verdict on a product, or on one that it is built on, and why."""
+    history = context.history
+    return [
+        (f"built on {one.name}, which was " if one is not calib_type else "")
+        + f"accepted by {acceptance.who}"
+        + (f" in {acceptance.physical_filter}" if acceptance.physical_filter else "")
+        + f": {acceptance.why}"
+        for one in (calib_type, *history.bases_of(calib_type))
+        for acceptance in history.accepted_verdicts.values()
+        if acceptance.calib_type is one
+    ]
 
 
 async def _settle_others(act: Certifying, calib_type: CalibType, context: RunContext) -> None:
@@ -194,6 +212,11 @@ def _own_exposures(product: CalibType, context: RunContext) -> tuple[int, ...]:
         if calib_type in context.plan.sequences
         for exposure in context.history.exposure_ids(calib_type)
     )
+
+
+def _detectors(good: GoodProduct, context: RunContext) -> str:
+    names = context.plan.detector_names
+    return " and ".join(filter(None, (", ".join(names[one] for one in good.left_out[:-1]), names[good.left_out[-1]])))
 
 
 def _over(validity: Validity, context: RunContext) -> str:

@@ -12,16 +12,26 @@ import contextlib
 import dataclasses
 
 from ..butler_data import CertifyOutcome, CertifyRequest
-from ..errors import ServiceError, StageError, UnreachableError
+from ..errors import ChangedError, ConflictError, ServiceError, StageError, UnreachableError
 from ..plan.validity import Validity
+from ..record.act import intend
 from ..record.facts import Certified, CertifiedBefore, CertifyAbsent, CertifyIntended
 from ..record.things import Certification, GoodProduct
+from ..services.butler_certify import conflict
 from .context import RunContext
 
 __all__ = ["Certifying", "look_for_certification", "record_look"]
 
 # Whoever cancels (abort, leaving ENABLED) must answer within 10 s, even if Butler hangs.
 CANCELLED_LIMIT_S = 5.0
+
+CONFLICT_REMEDY = (
+    "Withdraw that with decertify, and resume the run; or start another run with on_conflict: replace or truncate, or "
+    "with another calib_collection or validity."
+)
+
+LOOKS = 3
+"""How often it is looked what a certification replaces, because others may certify at the same time."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +90,7 @@ class Certifying:
             begin_iso_tai=validity.begin_iso_tai,
             end_iso_tai=validity.end_iso_tai,
             verdict=good.verdict,
+            on_conflict=context.plan.options.on_conflict,
         )
 
     @property
@@ -129,7 +140,10 @@ class Certifying:
         try:
             before = await self._context.services.repository.certified_before(self._request)
         except ServiceError as error:
-            raise StageError(f"{self._what} could not be certified in {self._collection}: {error}") from error
+            raise self._failed(error) from error
+        if before and self._request.on_conflict == "fail":
+            raise self._failed(conflict(self._request, before))
+        self._request = dataclasses.replace(self._request, expects=tuple(before))
         history = self._context.history
         return CertifyIntended(
             number=len(history.certifications) + 1,
@@ -149,10 +163,12 @@ class Certifying:
                     physical_filter=one.physical_filter,
                     validity_begin=one.begin_iso_tai,
                     validity_end=one.end_iso_tai,
+                    run_collection=one.run,
                 )
                 for one in before
             ),
             remarks=self._remarks,
+            on_conflict=self._request.on_conflict,
         )
 
     async def act(self) -> Certification:
@@ -187,15 +203,29 @@ class Certifying:
         limit_s = self._context.config.limits.butler_certify
         self._context.record.waiting(self._stage_name, f"Butler to certify in {self._collection}", limit_s)
         try:
-            outcome = await self._context.services.repository.certify(self._request)
+            outcome = await self._certify()
         except UnreachableError as error:
             # No answer in time proves nothing: Butler may have certified, or may still do so.
             return _Answer(None, "Butler did not answer in time", error)
         except ServiceError as error:
             # Butler does all or nothing, and says that it did nothing.
             await self._note_absent(str(error))
-            raise StageError(f"{self._what} could not be certified in {self._collection}: {error}") from error
+            raise self._failed(error) from error
         return _Answer(outcome)
+
+    async def _certify(self) -> CertifyOutcome:
+        """Have Butler certify; if what that replaces has changed since it was written down, look again."""
+        for _ in range(LOOKS - 1):
+            try:
+                return await self._context.services.repository.certify(self._request)
+            except ChangedError as error:
+                await self._note_absent(str(error))
+                await intend(self, self._context.record)
+        return await self._context.services.repository.certify(self._request)
+
+    def _failed(self, error: ServiceError) -> StageError:
+        remedy = f" {CONFLICT_REMEDY}" if isinstance(error, ConflictError) else ""
+        return StageError(f"{self._what} could not be certified in {self._collection}: {error}{remedy}")
 
     async def _conclude(self, answer: _Answer) -> bool:
         """Find out what is certified, and record it; return whether it is certified.
@@ -226,7 +256,7 @@ class Certifying:
         if not there:
             await self._note_absent(str(answer.error or answer.unknown))
             if answer.error is not None:
-                raise StageError(f"{self._what} could not be certified in {self._collection}: {answer.error}")
+                raise self._failed(answer.error)
             return False
         await self._note_certified(answer, tuple(lost))
         if lost:

@@ -23,6 +23,7 @@ from ..services.camera import Camera
 from ..services.components import Components
 from ..services.jobs import Jobs
 from ..services.oods import Oods
+from ..services.reporter import Reporter
 from ..services.repository import Repository
 from ..services.uws import Uws
 from .ledger import IngestLedger
@@ -41,6 +42,7 @@ class Services:
     jobs: Jobs
     uws: Uws
     repository: Repository
+    reporter: Reporter
 
 
 class RunContext:

@@ -105,7 +105,7 @@ class Exposing:
             raise StageError(f"No further exposure was taken, because {why}")
         for frame in self._context.history.frames_of(self._wanted.calib_type):
             if frame.open and frame.index != self._wanted.index:
-                await Exposing(_intended(frame), self._stage_name, self._context).find()
+                await Exposing(frame.intent, self._stage_name, self._context).find()
         return self._wanted
 
     async def act(self) -> Frame:
@@ -142,17 +142,6 @@ class Exposing:
         """Record that the frame was not taken; see `Act.withdraw`."""
         wanted = self._wanted
         await self._context.record.note(FrameAbsent(calib_type=wanted.calib_type, index=wanted.index, reason=reason))
-
-
-def _intended(frame: Frame) -> FrameIntended:
-    """Return the intent of a frame."""
-    return FrameIntended(
-        calib_type=frame.calib_type,
-        index=frame.index,
-        exposure_time_s=frame.exposure_time_s,
-        discarded=frame.discarded,
-        replaces=frame.replaces,
-    )
 
 
 async def look_for_frames(frame: Frame, context: RunContext) -> list[TakenFrame]:
@@ -201,8 +190,9 @@ async def set_earlier_apart(calib_type: CalibType, context: RunContext) -> None:
     """
     if context.history.frames_of(calib_type):
         return
+    first = Frame(FrameIntended(calib_type=calib_type, index=1, exposure_time_s=0.0))
     try:
-        earlier = await look_for_frames(Frame(calib_type, 1), context)
+        earlier = await look_for_frames(first, context)
     except StageError as error:
         raise StageError(
             f"Whether an earlier run of the same name has left {calib_type.name} exposures could not be looked up: "

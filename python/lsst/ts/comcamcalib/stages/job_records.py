@@ -146,8 +146,8 @@ def late_recorder(seen: UwsJob, context: RunContext) -> OnChange:
     if marked and marked[0].open:
         return recorder_of(marked[0], context)
     mark = JobMark.read(seen.output_glob)
-    known = mark is not None and mark.stage_name in context.history.stages
-    stage = context.history.stages[mark.stage_name if mark is not None and known else context.plan.stages[0].name]
+    named = [stage for stage in context.plan.stages if mark is not None and stage.name == mark.stage_name]
+    stage = (*named, context.plan.stages[0])[0]
     reason = "It appeared after its run was closed"
     return _stray_recorder(stage.name, stage.calib_type, reason, context, seen.timestamp_created_s)
 

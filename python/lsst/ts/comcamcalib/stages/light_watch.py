@@ -100,7 +100,7 @@ def _in_electrons(adu: Mapping[int, Mapping[str, float]], facts: FrameFacts) -> 
 
 
 async def _announce(calib_type: CalibType, image: Frame, sentence: str, context: RunContext) -> None:
-    """Record and publish a verdict that is already certain; a later verification gives the details."""
+    """Record and publish, once, a verdict that is already certain; a later verification gives the details."""
     logging.getLogger(__name__).warning("Run %s: %s", context.run_id, sentence)
     await blame_frames(calib_type, f"{sentence}.", context)
     physical_filter = ""
@@ -108,15 +108,20 @@ async def _announce(calib_type: CalibType, image: Frame, sentence: str, context:
         found = await context.services.repository.physical_filters([image.exposure_id])
         physical_filter = found.get(image.exposure_id, "")
     wanted = [frame for frame in context.plan.sequences[calib_type].frames if not frame.discarded]
-    await context.record.note(
-        VerdictGiven(
-            calib_type=calib_type,
-            physical_filter=physical_filter,
-            attempt=verify_attempt(calib_type, context),
-            verdict=Verdict.FAILED,
-            job_id="",
-            reason=f"{sentence}.",
-            exposures_expected=len(wanted),
-            detectors_expected=len(context.plan.options.detectors),
-        )
+    verdict = VerdictGiven(
+        calib_type=calib_type,
+        physical_filter=physical_filter,
+        attempt=verify_attempt(calib_type, context),
+        verdict=Verdict.FAILED,
+        job_id="",
+        reason=f"{sentence}.",
+        exposures_expected=len(wanted),
+        detectors_expected=len(context.plan.options.detectors),
     )
+    if not any(_says_all(one, verdict) for one in context.history.verdicts_of(calib_type)):
+        await context.record.note(verdict)
+
+
+def _says_all(standing: VerdictGiven, verdict: VerdictGiven) -> bool:
+    """Return whether a verdict that stands leaves nothing to add: a resumed INGEST looks at the same flats again."""
+    return standing.attempt == verdict.attempt or standing == verdict.model_copy(update={"attempt": standing.attempt})

@@ -9,29 +9,22 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
-from typing import Any
 
 from ..config import VerificationRecipe
 from ..enums import CalibType, Verdict
 from ..errors import ServiceError, StageError
+from ..findings import Finding
 from ..plan.plan import StagePlan
-from ..plan.request import run_collection
-from ..record.facts import DetectorVerdict, FramesBlamed, JobDistrusted, VerdictGiven
+from ..record.facts import MAX_FINDINGS, DetectorVerdict, FramesBlamed, JobDistrusted, VerdictGiven
 from ..record.history import STAGE_ENDED
 from ..record.things import GOOD_VERDICTS, Product
-from ..verification import (
-    ExpectedStatistics,
-    Judgement,
-    judge_defects,
-    judge_gain,
-    judge_ptc,
-    judge_statistics,
-)
+from ..verification import Judgement, judge_defects, judge_gain, judge_ptc
+from ..verification.rules.gains_of_flats import gains_of_flats
 from .context import RunContext
-from .frames import blame_frames, frame_facts, known_to_be_bad, share_fate, verify_attempt
+from .frames import blame_frames, known_to_be_bad, share_fate, verify_attempt
 from .generate import check_inputs, run_job
+from .judging import judge_by_statistics
 
 __all__ = ["verify"]
 
@@ -82,11 +75,9 @@ async def verify(stage: StagePlan, context: RunContext) -> str:
                 lambda history: all(history.stages[name].state in STAGE_ENDED for name in stage.after)
             )
         judgements = await _judge_statistics(recipe, job_id, stage, context)
-        if incomplete := [one for _, one in judgements if one.exposures_expected and one.verdict is Verdict.UNKNOWN]:
+        if incomplete := [one for _, one in judgements if one.exposures_expected and _is_incomplete(one)]:
             # The next attempt does not judge the same statistics once more.
             await context.record.note(JobDistrusted(label=job.label, attempt=job.attempt, reason=incomplete[0].reason))
-        if stage.calib_type is CalibType.FLAT:
-            judgements = await _heed_gains(judgements, context)
         await _note_frames(stage, [one for _, one in judgements], context)
     for physical_filter, judgement in judgements:
         if judgement.verdict is not Verdict.PASSED:
@@ -100,6 +91,11 @@ async def verify(stage: StagePlan, context: RunContext) -> str:
     if worst:
         raise StageError("; ".join(f"{stage.calib_type.name} is {one.verdict.name}: {one.reason}" for one in worst))
     return "; ".join(f"{one.verdict.name}: {one.reason}" for _, one in judgements)
+
+
+def _is_incomplete(judgement: Judgement) -> bool:
+    """Return whether statistics are missing, can't be used or contradict each other."""
+    return any(one.rule in ("completeness", "agreement") for one in judgement.findings)
 
 
 def _without_statistics(calib_type: CalibType, problem: str, context: RunContext) -> Judgement:
@@ -123,80 +119,34 @@ async def _note_frames(stage: StagePlan, judgements: list[Judgement], context: R
 async def _judge_statistics(
     recipe: VerificationRecipe, job_id: str, stage: StagePlan, context: RunContext
 ) -> list[tuple[str, Judgement]]:
-    """Judge the statistics of a verification job, by filter for flats; in a thread, because it takes seconds."""
-    repository, calib_type = context.services.repository, stage.calib_type
-    exposures = context.history.exposure_ids(calib_type)
+    """Judge the statistics of a verification job, and for flats also what was measured with the same flats."""
+    more = await _heed_gains(context) if stage.calib_type is CalibType.FLAT else []
     try:
-        by_filter = {"": exposures}
-        if calib_type is CalibType.FLAT:
-            filters = await repository.physical_filters(exposures)
-            by_filter = {
-                kind: tuple(exposure for exposure in exposures if filters.get(exposure, "") == kind)
-                for kind in sorted({filters.get(exposure, "") for exposure in exposures})
-            }
-        facts = await frame_facts(calib_type, stage.jobs[0].collections, context)
-        judgements = []
-        for physical_filter, some in by_filter.items():
-            expected = ExpectedStatistics(
-                calib_type=calib_type,
-                physical_filter=physical_filter,
-                exposures=some,
-                detectors=context.plan.detector_names,
-                amplifiers=context.plan.amplifiers,
-                tests=recipe.tests,
-                threshold=context.plan.options.number_verification_tests_threshold(calib_type),
-                signal_statistic=recipe.signal_statistic,
-                noise_statistic=recipe.noise_statistic,
-                frames=facts,
-            )
-            statistics = await repository.statistics(
-                run_collection(job_id), recipe.run_statistics, recipe.detector_statistics, physical_filter or None
-            )
-            judgements.append((physical_filter, await asyncio.to_thread(judge_statistics, expected, *statistics)))
+        return await judge_by_statistics(recipe, job_id, stage, more, context)
     except ServiceError as error:
         problem = f"the statistics of job {job_id} could not be read: {error}"
-        judgements = [("", _without_statistics(calib_type, problem, context))]
-    return judgements
+        return [("", _without_statistics(stage.calib_type, problem, context))]
 
 
-async def _heed_gains(judgements: list[tuple[str, Judgement]], context: RunContext) -> list[tuple[str, Judgement]]:
-    """Count implausible gains and noises against the flats with which they were measured.
-
-    If more amplifiers of a detector have them than the flats' threshold allows, FLAT is FAILED; fewer are only named.
-    """
+async def _heed_gains(context: RunContext) -> list[Finding]:
+    """Return the implausible gains and noises that speak against the flats with which they were measured."""
     threshold = context.plan.options.number_verification_tests_threshold(CalibType.FLAT)
+    findings: list[Finding] = []
     for calib_type in (CalibType.PTC, CalibType.GAIN):
         product = context.history.product(calib_type)
-        if product is None:
-            continue
-        gains = await _judge_product(product, calib_type, context)
-        if gains.verdict is not Verdict.FAILED:
-            continue
-        reason = f"{calib_type.name}, which was made from the same flats, shows that they are bad: {gains.reason}"
-        if any(one.amplifiers_failed > threshold for one in gains.detectors):
-            changes: dict[str, Any] = {"verdict": Verdict.FAILED, "bad_frames": reason}
-            judgements = [
-                (kind, dataclasses.replace(one, **changes, reason=f"{reason} {one.reason}")) for kind, one in judgements
-            ]
-        else:
-            judgements = [
-                (
-                    kind,
-                    dataclasses.replace(
-                        one,
-                        verdict=Verdict.PASSED_WITH_FAILURES if one.verdict is Verdict.PASSED else one.verdict,
-                        reason=f"{one.reason} {reason}",
-                    ),
-                )
-                for kind, one in judgements
-            ]
-    return judgements
+        if product is not None:
+            judgement = await _judge_product(product, calib_type, context)
+            if judgement.verdict is Verdict.FAILED:
+                findings += gains_of_flats(judgement, calib_type, threshold)
+    return findings
 
 
 async def _judge_product(product: Product, calib_type: CalibType, context: RunContext) -> Judgement:
     """Judge a product by its own values, which must be finite and plausible for each detector."""
     repository, plausible = context.services.repository, context.config.plausible
-    names, amplifiers = context.plan.detector_names, context.plan.amplifiers
+    left_out = context.history.left_out_before(calib_type)
+    names = {detector: name for detector, name in context.plan.detector_names.items() if detector not in left_out}
+    amplifiers = context.plan.amplifiers
     try:
         if calib_type is CalibType.DEFECTS:
             areas = await repository.defects_area(product.run_collection, product.dataset_type)
@@ -245,5 +195,8 @@ async def _record(
                 )
                 for one in judgement.detectors
             ),
+            findings=judgement.findings[:MAX_FINDINGS],
+            findings_dropped=max(len(judgement.findings) - MAX_FINDINGS, 0),
+            left_out=judgement.left_out,
         )
     )

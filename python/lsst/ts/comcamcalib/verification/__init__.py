@@ -6,22 +6,28 @@
 
 """From verification statistics to a verdict; pure."""
 
+from .context import FrameFacts, RuleContext
 from .first_look import certainly_in_vain, is_suspicious
-from .frames import FrameFacts
-from .judgement import DetectorJudgement, Judgement
+from .judge import judge, strict
+from .judgement import Counts, DetectorJudgement, Judgement
 from .products import judge_defects, judge_gain, judge_ptc
-from .statistics import ExpectedStatistics
-from .verdict import judge_statistics
+from .table import StatisticsTable
+from .verdict import judge_statistics, table_of
 
 __all__ = [
+    "Counts",
     "DetectorJudgement",
-    "ExpectedStatistics",
     "FrameFacts",
     "Judgement",
+    "RuleContext",
+    "StatisticsTable",
     "certainly_in_vain",
     "is_suspicious",
+    "judge",
     "judge_defects",
     "judge_gain",
     "judge_ptc",
     "judge_statistics",
+    "strict",
+    "table_of",
 ]

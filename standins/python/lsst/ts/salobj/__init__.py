@@ -11,6 +11,7 @@ __version__ = "8.2.12+standin"
 from lsst.ts.xml.sal_enums import SalRetCode, State, as_salRetCode, as_state
 
 from . import topics, type_hints
+from .async_s3_bucket import AsyncS3Bucket
 from .base import (
     LOCAL_HOST,
     MAX_SAL_INDEX,
@@ -53,6 +54,7 @@ __all__ = [
     "AckCmdDataType",
     "AckError",
     "AckTimeoutError",
+    "AsyncS3Bucket",
     "BaseConfigTestCase",
     "BaseCsc",
     "BaseCscTestCase",

@@ -19,7 +19,16 @@ from typing import Annotated
 
 import pydantic
 
-from .certifications import Certified, CertifiedBefore, CertifyAbsent, CertifyIntended
+from .certifications import (
+    Certified,
+    CertifiedBefore,
+    CertifyAbsent,
+    CertifyIntended,
+    Decertified,
+    DecertifyAbsent,
+    DecertifyIntended,
+    RangeChange,
+)
 from .frames import FrameAbsent, FrameGivenUp, FrameIntended, FramesBlamed, FrameSettled, FrameStray, FrameTaken
 from .jobs import JobAbsent, JobDistrusted, JobEnded, JobFound, JobIntended, JobMoved, JobStray
 from .products import (
@@ -34,6 +43,7 @@ from .products import (
     VerdictAccepted,
     VerdictGiven,
 )
+from .report import ReportFile, ReportWritten
 from .run import Decision, RunAccepted, RunMoved, StageMoved
 
 __all__ = [
@@ -43,6 +53,9 @@ __all__ = [
     "CertifyAbsent",
     "CertifyIntended",
     "Dataset",
+    "Decertified",
+    "DecertifyAbsent",
+    "DecertifyIntended",
     "Decision",
     "DetectorVerdict",
     "Drift",
@@ -66,6 +79,9 @@ __all__ = [
     "Measured",
     "Measurement",
     "ProductMade",
+    "RangeChange",
+    "ReportFile",
+    "ReportWritten",
     "RunAccepted",
     "RunMoved",
     "StageMoved",
@@ -102,6 +118,10 @@ Fact = (
     | CertifyIntended
     | Certified
     | CertifyAbsent
+    | DecertifyIntended
+    | Decertified
+    | DecertifyAbsent
+    | ReportWritten
 )
 
 _ADAPTER: pydantic.TypeAdapter[Fact] = pydantic.TypeAdapter(Annotated[Fact, pydantic.Field(discriminator="kind")])

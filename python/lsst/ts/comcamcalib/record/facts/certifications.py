@@ -17,6 +17,10 @@ __all__ = [
     "CertifiedBefore",
     "CertifyAbsent",
     "CertifyIntended",
+    "Decertified",
+    "DecertifyAbsent",
+    "DecertifyIntended",
+    "RangeChange",
 ]
 
 
@@ -28,6 +32,8 @@ class CertifiedBefore(FactModel):
     physical_filter: str | None
     validity_begin: str
     validity_end: str
+    run_collection: str = ""
+    """RUN that it was written to; empty: not known."""
 
 
 class CertifyIntended(FactModel):
@@ -48,6 +54,8 @@ class CertifyIntended(FactModel):
     dataset_ids: tuple[str, ...]
     replaces: tuple[CertifiedBefore, ...] = ()
     remarks: tuple[str, ...] = ()
+    on_conflict: str = "replace"
+    """With ``truncate``, what it replaces ends where the validity begins."""
 
 
 class Certified(FactModel):
@@ -67,5 +75,53 @@ class CertifyAbsent(FactModel):
     """An intended certification was looked for, and nothing of it is in the collection."""
 
     kind: Literal["certify_absent"] = "certify_absent"
+    number: int
+    reason: str
+
+
+class RangeChange(FactModel):
+    """A range that a dataset had in a collection, or gets back (ISO 8601 TAI, "" = open)."""
+
+    dataset_type: str
+    dataset_id: str
+    detector: int | None
+    physical_filter: str | None
+    validity_begin: str
+    validity_end: str
+
+
+class DecertifyIntended(FactModel):
+    """Certifications are about to be withdrawn, all or none, because somebody wants that."""
+
+    kind: Literal["decertify_intended"] = "decertify_intended"
+    number: int
+    """Each withdrawal has a number within the run, from 1."""
+    certifications: tuple[int, ...]
+    """Numbers of the certifications."""
+    collection: str
+    out: tuple[RangeChange, ...]
+    """What is taken out of the collection: the run's own datasets, and ranges of older ones that grow again."""
+    back: tuple[RangeChange, ...]
+    """What is put into it: what had been replaced, with the ranges that it had."""
+    who: str
+    why: str
+
+
+class Decertified(FactModel):
+    """Certifications were withdrawn; the reason says what is back, and what was not found as it should be."""
+
+    kind: Literal["decertified"] = "decertified"
+    number: int
+    reason: str
+    lost: tuple[str, ...] = ()
+    """What was not as it should be when it was read back, a sentence each."""
+    found: bool = False
+    """Whether it was found after the process that had it done ended, or after an answer that did not come."""
+
+
+class DecertifyAbsent(FactModel):
+    """An intended withdrawal was not done, and nothing of it is."""
+
+    kind: Literal["decertify_absent"] = "decertify_absent"
     number: int
     reason: str

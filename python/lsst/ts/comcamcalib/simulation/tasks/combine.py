@@ -24,6 +24,9 @@ from .isr import OVERSCAN_NOISE_KEY, READ_NOISE_KEY, values_by_amplifier
 
 __all__ = ["CalibCombineByFilterTask", "CalibCombineTask"]
 
+# Of a value that was rounded to 1; also a dead detector has it.
+_ROUNDING_VARIANCE = 1 / 12
+
 _EXPOSURE_DIMENSIONS = ("instrument", "exposure", "detector")
 
 
@@ -209,7 +212,8 @@ def _variance(exposure: Any) -> float:
         noise = values_by_amplifier(exposure.metadata, keyword)
         if noise:
             break
-    return float(np.mean(list(noise.values()))) ** 2 + max(float(np.nanmedian(exposure.image.array)), 0.0)
+    photons = max(float(np.nanmedian(exposure.image.array)), 0.0)
+    return float(np.mean(list(noise.values()))) ** 2 + photons + _ROUNDING_VARIANCE
 
 
 class CalibCombineByFilterConnections(

@@ -135,7 +135,8 @@ class CpFlatNormalizationTask(pipe_base.PipelineTask):
     def _solve(self, statistics: Any, exposures: list[int], detectors: list[int]) -> dict[int, float]:
         """Solve mean = sensitivity of the detector x brightness of the exposure, in logarithms.
 
-        The sensitivities' mean is one. An exposure that lacks a detector is solved with the others' sensitivities.
+        The sensitivities' mean is one. An exposure that lacks a detector is solved with the others' sensitivities, and
+        a detector without signal has none.
         """
         signal: npt.NDArray[np.float64] = np.full((len(exposures), len(detectors)), np.nan)
         for (exposure, detector), of_detector in statistics.items():
@@ -146,6 +147,6 @@ class CpFlatNormalizationTask(pipe_base.PipelineTask):
         for _ in range(self.config.scaleMaxIter):
             brightness = np.nanmean(signal - sensitivity, axis=1)
             sensitivity = np.nanmean(signal - brightness[:, np.newaxis], axis=0)
-            sensitivity -= np.log(np.mean(np.exp(sensitivity)))
+            sensitivity -= np.log(np.nanmean(np.exp(sensitivity)))
         brightness = np.nanmean(signal - sensitivity, axis=1)
         return {exposure: float(np.exp(value)) for exposure, value in zip(exposures, brightness, strict=True)}

@@ -175,13 +175,8 @@ class PhotonTransferCurveAdjustGainRatiosTask(pipe_base.PipelineTask):
         column = np.array([int(name[2]) / 3.5 - 1 for name in good])
         row = np.array([2.0 * int(name[1]) - 1 for name in good])
         surface = np.stack([np.ones(len(good)), column, row, column**2, column * row], axis=1)
-        means = np.array([input_ptc.rawMeans[name] for name in good]).reshape(len(good), -1)
-        used = np.array([input_ptc.expIdMask[name] for name in good], bool).reshape(len(good), -1).all(axis=0)
-        with np.errstate(invalid="ignore"):
-            used &= (means.min(axis=0, initial=np.inf) >= self.config.min_adu) & (
-                means.max(axis=0, initial=-np.inf) <= self.config.max_adu
-            )
         curve = dataclasses.replace(input_ptc, gain=dict(input_ptc.gain), noise=dict(input_ptc.noise))
+        means, used = self._usable(input_ptc, good)
         if len(good) <= surface.shape[1] or not used.any():
             self.log.warning("Gain ratios of %s not adjusted: too few usable flats.", curve.metadata["DETNAME"])
             return pipe_base.Struct(output_ptc=curve)
@@ -192,3 +187,15 @@ class PhotonTransferCurveAdjustGainRatiosTask(pipe_base.PipelineTask):
             curve.gain[name] *= float(factor)
             curve.noise[name] *= float(factor)
         return pipe_base.Struct(output_ptc=curve)
+
+    def _usable(
+        self, curve: PhotonTransferCurve, good: list[str]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        """Return the mean signals of the good amplifiers, and which pairs can be used for all of them."""
+        pairs = len(next(iter(curve.rawMeans.values())))
+        means = np.array([curve.rawMeans[name] for name in good], float).reshape(len(good), pairs)
+        used = np.array([curve.expIdMask[name] for name in good], bool).reshape(len(good), pairs).all(axis=0)
+        with np.errstate(invalid="ignore"):
+            used &= means.min(axis=0, initial=np.inf) >= self.config.min_adu
+            used &= means.max(axis=0, initial=-np.inf) <= self.config.max_adu
+        return means, used

@@ -18,10 +18,13 @@ from lsst.pipe.base import connectionTypes
 from ..layout import DETECTOR_NAMES
 
 __all__ = [
+    "CpVerifyCalibMergeTask",
     "CpVerifyExpMergeTask",
     "CpVerifyFlatExpMergeTask",
     "CpVerifyRunMergeByFilterTask",
     "CpVerifyRunMergeTask",
+    "CpVerifyVisitExpMergeTask",
+    "CpVerifyVisitRunMergeTask",
 ]
 
 # A literal in cp_verify's code, in electron and not relative to the signal: real flats of several detectors fail it.
@@ -186,3 +189,57 @@ class CpVerifyRunMergeByFilterTask(CpVerifyExpMergeTask):
 
     ConfigClass = CpVerifyRunMergeByFilterConfig
     _DefaultName = "cpVerifyRunMergeByFilter"
+
+
+class CpVerifyVisitExpMergeConnections(CpVerifyExpMergeConnections, dimensions=("instrument", "visit")):
+    """Results of the detectors of a visit's exposures, merged. Frames for calibrations belong to no visit."""
+
+    inputStats = _input_statistics("instrument", "exposure", "detector")
+    outputStats = _output_statistics("instrument", "visit")
+
+
+class CpVerifyVisitExpMergeConfig(CpVerifyExpMergeConfig, pipelineConnections=CpVerifyVisitExpMergeConnections):
+    """What is merged."""
+
+
+class CpVerifyVisitExpMergeTask(CpVerifyExpMergeTask):
+    """Merges results of a visit."""
+
+    ConfigClass = CpVerifyVisitExpMergeConfig
+    _DefaultName = "cpVerifyVisitExpMerge"
+
+
+class CpVerifyVisitRunMergeConnections(CpVerifyRunMergeConnections, dimensions=("instrument",)):
+    """Results of a run's visits, merged."""
+
+    inputStats = _input_statistics("instrument", "visit")
+    outputStats = _output_statistics("instrument")
+
+
+class CpVerifyVisitRunMergeConfig(CpVerifyRunMergeConfig, pipelineConnections=CpVerifyVisitRunMergeConnections):
+    """What is merged."""
+
+
+class CpVerifyVisitRunMergeTask(CpVerifyExpMergeTask):
+    """Merges results of visits."""
+
+    ConfigClass = CpVerifyVisitRunMergeConfig
+    _DefaultName = "cpVerifyVisitRunMerge"
+
+
+class CpVerifyCalibMergeConnections(CpVerifyRunMergeConnections, dimensions=("instrument",)):
+    """Results of the detectors' calibrations, merged."""
+
+    inputStats = _input_statistics("instrument", "detector")
+    outputStats = _output_statistics("instrument")
+
+
+class CpVerifyCalibMergeConfig(CpVerifyRunMergeConfig, pipelineConnections=CpVerifyCalibMergeConnections):
+    """What is merged: exposures, if the pipeline does not say otherwise, though the results have none."""
+
+
+class CpVerifyCalibMergeTask(CpVerifyExpMergeTask):
+    """Merges results of calibrations, in one step."""
+
+    ConfigClass = CpVerifyCalibMergeConfig
+    _DefaultName = "cpVerifyCalibMerge"

@@ -1,0 +1,120 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Combined images and defects as mosaics of the focal plane."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib import colormaps
+
+from ...enums import CalibType
+from ...services.butler_pictures import BinnedImage, DefectsFound
+from .places import DETECTOR_SIZE, PITCH, detector_corners
+from .style import new_figure, to_svg
+
+__all__ = ["draw_defects", "draw_images"]
+
+Pixels = npt.NDArray[np.float32]
+
+
+@dataclasses.dataclass(frozen=True)
+class Stretch:
+    """Fixed range of an image's colours; relative: each detector is divided by its median first."""
+
+    low: float
+    high: float
+    relative: bool = False
+
+
+STRETCHES: Mapping[CalibType, Stretch] = {
+    CalibType.BIAS: Stretch(-5.0, 5.0),
+    # The range of eo_pipe's maps of the dark current.
+    CalibType.DARK: Stretch(0.0, 0.3),
+    CalibType.FLAT: Stretch(0.95, 1.05, relative=True),
+}
+
+LEAST_SHOWN = 0.6
+"""A block with any defect at all looks at least like one of which this fraction is defects."""
+
+
+def draw_images(
+    calib_type: CalibType, physical_filter: str, images: Mapping[int, BinnedImage], names: Mapping[int, str]
+) -> str:
+    """Return the combined images of a type, all detectors in their places.
+
+    Parameters
+    ----------
+    calib_type, physical_filter
+        What they are; the filter is "" if there is none.
+    images
+        By detector; those that are missing are named.
+    names
+        Names of all detectors by id.
+    """
+    stretch = STRETCHES[calib_type]
+    pixels = {one: image.pixels / image.median if stretch.relative else image.pixels for one, image in images.items()}
+    unit = next((image.unit for image in images.values() if image.unit), "")
+    per_second = "/second" if calib_type is CalibType.DARK else ""
+    scale = "signal / median of the detector" if stretch.relative else f"{unit or 'signal'}{per_second}"
+    what = f"{calib_type.name.lower()} {physical_filter}".strip()
+    return _draw(what, pixels, names, stretch.low, stretch.high, scale, "cividis", "the combined image")
+
+
+def draw_defects(defects: Mapping[int, DefectsFound], names: Mapping[int, str]) -> str:
+    """Return where the defects are, all detectors in their places."""
+    pixels = {
+        one: np.where(found.fraction > 0, np.maximum(found.fraction, LEAST_SHOWN), 0.0).astype(np.float32)
+        for one, found in defects.items()
+    }
+    return _draw("defects", pixels, names, 0.0, 1.0, "fraction of a block of pixels", "cividis", "a map of the defects")
+
+
+def _draw(
+    what: str,
+    pixels: Mapping[int, Pixels],
+    names: Mapping[int, str],
+    low: float,
+    high: float,
+    scale: str,
+    colours: str,
+    kind: str,
+) -> str:
+    corners = detector_corners(names)
+    figure = new_figure(5.6, 5.0)
+    axes = figure.subplots()
+    drawn = None
+    for detector, (left, bottom) in corners.items():
+        name = names[detector]
+        axes.text(left + DETECTOR_SIZE / 2, bottom + DETECTOR_SIZE + 0.15, name, ha="center", va="bottom", fontsize=7)
+        if detector not in pixels:
+            middle = DETECTOR_SIZE / 2
+            axes.text(left + middle, bottom + middle, "missing", ha="center", va="center", fontsize=9)
+            continue
+        drawn = axes.imshow(
+            pixels[detector],
+            # Each detector fills its place, as in the maps, also one that is not square.
+            extent=(left, left + DETECTOR_SIZE, bottom, bottom + DETECTOR_SIZE),
+            origin="lower",
+            vmin=low,
+            vmax=high,
+            cmap=colormaps[colours],
+            interpolation="none",
+        )
+    axes.set_xlim(-0.5, max(left for left, _ in corners.values()) + DETECTOR_SIZE + 0.5)
+    axes.set_ylim(-0.5, max(bottom for _, bottom in corners.values()) + PITCH)
+    axes.set_aspect("equal")
+    axes.set_axis_off()
+    if drawn is not None:
+        bar = figure.colorbar(drawn, ax=axes, shrink=0.85, extend="both")
+        bar.set_label(scale)
+    described = (
+        f"{len(pixels)} of {len(names)} detectors have {kind} ({what}); colours from {low:g} to {high:g}: {scale}."
+    )
+    return to_svg(figure, described)

@@ -1,0 +1,136 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The report as one HTML page, which needs no server, no network and no script."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from ..enums import CalibType, StageState, Verdict
+from . import data
+from .figures import draw_curves, draw_defects, draw_drifts, draw_images, draw_map
+from .repository import Readings
+
+__all__ = ["render"]
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+# Symbol and class of each word: colour is never the only sign.
+SIGNS: Mapping[str, tuple[str, str]] = {
+    Verdict.PASSED.name: ("✔", "good"),
+    Verdict.PASSED_WITH_FAILURES.name: ("▲", "fair"),
+    Verdict.FAILED.name: ("✖", "bad"),
+    Verdict.UNKNOWN.name: ("?", "unknown"),
+    Verdict.ACCEPTED_BY_OPERATOR.name: ("●", "fair"),
+    StageState.SUCCEEDED.name: ("✔", "good"),
+    StageState.SKIPPED.name: ("–", "unknown"),
+    StageState.ABORTED.name: ("■", "unknown"),
+    StageState.PENDING.name: ("○", "unknown"),
+    StageState.RUNNING.name: ("▶", "unknown"),
+    "COMPLETED": ("✔", "good"),
+    "INTERRUPTED": ("‖", "unknown"),
+    "ABORTING": ("■", "unknown"),
+    "ACCEPTED": ("○", "unknown"),
+    "certified": ("✔", "good"),
+    "not certified": ("–", "unknown"),
+    "unknown": ("?", "unknown"),
+    "used": ("✔", "good"),
+    "discarded": ("–", "unknown"),
+    "given up": ("✖", "bad"),
+    "not taken": ("✖", "bad"),
+    "one too many": ("✖", "bad"),
+    "FAILURE": ("▲", "fair"),
+    "NOTED": ("i", "unknown"),
+    "NOT MADE": ("–", "unknown"),
+    "NOT VERIFIED": ("?", "unknown"),
+}
+
+
+def render(document: data.Document, readings: Readings) -> str:
+    """Return the page.
+
+    Parameters
+    ----------
+    document
+        What the report says.
+    readings
+        The pictures from the repository.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        # Headers of FITS files, operators' reasons and lines of logs are text of others, and must stay text.
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters.update(number=_number, duration=_duration, pretty=_pretty, python=repr)
+    environment.globals.update(badge=_badge)
+    return environment.get_template("report.html").render(
+        document=document,
+        run=document.run,
+        maps=[(one, Markup(draw_map(one, document.run.detectors))) for one in document.maps],
+        curves=[(one, Markup(draw_curves(one))) for one in document.curves],
+        images=list(_images(document, readings)),
+        drift=Markup(draw_drifts(document.drifts, document.run.detectors)),
+        total_s=max((row.end_s or row.begin_s or 0.0 for row in document.stages), default=0.0) or 1.0,
+        jobs_by_stage={
+            row.name: [job for job in document.jobs if job.stage_name == row.name] for row in document.stages
+        },
+        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+    )
+
+
+def _images(document: data.Document, readings: Readings) -> Iterator[tuple[str, Markup]]:
+    names = document.run.detectors
+    for calib_type, physical_filter in dict.fromkeys((one, other) for one, other, _ in readings.images):
+        own = {key[2]: image for key, image in readings.images.items() if key[:2] == (calib_type, physical_filter)}
+        yield (
+            _title(calib_type, physical_filter, len(own), len(names)),
+            Markup(draw_images(calib_type, physical_filter, own, names)),
+        )
+    if readings.defects:
+        regions = sum(found.regions for found in readings.defects.values())
+        pixels = sum(found.pixels for found in readings.defects.values())
+        title = f"DEFECTS, {len(readings.defects)} of {len(names)} detectors: {regions} regions, {pixels} pixels"
+        yield title, Markup(draw_defects(readings.defects, names))
+
+
+def _title(calib_type: CalibType, physical_filter: str, found: int, expected: int) -> str:
+    return f"{calib_type.name} {physical_filter}".strip() + f", {found} of {expected} detectors"
+
+
+def _badge(word: str) -> Markup:
+    """Return a word with its sign."""
+    sign, kind = SIGNS.get(word, ("?", "unknown"))
+    return Markup('<span class="badge {}"><span aria-hidden="true">{}</span> {}</span>').format(kind, sign, word)
+
+
+def _number(value: float | None, digits: int = 4) -> str:
+    if value is None or not math.isfinite(value):
+        return "not measured"
+    text = f"{value:.{digits}g}"
+    return f"{float(text):,.0f}" if 1000 <= abs(value) < 1e9 else text
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def _pretty(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)

@@ -1,0 +1,356 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Carries out what operators decide about verdicts and certifications: acceptVerification and decertify."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import re
+from typing import TYPE_CHECKING, Any
+
+from ..clock import Clock
+from ..enums import CalibType, RunState
+from ..errors import BadInputError, ServiceError, StageError
+from ..record.act import once
+from ..record.history import History
+from ..record.things import Certification, Withdrawal
+from ..stages.certifying import look_for_certification, record_look
+from ..stages.context import RunContext, Services
+from ..stages.withdrawing import Withdrawing
+from .acceptance import AcceptRequest, calib_type_of, goes_on
+from .journal import Journal
+from .owner import JournalError
+from .resumption import differences
+from .run import Run
+from .start import Start, write_end
+
+if TYPE_CHECKING:
+    from .runner import Runner
+
+__all__ = ["DecertifyRequest", "Decisions"]
+
+ANSWER_LIMIT_S = 6.0
+"""After this time the answer is that Butler is still at it (seconds), because the command must be answered in 10 s."""
+
+CLOSE_LIMIT_S = 2.0
+"""Longest wait for what goes on when the CSC leaves ENABLED (seconds)."""
+
+RETRY_INTERVAL_S = 10.0
+"""Time between two attempts to find out what became of a withdrawal (seconds)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DecertifyRequest:
+    """What an operator sends with decertify; type 0 means all types."""
+
+    run_id: str
+    calib_type: int
+    reason: str
+    who: str
+
+
+class Decisions:
+    """What operators decide about runs of which the results are known.
+
+    Parameters
+    ----------
+    runner
+        Which run is open, and how others are found.
+    journal
+        The open journal.
+    clock
+        The clock.
+    """
+
+    def __init__(self, runner: Runner, journal: Journal, clock: Clock) -> None:
+        self._runner = runner
+        self._journal = journal
+        self._clock = clock
+        self._log = logging.getLogger(__name__)
+        self.unfinished: dict[str, str] = {}
+        """Runs of which something was being withdrawn, and it is not known what became of it; and why."""
+        self.doing = ""
+        """A sentence about what is being withdrawn right now; "" if nothing is."""
+        self._task: asyncio.Task[str] | None = None
+        self._finishing: asyncio.Task[None] | None = None
+
+    async def load(self) -> None:
+        """Read which withdrawals were not finished when an earlier process ended.
+
+        Raises
+        ------
+        JournalError
+            If the journal can't be read.
+        """
+        self.unfinished = dict.fromkeys(
+            await self._journal.unfinished_withdrawals(), "the service ended while it was going on"
+        )
+
+    @property
+    def problem(self) -> str:
+        """A sentence about withdrawals that are not finished; "" if there are none."""
+        return " ".join(
+            f"What run {run_id} certified is being withdrawn, which is not finished: {how}."
+            for run_id, how in self.unfinished.items()
+        )
+
+    # acceptVerification
+
+    async def accept(self, request: AcceptRequest) -> dict[str, str]:
+        """Accept bad verdicts on a product of a run, which then goes on.
+
+        Returns
+        -------
+        result
+            The run's identifier, and what follows, in a sentence.
+
+        Raises
+        ------
+        BadInputError
+            If it is refused; the message has all reasons.
+        JournalError
+            If the journal can't be read.
+        """
+        _check_reason(request.reason, "acceptVerification")
+        calib_type_of(request.calib_type)
+        runner = self._runner
+        current = runner.open_run
+        if current is not None and current.history.run_id == request.run_id and current.state is RunState.RUNNING:
+            return {"runId": request.run_id, "plan": await current.accept(runner.connected(), request)}
+        start = runner.begin_checks(resumes=request.run_id)
+        try:
+            services = runner.connected()
+            run = await runner.find(request.run_id)
+            if not run.resumable and run.state is not RunState.COMPLETED:
+                raise BadInputError([f"Run {request.run_id} is {run.state.name}; wait for its end."])
+            if goes_on(run.history, request):
+                await self._check(run, services, start)
+                await runner.adopt(run, start)
+                plan = await run.accept(services, request)
+            else:
+                plan = await run.accept(services, request)
+                await self._leave(run)
+        finally:
+            runner.end_checks()
+        return {"runId": request.run_id, "plan": plan}
+
+    async def _check(self, run: Run, services: Services, start: Start) -> None:
+        """Check all that a run needs to go on."""
+        if problems := differences(run.history.plan, self._runner.config):
+            raise BadInputError(problems)
+        await self._runner.check(run.history.plan, services, start, run.history)
+
+    async def _leave(self, run: Run) -> None:
+        """Be done with a run; if it is not the latest one, tell of that one last, for clients that join late."""
+        current = self._runner.run
+        if current is run:
+            return
+        await run.record.close()
+        if current is not None:
+            await current.record.publish_all()
+
+    # decertify
+
+    async def decertify(self, request: DecertifyRequest) -> dict[str, str]:
+        """Withdraw what a run has certified, and put back what that had replaced.
+
+        Returns
+        -------
+        result
+            The run's identifier, and what was done, in a sentence.
+
+        Raises
+        ------
+        BadInputError
+            If it is refused, or something else is certified there by now; then nothing is changed.
+        JournalError
+            If the journal can't be read.
+        """
+        _check_reason(request.reason, "decertify")
+        runner = self._runner
+        wanted = [calib_type_of(request.calib_type)] if request.calib_type else list(CalibType)
+        runner.begin_checks()
+        handed_over = False
+        try:
+            services = runner.connected()
+            run = await runner.find(request.run_id)
+            if runner.run is not None:
+                await write_end(runner.run)
+            if run.history.plan.config.repo != runner.config.repo:
+                raise BadInputError([one for one in differences(run.history.plan, runner.config) if " repo " in one])
+            context = RunContext(run.record, services, self._clock)
+            numbers = await self._numbers(wanted, context)
+            act = Withdrawing(numbers, request.who, request.reason.strip(), context)
+            self.doing = f"What run {request.run_id} certified is being withdrawn, as {request.who} wants it."
+            self._task = asyncio.create_task(self._withdraw(act, run), name=f"decertify {request.run_id}")
+            handed_over = True
+        finally:
+            if not handed_over:
+                runner.end_checks()
+        self._task.add_done_callback(self._conclude)
+        await asyncio.wait([self._task], timeout=ANSWER_LIMIT_S)
+        if not self._task.done():
+            plan = "Butler is still at it; the event certification tells when it is done"
+            return {"runId": request.run_id, "plan": plan}
+        try:
+            return {"runId": request.run_id, "plan": self._task.result()}
+        except StageError as error:
+            raise BadInputError([await self.with_run_ids(str(error))]) from error
+        except asyncio.CancelledError:
+            raise BadInputError(["The CSC left ENABLED meanwhile; it goes on when the CSC is ENABLED again."]) from None
+
+    def _conclude(self, task: asyncio.Task[str]) -> None:
+        self.doing = ""
+        self._runner.end_checks()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # The command may have been answered already.
+            self._log.warning("%s: %s", task.get_name(), error)
+
+    async def _numbers(self, wanted: list[CalibType], context: RunContext) -> tuple[int, ...]:
+        """Return the numbers of the certifications of some types that stand.
+
+        Raises
+        ------
+        BadInputError
+            If there are none, or it can't be found out whether one was done.
+        """
+        for one in context.history.open_certifications:
+            if one.intent.calib_type in wanted:
+                await _settle(one, context)
+        ours = [one for one in context.history.certifications.values() if one.intent.calib_type in wanted and one.done]
+        standing = tuple(one.intent.number for one in ours if one.withdrawn is None)
+        if standing:
+            return standing
+        what = " or ".join(one.name for one in wanted) if len(wanted) == 1 else "anything"
+        gone = [f"{one.intent.calib_type.name} was {one.withdrawn.words}" for one in ours if one.withdrawn is not None]
+        raise BadInputError(
+            [
+                f"Run {context.run_id} has not certified {what}, so there is nothing to withdraw."
+                if not gone
+                else f"There is nothing to withdraw of run {context.run_id}: {'; '.join(dict.fromkeys(gone))}."
+            ]
+        )
+
+    async def _withdraw(self, act: Withdrawing, run: Run) -> str:
+        """Withdraw, and return what was done in a sentence."""
+        run_id = run.history.run_id
+        try:
+            done = await once(act, run.record)
+            self._log.warning("Run %s: %s", run_id, _told(done, run.history))
+            return _told(done, run.history)
+        finally:
+            if run.history.open_withdrawals:
+                self.unfinished[run_id] = "whether Butler has done it is not known"
+                self._begin_to_finish()
+            await self._leave(run)
+
+    # What an earlier process has left
+
+    def connect(self) -> None:
+        """Finish what was not finished, because the CSC is ENABLED."""
+        if self.unfinished:
+            self._begin_to_finish()
+
+    def _begin_to_finish(self) -> None:
+        if self._runner.is_connected and (self._finishing is None or self._finishing.done()):
+            self._finishing = asyncio.create_task(self._finish(), name="finish decertify")
+
+    async def close(self) -> None:
+        """End what goes on, because the CSC leaves ENABLED; it is finished when the CSC is ENABLED again."""
+        tasks = self.abandon()
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSE_LIMIT_S)
+
+    def abandon(self) -> list[asyncio.Task[Any]]:
+        """Do nothing more; return the tasks that end."""
+        tasks: list[asyncio.Task[Any]] = [task for task in (self._task, self._finishing) if task is not None]
+        for task in tasks:
+            task.cancel()
+        return tasks
+
+    async def _finish(self) -> None:
+        """Find out what became of withdrawals, and do those that were not done; try until that is known."""
+        if self._task is not None and self._task is not asyncio.current_task():
+            await asyncio.wait([self._task])
+        while self.unfinished:
+            for run_id in list(self.unfinished):
+                try:
+                    await self._finish_one(run_id)
+                except (StageError, BadInputError, JournalError) as error:
+                    self.unfinished[run_id] = str(error)
+                    self._log.warning("Run %s: what was being withdrawn is looked for again: %s", run_id, error)
+            if self.unfinished:
+                await asyncio.sleep(RETRY_INTERVAL_S)
+
+    async def _finish_one(self, run_id: str) -> None:
+        run = await self._runner.find(run_id)
+        try:
+            for one in run.history.open_withdrawals:
+                intent = one.intent
+                context = RunContext(run.record, self._runner.connected(), self._clock)
+                act = Withdrawing(intent.certifications, intent.who, intent.why, context)
+                try:
+                    done = await once(act, run.record)
+                except StageError as error:
+                    if run.history.open_withdrawals:
+                        raise
+                    self._log.warning("Run %s: %s", run_id, await self.with_run_ids(str(error)))
+                else:
+                    self._log.warning("Run %s: %s", run_id, _told(done, run.history))
+            self.unfinished.pop(run_id, None)
+        finally:
+            await self._leave(run)
+
+    async def with_run_ids(self, sentence: str) -> str:
+        """Add to the RUN collections of a sentence the runs that certified them, as far as the journal knows them."""
+        for collection in sorted(set(re.findall(r"u/ocps/[^\s/]+/run", sentence))):
+            try:
+                run_id = await self._journal.run_that_certified(collection)
+            except JournalError:
+                return sentence
+            if run_id:
+                sentence = sentence.replace(collection, f"{collection} (run {run_id})")
+        return sentence
+
+
+async def _settle(one: Certification, context: RunContext) -> None:
+    """Find out what became of a certification whose outcome was not recorded."""
+    try:
+        there = await look_for_certification(one, context)
+    except ServiceError as error:
+        raise BadInputError(
+            [
+                f"Whether {one.intent.calib_type.name} was certified in {one.intent.collection} could not be found "
+                f"out, so nothing is withdrawn: {error}"
+            ]
+        ) from error
+    await record_look(one, there, (), context)
+
+
+def _check_reason(reason: str, command: str) -> None:
+    if not reason.strip():
+        raise BadInputError([f"reason: {command} needs a reason; say why, because it is recorded with your name."])
+
+
+def _told(done: Withdrawal, history: History) -> str:
+    """Say what was withdrawn, and what else of the run stays certified that is built on it."""
+    types = [
+        history.certifications[number].intent.calib_type
+        for number in done.intent.certifications
+        if number in history.certifications
+    ]
+    left = [
+        one.intent.calib_type
+        for one in history.certifications.values()
+        if one.done and one.withdrawn is None and set(history.bases_of(one.intent.calib_type)) & set(types)
+    ]
+    names = ", ".join(dict.fromkeys(one.name for one in types))
+    rest = ", ".join(dict.fromkeys(one.name for one in left))
+    warning = f". {rest}, built on it, stay certified: withdraw them, too, if they are bad" if rest else ""
+    outcome = done.outcome
+    return f"{names}: {outcome.reason if outcome is not None else ''}{warning}"

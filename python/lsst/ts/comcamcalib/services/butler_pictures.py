@@ -1,0 +1,231 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whole products, as a report shows them: binned images, photon transfer curves, defects; these functions block.
+
+One dataset at a time is in memory. The real types (lsst.afw, lsst.ip.isr) and the simulated ones have the same
+attributes, as far as they are used here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ServiceError
+
+if TYPE_CHECKING:
+    from lsst.daf.butler import Butler, DatasetRef
+
+__all__ = ["BinnedImage", "CurveFound", "DefectsFound", "binned_image", "curve", "defects", "package_versions"]
+
+UNIT_KEYS = ("LSST ISR UNITS", "UNITS", "BUNIT")
+"""Header keywords that may have the unit of an image, the first one that is there counts."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class BinnedImage:
+    """A combined image of one detector.
+
+    Parameters
+    ----------
+    pixels
+        Means of blocks of pixels, rows and columns; NaN where no pixel is good.
+    shape
+        Rows and columns of the whole image.
+    median
+        Of the whole image.
+    unit
+        Of the pixels; "" if the header has none.
+    """
+
+    pixels: npt.NDArray[np.float32]
+    shape: tuple[int, int]
+    median: float
+    unit: str
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DefectsFound:
+    """The defects of a detector.
+
+    Parameters
+    ----------
+    fraction
+        Fraction of the pixels of each block that are defects, rows and columns.
+    regions
+        Number of rectangles.
+    pixels
+        Number of pixels, each counted once.
+    """
+
+    fraction: npt.NDArray[np.float32]
+    regions: int
+    pixels: int
+
+
+@dataclasses.dataclass(frozen=True)
+class CurveFound:
+    """The photon transfer curves of a detector; by amplifier, lists by pair of flats; NaN = not measured.
+
+    Parameters
+    ----------
+    amplifiers
+        Names in readout order.
+    fit_type
+        How the curve was fitted.
+    means, variances, model
+        Mean signal (adu), variance and the fit's variance (adu**2) of each pair.
+    used
+        Whether the fit used a pair.
+    gain, noise, turnoff
+        electron/adu, electron, and electron.
+    """
+
+    amplifiers: tuple[str, ...]
+    fit_type: str
+    means: Mapping[str, tuple[float, ...]]
+    variances: Mapping[str, tuple[float, ...]]
+    model: Mapping[str, tuple[float, ...]]
+    used: Mapping[str, tuple[bool, ...]]
+    gain: Mapping[str, float]
+    noise: Mapping[str, float]
+    turnoff: Mapping[str, float]
+
+
+def binned_image(butler: Butler, ref: DatasetRef, size: int) -> BinnedImage:
+    """Return a combined image in blocks.
+
+    Parameters
+    ----------
+    butler
+        The repository.
+    ref
+        The image.
+    size
+        Most blocks on a side.
+
+    Raises
+    ------
+    ServiceError
+        If it is no image with two dimensions.
+    """
+    exposure = butler.get(ref)
+    pixels = np.asarray(exposure.image.array, dtype=np.float32)
+    if pixels.ndim != 2 or not pixels.size:
+        raise ServiceError(f"{ref} is no image: its pixels have the shape {pixels.shape}")
+    metadata = exposure.getMetadata()
+    unit = next((str(metadata[key]) for key in UNIT_KEYS if key in metadata), "")
+    good = pixels[np.isfinite(pixels)]
+    median = float(np.median(good)) if good.size else math.nan
+    return BinnedImage(_block_means(pixels, size), (pixels.shape[0], pixels.shape[1]), median, unit)
+
+
+def _block_means(pixels: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:
+    """Return the means of square blocks, at most so many on a side; NaN counts for nothing."""
+    rows, columns = pixels.shape
+    block = -(-max(rows, columns) // size)
+    padded = np.full((-(-rows // block) * block, -(-columns // block) * block), np.nan, dtype=np.float32)
+    padded[:rows, :columns] = pixels
+    blocks = padded.reshape(padded.shape[0] // block, block, padded.shape[1] // block, block)
+    good = np.isfinite(blocks)
+    sums = np.where(good, blocks, 0.0).sum(axis=(1, 3), dtype=np.float64)
+    counts = good.sum(axis=(1, 3))
+    means = np.full(sums.shape, np.nan)
+    np.divide(sums, counts, out=means, where=counts > 0)
+    return means.astype(np.float32)
+
+
+def defects(butler: Butler, ref: DatasetRef, shape: tuple[int, int] | None, size: int) -> DefectsFound:
+    """Return the defects of a detector in blocks.
+
+    Parameters
+    ----------
+    butler
+        The repository.
+    ref
+        The defects.
+    shape
+        Rows and columns of the detector; None: as far as the defects reach.
+    size
+        Most blocks on a side.
+    """
+    boxes = [defect.getBBox() for defect in butler.get(ref)]
+    rows = max((box.getMaxY() + 1 for box in boxes), default=1)
+    columns = max((box.getMaxX() + 1 for box in boxes), default=1)
+    if shape is not None:
+        rows, columns = max(rows, shape[0]), max(columns, shape[1])
+    mask = np.zeros((rows, columns), dtype=np.float32)
+    for box in boxes:
+        mask[box.getMinY() : box.getMaxY() + 1, box.getMinX() : box.getMaxX() + 1] = 1.0
+    return DefectsFound(_block_means(mask, size), len(boxes), int(mask.sum(dtype=np.float64)))
+
+
+def curve(butler: Butler, ref: DatasetRef) -> CurveFound:
+    """Return the photon transfer curves of a detector."""
+    found = butler.get(ref)
+    names = tuple(map(str, found.ampNames))
+    means = {name: _numbers(found.rawMeans.get(name)) for name in names}
+    gain = {name: _number(found.gain.get(name)) for name in names}
+    return CurveFound(
+        amplifiers=names,
+        fit_type=str(found.ptcFitType),
+        means=means,
+        variances={name: _numbers(found.rawVars.get(name)) for name in names},
+        model={name: _model(found, name, means[name]) for name in names},
+        used={name: _used(found, name, len(means[name])) for name in names},
+        gain=gain,
+        noise={name: _number(found.noise.get(name)) for name in names},
+        # The dataset has the turn-off in adu.
+        turnoff={name: _number(found.ptcTurnoff.get(name)) * gain[name] for name in names},
+    )
+
+
+def _number(value: Any) -> float:
+    return float(value) if value is not None else math.nan
+
+
+def _numbers(values: Any) -> tuple[float, ...]:
+    return tuple(float(value) for value in (values if values is not None else ()))
+
+
+def _used(found: Any, name: str, number: int) -> tuple[bool, ...]:
+    mask = found.expIdMask.get(name)
+    return tuple(bool(one) for one in mask) if mask is not None and len(mask) == number else (True,) * number
+
+
+def _model(found: Any, name: str, means: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the variances that the fit expects; none if it is not known how to compute them.
+
+    A fit of full covariances leaves them in the dataset. The others leave parameters: those of a polynomial in the
+    mean, or of the exponential approximation ``(exp(2 a00 g mu) - 1) / (2 a00 g**2) + n / g**2`` with the parameters
+    a00, g and n (Astier et al. 2019, equation 16).
+    """
+    final = getattr(found, "finalModelVars", None)
+    if final and len(final.get(name, ())) == len(means):
+        return _numbers(final[name])
+    parameters = _numbers(found.ptcFitPars.get(name))
+    if found.ptcFitType == "POLYNOMIAL" and parameters:
+        return tuple(sum(factor * mean**power for power, factor in enumerate(parameters)) for mean in means)
+    if found.ptcFitType == "EXPAPPROXIMATION" and len(parameters) == 3 and parameters[0] and parameters[1]:
+        a00, gain, noise = parameters
+        return tuple(
+            (math.exp(2 * a00 * gain * mean) - 1) / (2 * a00 * gain**2) + noise / gain**2 if mean == mean else math.nan
+            for mean in means
+        )
+    return ()
+
+
+def package_versions(butler: Butler, collection_run: str) -> dict[str, str]:
+    """Return the versions of the packages that wrote a RUN collection, as pipetask has recorded them; none if not."""
+    ref = butler.find_dataset("packages", collections=collection_run)
+    if ref is None:
+        return {}
+    return {str(name): str(version) for name, version in dict(butler.get(ref)).items()}
