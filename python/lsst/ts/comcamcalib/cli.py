@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import json
 import sys
 from pathlib import Path
@@ -24,6 +25,14 @@ from .enums import RunState, StageState
 from .terminal import console, fail
 
 __all__ = ["app"]
+
+
+class Registry(enum.StrEnum):
+    """What a simulated Butler repository can have its registry in."""
+
+    SQLITE = "sqlite"
+    POSTGRESQL = "postgresql"
+
 
 app = typer.Typer(
     help="Make LSSTComCam's calibrations: start, watch and stop runs; or try it with a simulated observatory.",
@@ -259,6 +268,13 @@ def observatory(
     ] = 10.0,
     scenario: Annotated[list[str] | None, typer.Option(help="Fault to simulate; may be repeated.")] = None,
     repo: Annotated[Path, typer.Option(help="Butler repository; made if there is none.")] = Path("demo-data/repo"),
+    registry: Annotated[
+        Registry | None,
+        typer.Option(
+            help="What the repository has its registry in; SQLite for a new one if left out. For postgresql a server "
+            "runs beside the repository, which needs the package's extra postgres."
+        ),
+    ] = None,
     replay: Annotated[
         bool, typer.Option(help="Put recorded products into the repository instead of running pipelines.")
     ] = False,
@@ -294,6 +310,7 @@ def observatory(
             speed=speed,
             scenarios=scenario or [],
             repo=repo,
+            registry=registry or "",
             replay=replay,
             env_file=env_file,
             without=without or [],
@@ -328,6 +345,13 @@ def demo(
         float, typer.Option(min=0.1, help="Factor by which exposures and readout are faster than real ones.")
     ] = 10.0,
     scenario: Annotated[list[str] | None, typer.Option(help="Fault to simulate; may be repeated.")] = None,
+    registry: Annotated[
+        Registry,
+        typer.Option(
+            help="What the Butler repository has its registry in; postgresql, as on the summit, needs the package's "
+            "extra postgres."
+        ),
+    ] = Registry.SQLITE,
 ) -> None:
     """Make calibrations with a simulated observatory, and show the result.
 
@@ -335,7 +359,7 @@ def demo(
     """
     from .demo import run_demo
 
-    if not run(run_demo(data, options, speed, scenario or [], console)):
+    if not run(run_demo(data, options, speed, scenario or [], console, registry)):
         raise typer.Exit(1)
 
 

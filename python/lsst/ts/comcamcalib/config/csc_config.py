@@ -24,7 +24,7 @@ from ..enums import CalibType
 from ..errors import BadInputError
 from ..instrument import Instrument
 from ..options import OPTION_DESCRIPTIONS, OptionRules, check_run_defaults
-from .models import Closed, Estimates, FrameLimits, Limits, Name, Plausible, Recipe, ReportSettings, Seconds
+from .models import Closed, Estimates, FrameLimits, Limits, Name, Plausible, Recipe, ReportSettings, Seconds, UwsAccess
 from .rules import BadAmplifier, ProductRules
 from .value_limits import ValueLimits
 
@@ -62,6 +62,9 @@ class CscConfig(Closed):
     uws_url: str = Field(
         pattern=r"^https?://[^\s]+$",
         description="Base of the UWS's REST API, as in the OCPS's own configuration, without credentials (url).",
+    )
+    uws_access: UwsAccess = Field(
+        default=UwsAccess(), description="How the CSC gets through what stands in front of the UWS."
     )
     uws_poll_interval_s: Seconds = Field(description="Time between two requests for the state of a job (seconds).")
     repo: str = Field(
