@@ -6,10 +6,12 @@ PYTHON ?= python3
 ifeq ($(shell $(PYTHON) -c "import lsst.ts.salobj" 2>/dev/null && echo yes),yes)
 RUN := PYTHONPATH=$(CURDIR)/python $(PYTHON)
 LINT_IMPORTS := lint-imports
+HADOLINT := hadolint
 READY :=
 else
 RUN := .venv/bin/python
 LINT_IMPORTS := .venv/bin/lint-imports
+HADOLINT := .venv/bin/hadolint
 READY := .venv/.ready
 endif
 
@@ -19,7 +21,7 @@ PACKAGE := python/lsst/ts/comcamcalib
 STANDIN_FILES := $(shell find standins -type f -not -path '*/__pycache__/*' -not -path '*.egg-info/*' -not -path '*/tests/*')
 INTERFACE_FILES := $(shell find $(PACKAGE)/sal_interfaces -name '*.xml')
 
-.PHONY: help demo observatory test test-observatory test-parts test-fast crashtest nights lint format interface bench bench-sal bench-statistics bench-schedule bench-journal bench-csc bench-scale clean
+.PHONY: help demo observatory test test-observatory test-parts test-fast crashtest image image-test nights lint format interface bench bench-sal bench-statistics bench-schedule bench-journal bench-csc bench-scale clean
 
 help: ## Say what can be made.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -51,6 +53,12 @@ test-fast: interface ## Run all tests but those that need the whole observatory 
 crashtest: interface ## Kill the CSC's process KILLS times (40) in runs on the simulated observatory, and compare how they end.
 	KILLS=$(or $(KILLS),40) $(BIN) pytest -s tests/crash
 
+image: ## Build the container image with docker, podman or buildah; TARGET=observatory BASE=<image> for the observatory's own.
+	TARGET=$(TARGET) BASE=$(BASE) deploy/image/build.sh
+
+image-test: interface ## Build the image without an engine, as root on Debian, and make calibrations in it.
+	IMAGE_TEST=1 $(BIN) pytest -p no:cacheprovider tests/image
+
 nights: $(READY) ## Have N nights (10000) in virtual time, with faults, kills and restarts; FIRST is the first seed.
 	$(RUN) tests/nights/run.py $(or $(N),10000) --first $(or $(FIRST),0)
 
@@ -59,6 +67,7 @@ lint: $(READY) ## Check style, types and layers.
 	$(BIN) ruff format --check .
 	$(BIN) mypy $(PACKAGE)
 	$(LINT_IMPORTS)
+	$(HADOLINT) Dockerfile
 
 format: $(READY) ## Bring the code into the common style.
 	$(BIN) ruff check --fix .

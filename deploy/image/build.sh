@@ -3,7 +3,7 @@
 #
 #   TARGET  stand (default: plain Python and the stand-ins) or observatory (on the observatory's own image)
 #   BASE    the image that it is built on; the Dockerfile has the default
-#   TAG     the name of the image; default comcamcalib:<version>
+#   TAG     the name of the image; default comcamcalib:stand or comcamcalib:observatory
 #   ENGINE  docker, podman or buildah, if another one than the first that works is to be used
 #
 # Further arguments are given to the engine.
@@ -31,10 +31,11 @@ revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
 release=${version#v}
 # A version of a Python package begins with a number; a repository without a tag has none.
 case $release in [0-9]*.*) ;; *) release=0.0.0+g$(git rev-parse --short HEAD 2>/dev/null || echo unknown) ;; esac
-tag=${TAG:-comcamcalib:$(echo "$release" | tr '+' '-')}
-arguments=(--target "${TARGET:-stand}" --tag "$tag" --build-arg "VERSION=$release" --build-arg "REVISION=$revision")
+target=${TARGET:-stand}
+tag=${TAG:-comcamcalib:$target}
+arguments=(--target "$target" --tag "$tag" --build-arg "VERSION=$release" --build-arg "REVISION=$revision")
 if [ -n "${BASE:-}" ]; then arguments+=(--build-arg "BASE=$BASE"); fi
 build=build
 if [ "$engine" = buildah ]; then build=bud; fi
 "$engine" "$build" "${arguments[@]}" "$@" .
-echo "Built $tag with $engine."
+echo "Built $tag, version $release, with $engine."
