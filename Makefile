@@ -21,7 +21,7 @@ PACKAGE := python/lsst/ts/comcamcalib
 STANDIN_FILES := $(shell find standins -type f -not -path '*/__pycache__/*' -not -path '*.egg-info/*' -not -path '*/tests/*')
 INTERFACE_FILES := $(shell find $(PACKAGE)/sal_interfaces -name '*.xml')
 
-.PHONY: help demo observatory test test-observatory test-parts test-fast crashtest image image-test nights lint format interface bench bench-sal bench-statistics bench-schedule bench-journal bench-csc bench-scale clean
+.PHONY: help demo observatory test test-all test-observatory test-parts test-fast crashtest image image-test nights lint format interface bench bench-sal bench-statistics bench-schedule bench-journal bench-csc bench-scale clean
 
 help: ## Say what can be made.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -32,12 +32,16 @@ demo: interface ## Make calibrations with a simulated observatory; what it made 
 observatory: interface ## Run the simulated observatory alone, until Ctrl-C.
 	$(CLI) observatory
 
-test: interface ## Run all tests, in two halves side by side; the output of the observatory's half comes at the end.
+test: ## Run all tests, in two halves side by side; the output of the observatory's half comes at the end.
+test-all: ## The same, and those of the image, which need root.
+test: HERE := test-parts
+test-all: HERE := test-parts image-test
+test test-all: interface
 	@log=$$(mktemp); \
 	$(MAKE) --no-print-directory test-observatory >$$log 2>&1 & observatory=$$!; \
-	$(MAKE) --no-print-directory test-parts; parts=$$?; \
+	$(MAKE) --no-print-directory $(HERE); here=$$?; \
 	wait $$observatory; runs=$$?; \
-	cat $$log; rm -f $$log; exit $$((parts || runs))
+	cat $$log; rm -f $$log; exit $$((here || runs))
 
 # Runs on the simulated observatory, which mostly wait.
 test-observatory: interface
@@ -45,7 +49,7 @@ test-observatory: interface
 
 # Everything else.
 test-parts: interface
-	$(BIN) pytest -p no:cacheprovider --durations=25 --ignore=tests/e2e --ignore=tests/crash
+	$(BIN) pytest -p no:cacheprovider --durations=25 --ignore=tests/e2e --ignore=tests/crash --ignore=tests/image
 
 test-fast: interface ## Run all tests but those that need the whole observatory or real pipelines.
 	$(BIN) pytest -m "not observatory and not pipelines"
