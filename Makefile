@@ -71,7 +71,7 @@ interface: $(READY)
 .venv/.ready: pyproject.toml Makefile $(STANDIN_FILES) $(INTERFACE_FILES)
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed; set PYTHON=')"
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[sim,test,lint]"
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[sim,test,lint,postgres]"
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps ./standins
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check ./standins
 	touch $@

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from lsst.ts import utils
 
 from ..clock import Clock
-from ..enums import StageState
-from ..errors import StageError
+from ..enums import CalibType, StageState
+from ..errors import ServiceError, StageError
+from ..measurements import Trend
 from ..record.events import Event
 from ..record.facts import Entry, Fact
 from ..record.fold import apply
@@ -127,6 +128,15 @@ class Recorder:
         """Wait until the history fulfils a condition."""
         while not condition(self._history):
             await self._changed.wait()
+
+    async def trends(
+        self, calib_type: CalibType, physical_filter: str, runs: int
+    ) -> Mapping[tuple[int, str, str], Trend]:
+        """Return what the latest earlier runs measured in a product; see `Record.trends`."""
+        try:
+            return await self._journal.trends(calib_type, physical_filter, runs, without=self._history.run_id)
+        except JournalError as error:
+            raise ServiceError(str(error)) from error
 
     def waiting(self, who: str, for_what: str, limit_s: float | None = None) -> None:
         """Show in the telemetry what a stage is doing or waiting for; see `Record.waiting`."""
