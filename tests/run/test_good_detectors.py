@@ -34,7 +34,7 @@ async def test_a_bad_detector_is_left_out_of_all_that_is_built_on_it(house: Hous
     assert certified(house) == {name: {0, 1} for name in TYPES}
     bias = verdict(house, "BIAS")
     assert bias.verdict is Verdict.PASSED_WITH_FAILURES
-    assert bias.reason == (
+    assert bias.reason.startswith(
         "Left out, and not certified: R22_S11 (NOISE 18 x). All tests of 2 detectors in 2 exposures passed."
     )
     assert all("left out, because not good: R22_S11" in one.reason for one in house.of(Certification))
