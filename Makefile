@@ -21,7 +21,7 @@ PACKAGE := python/lsst/ts/comcamcalib
 STANDIN_FILES := $(shell find standins -type f -not -path '*/__pycache__/*' -not -path '*.egg-info/*' -not -path '*/tests/*')
 INTERFACE_FILES := $(shell find $(PACKAGE)/sal_interfaces -name '*.xml')
 
-.PHONY: help demo observatory test test-all test-observatory test-parts test-fast crashtest image image-test nights lint format interface bench bench-sal bench-statistics bench-schedule bench-journal bench-csc bench-scale clean
+.PHONY: help demo observatory test test-all test-observatory test-parts test-fast crashtest image image-test nights lint format interface bench bench-sal bench-statistics bench-judging bench-schedule bench-journal bench-csc bench-scale clean
 
 help: ## Say what can be made.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -89,13 +89,16 @@ interface: $(READY)
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check ./standins
 	touch $@
 
-bench: bench-sal bench-statistics bench-schedule bench-journal bench-scale bench-csc ## Measure; ratios within one run.
+bench: bench-sal bench-statistics bench-judging bench-schedule bench-journal bench-scale bench-csc ## Measure; ratios within one run.
 
 bench-sal: interface ## Measure salobj; with REAL_PYTHON=<a Python with the real salobj> side by side.
 	$(RUN) bench/sal/run.py
 
 bench-statistics: interface ## Measure how fast the statistics of a verification are read; DETECTORS=189 for a whole LSSTCam.
 	$(RUN) bench/statistics/run.py
+
+bench-judging: $(READY) ## Measure how fast a whole LSSTCam's statistics are judged; DETECTORS=... and EXPOSURES=... change that.
+	$(RUN) bench/judging/run.py
 
 bench-schedule: $(READY) ## Measure in virtual time how close a run with everything comes to its critical path.
 	$(RUN) bench/schedule/run.py
