@@ -65,7 +65,7 @@ async def test_a_failed_run_is_accepted_certified_and_withdrawn_and_all_is_as_be
         reason="the detector is known",
     )
     assert "stages to be done: BIAS.CERTIFY" in ack.result
-    await run.ended(RunState.COMPLETED)
+    await run.hear("runState", state=RunState.COMPLETED)
     accepted = await run.hear("verificationResult", verdict=Verdict.ACCEPTED_BY_OPERATOR)
     assert ": the detector is known. It was FAILED: " in accepted.reason
     assert run.stages["BIAS.CERTIFY"] is StageState.SUCCEEDED
