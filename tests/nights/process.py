@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from lsst.ts.comcamcalib.clock import Clock
 from lsst.ts.comcamcalib.config import CscConfig
 from lsst.ts.comcamcalib.enums import RunState, Verdict
 from lsst.ts.comcamcalib.errors import BadInputError
@@ -34,7 +33,7 @@ from support.reporter import FakeReporter
 
 from .faults import Happening, NightPlan
 from .listener import Listener
-from .virtual_loop import Killed, VirtualThreads, virtual_process
+from .virtual_loop import Killed, OutsideClock, VirtualThreads, virtual_process
 from .world import NightWorld
 
 __all__ = ["Killer", "Outcome", "live"]
@@ -103,16 +102,6 @@ class Outcome:
     resumes: int = 0
 
 
-class _NightClock(Clock):
-    """The world's clock."""
-
-    def __init__(self, world: NightWorld) -> None:
-        self._world = world
-
-    def tai(self) -> float:
-        return self._world.tai()
-
-
 class Csc:
     """What the CSC does with runs and journal, without SAL."""
 
@@ -120,6 +109,7 @@ class Csc:
         self.world = world
         self.config = config
         self._path = path
+        self._clock = OutsideClock(world)
         self._published = publish
         self.journal: Journal
         self.runner: Runner
@@ -134,6 +124,8 @@ class Csc:
 
     async def _publish(self, event: Event) -> None:
         await asyncio.sleep(0)
+        if "broker down" in self.world.down:
+            raise RuntimeError("KafkaError: Local: Message timed out")
         self._published(event)
 
     async def _backend(self, reachable: bool, sentence: str) -> None:
@@ -142,9 +134,8 @@ class Csc:
     async def start(self) -> None:
         """Open the journal, as at the command start."""
         while True:
-            clock = _NightClock(self.world)
-            self.journal = Journal(self._path, clock, self._on_lost)
-            self.runner = Runner(self.config, self.journal, self._publish, clock)
+            self.journal = Journal(self._path, self._clock, self._on_lost)
+            self.runner = Runner(self.config, self.journal, self._publish, self._clock)
             try:
                 await self.journal.open()
                 await self.runner.start()
@@ -170,7 +161,7 @@ class Csc:
         limits = self.config.limits
         self.listener = one = self.world.audience = Listener(self.world, limits)
         interval_s, repo = self.config.uws_poll_interval_s, self.config.repo
-        self.jobs = JobService(one.ocps, one.uws, interval_s, limits, self._backend, repo)
+        self.jobs = JobService(one.ocps, one.uws, interval_s, limits, self._clock, self._backend, repo)
         self.runner.connect(
             Services(
                 camera=one.camera,
@@ -406,6 +397,8 @@ def live(
 
 def _journal_call(what: str, function: Callable[[], Any], world: NightWorld, killer: Killer) -> Any:
     writes = what.startswith(("write", "begin"))
+    if "journal disk full" in world.down and (writes or what.startswith(("renew", "open"))):
+        raise sqlite3.OperationalError("database or disk is full")
     if writes:
         if "journal locked" in world.down:
             raise sqlite3.OperationalError("database is locked")

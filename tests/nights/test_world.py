@@ -25,7 +25,7 @@ from support.plans import RUN_ID, make_config
 
 from .faults import FAULTS, Happening, NightPlan, draw_night
 from .listener import Listener
-from .virtual_loop import virtual_process
+from .virtual_loop import OutsideClock, virtual_process
 from .world import NightWorld
 
 MARK = f"{RUN_ID}_BIAS.GENERATE_cpBias_1*"
@@ -129,7 +129,7 @@ def test_the_job_service_ends_each_job_and_leaves_none_running(what: str) -> Non
             """Nobody looks."""
 
         limits = make_config().limits
-        service = JobService(process.ocps, process.uws, 2.0, limits, backend)
+        service = JobService(process.ocps, process.uws, 2.0, limits, OutsideClock(world), backend)
         try:
             return await service.run(REQUEST, on_change)
         except ServiceError as error:

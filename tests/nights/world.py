@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 
-from lsst.ts.comcamcalib.butler_data import CertifyRequest, DatasetFound, Withdrawal
+from lsst.ts.comcamcalib.butler_data import CertifyRequest, DatasetFound, VerificationStatistics, Withdrawal
 from lsst.ts.comcamcalib.config import CscConfig
 from support.withdrawing import Row, after, planned
 from support.world import FakeJob
@@ -91,15 +91,14 @@ class NightWorld(UwsWorld):
             dataclasses.replace(one, dataset_id=str(uuid.UUID(int=self.dice("uuids").getrandbits(128)))) for one in made
         ]
 
-    def statistics(
-        self, run_collection: str, physical_filter: str | None
-    ) -> tuple[Mapping[object, object] | None, dict[tuple[int, int], Mapping[object, object]]]:
+    def statistics(self, run_collection: str, physical_filter: str | None) -> VerificationStatistics:
         """Return what cp_verify would have written; not all of it if the job is incomplete."""
-        run_level, details = super().statistics(run_collection, physical_filter)
+        statistics = super().statistics(run_collection, physical_filter)
         (job,) = [one for one in self.all_jobs if one.run_collection == run_collection]
         if "incomplete" in job.faults:
-            details = {key: one for key, one in details.items() if key[1] != job.detectors[0]}
-        return run_level, details
+            details = {key: one for key, one in statistics.detectors.items() if key[1] != job.detectors[0]}
+            statistics = dataclasses.replace(statistics, detectors=details)
+        return statistics
 
     # Certifications
 

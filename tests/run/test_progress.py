@@ -162,3 +162,17 @@ async def test_progress_says_what_is_waited_for_and_until_when(house: House) -> 
     progress = house.runner.progress()
     assert (progress.activity, progress.remaining, progress.jobs_running) == ("Aborted by op", 0.0, 0)
     assert house.of(JobState)[-1].phase == "aborted"
+
+
+async def test_alarms_of_a_run_that_ended_in_an_earlier_process_are_not_published_again(stored_house: House) -> None:
+    stored_house.observatory.repository.errors["certify"] = "conflict"
+    await stored_house.start(**BIAS)
+    assert (await stored_house.ended()).state is RunState.FAILED
+    after = await stored_house.reborn()
+    await after.runner.update_alarms()
+    assert after.of(Alarms) == []
+    await after.runner.resume("", "op")
+    assert (await after.ended()).state is RunState.FAILED
+    await after.runner.update_alarms()
+    assert after.alarms.run_failed, "it has failed in this process, too"
+    await after.close()

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from lsst.ts.comcamcalib.butler_data import AmplifierValues
+from lsst.ts.comcamcalib.butler_data import AmplifierValues, StatisticsTypes
 from lsst.ts.comcamcalib.enums import CalibType, RunState, StageState, Verdict
 from lsst.ts.comcamcalib.errors import ServiceError
 from lsst.ts.comcamcalib.record.events import VerificationResult
@@ -70,7 +70,10 @@ async def test_alarm_comes_while_the_flats_are_still_being_taken(house: House) -
 async def test_with_stop_no_more_flats_are_taken(house: House) -> None:
     house.observatory.world.lamp = 0.0
     gate = house.observatory.camera.gates["FLAT", 3] = Gate()
+    looking = house.observatory.repository.gates["raw_levels"] = Gate()
     await house.start(n_flat=20, exp_times_flat=5, on_failure="stop")
+    await gate.until_reached()
+    looking.open()
     await house.until(lambda: house.states.get("FLAT.INGEST") is StageState.FAILED)
     gate.open()
     await house.ended()
@@ -155,10 +158,10 @@ async def test_what_the_first_look_saw_stands_where_there_are_no_statistics(
     repository = house.observatory.repository
     statistics = repository.statistics
 
-    async def unreadable(collection: str, run_statistics: str, *others: Any) -> Any:
-        if run_statistics == "verifyFlatStats":
+    async def unreadable(collection: str, types: StatisticsTypes, *others: Any) -> Any:
+        if types.run == "verifyFlatStats":
             raise ServiceError("a file of them is empty")
-        return await statistics(collection, run_statistics, *others)
+        return await statistics(collection, types, *others)
 
     house.observatory.world.lamp = 0.0
     if broken == "job":

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from lsst.daf.butler import Butler, CollectionType, DatasetRef, FileDataset
+from lsst.ts.comcamcalib.butler_data import BrokenStatistics, StatisticsTypes, VerificationStatistics
 from lsst.ts.comcamcalib.config import Limits
 from lsst.ts.comcamcalib.errors import ServiceError
 from lsst.ts.comcamcalib.services.butler import ButlerService
@@ -28,6 +29,9 @@ from support.small_repository import (
     run_job,
 )
 
+BIAS = StatisticsTypes("verifyBiasStats", "verifyBiasDetStats")
+FLAT = StatisticsTypes("verifyFlatStats", "verifyFlatDetStats")
+
 
 async def test_statistics_are_read_by_filter_with_integer_keys(service: ButlerService, butler: Butler) -> None:
     stats = [
@@ -36,11 +40,12 @@ async def test_statistics_are_read_by_filter_with_integer_keys(service: ButlerSe
         *(("verifyFlatDetStats", {"exposure": one, "detector": 2}, {"N": one}) for one in (*FLATS_R, *FLATS_I)),
     ]
     run_job(butler, "v", [], stats)
-    run_level, detectors = await service.statistics("u/ocps/v/run", "verifyFlatStats", "verifyFlatDetStats", "r_03")
-    assert run_level == {FLATS_R[0]: {"SUCCESS": True}, "SUCCESS": True}
-    assert detectors == {(one, 2): {"N": one} for one in FLATS_R}
+    found = await service.statistics("u/ocps/v/run", FLAT, "r_03")
+    assert found.run == {FLATS_R[0]: {"SUCCESS": True}, "SUCCESS": True}
+    assert found.detectors == {(one, 2): {"N": one} for one in FLATS_R}
+    assert found.exposures is None
     with pytest.raises(ServiceError, match="the filter must be given"):
-        await service.statistics("u/ocps/v/run", "verifyFlatStats", "verifyFlatDetStats")
+        await service.statistics("u/ocps/v/run", FLAT)
 
 
 def verification(butler: Butler, job: str, detectors: Sequence[int] = (0, 1, 2)) -> list[DatasetRef]:
@@ -68,8 +73,8 @@ async def test_statistics_in_another_format_are_read_by_butler(
     ref = DatasetRef(butler.get_dataset_type("verifyBiasDetStats"), data_id, run="u/ocps/j/run")
     formatter = "lsst.daf.butler.formatters.json.JsonFormatter"
     butler.ingest(FileDataset(str(file), [ref], formatter=formatter), transfer="direct")
-    _, detectors = await service.statistics("u/ocps/j/run", "verifyBiasStats", "verifyBiasDetStats")
-    assert detectors == {(BIASES[0], 2): {"N": 7}}
+    found = await service.statistics("u/ocps/j/run", BIAS)
+    assert found.detectors == {(BIASES[0], 2): {"N": 7}}
 
 
 async def test_statistics_are_read_side_by_side_within_a_limit_by_their_number(
@@ -93,9 +98,9 @@ async def test_statistics_are_read_side_by_side_within_a_limit_by_their_number(
 
     monkeypatch.setattr(WorkerThreads, "do", listen)
     monkeypatch.setattr(butler_statistics, "read_files", note)
-    run_level, detectors = await service.statistics("u/ocps/v/run", "verifyBiasStats", "verifyBiasDetStats")
-    assert run_level == {BIASES[0]: {"SUCCESS": True}, "SUCCESS": True}
-    assert detectors == {(one, n): {"N": [one, n]} for one in BIASES for n in (0, 1, 2)}
+    found = await service.statistics("u/ocps/v/run", BIAS)
+    assert found.run == {BIASES[0]: {"SUCCESS": True}, "SUCCESS": True}
+    assert found.detectors == {(one, n): {"N": [one, n]} for one in BIASES for n in (0, 1, 2)}
     assert set(asked[1:]) == {limits.butler_query + 7 * limits.butler_dataset}
     assert len(asked) == 1 + 7, "each of the seven files in a part of its own"
     assert threads and threading.current_thread().name not in threads
@@ -106,20 +111,44 @@ async def test_statistics_that_can_not_be_read_are_an_error_that_names_the_file(
 ) -> None:
     refs = verification(butler, "v")
     file = Path(butler.getURI(refs[4]).ospath)
-    for content, sentence in (
-        ("{N: [", rf"The file file://{file} with verifyBiasDetStats@.* could not be read: ParserError: while parsing"),
-        ("[1, 2]", r"The dataset verifyBiasDetStats@.* is a list, not statistics\."),
-        (None, rf"The file file://{file} with verifyBiasDetStats@.* could not be read: FileNotFoundError: "),
-    ):
-        file.write_text(content) if content is not None else file.unlink()
-        with pytest.raises(ServiceError, match=sentence) as caught:
-            await service.statistics("u/ocps/v/run", "verifyBiasStats", "verifyBiasDetStats")
-        assert "\n" not in str(caught.value)
+    file.unlink()
+    sentence = rf"The file file://{file} with verifyBiasDetStats@.* could not be read: FileNotFoundError: "
+    with pytest.raises(ServiceError, match=sentence) as caught:
+        await service.statistics("u/ocps/v/run", BIAS)
+    assert "\n" not in str(caught.value)
+
+
+async def test_a_file_that_is_no_statistics_does_not_hide_the_others(service: ButlerService, butler: Butler) -> None:
+    refs = verification(butler, "v")
+    file = Path(butler.getURI(refs[4]).ospath)
+    place = (int(refs[4].dataId["exposure"]), int(refs[4].dataId["detector"]))
+    for content in ("{N: [", "{N: !!python/object:os.system {}}", "\x00", "2026-13-45"):
+        file.write_text(content)
+        found = await service.statistics("u/ocps/v/run", BIAS)
+        broken = found.detectors[place]
+        assert isinstance(broken, BrokenStatistics), content
+        assert broken.reason.startswith(f"the file file://{file} could not be understood: ")
+        assert "\n" not in broken.reason
+        assert len(found.detectors) == 6
+    file.write_text("[1, 2]")
+    assert (await service.statistics("u/ocps/v/run", BIAS)).detectors[place] == [1, 2]
+
+
+async def test_statistics_of_exposures_are_read_if_they_are_wanted(service: ButlerService, butler: Butler) -> None:
+    refs = [
+        ("verifyBiasStats", {}, {"SUCCESS": True}),
+        *(("verifyBiasExpStats", {"exposure": one}, {"R22_S00": {"SUCCESS": True}}) for one in BIASES),
+    ]
+    run_job(butler, "v", [], refs)
+    types = StatisticsTypes("verifyBiasStats", "verifyBiasDetStats", "verifyBiasExpStats")
+    found = await service.statistics("u/ocps/v/run", types)
+    assert found.exposures == {one: {"R22_S00": {"SUCCESS": True}} for one in BIASES}
+    assert (found.run, found.detectors) == ({"SUCCESS": True}, {})
 
 
 async def test_statistics_that_do_not_exist_are_none(service: ButlerService, butler: Butler) -> None:
     bias_job(butler, "b", [0])
-    assert await service.statistics("u/ocps/b/run", "verifyBiasStats", "verifyBiasDetStats") == (None, {})
+    assert await service.statistics("u/ocps/b/run", BIAS) == VerificationStatistics(None, {})
 
 
 async def test_many_curves_may_take_longer_than_one_look_up(

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from lsst.ts import salobj, utils
+from lsst.ts.comcamcalib.clock import Clock
 from lsst.ts.comcamcalib.config import Limits
 from lsst.ts.comcamcalib.errors import BadInputError, ServiceError
 from lsst.ts.comcamcalib.services.camera import ComCamCamera, FrameRequest
@@ -113,7 +114,7 @@ async def driven(bus: None) -> AsyncIterator[DrivenCamera]:
 @pytest_asyncio.fixture(loop_scope="module")
 async def camera(driven: DrivenCamera, domain: salobj.Domain, limits: Limits) -> AsyncIterator[ComCamCamera]:
     await driven.reset()
-    camera = ComCamCamera(domain, INSTRUMENT, limits)
+    camera = ComCamCamera(domain, INSTRUMENT, limits, Clock())
     await camera.start()
     yield camera
     await camera.close()
@@ -212,7 +213,7 @@ async def test_a_frame_that_is_never_read_out_is_named_and_does_not_hold_the_nex
 
     await driven.reset()
     driven.on_take = expose
-    camera = ComCamCamera(domain, INSTRUMENT, limits.model_copy(update={"readout": 2.0}))
+    camera = ComCamCamera(domain, INSTRUMENT, limits.model_copy(update={"readout": 2.0}), Clock())
     await camera.start()
     try:
         with pytest.raises(
@@ -254,7 +255,7 @@ async def test_after_a_fault_in_mid_exposure_the_next_frame_is_taken(
     await driven.reset()
     driven.on_take = break_down
     limits = limits.model_copy(update={"readout": 2.0})
-    camera = ComCamCamera(domain, INSTRUMENT, limits)
+    camera = ComCamCamera(domain, INSTRUMENT, limits, Clock())
     await camera.start()
     with pytest.raises(ServiceError, match="was not taken"):
         await asyncio.wait_for(camera.take(BIAS), LIMIT_S)
@@ -262,7 +263,7 @@ async def test_after_a_fault_in_mid_exposure_the_next_frame_is_taken(
     # Operators bring the camera back, and send the next run.
     driven.on_take = driven.expose
     await driven.evt_summaryState.set_write(summaryState=salobj.State.ENABLED)
-    camera = ComCamCamera(domain, INSTRUMENT, limits)
+    camera = ComCamCamera(domain, INSTRUMENT, limits, Clock())
     await camera.start()
     try:
         assert (await asyncio.wait_for(camera.take(BIAS), LIMIT_S)).exposure_id
@@ -277,7 +278,7 @@ async def test_camera_that_exposes_since_before_the_connection_is_not_idle(
     await driven.reset()
     await driven.evt_ccsCommandState.set_write(substate=2, force_output=True)
     name = await driven.begin("20261122-001-DARK", exposure_time_s=600.0)
-    camera = ComCamCamera(domain, INSTRUMENT, limits)
+    camera = ComCamCamera(domain, INSTRUMENT, limits, Clock())
     await camera.start()
     monkeypatch.setattr("lsst.ts.comcamcalib.services.camera.SETTLE_S", 0.1)
     try:

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from lsst.ts.comcamcalib.clock import Clock
 from lsst.ts.comcamcalib.services.camera_activity import MAX_BEGUN, CameraActivity
 from lsst.ts.comcamcalib.services.exposure import TakenFrame
 from support.plans import make_config
@@ -25,10 +26,16 @@ INTEGRATING, READING_OUT, QUIESCENT, CLEARING = 3, 4, 5, 2
 DARK = "CC_O_20261128_000007"
 
 
+class StillClock(Clock):
+    """It is always now."""
+
+    def tai(self) -> float:
+        return NOW
+
+
 @pytest.fixture
-def activity(monkeypatch: pytest.MonkeyPatch) -> CameraActivity:
-    monkeypatch.setattr("lsst.ts.utils.current_tai", lambda: NOW)
-    return CameraActivity(INSTRUMENT, READOUT_S)
+def activity() -> CameraActivity:
+    return CameraActivity(INSTRUMENT, READOUT_S, StillClock())
 
 
 def began(name: str, ago_s: float, exposure_time_s: float = 600.0, group: str | None = "20261128-001-DARK") -> Any:
@@ -74,11 +81,11 @@ def test_order_of_arrival_does_not_matter(activity: CameraActivity) -> None:
         (activity.on_rafts_state, substate(INTEGRATING, 100)),
     ]
     for order in itertools.permutations(samples):
-        fresh = CameraActivity(INSTRUMENT, READOUT_S)
+        fresh = CameraActivity(INSTRUMENT, READOUT_S, StillClock())
         for take_note, sample in order:
             getattr(fresh, take_note.__name__)(sample)
         assert fresh.obstacle().startswith(f"CCCamera is taking an image: {DARK}")
-    early = CameraActivity(INSTRUMENT, READOUT_S)
+    early = CameraActivity(INSTRUMENT, READOUT_S, StillClock())
     early.on_end(ended(DARK))
     early.on_start(began(DARK, ago_s=1))
     assert early.obstacle() == ""

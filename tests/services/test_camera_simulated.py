@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import pytest_asyncio
 from lsst.ts import salobj, utils
+from lsst.ts.comcamcalib.clock import Clock
 from lsst.ts.comcamcalib.config import Limits
 from lsst.ts.comcamcalib.errors import ServiceError
 from lsst.ts.comcamcalib.services.camera import ComCamCamera, FrameRequest
@@ -50,7 +51,7 @@ async def simulated(bus: None, faults: Faults) -> AsyncIterator[CameraCsc]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def camera(simulated: CameraCsc, domain: salobj.Domain, limits: Limits) -> AsyncIterator[ComCamCamera]:
-    camera = ComCamCamera(domain, make_config().instrument, limits)
+    camera = ComCamCamera(domain, make_config().instrument, limits, Clock())
     await camera.start()
     yield camera
     await camera.close()
@@ -59,7 +60,7 @@ async def camera(simulated: CameraCsc, domain: salobj.Domain, limits: Limits) ->
 @pytest_asyncio.fixture(loop_scope="module")
 async def later(domain: salobj.Domain, limits: Limits) -> AsyncIterator[ComCamCamera]:
     """The camera service of a process that is started later, by the test."""
-    later = ComCamCamera(domain, make_config().instrument, limits)
+    later = ComCamCamera(domain, make_config().instrument, limits, Clock())
     yield later
     await later.close()
 
@@ -120,7 +121,7 @@ async def test_flats_are_taken_in_the_filter_that_was_asked_for(camera: ComCamCa
 async def test_a_camera_that_faults_in_mid_exposure_is_told_by_itself_and_by_the_watch(
     camera: ComCamCamera, domain: salobj.Domain, limits: Limits, faults: Faults
 ) -> None:
-    watch = ComponentWatch(domain, ["CCCamera"], limits)
+    watch = ComponentWatch(domain, ["CCCamera"], limits, Clock())
     await watch.start()
     async with asyncio.timeout(LIMIT_S):
         while watch.problems():  # noqa: ASYNC110  its heart beats each second

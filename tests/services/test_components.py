@@ -15,8 +15,8 @@ from types import SimpleNamespace
 import pytest
 import pytest_asyncio
 from lsst.ts import salobj, utils
+from lsst.ts.comcamcalib.clock import Clock
 from lsst.ts.comcamcalib.config import Limits
-from lsst.ts.comcamcalib.services import components
 from lsst.ts.comcamcalib.services.components import ComponentWatch, state_from
 
 LIMIT_S = 20.0
@@ -24,7 +24,7 @@ NAMES = ["CCCamera", "OCPS:2"]
 ENABLED = salobj.State.ENABLED
 
 
-class Clock:
+class StillClock(Clock):
     """The time that the watch sees."""
 
     def __init__(self) -> None:
@@ -35,10 +35,8 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(components, "time", clock)
-    return clock
+def clock() -> StillClock:
+    return StillClock()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -51,8 +49,8 @@ async def sources(bus: None) -> AsyncIterator[dict[str, salobj.Controller]]:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def watch(domain: salobj.Domain, limits: Limits, clock: Clock) -> AsyncIterator[ComponentWatch]:
-    watch = ComponentWatch(domain, NAMES, limits)
+async def watch(domain: salobj.Domain, limits: Limits, clock: StillClock) -> AsyncIterator[ComponentWatch]:
+    watch = ComponentWatch(domain, NAMES, limits, clock)
     yield watch
     await watch.close()
 
@@ -67,7 +65,7 @@ async def until(condition: Callable[[], object]) -> None:
 @pytest.mark.observatory
 @pytest.mark.asyncio(loop_scope="module")
 async def test_only_a_component_that_is_enabled_and_whose_heart_beats_is_good(
-    sources: dict[str, salobj.Controller], watch: ComponentWatch, clock: Clock
+    sources: dict[str, salobj.Controller], watch: ComponentWatch, clock: StillClock
 ) -> None:
     camera, ocps = sources["CCCamera"], sources["OCPS:2"]
     # What a process left behind that died before we came.
@@ -104,12 +102,13 @@ async def test_only_a_component_that_is_enabled_and_whose_heart_beats_is_good(
         watch.state_of("MTMount")
 
 
-async def test_a_heartbeat_of_old_is_no_sign_of_life(clock: Clock) -> None:
-    watched = components._Watched()
+async def test_a_heartbeat_of_old_is_no_sign_of_life(limits: Limits, clock: StillClock) -> None:
+    watch = ComponentWatch(None, NAMES, limits, clock)
+    watched = watch._watched["CCCamera"]
     old = SimpleNamespace(private_sndStamp=utils.current_tai() - 30)
-    await components._on_heartbeat(watched, 10.0, old)
+    await watch._on_heartbeat(watched, old)
     assert watched.heartbeat is None
-    await components._on_heartbeat(watched, 10.0, SimpleNamespace(private_sndStamp=utils.current_tai() - 1))
+    await watch._on_heartbeat(watched, SimpleNamespace(private_sndStamp=utils.current_tai() - 1))
     assert watched.heartbeat == clock.now
 
 

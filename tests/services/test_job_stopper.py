@@ -14,6 +14,7 @@ import dataclasses
 
 from hypothesis import given
 from hypothesis import strategies as st
+from lsst.ts.comcamcalib.clock import Clock
 from lsst.ts.comcamcalib.config import Limits
 from lsst.ts.comcamcalib.errors import ServiceError, UnknownJobError, UnreachableError
 from lsst.ts.comcamcalib.services.jobs import JobService, JobStatus
@@ -76,7 +77,7 @@ class LivingOcps(FakeOcps):
             life.deleted = True
         if answer == "done":
             life.confirmed = True
-            self.tell(job_id, 255)
+            self.publish_result(job_id, 255)
         else:
             raise ServiceError(f"OCPS:2 could not abort job {job_id}.")
 
@@ -94,11 +95,11 @@ lives = st.builds(
 
 @given(lives)
 async def test_a_job_that_is_stopped_gets_one_end_and_that_is_the_true_one(limits: Limits, life: Life) -> None:
-    told: list[JobStatus] = []
+    notified: list[JobStatus] = []
     ended = asyncio.Event()
 
     async def on_change(status: JobStatus) -> None:
-        told.append(status)
+        notified.append(status)
         if status.ended:
             ended.set()
 
@@ -106,13 +107,13 @@ async def test_a_job_that_is_stopped_gets_one_end_and_that_is_the_true_one(limit
         """Nobody minds."""
 
     limits = limits.model_copy(update={"job_abort": 0.001})
-    service = JobService(LivingOcps(life), LivingUws(life), 0.0001, limits, on_backend)
+    service = JobService(LivingOcps(life), LivingUws(life), 0.0001, limits, Clock(), on_backend)
     with contextlib.suppress(ServiceError):  # not yet: it goes on in the background
         await service.abort("old", on_change)
     async with asyncio.timeout(LIMIT_S):
         await ended.wait()
     await service.close()
-    (status,) = [one for one in told if one.ended]
+    (status,) = [one for one in notified if one.ended]
     assert not life.logs_lost, "what has ended is not deleted"
     if status.phase == "aborted":
         assert status.exit_code == 255 and life.confirmed

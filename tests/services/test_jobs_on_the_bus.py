@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from lsst.ts import salobj
+from lsst.ts.comcamcalib.clock import Clock
 from lsst.ts.comcamcalib.config import Limits
 from lsst.ts.comcamcalib.errors import NotEnabledError, UnknownJobError, UnreachableError
 from lsst.ts.comcamcalib.plan.request import JobRequest
@@ -42,13 +43,13 @@ class Place:
     def __init__(self, service: JobService, uws: UwsClient, worker: HandWorker, faults: Faults) -> None:
         self.service, self.uws, self.worker, self.faults = service, uws, worker, faults
         self.backend: list[bool] = []
-        self.told: list[JobStatus] = []
+        self.notified: list[JobStatus] = []
 
     async def on_backend(self, reachable: bool, _sentence: str) -> None:
         self.backend.append(reachable)
 
     async def on_change(self, status: JobStatus) -> None:
-        self.told.append(status)
+        self.notified.append(status)
 
     async def made(self, mark: str) -> tuple[asyncio.Task[JobStatus], str]:
         """Submit a job with a mark of its own; return once the worker has it."""
@@ -89,7 +90,7 @@ async def place(whole_place: Any, limits: Limits) -> AsyncIterator[Place]:
     async def on_backend(reachable: bool, sentence: str) -> None:
         await place.on_backend(reachable, sentence)
 
-    service = JobService(ocps, uws, 0.05, limits, on_backend)
+    service = JobService(ocps, uws, 0.05, limits, Clock(), on_backend)
     place = Place(service, uws, worker, faults)
     yield place
     faults.set([])
@@ -105,8 +106,8 @@ async def test_a_job_completes(place: Place) -> None:
     await asyncio.sleep(0)
     place.worker.move(job_id, "completed")
     status = await asyncio.wait_for(running, LIMIT_S)
-    assert status.succeeded and status.job_id == job_id and place.told[-1] == status
-    assert place.told[0].job_id == job_id
+    assert status.succeeded and status.job_id == job_id and place.notified[-1] == status
+    assert place.notified[0].job_id == job_id
 
 
 async def test_a_job_fails_and_its_log_says_why(place: Place) -> None:
@@ -139,7 +140,7 @@ async def test_a_job_is_attached_to_by_another_service_after_the_first_one_was_c
     with pytest.raises(asyncio.CancelledError):
         await running
     ocps, uws, _, _ = whole_place
-    other = JobService(ocps, uws, 0.05, limits, place.on_backend)
+    other = JobService(ocps, uws, 0.05, limits, Clock(), place.on_backend)
     attached = asyncio.create_task(other.attach(job_id, place.on_change))
     place.worker.move(job_id, "executing")
     place.worker.move(job_id, "completed")
@@ -194,7 +195,7 @@ async def test_a_redirection_makes_no_job_and_that_is_not_certain(
     """The OCPS follows it with a GET, and finds no job in what it gets."""
     ocps, uws, _, faults = whole_place
     faults.set([Fault("http", "redirect", {"method": "PUT"}, text=f"{uws.url}/job")])
-    service = JobService(ocps, uws, 0.05, limits.model_copy(update={"job_submission": 1.0}), place.on_backend)
+    service = JobService(ocps, uws, 0.05, limits.model_copy(update={"job_submission": 1.0}), Clock(), place.on_backend)
     request = dataclasses.replace(BIAS, output_dataset_types="bias,redirected*")
     with pytest.raises(UnreachableError, match=r"No job with its mark redirected\* appeared at the UWS"):
         await asyncio.wait_for(service.run(request, place.on_change), LIMIT_S)
@@ -224,7 +225,7 @@ async def test_a_job_that_has_completed_is_still_at_the_uws_after_an_abort(place
     (place.worker.jobs[job_id].output_dir / "ocps.log").write_text("all is well\n")
     place.worker.move(job_id, "completed")
     assert await place.service.abort_all(LIMIT_S, "20261122-009") == []
-    assert (place.told[-1].phase, place.told[-1].exit_code) == ("completed", 0)
+    assert (place.notified[-1].phase, place.notified[-1].exit_code) == ("completed", 0)
     assert await place.uws.log_text(job_id) == "all is well\n"
 
 

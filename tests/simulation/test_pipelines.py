@@ -387,7 +387,11 @@ def test_new_hot_column_is_among_the_defects(aged_night: Night) -> None:
     assert column.all()
     assert mask.sum() < column.sum() + 40
     dark = aged_night.get("dark", "dark", detector=2).image.array[layout.image_section("C12")]
-    assert np.nanmedian(dark[:, layout.amplifier_columns // 3]) == pytest.approx(40.0, rel=0.05)
+    # Pixels of equal brightness in a row are taken for a cosmic ray.
+    assert np.isnan(dark[:, layout.amplifier_columns // 3]).all()
+    bootstrap = aged_night.get("darkBootstrap", "dark-bootstrap", detector=2).image.array[layout.image_section("C12")]
+    rate = np.median(bootstrap[:, layout.amplifier_columns // 3]) * PLANE.truth(2).gain["C12"]
+    assert rate == pytest.approx(40.0, rel=0.05)
 
 
 def test_detector_without_work_is_absent_from_a_verification_that_succeeds(aged_night: Night) -> None:
@@ -433,7 +437,7 @@ def test_defects_are_verified_in_single_exposures_but_not_merged_without_visits(
     exposure = aged_night.exposures["DARK"][0]
     statistics = aged_night.get("verifyDefectsDetStats", "defects-single", exposure=exposure, detector=2)
     assert statistics["AMP"]["C12"]["DEFECT_PIXELS"] >= 128, "the hot column is masked"
-    assert all(tests["MAX"] and tests["STDEV"] for tests in statistics["VERIFY"]["AMP"].values())
+    assert all(tests["MIN"] and tests["MAX"] for tests in statistics["VERIFY"]["AMP"].values())
     with aged_night.butler() as butler:
         assert butler.query_datasets("verifyDefectsStats", collections="*", find_first=False, explain=False) == []
 

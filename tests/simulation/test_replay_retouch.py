@@ -51,7 +51,7 @@ def product_and_retouched(pipeline: str, dataset_type: str, scenario: str, detec
 def test_drifted_gain_is_in_all_that_a_ptc_says() -> None:
     sound, drifted = product_and_retouched("cpPtc", "ptc", "drifted-gain")
     for name in AMPLIFIER_NAMES:
-        assert drifted.gain[name] == pytest.approx(1.06 * sound.gain[name])
+        assert drifted.gain[name] == pytest.approx(0.95 * sound.gain[name])
         assert drifted.noise[name] == pytest.approx(sound.noise[name])
         assert drifted.ptcTurnoff[name] * drifted.gain[name] == pytest.approx(sound.ptcTurnoff[name] * sound.gain[name])
         model = np.polyval(drifted.ptcFitPars[name][::-1], drifted.rawMeans[name])
@@ -68,16 +68,16 @@ def test_noise_of_biases_does_not_touch_what_is_made_of_flats() -> None:
     assert sound == same
 
 
-def test_hot_column_is_in_the_dark_and_in_the_defects() -> None:
+def test_hot_column_is_taken_for_a_cosmic_ray_in_the_dark_and_is_in_the_defects() -> None:
     sound, hot = product_and_retouched("cpDark", "dark", "new-hot-column")
-    change = hot.image.array - sound.image.array
-    (columns,) = np.nonzero(change.sum(axis=0))
-    rows = LAYOUT.image_section("C12")[0]
-    assert columns.tolist() == [LAYOUT.image_section("C12")[1].start + LAYOUT.amplifier_columns // 3]
-    assert change[rows, columns[0]] == pytest.approx(40.0)
+    assert np.isfinite(sound.image.array).all()
+    rows, columns = np.nonzero(np.isnan(hot.image.array))
+    column = LAYOUT.image_section("C12")[1].start + LAYOUT.amplifier_columns // 3
+    assert set(columns) == set(range(column - 2, column + 3)), "widened, as cosmic rays are"
+    assert len(rows) == 5 * (LAYOUT.amplifier_rows + 2)
     shape = LAYOUT.image_shape
     before, after = (one.to_mask(shape) for one in product_and_retouched("cpDefects", "defects", "new-hot-column"))
-    assert np.argwhere(after & ~before)[:, 1].tolist() == [columns[0]] * (after & ~before).sum()
+    assert np.argwhere(after & ~before)[:, 1].tolist() == [column] * (after & ~before).sum()
     assert (after & ~before).sum() >= LAYOUT.amplifier_rows - 2
 
 
@@ -90,3 +90,4 @@ def test_dead_detector_has_no_gain_no_structure_and_only_defects() -> None:
     assert not bias.image.array.any()
     _, defects = product_and_retouched("cpDefects", "defects", "dead-detector")
     assert defects.to_mask(LAYOUT.image_shape).all()
+    assert sum(one.getBBox().getArea() for one in defects) == LAYOUT.image_shape[0] * LAYOUT.image_shape[1]

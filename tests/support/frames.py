@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from lsst.ts.comcamcalib.butler_data import VerificationStatistics
 from lsst.ts.comcamcalib.enums import CalibType
 from lsst.ts.comcamcalib.simulation.containers import Exposure, PhotonTransferCurve
 from lsst.ts.comcamcalib.simulation.focal_plane import FocalPlane, Light
@@ -24,7 +25,7 @@ from lsst.ts.comcamcalib.simulation.tasks.isr import IsrTaskLSST
 from lsst.ts.comcamcalib.simulation.tasks.verify import CpVerifyBiasTask, CpVerifyDarkTask, CpVerifyFlatTask
 from lsst.ts.comcamcalib.simulation.tasks.verify_merge import CpVerifyExpMergeTask as ExpMergeTask
 from lsst.ts.comcamcalib.simulation.tasks.verify_merge import CpVerifyFlatExpMergeTask, CpVerifyRunMergeTask
-from lsst.ts.comcamcalib.verification import ExpectedStatistics, FrameFacts, Judgement, judge_statistics
+from lsst.ts.comcamcalib.verification import FrameFacts, Judgement, RuleContext, judge_statistics
 
 from support.plans import make_config
 
@@ -100,7 +101,7 @@ def judge_frames(
     """Expose, combine, verify and judge frames, as a run does."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", RuntimeWarning)
-        run, statistics, detectors = _verify(calib_type, frames, plane)
+        run, by_exposure, statistics, detectors = _verify(calib_type, frames, plane)
     recipe = make_config().recipes[calib_type.name].verification
     assert recipe is not None
     facts = FrameFacts(
@@ -115,20 +116,23 @@ def judge_frames(
             for detector, one in detectors.items()
         },
     )
-    expected = ExpectedStatistics(
+    context = RuleContext(
         calib_type=calib_type,
         physical_filter="r_03" if calib_type is CalibType.FLAT else "",
         exposures=tuple(FIRST + number for number in range(len(frames))),
         detectors=NAMES,
         amplifiers=dict.fromkeys(NAMES, len(AMPLIFIER_NAMES)),
-        tests=recipe.tests,
+        rules=make_config().rules(calib_type),
+        recipe=recipe,
         threshold=threshold,
         frames=facts,
     )
-    return judge_statistics(expected, run, statistics)
+    return judge_statistics(VerificationStatistics(run, statistics, by_exposure), context)
 
 
-def _verify(calib_type: CalibType, frames: Sequence[Frame], plane: FocalPlane) -> tuple[Any, Any, dict[int, _Detector]]:
+def _verify(
+    calib_type: CalibType, frames: Sequence[Frame], plane: FocalPlane
+) -> tuple[Any, Any, Any, dict[int, _Detector]]:
     detectors = {detector: _Detector(plane, calib_type, detector, frames) for detector in NAMES}
     processed = {detector: one.processed() for detector, one in detectors.items()}
     scales = None
@@ -158,4 +162,4 @@ def _verify(calib_type: CalibType, frames: Sequence[Frame], plane: FocalPlane) -
         for exposure in dict.fromkeys(exposure for exposure, _ in statistics)
     }
     whole = CpVerifyRunMergeTask(config=CpVerifyRunMergeTask.ConfigClass())
-    return whole.run(by_exposure).outputStats, statistics, detectors
+    return whole.run(by_exposure).outputStats, by_exposure, statistics, detectors

@@ -13,6 +13,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import TypeVar
 
+from lsst.ts.comcamcalib.clock import Clock
 from lsst.ts.comcamcalib.config import Limits
 from lsst.ts.comcamcalib.errors import ServiceError, UnknownJobError, UnreachableError
 from lsst.ts.comcamcalib.plan.request import JobRequest
@@ -95,7 +96,7 @@ class FakeOcps:
         self.callbacks.append(callback)
         return lambda: self.callbacks.remove(callback)
 
-    def tell(self, job_id: str, exit_code: int) -> None:
+    def publish_result(self, job_id: str, exit_code: int) -> None:
         for callback in self.callbacks:
             callback(job_id, exit_code)
 
@@ -157,20 +158,20 @@ class JobWorld:
     ocps: FakeOcps
     uws: FakeUws
     limits: Limits
-    told: list[JobStatus] = dataclasses.field(default_factory=list)
+    notified: list[JobStatus] = dataclasses.field(default_factory=list)
     backend: list[tuple[bool, str]] = dataclasses.field(default_factory=list)
     services: list[JobService] = dataclasses.field(default_factory=list)
     changed: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
 
     def service(self, poll_interval_s: float = SOON_S, repo: str = "", **limits: float) -> JobService:
         service = JobService(
-            self.ocps, self.uws, poll_interval_s, self.limits.model_copy(update=limits), self.on_backend, repo
+            self.ocps, self.uws, poll_interval_s, self.limits.model_copy(update=limits), Clock(), self.on_backend, repo
         )
         self.services.append(service)
         return service
 
     async def on_change(self, status: JobStatus) -> None:
-        self.told.append(status)
+        self.notified.append(status)
         self.changed.set()
 
     async def on_backend(self, reachable: bool, sentence: str) -> None:
@@ -192,7 +193,7 @@ class JobWorld:
         """Wait until the last status of a job with an end was published; return it."""
         async with asyncio.timeout(patience_s()):
             while True:
-                ended = [one for one in self.told if one.job_id == job_id and one.ended]
+                ended = [one for one in self.notified if one.job_id == job_id and one.ended]
                 if ended:
                     return ended[-1]
                 self.changed.clear()

@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from lsst.ts.comcamcalib.butler_data import VerificationStatistics
 from lsst.ts.comcamcalib.enums import CalibType
-from lsst.ts.comcamcalib.verification import ExpectedStatistics
+from lsst.ts.comcamcalib.verification import RuleContext
+from support.plans import make_config
 
 AMPLIFIERS = [f"C1{number}" for number in range(8)] + [f"C0{number}" for number in range(8)]
 NAMES = {0: "R22_S00", 1: "R22_S01", 4: "R22_S11"}
@@ -23,13 +24,15 @@ class Statistics:
 
     def __init__(self, exposures: int, calib_type: CalibType = CalibType.BIAS, threshold: int = 8) -> None:
         self.is_flat = calib_type is CalibType.FLAT
-        self.expected = ExpectedStatistics(
+        config = make_config()
+        self.expected = RuleContext(
             calib_type=calib_type,
             physical_filter="r_03" if self.is_flat else "",
             exposures=tuple(2026112200001 + number for number in range(exposures)),
             detectors=NAMES,
             amplifiers=dict.fromkeys(NAMES, len(AMPLIFIERS)),
-            tests=("NOISE", "SCATTER") if self.is_flat else ("MEAN", "NOISE", "CR_NOISE"),
+            rules=config.rules(calib_type),
+            recipe=config.recipes[calib_type.name].verification,
             threshold=threshold,
         )
         self.detectors: dict[tuple[int, int], dict[Any, Any]] = {
@@ -83,8 +86,32 @@ class Statistics:
         verify = self.detectors[exposure, detector]["VERIFY"]
         return {**verify["AMP"], **({"": verify["DET"]} if "DET" in verify else {})}
 
-    def copy(self) -> Statistics:
-        return copy.deepcopy(self)
+    def all(self, run: Any = None) -> VerificationStatistics:
+        """Return everything that cp_verify writes; the statistics of the run may be others."""
+        return VerificationStatistics(self.run() if run is None else run, self.detectors, self.exposures())
+
+    def exposures(self) -> dict[int, dict[Any, Any]]:
+        """Return the statistics of the exposures, merged from those of the detectors as cp_verify does it."""
+        merged: dict[int, dict[Any, Any]] = {}
+        for exposure in self.expected.exposures:
+            merged[exposure] = {NAMES[detector]: self._merged(exposure, detector) for detector in NAMES}
+            success = all(one["SUCCESS"] for one in merged[exposure].values())
+            if self.is_flat:
+                merged[exposure]["EXP"] = {"SCATTER": 3.5 if self.uneven else 0.01}
+                merged[exposure]["VERIFY"] = {"EXP": {"SCATTER": not self.uneven}}
+            merged[exposure]["SUCCESS"] = success and not self.uneven
+        return merged
+
+    def _merged(self, exposure: int, detector: int) -> dict[str, Any]:
+        if self.detectors[exposure, detector]["SUCCESS"]:
+            return {"SUCCESS": True}
+        failures = [
+            f"{name} {test}".strip()
+            for name, tests in self._tests(exposure, detector).items()
+            for test, passed in tests.items()
+            if not tests["SUCCESS"] and test != "SUCCESS" and passed is False
+        ]
+        return {"SUCCESS": False, "FAILURES": failures}
 
 
 @pytest.fixture

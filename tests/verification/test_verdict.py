@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from lsst.ts.comcamcalib.butler_data import VerificationStatistics
 from lsst.ts.comcamcalib.enums import CalibType, Verdict
-from lsst.ts.comcamcalib.verification import ExpectedStatistics, FrameFacts, Judgement, judge_statistics
+from lsst.ts.comcamcalib.verification import FrameFacts, Judgement, judge_statistics
 from support.plans import make_config
 
 Make = Callable[..., Any]
@@ -25,7 +26,7 @@ many = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCh
 
 
 def judge(made: Any) -> Judgement:
-    judgement = judge_statistics(made.expected, made.run(), made.detectors)
+    judgement = judge_statistics(made.all(), made.expected)
     check_sentence(judgement)
     return judgement
 
@@ -174,7 +175,7 @@ def test_detectors_of_another_filters_exposures_do_not_matter(statistics: Make) 
     other = statistics(3, CalibType.FLAT)
     other.fail("NOISE", exposures=3)
     strangers = {(exposure + 100, detector): one for (exposure, detector), one in other.detectors.items()}
-    judgement = judge_statistics(made.expected, made.run(), made.detectors | strangers)
+    judgement = judge_statistics(VerificationStatistics(made.run(), made.detectors | strangers), made.expected)
     assert judgement.verdict is Verdict.PASSED
 
 
@@ -210,7 +211,7 @@ def test_dropping_anything_from_good_statistics_never_passes(data: st.DataObject
         del made.detectors[key]
     for exposure in data.draw(st.sets(st.sampled_from(made.expected.exposures), max_size=2)):
         del run[exposure]
-    judgement = judge_statistics(made.expected, run, made.detectors)
+    judgement = judge_statistics(VerificationStatistics(run, made.detectors), made.expected)
     check_sentence(judgement)
     complete = len(made.detectors) == 3 * len(made.expected.exposures) == 3 * (len(run) - 1)
     assert judgement.verdict is (Verdict.PASSED if complete else Verdict.UNKNOWN)
@@ -251,7 +252,7 @@ def test_dropping_or_spoiling_any_needed_value_never_passes(data: st.DataObject,
         del place[last]
     else:
         place[last] = bad
-    judgement = judge_statistics(made.expected, run, detectors)
+    judgement = judge_statistics(VerificationStatistics(run, detectors), made.expected)
     check_sentence(judgement)
     assert judgement.verdict is Verdict.UNKNOWN, (way, last, bad)
     assert "R22_S11 in exposure 2026112200001" in judgement.reason or "do not fit together" in judgement.reason
@@ -285,24 +286,27 @@ def test_garbage_is_unknown_and_never_an_exception(garbage: Any, data: st.DataOb
         detectors[made.expected.exposures[0], 4] = garbage
     else:
         detectors[made.expected.exposures[0], 4]["VERIFY"]["AMP"]["C10"] = garbage
-    judgement = judge_statistics(made.expected, run, detectors)
+    judgement = judge_statistics(VerificationStatistics(run, detectors), made.expected)
     check_sentence(judgement)
     assert judgement.verdict is Verdict.UNKNOWN
 
 
 def test_no_statistics_at_all_are_unknown(statistics: Make) -> None:
     made = statistics(2)
-    judgement = judge_statistics(made.expected, None, {})
+    judgement = judge_statistics(VerificationStatistics(None, {}), made.expected)
     assert judgement.verdict is Verdict.UNKNOWN
-    assert "R22_S00 in exposure 2026112200001 (no statistics)" in judgement.reason
-    assert "and 2 more" in judgement.reason
+    assert judgement.reason == (
+        "The verification is not complete: missing or not usable: R22_S00 in all 2 exposures (no statistics), R22_S01 "
+        "in all 2 exposures (no statistics), R22_S11 in all 2 exposures (no statistics), there are no statistics of "
+        "the run."
+    )
     assert (judgement.exposures_verified, judgement.detectors_verified) == (0, 0)
     assert math.isnan(judgement.detectors[0].noise)
 
 
 def test_nothing_to_verify_is_unknown(statistics: Make) -> None:
     made = statistics(0)
-    judgement = judge_statistics(made.expected, {"SUCCESS": True}, {})
+    judgement = judge_statistics(VerificationStatistics({"SUCCESS": True}, {}), made.expected)
     assert judgement.verdict is Verdict.UNKNOWN
 
 
@@ -311,10 +315,10 @@ def test_a_missing_detector_does_not_hide_a_failed_one(statistics: Make) -> None
     made.fail("NOISE", exposures=3)
     run = made.run()
     del made.detectors[made.expected.exposures[0], 1]
-    judgement = judge_statistics(made.expected, run, made.detectors)
+    judgement = judge_statistics(VerificationStatistics(run, made.detectors), made.expected)
     assert judgement.verdict is Verdict.FAILED
     assert "R22_S11 (NOISE 48 x)" in judgement.reason
-    assert "missing: R22_S01 in exposure 2026112200001 (no statistics)" in judgement.reason
+    assert "missing or not usable: R22_S01 in exposure 2026112200001 (no statistics)" in judgement.reason
 
 
 def test_fewer_than_sixteen_amplifiers_are_missing_data(statistics: Make) -> None:
@@ -330,7 +334,7 @@ def test_fewer_than_sixteen_amplifiers_are_missing_data(statistics: Make) -> Non
 def test_an_exposure_nobody_asked_for_is_unknown(statistics: Make) -> None:
     made = statistics(2)
     run = {**made.run(), 2026112200099: {"SUCCESS": True}}
-    judgement = judge_statistics(made.expected, run, made.detectors)
+    judgement = judge_statistics(VerificationStatistics(run, made.detectors), made.expected)
     assert judgement.verdict is Verdict.UNKNOWN
     assert "2026112200099" in judgement.reason
 
@@ -342,24 +346,30 @@ def test_exposures_may_be_written_as_text(statistics: Make) -> None:
     made = statistics(3)
     made.fail("NOISE", exposures=1, amplifiers=1)
     run = {str(key): value for key, value in made.run().items()}
-    assert judge_statistics(made.expected, run, made.detectors).verdict is Verdict.PASSED_WITH_FAILURES
+    assert (
+        judge_statistics(VerificationStatistics(run, made.detectors), made.expected).verdict
+        is Verdict.PASSED_WITH_FAILURES
+    )
 
 
 def test_an_exposure_that_is_there_twice_is_unknown(statistics: Make) -> None:
     made = statistics(2)
     run = {**made.run(), str(made.expected.exposures[0]): {"SUCCESS": True}}
-    judgement = judge_statistics(made.expected, run, made.detectors)
+    judgement = judge_statistics(VerificationStatistics(run, made.detectors), made.expected)
     assert judgement.verdict is Verdict.UNKNOWN
     assert "exposure 2026112200001 is there twice" in judgement.reason
 
 
+@pytest.mark.parametrize(("exposures", "verdict"), [(2, Verdict.FAILED), (1, Verdict.UNKNOWN)])
 @pytest.mark.parametrize("calib_type", [CalibType.BIAS, CalibType.FLAT])
-def test_a_run_that_praises_what_a_detector_failed_is_unknown(calib_type: CalibType, statistics: Make) -> None:
+def test_a_run_that_praises_what_a_detector_failed_is_named_and_never_passes(
+    calib_type: CalibType, exposures: int, verdict: Verdict, statistics: Make
+) -> None:
     made = statistics(2, calib_type)
     run = copy.deepcopy(made.run())
-    made.fail("NOISE", exposures=2)
-    judgement = judge_statistics(made.expected, run, made.detectors)
-    assert judgement.verdict is Verdict.UNKNOWN
+    made.fail("NOISE", exposures=exposures)
+    judgement = judge_statistics(VerificationStatistics(run, made.detectors), made.expected)
+    assert judgement.verdict is verdict
     assert "the run has exposure 2026112200001 as a success, but R22_S11 failed" in judgement.reason
 
 
@@ -369,7 +379,7 @@ def test_a_run_that_blames_what_no_detector_failed_is_unknown(calib_type: CalibT
     run = made.run()
     run[made.expected.exposures[0]] = {"SUCCESS": False, "FAILURES": []}
     run["SUCCESS"] = False
-    judgement = judge_statistics(made.expected, run, made.detectors)
+    judgement = judge_statistics(VerificationStatistics(run, made.detectors), made.expected)
     assert judgement.verdict is Verdict.UNKNOWN
     assert "as a failure, but no detector failed" in judgement.reason
 
@@ -379,18 +389,18 @@ def test_run_and_detectors_that_name_different_failures_are_unknown(statistics: 
     made.fail("NOISE", exposures=1, amplifiers=1)
     run = made.run()
     run[made.expected.exposures[0]]["FAILURES"] = ["R22_S11 C11 NOISE"]
-    judgement = judge_statistics(made.expected, run, made.detectors)
+    judgement = judge_statistics(VerificationStatistics(run, made.detectors), made.expected)
     assert judgement.verdict is Verdict.UNKNOWN
     assert "run and detectors disagree in exposure 2026112200001" in judgement.reason
     assert "R22_S11 C10 NOISE, R22_S11 C11 NOISE" in judgement.reason
 
 
 def test_a_run_that_names_no_failures_of_failed_detectors_is_unknown_but_for_flats(statistics: Make) -> None:
-    made = statistics(2)
-    made.fail("NOISE", exposures=2)
+    made = statistics(3)
+    made.fail("NOISE", exposures=1)
     run = made.run()
     run[made.expected.exposures[0]]["FAILURES"] = []
-    judgement = judge_statistics(made.expected, run, made.detectors)
+    judgement = judge_statistics(VerificationStatistics(run, made.detectors), made.expected)
     assert judgement.verdict is Verdict.UNKNOWN
     assert "run and detectors disagree in exposure 2026112200001 about R22_S11 C00 NOISE" in judgement.reason
     assert "and 11 more" in judgement.reason
@@ -411,7 +421,7 @@ def test_a_run_that_makes_no_sense_is_unknown(change: Any, part: str, statistics
     made = statistics(2)
     run = made.run()
     change(run, made.expected.exposures[0])
-    judgement = judge_statistics(made.expected, run, made.detectors)
+    judgement = judge_statistics(VerificationStatistics(run, made.detectors), made.expected)
     assert judgement.verdict is Verdict.UNKNOWN
     assert part in judgement.reason
 
@@ -422,7 +432,7 @@ def test_a_failure_that_can_not_be_understood_is_unknown(failure: str, statistic
     made.fail("NOISE", exposures=1, amplifiers=1)
     run = made.run()
     run[made.expected.exposures[0]]["FAILURES"].append(failure)
-    assert judge_statistics(made.expected, run, made.detectors).verdict is Verdict.UNKNOWN
+    assert judge_statistics(VerificationStatistics(run, made.detectors), made.expected).verdict is Verdict.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -448,7 +458,7 @@ def test_a_detector_that_contradicts_itself_is_unknown(change: Any, part: str, s
     made = statistics(2)
     run = made.run()
     change(made.detectors[made.expected.exposures[0], 4])
-    judgement = judge_statistics(made.expected, run, made.detectors)
+    judgement = judge_statistics(VerificationStatistics(run, made.detectors), made.expected)
     assert judgement.verdict is Verdict.UNKNOWN
     assert part in judgement.reason
 
@@ -473,11 +483,6 @@ def test_endless_whole_numbers_are_numbers(statistics: Make) -> None:
 def test_the_reason_of_an_unknown_can_be_given() -> None:
     judgement = Judgement.unknown("the statistics could not be read")
     assert (judgement.verdict, judgement.reason) == (Verdict.UNKNOWN, "the statistics could not be read")
-
-
-def test_expected_statistics_have_usual_names_for_signal_and_noise() -> None:
-    expected = ExpectedStatistics(CalibType.BIAS, "", (1,), {0: "R22_S00"}, {0: 16}, ("MEAN",), 8)
-    assert (expected.signal_statistic, expected.noise_statistic) == ("MEAN", "NOISE")
 
 
 def lit(statistics: Make, exposures: int) -> Any:

@@ -39,6 +39,9 @@ CONNECT_LIMIT_S = 30.0
 # Longest wait for a remote to close that did not start (seconds).
 CLOSE_LIMIT_S = 5.0
 
+# Longest wait for an event that the CSC published before it answered (seconds).
+NEWS_LIMIT_S = 3.0
+
 # The CSC sends a heartbeat every second. After this time without one (seconds) it counts as stopped.
 SILENCE_LIMIT_S = 15.0
 
@@ -55,6 +58,7 @@ EVENTS = (
     "detectorVerification",
     "gainEstimate",
     "certification",
+    "largeFileObjectAvailable",
     "commandRejected",
     "alarms",
 )
@@ -79,6 +83,9 @@ class CalibrationClient:
         self.remote: salobj.Remote  # set when the context is entered
         self._listeners: list[Callable[[str, Any], None]] = []
         self._states: asyncio.Queue[Any] = asyncio.Queue()
+        # Where the pages of reports are, by run.
+        self._reports: dict[str, str] = {}
+        self._report_heard = asyncio.Event()
         self._last_heartbeat = 0.0  # time.monotonic
 
     async def __aenter__(self) -> Self:
@@ -270,6 +277,23 @@ class CalibrationClient:
         summary: dict[str, Any] = json.loads(ack.result)
         return summary
 
+    async def report(self, run_id: str = "") -> str:
+        """Return where the page of a run's report is ("": the open or latest run); "" if it has none.
+
+        Raises
+        ------
+        RefusedError
+            If the CSC refused.
+        """
+        run_id = str((await self.status(run_id))["runId"])
+        # The events may arrive a moment after the answer.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(NEWS_LIMIT_S):
+                while run_id not in self._reports:
+                    self._report_heard.clear()
+                    await self._report_heard.wait()
+        return self._reports.get(run_id, "")
+
     async def follow(self, run_id: str) -> AsyncIterator[Any]:
         """Yield each runState of a run until it is COMPLETED, FAILED, ABORTED or INTERRUPTED.
 
@@ -316,6 +340,9 @@ class CalibrationClient:
         async def listen(message: Any) -> None:
             if name == "runState":
                 self._states.put_nowait(message)
+            elif name == "largeFileObjectAvailable" and message.mimeType == "text/html":
+                self._reports[message.id] = message.url
+                self._report_heard.set()
             for listener in self._listeners:
                 listener(name, message)
 

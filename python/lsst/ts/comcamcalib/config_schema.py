@@ -33,7 +33,7 @@ def _for_draft_7(node: Any, definitions: Mapping[str, Any]) -> Any:
     node = {key: value for key, value in node.items() if key not in ("title", "$defs", "default")}
     if names := node.pop("propertyNames", {}).get("enum"):
         value = node["additionalProperties"]
-        node["properties"] = {name: {**value, "description": f"How {name} is made and verified."} for name in names}
+        node["properties"] = {name: {**value, "description": f"{name}. {node['description']}"} for name in names}
         node.update(required=names, additionalProperties=False)
     properties = node.pop("properties", None)
     written = {key: _for_draft_7(value, definitions) for key, value in node.items()}

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 
 from lsst.ts import salobj, utils
 
+from .clock import Clock
 from .config import CscConfig
 from .errors import ServiceError
 from .services.butler import ButlerService
@@ -38,21 +39,29 @@ class Connection:
         The CSC's domain.
     config
         The CSC's configuration.
+    clock
+        The clock.
     on_backend
         Called when the services behind the OCPS stop answering, and when they answer again.
     """
 
     def __init__(
-        self, domain: salobj.Domain, config: CscConfig, on_backend: Callable[[bool, str], Awaitable[None]]
+        self,
+        domain: salobj.Domain,
+        config: CscConfig,
+        clock: Clock,
+        on_backend: Callable[[bool, str], Awaitable[None]],
     ) -> None:
         limits = config.limits
         self._log = logging.getLogger(__name__)
         self._ocps = SalOcps(domain, config.instrument.ocps_index, limits)
-        self._uws = UwsClient(config.uws_url, limits)
-        self._jobs = JobService(self._ocps, self._uws, config.uws_poll_interval_s, limits, on_backend, config.repo)
-        self._camera = ComCamCamera(domain, config.instrument, limits)
+        self._uws = UwsClient(config.uws_url, limits, config.uws_access)
+        self._jobs = JobService(
+            self._ocps, self._uws, config.uws_poll_interval_s, limits, clock, on_backend, config.repo
+        )
+        self._camera = ComCamCamera(domain, config.instrument, limits, clock)
         self._oods = SalOods(domain, config.instrument)
-        self._components = ComponentWatch(domain, config.instrument.components, limits)
+        self._components = ComponentWatch(domain, config.instrument.components, limits, clock)
         self._butler = ButlerService(config.repo, config.instrument.name, config.raw_collection, limits)
         # Loads Butler and opens the repository, so that the first look-up is fast.
         self._warming_up: asyncio.Task[None] = utils.make_done_future()

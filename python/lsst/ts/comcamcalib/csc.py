@@ -83,6 +83,7 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         simulation_mode: int = 0,
     ) -> None:
         self.config: CscConfig | None = None
+        self._clock = Clock()
         # Sends the CSC to FAULT because another process has taken over its journal.
         self._losing: asyncio.Task[None] = utils.make_done_future()
         self._connection: Connection | None = None
@@ -104,7 +105,7 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         self._package_log = PackageLog(self.log)
         self._claim = Claim(
             self._publisher.publish,
-            Clock(),
+            self._clock,
             on_open=self._on_runner,
             on_unusable=self._on_journal_unusable,
             on_lost=self._on_journal_lost,
@@ -279,7 +280,7 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
     async def _connect(self) -> None:
         if self.config is None:
             return
-        self._connection = connection = Connection(self.domain, self.config, self._on_backend)
+        self._connection = connection = Connection(self.domain, self.config, self._clock, self._on_backend)
         await connection.start()
         if self._claim.runner is not None:
             self._claim.runner.connect(connection.services)

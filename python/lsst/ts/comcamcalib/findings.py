@@ -47,6 +47,8 @@ class Finding:
         Of both.
     detail
         What value and limit can't say, such as why statistics could not be read.
+    kind
+        Which of the faults that a rule knows, such as ``SATURATED``; "" if it knows only one.
     """
 
     rule: str
@@ -59,3 +61,4 @@ class Finding:
     limit: float = float("nan")
     unit: str = ""
     detail: str = ""
+    kind: str = ""

@@ -84,7 +84,8 @@ class Watcher:
             self._show(name, message)
 
     def _show(self, name: str, message: Any) -> None:
-        if getattr(message, "runId", self._run_id) != self._run_id:
+        run_id = message.id if name == "largeFileObjectAvailable" else getattr(message, "runId", self._run_id)
+        if run_id != self._run_id:
             return
         if name == "stageState":
             self._stages[message.stageName] = message
@@ -154,6 +155,8 @@ def _line(name: str, message: Any) -> tuple[str, str] | None:
                 f"{message.datasetCount} {message.datasetType} in {message.collection}, "
                 f"{begin} to {end} TAI  {message.reason}"
             ).rstrip()
+        case "largeFileObjectAvailable" if message.mimeType == "text/html":
+            return "report", message.url
         case "alarms" if message.reason:
             return "alarm", message.reason
     return None

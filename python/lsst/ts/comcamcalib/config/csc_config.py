@@ -24,7 +24,9 @@ from ..enums import CalibType
 from ..errors import BadInputError
 from ..instrument import Instrument
 from ..options import OPTION_DESCRIPTIONS, OptionRules, check_run_defaults
-from .models import Closed, Estimates, FrameLimits, Limits, Name, Plausible, Recipe, ReportSettings, Seconds
+from .models import Closed, Estimates, FrameLimits, Limits, Name, Plausible, Recipe, ReportSettings, Seconds, UwsAccess
+from .rules import BadAmplifier, ProductRules
+from .value_limits import ValueLimits
 
 __all__ = ["CscConfig"]
 
@@ -61,6 +63,9 @@ class CscConfig(Closed):
         pattern=r"^https?://[^\s]+$",
         description="Base of the UWS's REST API, as in the OCPS's own configuration, without credentials (url).",
     )
+    uws_access: UwsAccess = Field(
+        default=UwsAccess(), description="How the CSC gets through what stands in front of the UWS."
+    )
     uws_poll_interval_s: Seconds = Field(description="Time between two requests for the state of a job (seconds).")
     repo: str = Field(
         min_length=1, pattern=r"^\S+$", description="Butler repository, the same that the OCPS uses (path or url)."
@@ -80,9 +85,20 @@ class CscConfig(Closed):
     estimates: Estimates = Field(description="Usual durations, for planning (seconds).")
     plausible: Plausible = Field(description="Ranges of plausible values for DEFECTS, PTC and GAIN.")
     frames: FrameLimits = Field(description="Limits for single frames.")
+    verification_rules: dict[Annotated[str, Field(json_schema_extra={"enum": CALIB_NAMES})], ProductRules] = Field(
+        default_factory=dict, description="How strictly each product is judged."
+    )
+    bad_amplifiers: tuple[BadAmplifier, ...] = Field(
+        default=(), description="Amplifiers that are known to be bad: they are judged and named, but do not count."
+    )
+    # Runs that were accepted by releases without this field are read from the journal.
+    values: ValueLimits | None = Field(
+        default=None,
+        description="Limits for what is measured in the products, their drift and their trend; null: there are none.",
+    )
     # A run is stored with its configuration, and that of runs before reports has none.
-    report: ReportSettings | None = Field(
-        default=None, description="Where the reports of runs go; null: no report is written."
+    report: ReportSettings = Field(
+        default=ReportSettings(directory="", s3_instance=""), description="Where the reports of runs go."
     )
     prerequisites: tuple[Name, ...] = Field(
         description="Types of calibrations that the pipelines look up for each detector in their input collections, "
@@ -151,11 +167,49 @@ class CscConfig(Closed):
                 raise ValueError(f"{name} can't build on {', '.join(late)}, which comes later")
         return recipes
 
+    @pydantic.field_validator("verification_rules")
+    @classmethod
+    def _known_products(cls, rules: dict[str, ProductRules]) -> dict[str, ProductRules]:
+        if unknown := sorted(set(rules) - set(CALIB_NAMES)):
+            raise ValueError(f"{', '.join(unknown)}: no such product; there are {', '.join(CALIB_NAMES)}")
+        return rules
+
+    @pydantic.model_validator(mode="after")
+    def _bad_amplifiers_exist(self) -> Self:
+        problems = []
+        names = self.instrument.amplifier_names
+        seen = set()
+        for one in self.bad_amplifiers:
+            if one.detector not in self.instrument.detector_names.values():
+                problems.append(f"bad_amplifiers: {self.instrument.name} has no detector {one.detector!r}")
+            if names and one.amplifier not in names:
+                problems.append(
+                    f"bad_amplifiers: {one.detector} has no amplifier {one.amplifier!r}; there are {', '.join(names)}"
+                )
+            if (one.detector, one.amplifier) in seen:
+                problems.append(f"bad_amplifiers: {one.detector} {one.amplifier} is there twice")
+            seen.add((one.detector, one.amplifier))
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
     @pydantic.model_validator(mode="after")
     def _defaults_are_options(self) -> Self:
         if problems := check_run_defaults(self.option_rules()):
             raise ValueError("; ".join(problems))
         return self
+
+    def rules(self, calib_type: CalibType) -> ProductRules:
+        """Return how strictly a product is judged."""
+        return self.verification_rules.get(calib_type.name, ProductRules())
+
+    def known_to_be_bad(self) -> dict[int, dict[str, str]]:
+        """Return what is known of bad amplifiers, for a sentence, by detector id and name of the amplifier."""
+        ids = {name: number for number, name in self.instrument.detector_names.items()}
+        known: dict[int, dict[str, str]] = {}
+        for one in self.bad_amplifiers:
+            known.setdefault(ids[one.detector], {})[one.amplifier] = f"{one.reason}, since {one.since}"
+        return known
 
     def option_rules(self) -> OptionRules:
         """Return what the run options follow from."""

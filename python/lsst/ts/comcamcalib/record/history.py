@@ -140,8 +140,48 @@ class History:
         """Return the verdicts that stand for a product, one for each filter."""
         return [verdict for (one, _), verdict in self.verdicts.items() if one is calib_type]
 
+    def left_out_before(self, calib_type: CalibType) -> dict[int, str]:
+        """Return the detectors that are left out of what a product is made from, each with the reason.
+
+        That is: of the products of this run that it is built on, and of those that judge the frames it is made from.
+        """
+        recipe = self.plan.recipe(calib_type)
+        left_out: dict[int, str] = {}
+        for name in dict.fromkeys((*recipe.builds_on, *recipe.frames)):
+            base = CalibType[name]
+            if base < calib_type and self.product(base) is not None:
+                left_out = {
+                    **dict.fromkeys(sorted(self._left_out(base)), f"left out of {name}"),
+                    **self.left_out_before(base),
+                    **left_out,
+                }
+        return left_out
+
+    def _left_out(self, calib_type: CalibType) -> set[int]:
+        return {one for verdict in self.verdicts_of(calib_type) for one in verdict.left_out}
+
+    def _without_left_out(self, product: Product) -> Product:
+        """Return a product without the datasets of detectors that a verdict on it, or on its bases, leaves out.
+
+        Raises
+        ------
+        ValueError
+            If nothing is left.
+        """
+        before = set(self.left_out_before(product.calib_type))
+        by_filter = {one.physical_filter: before | set(one.left_out) for one in self.verdicts_of(product.calib_type)}
+        everywhere = by_filter.get("", before)
+        datasets = tuple(
+            one
+            for one in product.datasets
+            if one.detector not in by_filter.get(one.physical_filter or "", everywhere) | everywhere
+        )
+        if not datasets:
+            raise ValueError(f"no detector of {product.calib_type.name} is good")
+        return dataclasses.replace(product, datasets=datasets)
+
     def good_product(self, calib_type: CalibType) -> GoodProduct:
-        """Return a product that may be certified.
+        """Return a product that may be certified, without the detectors that are left out.
 
         Raises
         ------
@@ -153,7 +193,7 @@ class History:
             raise ValueError(f"{calib_type.name} is not made")
         verdicts = self.verdicts_of(calib_type)
         if not self.plan.options.do_verify and self.plan.options.certify_unverified and not verdicts:
-            return GoodProduct(product, None)
+            return GoodProduct(product, None, ())
         bad = [one for one in verdicts if one.verdict not in GOOD_VERDICTS]
         if bad or not verdicts:
             raise ValueError(f"{calib_type.name} is {bad[0].verdict.name if bad else 'not verified'}")
@@ -167,7 +207,9 @@ class History:
         stage = self.stage(calib_type, StageKind.VERIFY)
         if stage is None or stage.state is not StageState.SUCCEEDED:
             raise ValueError(f"the verification of {calib_type.name} has not succeeded")
-        return GoodProduct(product, max((one.verdict for one in verdicts), key=_by_trust))
+        good = self._without_left_out(product)
+        lost = {one.detector for one in product.datasets if one not in good.datasets and one.detector is not None}
+        return GoodProduct(good, max((one.verdict for one in verdicts), key=_by_trust), tuple(sorted(lost)))
 
     def bases_of(self, calib_type: CalibType) -> list[CalibType]:
         """Return the products of this run that a product is built on, directly or not."""

@@ -187,8 +187,11 @@ class GoodProduct:
     """A product that may be certified; only `lsst.ts.comcamcalib.record.history.History.good_product` makes one."""
 
     product: Product
+    """With the datasets that may be certified only."""
     verdict: Verdict | None
     """The worst of its good verdicts; None: certify_unverified asks for it without one."""
+    left_out: tuple[int, ...]
+    """Detectors of which datasets were made that may not be certified."""
 
 
 @dataclasses.dataclass(frozen=True)

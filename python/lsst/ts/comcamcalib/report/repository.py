@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..butler_data import StatisticsTypes
 from ..enums import CalibType
 from ..errors import ServiceError
 from ..plan.request import run_collection
@@ -195,14 +196,13 @@ class _Reader:
                         butler,
                         plan.config.instrument.name,
                         collection,
-                        recipe.run_statistics,
-                        recipe.detector_statistics,
+                        StatisticsTypes(recipe.run_statistics, recipe.detector_statistics),
                         physical_filter or None,
                     )
                     read = butler_statistics.read_files([one for one in found if one.uri])
                     read += butler_statistics.read_without_file(butler, [one for one in found if not one.uri])
-                    by_key = {key: value for key, value in read if key is not None}
-                    table = _table(stage.calib_type.name, physical_filter, collection, by_key)
+                    detectors = butler_statistics.sort(read).detectors
+                    table = _table(stage.calib_type.name, physical_filter, collection, detectors)
                     self._statistics.append(table)
 
 
@@ -211,7 +211,7 @@ def _in_words(error: Exception) -> str:
 
 
 def _table(
-    calib_type: str, physical_filter: str, collection: str, read: Mapping[tuple[int, int], Mapping[Any, Any]]
+    calib_type: str, physical_filter: str, collection: str, read: Mapping[tuple[int, int], Any]
 ) -> data.StatisticsTable:
     """Return the detectors' statistics as columns; what has another form is named and left out."""
     rows: list[tuple[int, int, str]] = []
@@ -241,7 +241,7 @@ def _table(
     )
 
 
-def _amplifiers(content: Mapping[Any, Any]) -> Iterator[tuple[str, Mapping[str, float], Mapping[str, bool]]]:
+def _amplifiers(content: Any) -> Iterator[tuple[str, Mapping[str, float], Mapping[str, bool]]]:
     """Yield the statistics and tests of each amplifier, and with an empty name those of the detector."""
     verify = content["VERIFY"]
     for name, values in {**content["AMP"], "": content.get("DET") or {}}.items():

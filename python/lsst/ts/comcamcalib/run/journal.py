@@ -24,11 +24,13 @@ from typing import TypeVar
 from lsst.ts import utils
 
 from ..clock import Clock
-from ..enums import RunState
+from ..enums import CalibType, RunState
 from ..errors import ServiceError, UnreachableError
+from ..measurements import Trend
 from ..record.facts import Entry, RunAccepted, fact_from_json, fact_to_json
 from ..record.history import OPEN_RUN_STATES
 from ..services.worker_threads import WorkerThreads
+from . import measurements
 from .owner import RENEW_INTERVAL_S, JournalError, JournalLostError, Owner
 
 __all__ = ["SCHEMA_VERSION", "Journal", "read_facts"]
@@ -68,6 +70,7 @@ class Journal:
     def __init__(self, path: Path, clock: Clock, on_lost: Callable[[str], None]) -> None:
         self.path = path
         self._on_lost = on_lost
+        self._clock = clock
         self._owner = Owner(path, clock)
         self._thread = WorkerThreads("journal")
         self._hangs = False
@@ -87,7 +90,7 @@ class Journal:
         """
         self._thread.start()
         try:
-            await self._do("open", self._open)
+            await self._do("open", functools.partial(self._open, self._clock.monotonic()))
         except BaseException:
             await self._thread.close(0.0 if self._hangs else WRITE_LIMIT_S)
             raise
@@ -170,6 +173,26 @@ class Journal:
         """
         return await self._do("read the open run of", self._open_run)
 
+    async def trends(
+        self, calib_type: CalibType, physical_filter: str, runs: int, without: str = ""
+    ) -> dict[measurements.Place, Trend]:
+        """Return median and spread of what the latest runs measured in a product.
+
+        Parameters
+        ----------
+        calib_type, physical_filter
+            The product; the filter is "" for all but flats.
+        runs
+            Largest number of runs.
+        without
+            A run that does not count.
+        """
+
+        def read() -> dict[measurements.Place, Trend]:
+            return measurements.trends(self._opened(), calib_type, physical_filter, runs, without)
+
+        return await self._do("read the measurements of", read)
+
     async def _do(self, what: str, function: Callable[[], Result]) -> Result:
         """Have the journal's thread do something, within a limit.
 
@@ -208,19 +231,19 @@ class Journal:
 
     # In the journal's thread
 
-    def _open(self) -> None:
+    def _open(self, now_s: float) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(
             self.path, timeout=WRITE_LIMIT_S / 2, check_same_thread=False, isolation_level=None
         )
         try:
-            self._prepare(connection)
+            self._prepare(connection, now_s)
         except BaseException:
             connection.close()
             raise
         self._connection = connection
 
-    def _prepare(self, connection: sqlite3.Connection) -> None:
+    def _prepare(self, connection: sqlite3.Connection, now_s: float) -> None:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version == 1:
             raise JournalError(
@@ -238,7 +261,8 @@ class Journal:
         with _transaction(connection):
             for statement in (*TABLES.split(";"), f"PRAGMA user_version = {SCHEMA_VERSION}"):
                 connection.execute(statement)
-            self._owner.claim(connection)
+            measurements.make_table(connection)
+            self._owner.claim(connection, now_s)
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None
@@ -276,6 +300,7 @@ class Journal:
         with _transaction(self._opened()) as connection:
             self._owner.renew(connection)
             _insert(connection, run_id, entries)
+            measurements.insert_measurements(connection, run_id, entries)
             cursor = connection.execute("UPDATE runs SET state = ? WHERE run_id = ?", (state, run_id))
             if cursor.rowcount != 1:
                 raise sqlite3.IntegrityError(f"it has no run {run_id}")

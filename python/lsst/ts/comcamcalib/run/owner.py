@@ -11,7 +11,6 @@ import dataclasses
 import os
 import socket
 import sqlite3
-import time
 import uuid
 from pathlib import Path
 
@@ -77,11 +76,18 @@ class Owner:
         self._path = path
         self._clock = clock
         self._token = uuid.uuid4().hex
-        # The last row of another process that this one has seen, and since when (seconds of time.monotonic).
+        # The last row of another process that this one has seen, and since when (seconds of `Clock.monotonic`).
         self._seen: tuple[_Row, float] | None = None
 
-    def claim(self, connection: sqlite3.Connection) -> None:
+    def claim(self, connection: sqlite3.Connection, now_s: float) -> None:
         """Become the owner.
+
+        Parameters
+        ----------
+        connection
+            The open journal.
+        now_s
+            When that was asked for (seconds of `Clock.monotonic`, which is the event loop's and not known here).
 
         Raises
         ------
@@ -90,7 +96,7 @@ class Owner:
         """
         connection.execute(TABLE)
         row = _read(connection)
-        if row is not None and row.token != self._token and not self._is_dead(row):
+        if row is not None and row.token != self._token and not self._is_dead(row, now_s):
             left_s = min(max(row.until - self._clock.tai(), 0.0), EXPIRY_S)
             raise JournalOwnedError(
                 f"The journal {self._path} belongs to process {row.pid} on {row.host}, which has renewed that within "
@@ -125,11 +131,10 @@ class Owner:
         """Leave the journal to whoever wants it next."""
         connection.execute("DELETE FROM owner WHERE token = ?", (self._token,))
 
-    def _is_dead(self, row: _Row) -> bool:
-        now = time.monotonic()
+    def _is_dead(self, row: _Row, now_s: float) -> bool:
         if self._seen is None or self._seen[0] != row:
-            self._seen = (row, now)
-        return row.until <= self._clock.tai() or now - self._seen[1] >= EXPIRY_S or _has_ended(row)
+            self._seen = (row, now_s)
+        return row.until <= self._clock.tai() or now_s - self._seen[1] >= EXPIRY_S or _has_ended(row)
 
 
 def _read(connection: sqlite3.Connection) -> _Row | None:

@@ -14,12 +14,12 @@ parallel, with libyaml's C code if PyYAML has it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ..butler_data import Statistics
+from ..butler_data import BrokenStatistics, StatisticsTypes, VerificationStatistics
 from ..errors import ServiceError
 from .butler_queries import find_refs
 
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from lsst.daf.butler import Butler, DatasetRef
     from lsst.resources import ResourcePath
 
-__all__ = ["StatisticsFile", "find_statistics", "read_files", "read_without_file"]
+__all__ = ["StatisticsFile", "find_statistics", "read_files", "read_without_file", "sort"]
+
+Key = tuple[int, ...]
+"""Exposure id and detector; the exposure alone for its own statistics; nothing for those of the whole run."""
 
 YAML_STORAGE_CLASS = "StructuredDataDict"
 """Storage class of cp_verify's statistics: a dictionary that Butler's own formatter writes with ``yaml.safe_dump``."""
@@ -43,27 +46,22 @@ class StatisticsFile:
     Parameters
     ----------
     key
-        Exposure id and detector; None for the statistics of the whole run.
+        What they are about.
     ref
         The dataset.
     uri
         Its file; None if only Butler knows how to read it.
     """
 
-    key: tuple[int, int] | None
+    key: Key
     ref: DatasetRef
     uri: ResourcePath | None
 
 
 def find_statistics(
-    butler: Butler,
-    instrument: str,
-    collection: str,
-    run_statistics: str,
-    detector_statistics: str,
-    physical_filter: str | None,
+    butler: Butler, instrument: str, collection: str, types: StatisticsTypes, physical_filter: str | None
 ) -> list[StatisticsFile]:
-    """Look up the statistics of a verification: at most one for the whole run, and one by exposure and detector.
+    """Look up the statistics of a verification.
 
     Raises
     ------
@@ -71,13 +69,13 @@ def find_statistics(
         If there are several for the whole run.
     """
     data_id = {"instrument": instrument} | ({"physical_filter": physical_filter} if physical_filter else {})
-    of_run = find_refs(butler, run_statistics, collection, **data_id)
+    of_run = find_refs(butler, types.run, collection, **data_id)
     if len(of_run) > 1:
-        raise ServiceError(
-            f"{collection} has {len(of_run)} datasets of type {run_statistics}; the filter must be given."
-        )
-    of_detectors = find_refs(butler, detector_statistics, collection, **data_id)
-    keys: dict[DatasetRef, tuple[int, int] | None] = dict.fromkeys(of_run)
+        raise ServiceError(f"{collection} has {len(of_run)} datasets of type {types.run}; the filter must be given.")
+    of_detectors = find_refs(butler, types.detector, collection, **data_id)
+    of_exposures = find_refs(butler, types.exposure, collection, **data_id) if types.exposure else []
+    keys: dict[DatasetRef, Key] = dict.fromkeys(of_run, ())
+    keys |= {ref: (int(ref.dataId["exposure"]),) for ref in of_exposures}
     keys |= {ref: (int(ref.dataId["exposure"]), int(ref.dataId["detector"])) for ref in of_detectors}
     places = butler.get_many_uris(list(keys))
     return [StatisticsFile(key, ref, _yaml_file(ref, places[ref].primaryURI)) for ref, key in keys.items()]
@@ -90,7 +88,7 @@ def _yaml_file(ref: DatasetRef, uri: ResourcePath | None) -> ResourcePath | None
     return uri if plain and uri is not None and uri.getExtension() == ".yaml" else None
 
 
-def read_files(files: Sequence[StatisticsFile]) -> list[tuple[tuple[int, int] | None, Statistics]]:
+def read_files(files: Sequence[StatisticsFile]) -> list[tuple[Key, object]]:
     """Read statistics from their files.
 
     Raises
@@ -101,24 +99,36 @@ def read_files(files: Sequence[StatisticsFile]) -> list[tuple[tuple[int, int] | 
     return [(one.key, _read_file(one.ref, one.uri)) for one in files if one.uri]
 
 
-def _read_file(ref: DatasetRef, uri: ResourcePath) -> Statistics:
+def _read_file(ref: DatasetRef, uri: ResourcePath) -> object:
     try:
-        value = yaml.load(uri.read(), Loader=_SafeLoader)
-    except (OSError, yaml.YAMLError) as error:
-        cause = " ".join(f"{type(error).__name__}: {error}".split())  # on one line
-        raise ServiceError(f"The file {uri} with {ref} could not be read: {cause}") from error
-    return _mapping(ref, value)
+        return yaml.load(uri.read(), Loader=_SafeLoader)
+    except OSError as error:
+        raise ServiceError(f"The file {uri} with {ref} could not be read: {_on_one_line(error)}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # The file will not become better, so it is what was found, and no failure to look.
+        return BrokenStatistics(f"the file {uri} could not be understood: {_on_one_line(error)}")
 
 
-def read_without_file(
-    butler: Butler, files: Sequence[StatisticsFile]
-) -> list[tuple[tuple[int, int] | None, Statistics]]:
+def _on_one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def read_without_file(butler: Butler, files: Sequence[StatisticsFile]) -> list[tuple[Key, object]]:
     """Have Butler read the statistics whose files have another format."""
-    return [(one.key, _mapping(one.ref, butler.get(one.ref))) for one in files if not one.uri]
+    return [(one.key, butler.get(one.ref)) for one in files if not one.uri]
 
 
-def _mapping(ref: DatasetRef, value: object) -> Statistics:
-    """Return a value that was read if it is a mapping; otherwise raise ServiceError."""
-    if not isinstance(value, Mapping):
-        raise ServiceError(f"The dataset {ref} is a {type(value).__name__}, not statistics.")
-    return value
+def sort(read: Iterable[tuple[Key, object]], *, with_exposures: bool = False) -> VerificationStatistics:
+    """Return statistics that were read, sorted by what they are about; those of exposures if they are wanted."""
+    run: object | None = None
+    detectors: dict[tuple[int, int], object] = {}
+    exposures: dict[int, object] = {}
+    for key, statistics in read:
+        match key:
+            case (exposure, detector):
+                detectors[exposure, detector] = statistics
+            case (exposure,):
+                exposures[exposure] = statistics
+            case _:
+                run = statistics
+    return VerificationStatistics(run, detectors, exposures if with_exposures else None)

@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar
 
 from lsst.ts import salobj
 
+from ..clock import Clock
 from ..config import Limits
 from ..errors import ServiceError
 from ..instrument import Instrument
@@ -103,7 +104,7 @@ class ComCamCamera:
     ignores the controller in the image's name.
     """
 
-    def __init__(self, domain: salobj.Domain, instrument: Instrument, limits: Limits) -> None:
+    def __init__(self, domain: salobj.Domain, instrument: Instrument, limits: Limits, clock: Clock) -> None:
         self._domain = domain
         self._instrument = instrument
         self._limits = limits
@@ -113,7 +114,8 @@ class ComCamCamera:
         self._state: salobj.State | None = None
         self._exposure: Exposure | None = None
         self._groups: set[str] = set()  # group ids of all frames that this object was asked to take
-        self._activity = CameraActivity(instrument, limits.readout)
+        self._clock = clock
+        self._activity = CameraActivity(instrument, limits.readout, clock)
         self._news = asyncio.Event()  # set when the activity may have changed
 
     async def start(self) -> None:
@@ -129,7 +131,7 @@ class ComCamCamera:
         self._events.evt_endReadout.callback = self._on_end_readout
         self._events.evt_ccsCommandState.callback = self._on_command_state
         self._events.evt_raftsDetailedState.callback = self._on_rafts_state
-        self._comcam = camera_with_limit(self._instrument, self._domain, self._limits.readout, self._log)
+        self._comcam = camera_with_limit(self._instrument, self._domain, self._limits.readout, self._clock, self._log)
         await asyncio.gather(self._comcam.start_task, self._events.start_task)
 
     async def close(self) -> None:

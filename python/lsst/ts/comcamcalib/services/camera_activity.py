@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 from lsst.ts import salobj, utils
 
+from ..clock import Clock
 from ..instrument import Instrument
 from .exposure import TakenFrame, group_of
 
@@ -40,12 +41,15 @@ class CameraActivity:
         The instrument, with the name of the camera's component and the rule of its image names.
     readout_limit_s
         The longest time from the end of an exposure to endReadout (seconds).
+    clock
+        The clock.
     """
 
-    def __init__(self, instrument: Instrument, readout_limit_s: float) -> None:
+    def __init__(self, instrument: Instrument, readout_limit_s: float, clock: Clock) -> None:
         self._camera = instrument.camera
         self._image_names = instrument.image_names
         self._readout_limit_s = readout_limit_s
+        self._clock = clock
         self._begun: dict[str, str | None] = {}  # group ids of the last images that began, by name
         self._begun_s: dict[str, float] = {}  # when they began (TAI unix seconds)
         self._last: salobj.BaseMsgType | None = None  # startIntegration
@@ -126,7 +130,7 @@ class CameraActivity:
         if command is not None and command.substate != BUSY and command.private_sndStamp > last.private_sndStamp:
             return ""  # its command is over, so an image that has not ended by now will never end
         until_tai = last.private_sndStamp + last.exposureTime + self._readout_limit_s
-        if until_tai < utils.current_tai():
+        if until_tai < self._clock.tai():
             return ""
         until = utils.astropy_time_from_tai_unix(until_tai).isot[11:19]
         return f"{last.imageName} of {last.exposureTime:g} s, until {until} TAI at the latest"

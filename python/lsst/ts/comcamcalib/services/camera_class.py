@@ -13,8 +13,9 @@ import importlib
 import logging
 from typing import Any, Protocol
 
-from lsst.ts import salobj, utils
+from lsst.ts import salobj
 
+from ..clock import Clock
 from ..errors import BadInputError
 from ..instrument import Instrument
 
@@ -63,7 +64,7 @@ def camera_classes(instrument: Instrument) -> tuple[Any, Any]:
 
 
 def camera_with_limit(
-    instrument: Instrument, domain: salobj.Domain, readout_limit_s: float, log: logging.Logger
+    instrument: Instrument, domain: salobj.Domain, readout_limit_s: float, clock: Clock, log: logging.Logger
 ) -> CameraControl:
     """Make an object of the camera's class that stops waiting for an image that can't be in progress any more.
 
@@ -75,11 +76,15 @@ def camera_with_limit(
         Domain of the CSC.
     readout_limit_s
         The longest time from the end of an exposure to endReadout (seconds).
+    clock
+        The clock.
     log
         Logger for the message about an image without endReadout.
     """
     base, usages = camera_classes(instrument)
-    made: Any = type(f"{base.__name__}WithLimit", (_WithLimit, base), {"readout_limit_s": readout_limit_s})
+    made: Any = type(
+        f"{base.__name__}WithLimit", (_WithLimit, base), {"readout_limit_s": readout_limit_s, "readout_clock": clock}
+    )
     control: CameraControl = made(domain, log=log, intended_usage=usages.TakeImage)
     return control
 
@@ -94,6 +99,7 @@ class _WithLimit:
     camera: salobj.Remote
     log: logging.Logger
     readout_limit_s: float
+    readout_clock: Clock
 
     async def wait_for_camera_readiness(self) -> None:
         """Wait until the last image is read out, or its time for that is over."""
@@ -102,7 +108,7 @@ class _WithLimit:
         while (last := self.camera.evt_startIntegration.get()) is not None and not self._is_read_out(last):
             end_tai = last.private_sndStamp + last.exposureTime + self.readout_limit_s
             try:
-                async with asyncio.timeout(max(end_tai - utils.current_tai(), 0.0)):
+                async with asyncio.timeout(max(end_tai - self.readout_clock.tai(), 0.0)):
                     await self.camera.evt_endReadout.next(flush=False)
             except TimeoutError:
                 self.log.warning(

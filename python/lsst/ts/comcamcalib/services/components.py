@@ -11,12 +11,12 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
-import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from lsst.ts import salobj, utils
+from lsst.ts import salobj
 
+from ..clock import Clock
 from ..config import Limits
 
 __all__ = ["ComponentWatch", "Components", "Unwell", "state_from"]
@@ -68,6 +68,8 @@ class ComponentWatch:
         Components; with an index, such as ``OCPS:2``.
     limits
         Limits of time: ``component_heartbeat``.
+    clock
+        The clock.
 
     Notes
     -----
@@ -75,9 +77,10 @@ class ComponentWatch:
     component counts as ENABLED only if it also sends heartbeats.
     """
 
-    def __init__(self, domain: salobj.Domain, names: Sequence[str], limits: Limits) -> None:
+    def __init__(self, domain: salobj.Domain, names: Sequence[str], limits: Limits, clock: Clock) -> None:
         self._domain = domain
         self._heartbeat_limit_s = limits.component_heartbeat
+        self._clock = clock
         self._watched = {name: _Watched() for name in names}
         self._remotes: list[salobj.Remote] = []
 
@@ -87,7 +90,7 @@ class ComponentWatch:
             component, index = salobj.name_to_name_index(name)
             remote = salobj.Remote(self._domain, component, index, readonly=True, include=["summaryState", "heartbeat"])
             remote.evt_summaryState.callback = functools.partial(_on_summary_state, watched)
-            remote.evt_heartbeat.callback = functools.partial(_on_heartbeat, watched, self._heartbeat_limit_s)
+            remote.evt_heartbeat.callback = functools.partial(self._on_heartbeat, watched)
             self._remotes.append(remote)
         await asyncio.gather(*(remote.start_task for remote in self._remotes))
 
@@ -96,6 +99,11 @@ class ComponentWatch:
         remotes, self._remotes = self._remotes, []
         self._watched = {name: _Watched() for name in self._watched}
         await asyncio.gather(*(remote.close() for remote in remotes))
+
+    async def _on_heartbeat(self, watched: _Watched, data: salobj.BaseMsgType) -> None:
+        """Note that the component is alive, unless this is an old heartbeat that was kept for late readers."""
+        if self._clock.tai() - data.private_sndStamp <= self._heartbeat_limit_s:
+            watched.heartbeat = self._clock.monotonic()
 
     def problems(self) -> list[str]:
         """Return a sentence for each component that has failed; see `Components.problems`."""
@@ -120,7 +128,7 @@ class ComponentWatch:
         """Return what is wrong with a component, None if nothing is."""
         if watched.heartbeat is None:
             return Unwell(name, "has sent no heartbeat", "start it")
-        if time.monotonic() - watched.heartbeat > self._heartbeat_limit_s:
+        if self._clock.monotonic() - watched.heartbeat > self._heartbeat_limit_s:
             return Unwell(name, "sends no heartbeat any more", "check it, restart it")
         if watched.state is None:
             return Unwell(name, "sends heartbeats but has not published its summary state", "check it")
@@ -133,7 +141,7 @@ class ComponentWatch:
     def _with_age(self, one: Unwell) -> str:
         """Return a sentence, with the age of the last heartbeat if that is too old."""
         heartbeat = self._watched[one.component].heartbeat
-        if heartbeat is None or (age_s := time.monotonic() - heartbeat) <= self._heartbeat_limit_s:
+        if heartbeat is None or (age_s := self._clock.monotonic() - heartbeat) <= self._heartbeat_limit_s:
             return str(one)
         return f"{one.component} {one.what}: the last one came {age_s:.0f} s ago. Check it, restart it."
 
@@ -147,7 +155,7 @@ class _Watched:
     state
         Its summary state; None: not known.
     heartbeat
-        When its last heartbeat came (seconds of `time.monotonic`); None: none came yet.
+        When its last heartbeat came (seconds of `Clock.monotonic`); None: none came yet.
     """
 
     state: salobj.State | None = None
@@ -165,9 +173,3 @@ def state_from(data: salobj.BaseMsgType) -> salobj.State | None:
 async def _on_summary_state(watched: _Watched, data: salobj.BaseMsgType) -> None:
     """Store the state."""
     watched.state = state_from(data)
-
-
-async def _on_heartbeat(watched: _Watched, limit_s: float, data: salobj.BaseMsgType) -> None:
-    """Note that the component is alive, unless this is an old heartbeat that was kept for late readers."""
-    if utils.current_tai() - data.private_sndStamp <= limit_s:
-        watched.heartbeat = time.monotonic()

@@ -11,8 +11,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 
-from lsst.ts import utils
-
+from ..clock import Clock
 from ..config import Limits
 from .job_status import JobEnd, JobStatus
 from .joblog import explain_failure
@@ -41,11 +40,14 @@ class JobEndings:
         Where logs are read.
     limits
         Limits of time: ``job_log``.
+    clock
+        The clock.
     """
 
-    def __init__(self, uws: UwsWatch, limits: Limits) -> None:
+    def __init__(self, uws: UwsWatch, limits: Limits, clock: Clock) -> None:
         self._uws = uws
         self._limits = limits
+        self._clock = clock
 
     async def last_status(self, job: TrackedJob, end: JobEnd, seen: UwsJob | None, remark: str = "") -> JobStatus:
         """Return the last status of a job that has ended.
@@ -70,7 +72,7 @@ class JobEndings:
         else:
             message = await self._reason(job.job_id, end)
             message = f"{job.reason}. {message}" if job.reason else message
-        ended_s = (seen and seen.timestamp_ended_s) or utils.current_tai()
+        ended_s = (seen and seen.timestamp_ended_s) or self._clock.tai()
         return dataclasses.replace(
             job.status,
             phase=seen.phase_word if seen and seen.phase is end.phase else end.phase,

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Collection
-
-from lsst.ts import utils
 
 from ..config import Limits
 from ..errors import ServiceError
@@ -133,4 +132,4 @@ class JobSearch:
                 )
                 continue
             found.append(job)
-        return sorted(found, key=lambda job: job.timestamp_created_s or utils.current_tai())
+        return sorted(found, key=lambda job: job.timestamp_created_s or math.inf)

@@ -14,8 +14,7 @@ import logging
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any
 
-from lsst.ts import utils
-
+from ..clock import Clock
 from ..config import Limits
 from ..errors import NotEnabledError, UnreachableError
 from ..marks import is_of_run, mark_among
@@ -64,6 +63,8 @@ class JobSubmissions:
         Shortest time between two searches (seconds).
     limits
         Limits of time: ``job_submission``, ``uws_unreachable``.
+    clock
+        The clock.
     track
         Called with a job that the service follows from now on.
     """
@@ -75,6 +76,7 @@ class JobSubmissions:
         stopper: JobStopper,
         poll_interval_s: float,
         limits: Limits,
+        clock: Clock,
         track: Callable[[TrackedJob], TrackedJob],
     ) -> None:
         self._ocps = ocps
@@ -82,6 +84,7 @@ class JobSubmissions:
         self._stopper = stopper
         self._poll_interval_s = poll_interval_s
         self._limits = limits
+        self._clock = clock
         self._track = track
         self._log = logging.getLogger(__name__)
         self._known_ids: set[str] = set()
@@ -107,7 +110,7 @@ class JobSubmissions:
 
     def start(self, request: JobRequest, on_change: OnChange) -> tuple[Submission, asyncio.Task[TrackedJob]]:
         """Begin to submit a job."""
-        submission = Submission(request, on_change, utils.current_tai())
+        submission = Submission(request, on_change, self._clock.tai())
         task = asyncio.create_task(self._submit(submission), name=f"submission of {request.pipeline}")
         self.in_progress[task] = submission
         task.add_done_callback(self._submitted)

@@ -15,8 +15,7 @@ import logging
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any, TypeVar
 
-from lsst.ts import utils
-
+from ..clock import Clock
 from ..config import Limits
 from ..errors import ServiceError, UnreachableError
 from ..plan.request import JobRequest
@@ -61,19 +60,27 @@ class JobService:
     """
 
     def __init__(
-        self, ocps: Ocps, uws: Uws, poll_interval_s: float, limits: Limits, backend: Backend, repo: str = ""
+        self,
+        ocps: Ocps,
+        uws: Uws,
+        poll_interval_s: float,
+        limits: Limits,
+        clock: Clock,
+        backend: Backend,
+        repo: str = "",
     ) -> None:
         self._ocps = ocps
         self._poll_interval_s = poll_interval_s
         self._limits = limits
+        self._clock = clock
         self._repo = repo
         self._log = logging.getLogger(__name__)
         self._uws = UwsWatch(uws, poll_interval_s, backend)
         self._results = JobResults(ocps, self._on_result)
-        self._endings = JobEndings(self._uws, limits)
+        self._endings = JobEndings(self._uws, limits, clock)
         self._stopper = JobStopper(ocps, self._uws, self._results, self._endings, poll_interval_s, limits)
         self._jobs: dict[str, TrackedJob] = {}
-        self._submissions = JobSubmissions(ocps, self._uws, self._stopper, poll_interval_s, limits, self._track)
+        self._submissions = JobSubmissions(ocps, self._uws, self._stopper, poll_interval_s, limits, clock, self._track)
         self._background: set[asyncio.Task[Any]] = set()
 
     async def close(self) -> None:
@@ -218,7 +225,7 @@ class JobService:
         """Ask for a job's state until it has ended or its time is over; return the last status."""
         clock = asyncio.get_running_loop().time
         submitted_s = job.status.timestamp_submitted_s
-        deadline = clock() + self._limits.job - (utils.current_tai() - submitted_s if submitted_s else 0.0)
+        deadline = clock() + self._limits.job - (self._clock.tai() - submitted_s if submitted_s else 0.0)
         answered = clock()
         doubts = 0
         while not job.ended:
@@ -293,7 +300,7 @@ class JobService:
 
     async def _disown(self, job: TrackedJob, sentence: str) -> None:
         """Stop following an id that is not that of the submitted job."""
-        ended_s = utils.current_tai()
+        ended_s = self._clock.tai()
         await job.conclude(
             dataclasses.replace(
                 job.status, phase=Phase.UNKNOWN, exit_code=1, message=sentence, timestamp_ended_s=ended_s
@@ -324,7 +331,7 @@ class JobService:
             message=f"There was no news of job {job.job_id} for {self._limits.uws_unreachable:g} s; it may still run. "
             f"{error} As soon as the UWS answers, the job is checked, and aborted if it still runs. Check the UWS, "
             "then resume the run.",
-            timestamp_ended_s=utils.current_tai(),
+            timestamp_ended_s=self._clock.tai(),
         )
         await job.notify(status)
         self._stopper.stop(job, wanted=False)
@@ -346,7 +353,7 @@ class JobService:
         if not unfinished:
             return job.status
         status = dataclasses.replace(
-            job.status, exit_code=1, message=f"{job.reason}. {unfinished}", timestamp_ended_s=utils.current_tai()
+            job.status, exit_code=1, message=f"{job.reason}. {unfinished}", timestamp_ended_s=self._clock.tai()
         )
         await job.notify(status)
         return status

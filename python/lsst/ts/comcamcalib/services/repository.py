@@ -17,12 +17,15 @@ from ..butler_data import (
     CertifyOutcome,
     CertifyRequest,
     DatasetFound,
-    DefectsArea,
+    DetectorValues,
     ExposureFound,
+    Predecessor,
     ReplacedDataset,
-    Statistics,
+    StatisticsTypes,
+    VerificationStatistics,
     Withdrawal,
 )
+from ..enums import CalibType
 from .raw_level import KnownAmplifiers
 
 __all__ = ["Repository"]
@@ -94,16 +97,11 @@ class Repository(Protocol):
         """Read one dataset; the instrument need not be given."""
 
     async def statistics(
-        self, collection: str, run_statistics: str, detector_statistics: str, physical_filter: str | None = None
-    ) -> tuple[Statistics | None, dict[tuple[int, int], Statistics]]:
-        """Read the statistics of a verification.
+        self, collection: str, types: StatisticsTypes, physical_filter: str | None = None
+    ) -> VerificationStatistics:
+        """Read the statistics of a verification, for flats those in one filter.
 
-        Returns
-        -------
-        run_level
-            The statistics of the whole run; None if there are none.
-        detector_level
-            Those of each detector, by (exposure id, detector).
+        A file that can be read but is no statistics has `BrokenStatistics` in its place.
         """
 
     async def certify(self, request: CertifyRequest) -> CertifyOutcome:
@@ -178,11 +176,50 @@ class Repository(Protocol):
         The repository is opened anew for that; it is asked by time, and for the exposures.
         """
 
-    async def defects_area(self, collection_run: str, dataset_type: str = "defects") -> dict[int, DefectsArea]:
-        """Return how much of each detector is defective."""
+    async def predecessors(
+        self,
+        dataset_type: str,
+        collections: Sequence[str],
+        exposure_id: int,
+        physical_filter: str,
+        own: Collection[str],
+    ) -> dict[int, Predecessor]:
+        """Return what is certified for each detector at the time of an exposure; detectors without it are left out.
 
-    async def ptc_values(self, collection_run: str, dataset_type: str = "ptc") -> dict[int, AmplifierValues]:
-        """Return gains and noises of each detector from its photon transfer curve."""
+        Parameters
+        ----------
+        dataset_type
+            Type of the calibration.
+        collections
+            Collections to search, in order; those that do not exist are skipped.
+        exposure_id
+            The exposure.
+        physical_filter
+            The filter; "" if the type has none.
+        own
+            UUIDs that do not count: those of the run itself, which may be certified already.
+        """
+
+    async def product_values(
+        self,
+        calib_type: CalibType,
+        dataset_ids: Sequence[str],
+        amplifier_rows: Sequence[Sequence[str]],
+        predecessor_id: str = "",
+    ) -> DetectorValues:
+        """Measure a product of one detector, and compare it with its predecessor.
+
+        Parameters
+        ----------
+        calib_type
+            What it is.
+        dataset_ids
+            UUID of the dataset; for GAIN, those of all pairs.
+        amplifier_rows
+            Names of the detector's amplifiers; see `lsst.ts.comcamcalib.instrument.Instrument`.
+        predecessor_id
+            UUID of the dataset that is certified now, of the same type, for GAIN a ptc; "": there is none.
+        """
 
     async def gain_values(
         self, collection_run: str, dataset_type: str = "cpPtcPartial"

@@ -19,16 +19,17 @@ from typing import Any
 
 import numpy as np
 
-from .containers import Box, Defect, Defects, Exposure, PhotonTransferCurve
+from .containers import Defects, Exposure, PhotonTransferCurve
 from .faults import Fault
 from .focal_plane import FocalPlane
 from .frame_faults import Fault as DetectorFault
-from .frame_faults import add_hot_columns, hot_column
+from .frame_faults import hot_column
 from .world import detector_faults
 
 __all__ = ["retouch"]
 
 _RECORDED_LAYOUT = FocalPlane().layout  # `recorder` takes its frames with this focal plane
+_GROW = 2  # pixel; cpDark's crGrow
 _NOT_A_NUMBER = ("gain", "gainUnc", "noise", "ptcTurnoff", "ptcFitChiSq")
 
 
@@ -91,16 +92,14 @@ def _retouch_curve(curve: PhotonTransferCurve, fault: DetectorFault) -> None:
 
 def _retouch_defects(defects: Defects, fault: DetectorFault) -> Defects:
     """Add the hot columns, and all of an amplifier without signal."""
-    added = list(defects)
+    bad = defects.to_mask(_RECORDED_LAYOUT.image_shape)
     for name in fault.amplifiers:
-        box = Box.of_section(_RECORDED_LAYOUT.image_section(name))
+        pixels = bad[_RECORDED_LAYOUT.image_section(name)]
         if fault.is_dead:
-            added.append(Defect(box))
+            pixels[:] = True
         elif fault.hot_column_rate and "DARK" in fault.image_types:
-            added += [
-                Defect(Box(box.x0 + hot_column(_RECORDED_LAYOUT), y, 1, 1)) for y in range(box.y0, box.getMaxY() + 1)
-            ]
-    return Defects(added, defects.metadata)
+            pixels[:, hot_column(_RECORDED_LAYOUT)] = True
+    return Defects.from_mask(bad, defects.metadata)
 
 
 def _retouch_image(dataset_type: str, image: Exposure, fault: DetectorFault) -> None:
@@ -111,6 +110,8 @@ def _retouch_image(dataset_type: str, image: Exposure, fault: DetectorFault) -> 
             array[section] = 0.0
         elif dataset_type == "flat":
             array[section] /= np.float32(fault.gain_factor)
-    if dataset_type == "dark" and fault.hot_column_rate:
-        hot = ((name, fault) for name in fault.amplifiers)
-        image.image.array = add_hot_columns(array, _RECORDED_LAYOUT, hot)
+        elif dataset_type == "dark" and fault.hot_column_rate:
+            # cpDark takes pixels of equal brightness in a row for a cosmic ray, in each of the frames, and widens it.
+            rows, columns = section
+            hot = columns.start + hot_column(_RECORDED_LAYOUT)
+            array[max(rows.start - _GROW, 0) : rows.stop + _GROW, hot - _GROW : hot + _GROW + 1] = np.nan

@@ -63,9 +63,10 @@ async def certify(stage: StagePlan, context: RunContext) -> str:
         product = good.product
         for base in context.plan.recipe(stage.calib_type).builds_on:
             await _extend(CalibType[base], stage, validity, context)
+    without = f", without {_detectors(good, context)}" if good.left_out else ""
     return (
         f"{len(product.ids)} datasets of type {product.dataset_type} are in "
-        f"{context.plan.options.calib_collection}, valid {validity.words}"
+        f"{context.plan.options.calib_collection}, valid {validity.words}{without}"
     )
 
 
@@ -123,6 +124,8 @@ async def _certify(
             *(context.run_id, stage_name, validity.words, _named(left_out), calib_type.name),
         )
     notes = list(remarks)
+    if good.left_out:
+        notes.append(f"left out, because not good: {_detectors(good, context)}")
     if good.verdict is None:
         notes.append("certified without verification, as certify_unverified asks")
     notes += _acceptances(calib_type, context)
@@ -209,6 +212,11 @@ def _own_exposures(product: CalibType, context: RunContext) -> tuple[int, ...]:
         if calib_type in context.plan.sequences
         for exposure in context.history.exposure_ids(calib_type)
     )
+
+
+def _detectors(good: GoodProduct, context: RunContext) -> str:
+    names = context.plan.detector_names
+    return " and ".join(filter(None, (", ".join(names[one] for one in good.left_out[:-1]), names[good.left_out[-1]])))
 
 
 def _over(validity: Validity, context: RunContext) -> str:

@@ -9,29 +9,24 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
-from typing import Any
+from collections.abc import Mapping
 
 from ..config import VerificationRecipe
 from ..enums import CalibType, Verdict
 from ..errors import ServiceError, StageError
+from ..findings import Finding
 from ..plan.plan import StagePlan
-from ..plan.request import run_collection
-from ..record.facts import DetectorVerdict, FramesBlamed, JobDistrusted, VerdictGiven
+from ..record.facts import MAX_FINDINGS, DetectorVerdict, FramesBlamed, JobDistrusted, VerdictGiven
 from ..record.history import STAGE_ENDED
-from ..record.things import GOOD_VERDICTS, Product
-from ..verification import (
-    ExpectedStatistics,
-    Judgement,
-    judge_defects,
-    judge_gain,
-    judge_ptc,
-    judge_statistics,
-)
+from ..record.things import GOOD_VERDICTS
+from ..verification import Judgement, MeasuredProduct
+from ..verification.rules.gains_of_flats import gains_of_flats
 from .context import RunContext
-from .frames import blame_frames, frame_facts, known_to_be_bad, share_fate, verify_attempt
+from .frames import blame_frames, known_to_be_bad, share_fate, verify_attempt
 from .generate import check_inputs, run_job
+from .judging import judge_by_statistics, judge_by_values
+from .measure import measure, values_of
 
 __all__ = ["verify"]
 
@@ -62,32 +57,18 @@ async def verify(stage: StagePlan, context: RunContext) -> str:
         product = context.history.product(stage.calib_type)
         assert product is not None, "its GENERATE stage has succeeded"
         job_id = product.job_id
-        by_itself = await _judge_product(product, stage.calib_type, context)
+        context.record.waiting(stage.name, f"the values of {product.dataset_type} in {product.run_collection}")
+        measured = await measure(stage.calib_type, context)
+        by_itself = await judge_by_values(measured[""], context)
         judgements = [("", share_fate(stage.calib_type, by_itself, context))]
     else:
+        # Measured while the job runs, so that the verdict does not come later for that.
+        measuring = asyncio.create_task(measure(stage.calib_type, context), name=f"{stage.name} measures the product")
         try:
-            job = await run_job(stage.jobs[0], stage, context)
-            await check_inputs(stage.jobs[0], job, context)
-        except StageError as error:
-            latest = context.history.job(stage.jobs[0].label)
-            judgement = _without_statistics(stage.calib_type, str(error), context)
-            await _record("", judgement, latest.job_id if latest is not None else "", stage.calib_type, context)
-            if judgement.verdict is Verdict.FAILED:
-                raise StageError(judgement.reason) from error
-            raise StageError(f"{stage.calib_type.name} is UNKNOWN: {error}") from error
-        job_id = job.job_id
-        if any(context.history.stages[name].state not in STAGE_ENDED for name in stage.after):
-            context.record.waiting(stage.name, f"{' and '.join(stage.after)}, which may find these frames bad")
-            await context.record.until(
-                lambda history: all(history.stages[name].state in STAGE_ENDED for name in stage.after)
-            )
-        judgements = await _judge_statistics(recipe, job_id, stage, context)
-        if incomplete := [one for _, one in judgements if one.exposures_expected and one.verdict is Verdict.UNKNOWN]:
-            # The next attempt does not judge the same statistics once more.
-            await context.record.note(JobDistrusted(label=job.label, attempt=job.attempt, reason=incomplete[0].reason))
-        if stage.calib_type is CalibType.FLAT:
-            judgements = await _heed_gains(judgements, context)
-        await _note_frames(stage, [one for _, one in judgements], context)
+            job_id, judgements = await _judge_by_job(recipe, stage, measuring, context)
+        finally:
+            measuring.cancel()
+            await asyncio.gather(measuring, return_exceptions=True)
     for physical_filter, judgement in judgements:
         if judgement.verdict is not Verdict.PASSED:
             logging.getLogger(__name__).warning(
@@ -100,6 +81,56 @@ async def verify(stage: StagePlan, context: RunContext) -> str:
     if worst:
         raise StageError("; ".join(f"{stage.calib_type.name} is {one.verdict.name}: {one.reason}" for one in worst))
     return "; ".join(f"{one.verdict.name}: {one.reason}" for _, one in judgements)
+
+
+async def _judge_by_job(
+    recipe: VerificationRecipe,
+    stage: StagePlan,
+    measuring: asyncio.Task[dict[str, MeasuredProduct]],
+    context: RunContext,
+) -> tuple[str, list[tuple[str, Judgement]]]:
+    """Judge a product by cp_verify's statistics and its own values.
+
+    Returns
+    -------
+    job_id
+        The verification's job.
+    judgements
+        By filter; "" for all but flats.
+
+    Raises
+    ------
+    StageError
+        If there are no statistics.
+    """
+    try:
+        job = await run_job(stage.jobs[0], stage, context)
+        await check_inputs(stage.jobs[0], job, context)
+    except StageError as error:
+        latest = context.history.job(stage.jobs[0].label)
+        judgement = _without_statistics(stage.calib_type, str(error), context)
+        await _record("", judgement, latest.job_id if latest is not None else "", stage.calib_type, context)
+        if judgement.verdict is Verdict.FAILED:
+            raise StageError(judgement.reason) from error
+        raise StageError(f"{stage.calib_type.name} is UNKNOWN: {error}") from error
+    if any(context.history.stages[name].state not in STAGE_ENDED for name in stage.after):
+        context.record.waiting(stage.name, f"{' and '.join(stage.after)}, which may find these frames bad")
+        await context.record.until(
+            lambda history: all(history.stages[name].state in STAGE_ENDED for name in stage.after)
+        )
+    if not measuring.done():
+        context.record.waiting(stage.name, "the values of the product")
+    judgements = await _judge_statistics(recipe, job.job_id, stage, await measuring, context)
+    if incomplete := [one for _, one in judgements if one.exposures_expected and _is_incomplete(one)]:
+        # The next attempt does not judge the same statistics once more.
+        await context.record.note(JobDistrusted(label=job.label, attempt=job.attempt, reason=incomplete[0].reason))
+    await _note_frames(stage, [one for _, one in judgements], context)
+    return job.job_id, judgements
+
+
+def _is_incomplete(judgement: Judgement) -> bool:
+    """Return whether statistics are missing, can't be used or contradict each other."""
+    return any(one.rule in ("completeness", "agreement") for one in judgement.findings)
 
 
 def _without_statistics(calib_type: CalibType, problem: str, context: RunContext) -> Judgement:
@@ -121,95 +152,32 @@ async def _note_frames(stage: StagePlan, judgements: list[Judgement], context: R
 
 
 async def _judge_statistics(
-    recipe: VerificationRecipe, job_id: str, stage: StagePlan, context: RunContext
+    recipe: VerificationRecipe,
+    job_id: str,
+    stage: StagePlan,
+    measured: Mapping[str, MeasuredProduct],
+    context: RunContext,
 ) -> list[tuple[str, Judgement]]:
-    """Judge the statistics of a verification job, by filter for flats; in a thread, because it takes seconds."""
-    repository, calib_type = context.services.repository, stage.calib_type
-    exposures = context.history.exposure_ids(calib_type)
+    """Judge the statistics of a verification job, with what was measured in the product and with the same flats."""
+    gains = await _heed_gains(context) if stage.calib_type is CalibType.FLAT else []
     try:
-        by_filter = {"": exposures}
-        if calib_type is CalibType.FLAT:
-            filters = await repository.physical_filters(exposures)
-            by_filter = {
-                kind: tuple(exposure for exposure in exposures if filters.get(exposure, "") == kind)
-                for kind in sorted({filters.get(exposure, "") for exposure in exposures})
-            }
-        facts = await frame_facts(calib_type, stage.jobs[0].collections, context)
-        judgements = []
-        for physical_filter, some in by_filter.items():
-            expected = ExpectedStatistics(
-                calib_type=calib_type,
-                physical_filter=physical_filter,
-                exposures=some,
-                detectors=context.plan.detector_names,
-                amplifiers=context.plan.amplifiers,
-                tests=recipe.tests,
-                threshold=context.plan.options.number_verification_tests_threshold(calib_type),
-                signal_statistic=recipe.signal_statistic,
-                noise_statistic=recipe.noise_statistic,
-                frames=facts,
-            )
-            statistics = await repository.statistics(
-                run_collection(job_id), recipe.run_statistics, recipe.detector_statistics, physical_filter or None
-            )
-            judgements.append((physical_filter, await asyncio.to_thread(judge_statistics, expected, *statistics)))
+        return await judge_by_statistics(recipe, job_id, stage, measured, gains, context)
     except ServiceError as error:
         problem = f"the statistics of job {job_id} could not be read: {error}"
-        judgements = [("", _without_statistics(calib_type, problem, context))]
-    return judgements
+        return [("", _without_statistics(stage.calib_type, problem, context))]
 
 
-async def _heed_gains(judgements: list[tuple[str, Judgement]], context: RunContext) -> list[tuple[str, Judgement]]:
-    """Count implausible gains and noises against the flats with which they were measured.
-
-    If more amplifiers of a detector have them than the flats' threshold allows, FLAT is FAILED; fewer are only named.
-    """
+async def _heed_gains(context: RunContext) -> list[Finding]:
+    """Return the implausible gains and noises that speak against the flats with which they were measured."""
     threshold = context.plan.options.number_verification_tests_threshold(CalibType.FLAT)
+    findings: list[Finding] = []
     for calib_type in (CalibType.PTC, CalibType.GAIN):
         product = context.history.product(calib_type)
-        if product is None:
-            continue
-        gains = await _judge_product(product, calib_type, context)
-        if gains.verdict is not Verdict.FAILED:
-            continue
-        reason = f"{calib_type.name}, which was made from the same flats, shows that they are bad: {gains.reason}"
-        if any(one.amplifiers_failed > threshold for one in gains.detectors):
-            changes: dict[str, Any] = {"verdict": Verdict.FAILED, "bad_frames": reason}
-            judgements = [
-                (kind, dataclasses.replace(one, **changes, reason=f"{reason} {one.reason}")) for kind, one in judgements
-            ]
-        else:
-            judgements = [
-                (
-                    kind,
-                    dataclasses.replace(
-                        one,
-                        verdict=Verdict.PASSED_WITH_FAILURES if one.verdict is Verdict.PASSED else one.verdict,
-                        reason=f"{one.reason} {reason}",
-                    ),
-                )
-                for kind, one in judgements
-            ]
-    return judgements
-
-
-async def _judge_product(product: Product, calib_type: CalibType, context: RunContext) -> Judgement:
-    """Judge a product by its own values, which must be finite and plausible for each detector."""
-    repository, plausible = context.services.repository, context.config.plausible
-    names, amplifiers = context.plan.detector_names, context.plan.amplifiers
-    try:
-        if calib_type is CalibType.DEFECTS:
-            areas = await repository.defects_area(product.run_collection, product.dataset_type)
-            return await asyncio.to_thread(judge_defects, names, areas, plausible)
-        if calib_type is CalibType.PTC:
-            ptc = await repository.ptc_values(product.run_collection, product.dataset_type)
-            curves = {detector: (one.gain, one.noise) for detector, one in ptc.items()}
-            return await asyncio.to_thread(judge_ptc, names, amplifiers, curves, plausible)
-        gains = await repository.gain_values(product.run_collection, product.dataset_type)
-        values = {key: (one.gain, one.noise) for key, one in gains.items()}
-        return await asyncio.to_thread(judge_gain, names, amplifiers, values, context.flat_pairs, plausible)
-    except ServiceError as error:
-        return Judgement.unknown(f"the product in {product.run_collection} could not be read: {error}")
+        if product is not None:
+            judgement = await judge_by_values(await values_of(product, context), context, only_plausible=True)
+            if judgement.verdict is Verdict.FAILED:
+                findings += gains_of_flats(judgement, calib_type, threshold)
+    return findings
 
 
 async def _record(
@@ -245,5 +213,8 @@ async def _record(
                 )
                 for one in judgement.detectors
             ),
+            findings=judgement.findings[:MAX_FINDINGS],
+            findings_dropped=max(len(judgement.findings) - MAX_FINDINGS, 0),
+            left_out=judgement.left_out,
         )
     )

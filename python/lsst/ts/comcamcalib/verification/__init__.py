@@ -6,22 +6,32 @@
 
 """From verification statistics to a verdict; pure."""
 
+from .context import FrameFacts, RuleContext
 from .first_look import certainly_in_vain, is_suspicious
-from .frames import FrameFacts
-from .judgement import DetectorJudgement, Judgement
-from .products import judge_defects, judge_gain, judge_ptc
-from .statistics import ExpectedStatistics
-from .verdict import judge_statistics
+from .judge import judge, strict
+from .judgement import Counts, DetectorJudgement, Judgement
+from .measured import MeasuredProduct
+from .rules.drift import largest_drift
+from .table import StatisticsTable
+from .value_judgement import judge_values, plausibility, value_findings
+from .verdict import judge_statistics, table_of
 
 __all__ = [
+    "Counts",
     "DetectorJudgement",
-    "ExpectedStatistics",
     "FrameFacts",
     "Judgement",
+    "MeasuredProduct",
+    "RuleContext",
+    "StatisticsTable",
     "certainly_in_vain",
     "is_suspicious",
-    "judge_defects",
-    "judge_gain",
-    "judge_ptc",
+    "judge",
     "judge_statistics",
+    "judge_values",
+    "largest_drift",
+    "plausibility",
+    "strict",
+    "table_of",
+    "value_findings",
 ]

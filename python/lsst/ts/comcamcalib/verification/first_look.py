@@ -9,12 +9,13 @@
 from __future__ import annotations
 
 import collections
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 
-from .frames import FrameFacts
+from .context import FrameFacts
 from .judgement import listed
-from .light import level_range
+from .rules.light import level_range
 
 __all__ = ["FEWEST_FLATS", "certainly_in_vain", "is_suspicious"]
 
@@ -74,7 +75,7 @@ def _fault(detectors: Mapping[int, Mapping[str, float]], facts: FrameFacts) -> s
 
 
 def _of_amplifier(level: float, detector: int, name: str, facts: FrameFacts) -> str:
-    low, high = level_range(detector, name, facts)
+    low, high = level_range(facts.turnoffs.get(detector, {}).get(name, math.nan), facts.limits)
     if level > high:
         return "bright"
     if level <= facts.limits.light_min:

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping
 from typing import Self
 
 from ..enums import Verdict
+from ..findings import Finding
 
-__all__ = ["DetectorJudgement", "Judgement", "listed", "one_line"]
+__all__ = ["Counts", "DetectorJudgement", "Judgement", "listed", "one_line"]
 
 MAX_SENTENCE = 2000
 """Longest sentence (characters), because names in damaged statistics may have any length."""
@@ -53,16 +54,12 @@ class DetectorJudgement:
     noise: float = float("nan")
 
 
-@dataclasses.dataclass(frozen=True)
-class Judgement:
-    """A verdict, its reason, and the numbers behind it.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Counts:
+    """The numbers behind a verdict.
 
     Parameters
     ----------
-    verdict
-        Never ACCEPTED_BY_OPERATOR, which only an operator can give.
-    reason
-        One sentence: what failed or is missing.
     exposures_expected, exposures_verified
         Number of exposures that should have statistics, and of those whose statistics are complete for all detectors.
     detectors_expected, detectors_verified
@@ -76,12 +73,8 @@ class Judgement:
         How often each test failed; tests that never did are not there.
     detectors
         The same for each detector.
-    bad_frames
-        Why no product made from the same frames can be good; "" if the frames are not bad.
     """
 
-    verdict: Verdict
-    reason: str
     exposures_expected: int = 0
     exposures_verified: int = 0
     detectors_expected: int = 0
@@ -92,6 +85,30 @@ class Judgement:
     tests_failed_threshold: int = 0
     failures_by_test: dict[str, int] = dataclasses.field(default_factory=dict)
     detectors: tuple[DetectorJudgement, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgement(Counts):
+    """A verdict, its reason, and what it rests on.
+
+    Parameters
+    ----------
+    verdict
+        Never ACCEPTED_BY_OPERATOR, which only an operator can give.
+    reason
+        What failed or is missing, in sentences.
+    findings
+        What was found, the worst first.
+    left_out
+        Detectors that are bad, and that a good verdict does not cover.
+    bad_frames
+        Why no product made from the same frames can be good; "" if the frames are not bad.
+    """
+
+    verdict: Verdict
+    reason: str
+    findings: tuple[Finding, ...] = ()
+    left_out: tuple[int, ...] = ()
     bad_frames: str = ""
 
     @classmethod

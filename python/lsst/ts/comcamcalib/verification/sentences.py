@@ -1,0 +1,215 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The sentences of a verdict, made of its findings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..enums import Verdict
+from ..findings import Finding, Outcome
+from .context import RuleContext
+from .frame_sentences import frame_sentences
+from .judgement import Counts, DetectorJudgement, listed
+from .unknown_sentences import not_known
+from .value_sentences import VALUE_RULES, implausible_values, value_sentences
+
+__all__ = ["about_frames", "in_words", "sentences"]
+
+FRAME_RULES = frozenset({"light", "darkness"})
+
+MAX_LEFT_OUT = 20
+"""Largest number of detectors that are left out and named one by one; they are not in the product, so all count."""
+
+
+def sentences(
+    findings: Sequence[Finding],
+    verdict: Verdict,
+    left_out: Sequence[int],
+    context: RuleContext,
+    counts: Counts,
+    passed: str,
+) -> str:
+    """Return the reason of a verdict: first what is wrong with frames, then the worst, then what else is to be known.
+
+    Parameters
+    ----------
+    findings
+        The worst first.
+    verdict, left_out
+        What follows from them.
+    context
+        What is judged.
+    counts
+        The numbers behind the verdict.
+    passed
+        The sentence for a product without any fault.
+    """
+    rest = [one for one in findings if one.detector not in left_out]
+    of_rest = [one for one in counts.detectors if one.detector not in left_out]
+    parts = [
+        *dict.fromkeys(one.detail for one in rest if one.rule == "gains_of_flats"),
+        about_frames(rest, context),
+        _left_out(findings, left_out, context, counts),
+        _main(rest, verdict, of_rest, len(left_out), context, passed),
+        _exposures(rest, context),
+        _bad_amplifiers(findings, context),
+        *value_sentences(rest, context),
+    ]
+    if verdict in (Verdict.PASSED, Verdict.PASSED_WITH_FAILURES):
+        parts += [_procedure(rest), _not_counted(rest)]
+    return " ".join(part for part in parts if part)
+
+
+def about_frames(findings: Sequence[Finding], context: RuleContext) -> str:
+    """Return the sentences about frames with wrong light, level or noise; "" if there are none."""
+    about = [one for one in findings if one.rule in FRAME_RULES and one.detector is not None]
+    return " ".join(frame_sentences(about, context.detectors, context.exposures))
+
+
+def _main(
+    findings: Sequence[Finding],
+    verdict: Verdict,
+    detectors: Sequence[DetectorJudgement],
+    left_out: int,
+    context: RuleContext,
+    passed: str,
+) -> str:
+    """Return the sentence about what decides the verdict."""
+    failed = [one for one in findings if one.outcome is Outcome.FAILED]
+    unknown = not_known(findings, context)
+    if any(one.rule in FRAME_RULES for one in failed):
+        also = f" The statistics are not complete, or do not fit together: {unknown.text}." if unknown.text else ""
+        return f"No good {context.calib_type.name} can be made from these frames.{also}"
+    bad = {one.detector for one in failed if one.rule == "detectors"}
+    others = [one for one in failed if one.rule not in ("detectors", "gains_of_flats", *VALUE_RULES)]
+    implausible = implausible_values(failed, context)
+    if bad or others or implausible:
+        parts = [_failed_detectors([one for one in detectors if one.detector in bad], context)] if bad else []
+        parts += [f"{_rule(others)}: {listed(in_words(one, context) for one in others)}"] if others else []
+        parts += [implausible] if implausible else []
+        return "; ".join([*parts, *([unknown.text] if unknown.text else [])]) + "."
+    if unknown.text:
+        if unknown.contradictory:
+            return f"The statistics do not fit together: {unknown.text}."
+        return f"The verification is not complete: {unknown.text}."
+    if verdict is Verdict.FAILED:
+        return "" if failed else "No good detector is left."
+    checked = f"{len(context.detectors) - left_out} detectors in {len(context.exposures)} exposures"
+    by_test: dict[str, int] = {}
+    for one in detectors:
+        for test, count in one.failures_by_test.items():
+            by_test[test] = by_test.get(test, 0) + count
+    if by_test and context.exposures:
+        return f"Of {checked} none failed, but single tests did: {_counted(dict(sorted(by_test.items())))}."
+    return passed if not left_out or not context.exposures else f"All tests of {checked} passed."
+
+
+def _rule(findings: Sequence[Finding]) -> str:
+    return " and ".join(dict.fromkeys(f"the rule {one.rule}" for one in findings)).capitalize() + " failed"
+
+
+def _failed_detectors(bad: Sequence[DetectorJudgement], context: RuleContext) -> str:
+    worst = sorted(bad, key=lambda one: -one.tests_failed)
+    named = listed(f"{one.detector_name} ({_counted(one.failures_by_test)})" for one in worst)
+    return (
+        f"{len(bad)} of {len(context.detectors)} detectors failed a test in the majority of "
+        f"{len(context.exposures)} exposures, as a whole or with more than {context.threshold} amplifiers: {named}"
+    )
+
+
+def _left_out(findings: Sequence[Finding], left_out: Sequence[int], context: RuleContext, counts: Counts) -> str:
+    """Name the detectors that the verdict leaves out, and why."""
+    if not left_out:
+        return ""
+    named = []
+    for detector in left_out:
+        why = context.left_out_before.get(detector, "")
+        if not why:
+            own = [one for one in findings if one.detector == detector and one.outcome >= Outcome.UNKNOWN]
+            why = _why(own, next((one for one in counts.detectors if one.detector == detector), None), context)
+        named.append(f"{context.detectors[detector]} ({why})")
+    more = len(named) - MAX_LEFT_OUT
+    text = ", ".join(named[:MAX_LEFT_OUT]) + (f" and {more} more" if more > 0 else "")
+    return f"Left out, and not certified: {text}."
+
+
+def _why(findings: Sequence[Finding], counted: DetectorJudgement | None, context: RuleContext) -> str:
+    """Say why a detector is left out."""
+    if any(one.rule == "detectors" and one.outcome is Outcome.FAILED for one in findings) and counted is not None:
+        return _counted(counted.failures_by_test)
+    of_frames = [one for one in findings if one.rule in FRAME_RULES]
+    if of_frames:
+        return " ".join(frame_sentences(of_frames, context.detectors, context.exposures)).removesuffix(".")
+    if unknown := not_known(findings, context).text:
+        return unknown
+    return listed(dict.fromkeys(in_words(one, context) for one in findings))
+
+
+def _exposures(findings: Sequence[Finding], context: RuleContext) -> str:
+    """Name the exposures in which a test of cp_verify failed for detectors as a whole."""
+    by_exposure: dict[int, list[str]] = {}
+    for one in findings:
+        if one.rule == "exposures" and one.exposure is not None:
+            by_exposure.setdefault(one.exposure, []).append(f"{one.quantity} on {one.value:.0f}")
+    if not by_exposure:
+        return ""
+    of = f"of {len(context.detectors)} detectors"
+    named = (f"{exposure} ({', '.join(tests)} {of})" for exposure, tests in sorted(by_exposure.items()))
+    return f"Exposures that failed as a whole: {listed(named)}."
+
+
+def _bad_amplifiers(findings: Sequence[Finding], context: RuleContext) -> str:
+    """Name the amplifiers that are known to be bad, with what they failed."""
+    by_amplifier: dict[tuple[int, str, str], dict[str, int]] = {}
+    for one in findings:
+        if one.rule == "bad_amplifiers" and one.detector is not None:
+            failures = by_amplifier.setdefault((one.detector, one.amplifier, one.detail), {})
+            if one.value:
+                failures[one.quantity] = int(one.value)
+    if not by_amplifier:
+        return ""
+    named = (
+        f"{context.detectors[detector]} {amplifier} ({reason}; {_counted(failures) or 'failed no test'})"
+        for (detector, amplifier, reason), failures in sorted(by_amplifier.items())
+    )
+    return f"Known to be bad, and not counted: {listed(named)}."
+
+
+def _procedure(findings: Sequence[Finding]) -> str:
+    for one in findings:
+        if one.rule == "procedure":
+            return (
+                f"The written procedure's rule would not certify it: {one.value:.0f} exposures have {one.detail}, and "
+                f"{one.limit:.0f} are enough for that."
+            )
+    return ""
+
+
+def _not_counted(findings: Sequence[Finding]) -> str:
+    """Name failed tests that do not count."""
+    by_test: dict[str, int] = {}
+    for one in findings:
+        if one.rule == "not_counted":
+            by_test[one.quantity] = by_test.get(one.quantity, 0) + int(one.value)
+    return f"Not counted, as configured: {_counted(dict(sorted(by_test.items())))}." if by_test else ""
+
+
+def _counted(by_test: Mapping[str, int]) -> str:
+    return ", ".join(f"{test} {count} x" for test, count in by_test.items())
+
+
+def in_words(finding: Finding, context: RuleContext) -> str:
+    """Return any finding in words: where, what, how much, and what it was compared with."""
+    name = context.detectors.get(finding.detector, "") if finding.detector is not None else ""
+    exposure = f"exposure {finding.exposure}" if finding.exposure is not None else ""
+    words = " ".join(word for word in (name, finding.amplifier, exposure, finding.quantity) if word)
+    if finding.value == finding.value:
+        words += f" {finding.value:.4g} {finding.unit}".rstrip()
+        if finding.limit == finding.limit:
+            words += f" (limit {finding.limit:.4g})"
+    return f"{words}: {finding.detail}" if finding.detail else words
