@@ -270,8 +270,8 @@ def test_gains_of_some_pairs_only_are_unknown() -> None:
     judgement = judged(gains(GOOD, GOOD[:1]))
     assert judgement.verdict is Verdict.UNKNOWN
     assert judgement.reason == (
-        "The verification is not complete: missing or not usable: R22_S11 (gain of 1 of 2 pairs), R22_S11 (noise of 1 of "
-        "2 pairs)."
+        "The verification is not complete: missing or not usable: R22_S11 (gain of 1 of 2 pairs), R22_S11 (noise of 1 "
+        "of 2 pairs)."
     )
 
 
