@@ -23,17 +23,23 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
+import yaml
 
 if TYPE_CHECKING:
     from lsst.ts.comcamcalib.csc import ComCamCalibCsc
     from lsst.ts.comcamcalib.simulation.observatory import Observatory
+    from lsst.ts.comcamcalib.simulation.postgresql import PostgresqlServer
 
     from .operator import Operator
 
 __all__ = [
+    "WITH_REPORTS",
     *("csc", "csc_process", "enabled_csc", "journal_path", "observatory", "operator", "session_observatory"),
     *("running_csc", "running_csc_process", "small_observatory", "without_journal"),
 ]
+
+WITH_REPORTS = "with_reports.yaml"
+"""Configuration override with which the CSC writes reports."""
 
 SPEED = 50.0
 JOB_S = 0.2
@@ -42,7 +48,7 @@ STOP_LIMIT_S = 20.0
 
 
 @contextlib.asynccontextmanager
-async def small_observatory(root: Path) -> AsyncIterator[Observatory]:
+async def small_observatory(root: Path, postgresql: PostgresqlServer | None = None) -> AsyncIterator[Observatory]:
     """Run a fast observatory with small detectors, and a worker that puts recorded products in place."""
     from lsst.ts import salobj
     from lsst.ts.comcamcalib.simulation.focal_plane import FocalPlane
@@ -51,16 +57,26 @@ async def small_observatory(root: Path) -> AsyncIterator[Observatory]:
     from lsst.ts.comcamcalib.simulation.repo import create_repo
 
     focal_plane = FocalPlane(amplifier_shape=(32, 16), overscan_columns=8, hot_pixels=2, low_pixels=1)
-    await asyncio.to_thread(create_repo, root / "template", focal_plane)
+    await asyncio.to_thread(create_repo, root / "template", focal_plane, postgresql)
     async with Observatory(
         root / "observatory" / "repo",
         template=root / "template",
+        postgresql=postgresql,
         focal_plane=focal_plane,
         worker=ReplayWorker(duration_s=JOB_S),
         speed=SPEED,
         ocps_state=salobj.State.ENABLED,
     ) as observatory:
+        await asyncio.to_thread(_write_no_reports, observatory.work_directory / "config" / "ocs" / "ComCamCalib" / "v1")
         yield observatory
+
+
+def _write_no_reports(directory: Path) -> None:
+    """Let the CSC write no reports, each of which takes some seconds, but with the override ``with_reports.yaml``."""
+    path = directory / "_test.yaml"
+    settings = yaml.safe_load(path.read_text())
+    (directory / WITH_REPORTS).write_text(yaml.safe_dump({"report": settings["report"]}))
+    path.write_text(yaml.safe_dump({**settings, "report": {"directory": "", "s3_instance": ""}}))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

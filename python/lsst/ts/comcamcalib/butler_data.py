@@ -219,10 +219,13 @@ class CertifyOutcome:
         The datasets that are certified now.
     replaced
         The certifications that were withdrawn, one entry for each range; a dataset may have had several.
+    found
+        Everything was certified already, as after a try whose answer was lost; what that one withdrew is not known.
     """
 
     certified: tuple[CertifiedDataset, ...]
     replaced: tuple[ReplacedDataset, ...]
+    found: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,7 +30,7 @@ MAX_SEQUENCE = 99999
 class _Closed(pydantic.BaseModel):
     """A model that can't be changed and refuses unknown fields."""
 
-    # A configuration file has every field; defaults are for runs of earlier releases.
+    # Files must have each field; defaults are for configurations that earlier releases have stored with their runs.
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, json_schema_serialization_defaults_required=True)
 
 

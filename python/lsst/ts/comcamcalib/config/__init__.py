@@ -8,7 +8,17 @@
 
 from .csc_config import CscConfig
 from .files import read_config
-from .models import Estimates, FrameLimits, JobRecipe, Limits, Plausible, Recipe, ReportSettings, VerificationRecipe
+from .models import (
+    Estimates,
+    FrameLimits,
+    JobRecipe,
+    Limits,
+    Plausible,
+    Recipe,
+    ReportSettings,
+    UwsAccess,
+    VerificationRecipe,
+)
 from .rules import BadAmplifier, ProductRules, Strictness
 from .value_limits import DriftLimit, TrendLimits, ValueLimit, ValueLimits
 
@@ -26,6 +36,7 @@ __all__ = [
     "ReportSettings",
     "Strictness",
     "TrendLimits",
+    "UwsAccess",
     "ValueLimit",
     "ValueLimits",
     "VerificationRecipe",

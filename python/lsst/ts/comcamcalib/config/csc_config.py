@@ -24,7 +24,7 @@ from ..enums import CalibType
 from ..errors import BadInputError
 from ..instrument import Instrument
 from ..options import OPTION_DESCRIPTIONS, OptionRules, check_run_defaults
-from .models import Closed, Estimates, FrameLimits, Limits, Name, Plausible, Recipe, ReportSettings, Seconds
+from .models import Closed, Estimates, FrameLimits, Limits, Name, Plausible, Recipe, ReportSettings, Seconds, UwsAccess
 from .rules import BadAmplifier, ProductRules
 from .value_limits import ValueLimits
 
@@ -63,6 +63,9 @@ class CscConfig(Closed):
         pattern=r"^https?://[^\s]+$",
         description="Base of the UWS's REST API, as in the OCPS's own configuration, without credentials (url).",
     )
+    uws_access: UwsAccess = Field(
+        default=UwsAccess(), description="How the CSC gets through what stands in front of the UWS."
+    )
     uws_poll_interval_s: Seconds = Field(description="Time between two requests for the state of a job (seconds).")
     repo: str = Field(
         min_length=1, pattern=r"^\S+$", description="Butler repository, the same that the OCPS uses (path or url)."
@@ -94,8 +97,8 @@ class CscConfig(Closed):
         description="Limits for what is measured in the products, their drift and their trend; null: there are none.",
     )
     # A run is stored with its configuration, and that of runs before reports has none.
-    report: ReportSettings | None = Field(
-        default=None, description="Where the reports of runs go; null: no report is written."
+    report: ReportSettings = Field(
+        default=ReportSettings(directory="", s3_instance=""), description="Where the reports of runs go."
     )
     prerequisites: tuple[Name, ...] = Field(
         description="Types of calibrations that the pipelines look up for each detector in their input collections, "

@@ -114,7 +114,7 @@ def write_consumer_configuration(file: Path) -> None:
 
 
 def write_environment(file: Path, variables: Mapping[str, str]) -> None:
-    """Write the file by which clients join, all at once: who sees it may come.
+    """Write the file by which clients join, all at once: who sees it may come. Only its owner may read it.
 
     Each line is ``export NAME=value``; the values need no quoting in a shell.
 
@@ -127,6 +127,7 @@ def write_environment(file: Path, variables: Mapping[str, str]) -> None:
     if awkward:
         raise ValueError(f"{', '.join(awkward)} would need quotes in {file}; use paths without blanks and quotes.")
     temporary = file.with_name(f"{file.name}.{os.getpid()}")
+    temporary.touch(mode=0o600)  # the address of a registry that is not our own may have a password in it
     temporary.write_text("".join(f"export {name}={value}\n" for name, value in variables.items()))
     temporary.replace(file)
 
