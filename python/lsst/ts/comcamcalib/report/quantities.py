@@ -128,10 +128,12 @@ def amplifier_names(history: History, readings: Readings) -> dict[int, tuple[str
         for one in measured.values:
             if one.amplifier and one.amplifier not in names.get(one.detector, ()):
                 names[one.detector] = (*names.get(one.detector, ()), one.amplifier)
+    known = history.plan.config.instrument.amplifier_names
     for detector, number in history.plan.amplifiers.items():
         # A detector of which nothing is known has probably the names of another one.
         numbers = tuple(str(position) for position in range(1, number + 1))
-        names.setdefault(detector, next((one for one in names.values() if len(one) == number), numbers))
+        likely = (known, *names.values()) if known else names.values()
+        names.setdefault(detector, next((one for one in likely if len(one) == number), numbers))
     return names
 
 
