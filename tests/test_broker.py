@@ -67,6 +67,31 @@ async def test_broker_that_does_not_answer_is_named(dumb_server: str, monkeypatc
         await check_answer({"bootstrap.servers": dumb_server})
 
 
+@pytest.mark.parametrize("given", ["LSST_KAFKA_SECURITY_USERNAME", "LSST_KAFKA_SECURITY_PASSWORD"])
+async def test_half_a_login_is_told_because_salobj_would_use_none(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LSST_KAFKA_SECURITY_USERNAME", "LSST_KAFKA_SECURITY_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(given, "s3cr3t")
+    with pytest.raises(RuntimeError, match=f"variable {given} is set, but LSST_KAFKA_.* is not") as caught:
+        await check_connection()
+    assert "s3cr3t" not in str(caught.value)
+
+
+async def test_a_broker_that_does_not_take_the_login_is_named_without_the_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(broker, "ANSWER_LIMIT_S", 2.0)
+    kafka = EmbeddedBroker()  # it knows no logins at all
+    await asyncio.to_thread(kafka.start)
+    login = {"sasl.mechanism": "SCRAM-SHA-512", "sasl.username": "ts-salkafka", "sasl.password": "s3cr3t"}
+    try:
+        with pytest.raises(RuntimeError, match="LSST_KAFKA_SECURITY_USERNAME and LSST_KAFKA_SECURITY_PASSW") as caught:
+            await check_answer({"bootstrap.servers": kafka.address, "security.protocol": "SASL_PLAINTEXT", **login})
+    finally:
+        await asyncio.to_thread(kafka.close)
+    assert "s3cr3t" not in str(caught.value)
+
+
 @pytest.mark.observatory
 async def test_broker_that_answers_is_good(dumb_server: str) -> None:
     kafka = EmbeddedBroker()

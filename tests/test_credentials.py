@@ -14,14 +14,8 @@ import jsonschema
 import pytest
 from lsst.ts.comcamcalib import CONFIG_SCHEMA
 from lsst.ts.comcamcalib.config_validator import ConfigValidator
-from lsst.ts.comcamcalib.credentials import (
-    PASSWORD_VARIABLE,
-    USER_VARIABLE,
-    url_problem,
-    uws_credentials,
-    without_credentials,
-)
-from lsst.ts.comcamcalib.errors import BadInputError, ServiceError
+from lsst.ts.comcamcalib.credentials import authorization, url_problem, without_credentials
+from lsst.ts.comcamcalib.errors import BadInputError
 from support.plans import make_config
 
 
@@ -64,7 +58,7 @@ def test_the_profile_of_an_s3_address_is_no_secret() -> None:
 
 
 def test_the_refusal_says_where_credentials_go() -> None:
-    assert USER_VARIABLE in url_problem("http://a:b@uws/") and PASSWORD_VARIABLE in url_problem("http://a:b@uws/")
+    assert "set uws_access, and the environment variable that it names" in url_problem("http://a:b@uws/")
 
 
 @pytest.mark.parametrize("url", ["http:///", "http:///api", "http://uws:port/api", "https://[::1/api"])
@@ -102,14 +96,17 @@ def test_credentials_are_taken_out_of_any_text() -> None:
     )
 
 
-def test_credentials_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert uws_credentials() is None
-    monkeypatch.setenv(USER_VARIABLE, "comcamcalib")
-    with pytest.raises(ServiceError, match=f"{USER_VARIABLE} is set, but {PASSWORD_VARIABLE} is not"):
-        uws_credentials()
-    monkeypatch.setenv(PASSWORD_VARIABLE, "s3cr3t")
-    assert uws_credentials() == ("comcamcalib", "s3cr3t")
-    monkeypatch.delenv(USER_VARIABLE)
-    with pytest.raises(ServiceError, match=f"{PASSWORD_VARIABLE} is set, but {USER_VARIABLE} is not") as caught:
-        uws_credentials()
-    assert "s3cr3t" not in str(caught.value)
+def test_a_secret_in_the_place_of_its_variables_name_is_refused_without_showing_it() -> None:
+    for secret in ("ghp_s3cr3t", "user:s3cr3t", "S3CR3T-TOKEN"):
+        with pytest.raises(BadInputError, match=r"uws_access\.secret_variable: ") as caught:
+            make_config(uws_access={"scheme": "bearer", "secret_variable": secret})
+        assert secret not in str(caught.value)
+        config = {**make_config().model_dump(mode="json"), "uws_access": {"secret_variable": secret}}
+        with pytest.raises(jsonschema.ValidationError) as refused:
+            ConfigValidator(CONFIG_SCHEMA).validate(config)
+        assert refused.value.message.startswith("uws_access.secret_variable: ")
+        assert secret not in refused.value.message
+
+
+def test_no_credentials_are_sent_where_none_are_asked_for() -> None:
+    assert authorization("none", "NO_SUCH_VARIABLE") == {}

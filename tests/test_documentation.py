@@ -310,11 +310,12 @@ def project(file: Path) -> dict[str, Any]:
 def test_each_decision_is_linked_and_tells_context_decision_and_consequences() -> None:
     contents = re.findall(r"^   (\d{4}-\S+)$", (DOC / "decisions" / "index.rst").read_text(), re.MULTILINE)
     assert contents == [file.stem for file in DECISIONS]
-    for number, file in enumerate(DECISIONS, start=1):
-        assert file.name.startswith(f"{number:04d}-")
+    numbers = [file.name.partition("-")[0] for file in DECISIONS]
+    assert len(set(numbers)) == len(numbers) and all(re.fullmatch(r"\d{4}", number) for number in numbers)
+    for number, file in zip(numbers, DECISIONS, strict=True):
         text = file.read_text()
         assert re.findall(r"^(\w+)\n=+$", text, re.MULTILINE) == ["Context", "Decision", "Consequences"], file.name
-        assert f"{number:04d} " in text.splitlines()[1]
+        assert f"{number} " in text.splitlines()[1]
 
 
 def test_each_dependency_has_its_decision() -> None:

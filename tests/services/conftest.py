@@ -21,13 +21,11 @@ from lsst.ts.comcamcalib.config import Limits
 from lsst.ts.comcamcalib.services.butler import ButlerService
 from lsst.ts.comcamcalib.simulation.broker import EmbeddedBroker
 from lsst.ts.comcamcalib.simulation.configuration import write_consumer_configuration
-from lsst.ts.comcamcalib.simulation.exposures import write_exposure_files
-from lsst.ts.comcamcalib.simulation.focal_plane import FocalPlane
 from lsst.ts.comcamcalib.simulation.registry import SchemaRegistry
-from lsst.ts.comcamcalib.simulation.repo import copy_repo, create_repo, ingest_files, register_exposure
+from lsst.ts.comcamcalib.simulation.repo import copy_repo
 from lsst.ts.comcamcalib.simulation.topics import topic_names
 from support.job_world import FakeOcps, FakeUws, JobWorld
-from support.small_repository import BIASES, FLATS_I, FLATS_R, INSTRUMENT, RAWS, exposure
+from support.small_repository import INSTRUMENT, RAWS, make_template
 
 SUBNAME = "servicestest"
 
@@ -76,19 +74,8 @@ async def world(limits: Limits) -> AsyncIterator[JobWorld]:
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with two biases (raws of detectors 0 to 2), flats in two filters, and initial calibrations."""
-    path = tmp_path_factory.mktemp("services")
-    plane = FocalPlane(amplifier_shape=(16, 8), overscan_columns=4, hot_pixels=0, low_pixels=0)
-    create_repo(path / "repo", plane)
-    with contextlib.closing(Butler.from_config(str(path / "repo"), writeable=True)) as butler:
-        for exposure_id in BIASES:
-            record = exposure(exposure_id, "BIAS", "r_03")
-            ingest_files(butler, record, write_exposure_files(plane, record, path / "raw", range(3)))
-        for exposure_id in FLATS_R:
-            register_exposure(butler, exposure(exposure_id, "FLAT", "r_03"))
-        for exposure_id in FLATS_I:
-            register_exposure(butler, exposure(exposure_id, "FLAT", "i_06"))
-    return path / "repo"
+    """A repository with some frames and initial calibrations."""
+    return make_template(tmp_path_factory.mktemp("services"))
 
 
 @pytest.fixture

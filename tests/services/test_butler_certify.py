@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from lsst.daf.butler import Butler, CollectionType, DatasetRef, Timespan
 from lsst.ts.comcamcalib.butler_data import CertifiedRange
@@ -45,7 +47,8 @@ async def test_certified_datasets_are_found_within_the_range_and_not_outside(
 async def test_the_same_call_twice_changes_nothing(service: ButlerService, butler: Butler) -> None:
     ids = bias_job(butler, "b")
     first = await service.certify(certify_request("b", ids))
-    assert await service.certify(certify_request("b", ids)) == first
+    assert not first.found
+    assert await service.certify(certify_request("b", ids)) == dataclasses.replace(first, found=True)
     assert len(list(butler.registry.queryDatasetAssociations("bias", collections=DAILY))) == 9
 
 

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -163,9 +164,18 @@ class Moods:
 
 
 def locked() -> Exception:
+    """What Butler raises when another program is in the middle of a transaction."""
     from sqlalchemy.exc import OperationalError
 
-    return OperationalError("SELECT 1", {}, Exception("database is locked"))
+    with sqlite3.connect("file:held?mode=memory&cache=shared", uri=True, isolation_level=None) as one:
+        one.execute("CREATE TABLE IF NOT EXISTS held (x)")
+        one.execute("BEGIN EXCLUSIVE")
+        with sqlite3.connect("file:held?mode=memory&cache=shared", uri=True, timeout=0) as other:
+            try:
+                other.execute("SELECT * FROM held")
+            except sqlite3.OperationalError as error:
+                return OperationalError("SELECT 1", {}, error)
+    raise AssertionError("it is not locked")
 
 
 @pytest.fixture
@@ -173,7 +183,7 @@ def moods(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Moods]:
     """Return what makes the look-up of collections moody."""
     from lsst.ts.comcamcalib.services import butler_queries, butler_threads
 
-    monkeypatch.setattr(butler_threads, "LOOK_PAUSE_S", 0.01)
+    monkeypatch.setattr(butler_threads, "PAUSES_S", (0.01,))
 
     def make(*errors: Exception) -> Moods:
         look_up = Moods(*errors)
@@ -195,7 +205,7 @@ async def test_a_database_that_stays_locked_is_an_error_after_three_tries(
     service: ButlerService, moods: Callable[..., Moods]
 ) -> None:
     look_up = moods(*(locked() for _ in range(9)))
-    with pytest.raises(ServiceError, match=r"could not look for collections: OperationalError.*database is locked"):
+    with pytest.raises(ServiceError, match=r"in use by somebody else \(.*is locked.*\)\. Find out who holds"):
         await service.missing_collections(["a"])
     assert look_up.asked == 3
 

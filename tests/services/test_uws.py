@@ -347,24 +347,6 @@ async def test_the_cause_of_a_kubernetes_error_is_told(scripted: ScriptedServer,
         await client.job(JOB)
 
 
-async def test_credentials_of_the_environment_are_sent_and_their_lack_is_told(
-    scripted: ScriptedServer, client: UwsClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def guarded(request: web.Request) -> web.StreamResponse:
-        if request.headers.get("Authorization") != "Basic Y29tY2FtY2FsaWI6czNjcjN0":  # comcamcalib:s3cr3t
-            return web.Response(text="401 Authorization Required", status=401)
-        return web.json_response(job_object("completed"))
-
-    scripted.prepare(f"job/{JOB}", guarded)
-    with pytest.raises(ServiceError, match=r"status 401: .* set COMCAMCALIB_UWS_USERNAME and COMCAMCALIB_UWS_PASSWORD"):
-        await client.job(JOB)
-    monkeypatch.setenv("COMCAMCALIB_UWS_USERNAME", "comcamcalib")
-    with pytest.raises(ServiceError, match="COMCAMCALIB_UWS_PASSWORD is not"):
-        await client.ping()
-    monkeypatch.setenv("COMCAMCALIB_UWS_PASSWORD", "s3cr3t")
-    assert (await client.job(JOB)).phase is Phase.COMPLETED
-
-
 async def test_the_list_of_all_jobs_has_a_limit_of_its_own(server: tuple[ScriptedServer, str], limits: Limits) -> None:
     released = asyncio.Event()
 

@@ -28,6 +28,7 @@ import yaml
 if TYPE_CHECKING:
     from lsst.ts.comcamcalib.csc import ComCamCalibCsc
     from lsst.ts.comcamcalib.simulation.observatory import Observatory
+    from lsst.ts.comcamcalib.simulation.postgresql import PostgresqlServer
 
     from .operator import Operator
 
@@ -47,7 +48,7 @@ STOP_LIMIT_S = 20.0
 
 
 @contextlib.asynccontextmanager
-async def small_observatory(root: Path) -> AsyncIterator[Observatory]:
+async def small_observatory(root: Path, postgresql: PostgresqlServer | None = None) -> AsyncIterator[Observatory]:
     """Run a fast observatory with small detectors, and a worker that puts recorded products in place."""
     from lsst.ts import salobj
     from lsst.ts.comcamcalib.simulation.focal_plane import FocalPlane
@@ -56,10 +57,11 @@ async def small_observatory(root: Path) -> AsyncIterator[Observatory]:
     from lsst.ts.comcamcalib.simulation.repo import create_repo
 
     focal_plane = FocalPlane(amplifier_shape=(32, 16), overscan_columns=8, hot_pixels=2, low_pixels=1)
-    await asyncio.to_thread(create_repo, root / "template", focal_plane)
+    await asyncio.to_thread(create_repo, root / "template", focal_plane, postgresql)
     async with Observatory(
         root / "observatory" / "repo",
         template=root / "template",
+        postgresql=postgresql,
         focal_plane=focal_plane,
         worker=ReplayWorker(duration_s=JOB_S),
         speed=SPEED,

@@ -8,7 +8,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,10 @@ from lsst.daf.butler import Butler, CollectionType, Timespan
 from lsst.ts.comcamcalib.butler_data import CertifyRequest
 from lsst.ts.comcamcalib.enums import Verdict
 from lsst.ts.comcamcalib.simulation.containers import Exposure
-from lsst.ts.comcamcalib.simulation.exposures import ExposureRecord
+from lsst.ts.comcamcalib.simulation.exposures import ExposureRecord, write_exposure_files
+from lsst.ts.comcamcalib.simulation.focal_plane import FocalPlane
+from lsst.ts.comcamcalib.simulation.postgresql import PostgresqlServer
+from lsst.ts.comcamcalib.simulation.repo import create_repo, ingest_files, register_exposure
 
 __all__ = [
     "BIASES",
@@ -33,6 +38,7 @@ __all__ = [
     "exposure",
     "found_bias",
     "image",
+    "make_template",
     "run_job",
 ]
 
@@ -63,6 +69,21 @@ def exposure(exposure_id: int, image_type: str, physical_filter: str) -> Exposur
         timestamp_begin_tai_s=begin,
         timestamp_end_tai_s=begin + 1,
     )
+
+
+def make_template(path: Path, server: PostgresqlServer | None = None) -> Path:
+    """Make a repository with two biases (raws of detectors 0 to 2), flats in two filters, and initial calibrations."""
+    plane = FocalPlane(amplifier_shape=(16, 8), overscan_columns=4, hot_pixels=0, low_pixels=0)
+    create_repo(path / "repo", plane, server)
+    with contextlib.closing(Butler.from_config(str(path / "repo"), writeable=True)) as butler:
+        for exposure_id in BIASES:
+            record = exposure(exposure_id, "BIAS", "r_03")
+            ingest_files(butler, record, write_exposure_files(plane, record, path / "raw", range(3)))
+        for exposure_id in FLATS_R:
+            register_exposure(butler, exposure(exposure_id, "FLAT", "r_03"))
+        for exposure_id in FLATS_I:
+            register_exposure(butler, exposure(exposure_id, "FLAT", "i_06"))
+    return path / "repo"
 
 
 def image() -> Exposure:

@@ -31,8 +31,9 @@ async def check_connection() -> None:
     Raises
     ------
     RuntimeError
-        If no address takes a connection.
+        If no address takes a connection, or a login has only a user or only a password.
     """
+    _check_login()
     problems = []
     for address in filter(None, map(str.strip, os.environ.get("LSST_KAFKA_BROKER_ADDR", "").split(","))):
         host, _, port = address.rpartition(":")
@@ -46,6 +47,17 @@ async def check_connection() -> None:
             return
     if problems:
         raise RuntimeError(f"There is no Kafka broker at {', '.join(problems)}; check LSST_KAFKA_BROKER_ADDR.")
+
+
+def _check_login() -> None:
+    """Check that user and password are both there or both missing, because salobj uses no login if one is missing."""
+    user, password = ("LSST_KAFKA_SECURITY_USERNAME", "LSST_KAFKA_SECURITY_PASSWORD")
+    if bool(os.environ.get(user)) is not bool(os.environ.get(password)):
+        given, missing = (user, password) if os.environ.get(user) else (password, user)
+        raise RuntimeError(
+            f"The environment variable {given} is set, but {missing} is not, so that there would be no login at Kafka: "
+            "set both, or none."
+        )
 
 
 async def check_answer(configuration: Mapping[str, Any]) -> None:

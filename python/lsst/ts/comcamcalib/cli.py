@@ -8,23 +8,31 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import enum
 import json
-import os
 import sys
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
+from .cli_decisions import accept, decertify, promote
 from .cli_interface import interface_app
 from .cli_report import report_app
+from .driving import drive, run
 from .enums import RunState, StageState
 from .terminal import console, fail
 
 __all__ = ["app"]
+
+
+class Registry(enum.StrEnum):
+    """What a simulated Butler repository can have its registry in."""
+
+    SQLITE = "sqlite"
+    POSTGRESQL = "postgresql"
+
 
 app = typer.Typer(
     help="Make LSSTComCam's calibrations: start, watch and stop runs; or try it with a simulated observatory.",
@@ -32,32 +40,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(interface_app, name="interface")
+for command in (accept, decertify, promote):
+    app.command()(command)
 app.add_typer(report_app)
-
-T = TypeVar("T")
-
-
-def drive(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that needs the CSC; see `run`."""
-    if "LSST_TOPIC_SUBNAME" not in os.environ:
-        coroutine.close()
-        raise fail(
-            "The CSC can't be found: the environment variable LSST_TOPIC_SUBNAME is not set. Source the "
-            "environment file of your observatory; `comcamcalib observatory` writes that of a simulated one."
-        )
-    return run(coroutine)
-
-
-def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine; a refusal or missing connection ends the program with a sentence, not a traceback."""
-    from .client import RefusedError
-
-    try:
-        return asyncio.run(coroutine)
-    except (RefusedError, RuntimeError, OSError, ValueError) as error:
-        raise fail(str(error)) from error
-    except KeyboardInterrupt as error:
-        raise typer.Exit(130) from error
 
 
 @app.command()
@@ -160,6 +145,44 @@ def plan(
 
 
 @app.command()
+def trend(
+    product: Annotated[
+        str, typer.Argument(metavar="[TYPE]", help="BIAS, DARK, FLAT, DEFECTS, PTC or GAIN; what there is if left out.")
+    ] = "",
+    quantity: Annotated[str, typer.Argument(help="Measured quantity, such as gain; all if left out.")] = "",
+    detector: Annotated[
+        str, typer.Option(help="Name or id of a detector, of which each amplifier is shown; all detectors if left out.")
+    ] = "",
+    runs: Annotated[int, typer.Option(min=1, max=1000, help="Number of runs, the latest first.")] = 30,
+    journal: Annotated[
+        Path | None, typer.Option(help="The CSC's journal; the one in its configuration if left out.")
+    ] = None,
+    config_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Directory with the CSC's configuration files; ComCamCalib/v1 in TS_CONFIG_OCS_DIR if left out."
+        ),
+    ] = None,
+    site: Annotated[str, typer.Option(envvar="LSST_SITE", help="Site whose configuration counts.")] = "summit",
+    override: Annotated[str, typer.Option(help="Configuration override file.")] = "",
+) -> None:
+    """Print what the latest runs measured: latest value, median and robust spread.
+
+    It reads the CSC's journal, also while the CSC writes it, and so must run where that file is.
+    """
+    from .errors import BadInputError, ServiceError
+    from .show_plan import find_config
+    from .show_trend import show_trend
+
+    try:
+        config = find_config(config_dir, site, override)
+        path = journal or Path(config.journal_path)
+        show_trend(path, config.instrument, product, quantity, detector, runs, console)
+    except (BadInputError, ServiceError) as error:
+        raise fail(str(error)) from error
+
+
+@app.command()
 def watch() -> None:
     """Watch the open run until it has ended, or show how the latest one ended; exit status 0 only if COMPLETED."""
     if not drive(_watch()):
@@ -245,6 +268,13 @@ def observatory(
     ] = 10.0,
     scenario: Annotated[list[str] | None, typer.Option(help="Fault to simulate; may be repeated.")] = None,
     repo: Annotated[Path, typer.Option(help="Butler repository; made if there is none.")] = Path("demo-data/repo"),
+    registry: Annotated[
+        Registry | None,
+        typer.Option(
+            help="What the repository has its registry in; SQLite for a new one if left out. For postgresql a server "
+            "runs beside the repository, which needs the package's extra postgres."
+        ),
+    ] = None,
     replay: Annotated[
         bool, typer.Option(help="Put recorded products into the repository instead of running pipelines.")
     ] = False,
@@ -280,6 +310,7 @@ def observatory(
             speed=speed,
             scenarios=scenario or [],
             repo=repo,
+            registry=registry or "",
             replay=replay,
             env_file=env_file,
             without=without or [],
@@ -314,6 +345,13 @@ def demo(
         float, typer.Option(min=0.1, help="Factor by which exposures and readout are faster than real ones.")
     ] = 10.0,
     scenario: Annotated[list[str] | None, typer.Option(help="Fault to simulate; may be repeated.")] = None,
+    registry: Annotated[
+        Registry,
+        typer.Option(
+            help="What the Butler repository has its registry in; postgresql, as on the summit, needs the package's "
+            "extra postgres."
+        ),
+    ] = Registry.SQLITE,
 ) -> None:
     """Make calibrations with a simulated observatory, and show the result.
 
@@ -321,7 +359,7 @@ def demo(
     """
     from .demo import run_demo
 
-    if not run(run_demo(data, options, speed, scenario or [], console)):
+    if not run(run_demo(data, options, speed, scenario or [], console, registry)):
         raise typer.Exit(1)
 
 

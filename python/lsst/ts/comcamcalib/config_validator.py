@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from lsst.ts import salobj
@@ -41,12 +42,15 @@ class ConfigValidator:
         errors = sorted(self._validator.iter_errors(config), key=lambda error: [str(part) for part in error.path])
         if errors:
             sentences = [
-                ": ".join([*filter(None, [".".join(map(str, one.path))]), _public(one.message)]) for one in errors
+                ": ".join([*filter(None, [".".join(map(str, one.path))]), _public(one.message, one.path)])
+                for one in errors
             ]
             errors[0].message = "; ".join(sentences)
             raise errors[0]
 
 
-def _public(message: str) -> str:
-    """Return a message of the validator, which quotes the values, without the user and password of an address."""
+def _public(message: str, path: Sequence[str | int]) -> str:
+    """Return a message of the validator, which quotes the values, without a secret that is where none may be."""
+    if "secret_variable" in path:
+        return "it must be the name of an environment variable, in capitals, and never a secret"
     return re.sub(r"://[^'\"]*@", "://", message)

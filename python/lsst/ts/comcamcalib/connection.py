@@ -55,7 +55,7 @@ class Connection:
         limits = config.limits
         self._log = logging.getLogger(__name__)
         self._ocps = SalOcps(domain, config.instrument.ocps_index, limits)
-        self._uws = UwsClient(config.uws_url, limits)
+        self._uws = UwsClient(config.uws_url, limits, config.uws_access)
         self._jobs = JobService(
             self._ocps, self._uws, config.uws_poll_interval_s, limits, clock, on_backend, config.repo
         )

@@ -50,7 +50,14 @@ CSC_PROGRAM = "from lsst.ts.comcamcalib.csc import run_comcamcalib; run_comcamca
 PRODUCTS = {"BIAS": "bias", "DARK": "dark", "FLAT": "flat", "DEFECTS": "defects", "PTC": "ptc"}
 
 
-async def run_demo(data: Path, options: Path | None, speed: float, scenarios: Sequence[str], console: Console) -> bool:
+async def run_demo(
+    data: Path,
+    options: Path | None,
+    speed: float,
+    scenarios: Sequence[str],
+    console: Console,
+    registry: str = "sqlite",
+) -> bool:
     """Run the demonstration.
 
     Parameters
@@ -65,6 +72,8 @@ async def run_demo(data: Path, options: Path | None, speed: float, scenarios: Se
         Names of what is to go wrong.
     console
         Where to print.
+    registry
+        What the repository has its registry in, "sqlite" or "postgresql".
 
     Returns
     -------
@@ -81,7 +90,7 @@ async def run_demo(data: Path, options: Path | None, speed: float, scenarios: Se
     _prepare(data)
     environment_file = data / "environment.sh"
     arguments = ["observatory", "--speed", f"{speed:g}", "--repo", str(data / "repo")]
-    arguments += ["--env-file", str(environment_file), "--no-enable-ocps"]
+    arguments += ["--env-file", str(environment_file), "--no-enable-ocps", "--registry", registry]
     for name in scenarios:
         arguments += ["--scenario", name]
     console.print(f"Starting the simulated observatory; its data go to {data} …", markup=False)
@@ -92,9 +101,10 @@ async def run_demo(data: Path, options: Path | None, speed: float, scenarios: Se
         console.print("Starting the CSC …")
         async with _process(CSC_PROGRAM, [], data / "csc.log") as csc:
             outcome = await _operate(text, csc, data / "csc.log", console)
-    console.print()
-    complete = await asyncio.to_thread(_show_results, data / "repo", outcome, console)
-    _say_what_next(data, outcome.run_id, console)
+        console.print()
+        # A registry on PostgreSQL can be read only as long as its server runs, which the observatory ends.
+        complete = await asyncio.to_thread(_show_results, data / "repo", outcome, console)
+    _say_what_next(data, outcome.run_id, registry, console)
     console.print(f"The report of the run: {outcome.report or 'there is none; csc.log says why'}", markup=False)
     return complete and bool(outcome.report) and outcome.state is RunState.COMPLETED
 
@@ -255,12 +265,16 @@ def _look_up(
     return True
 
 
-def _say_what_next(data: Path, run_id: str, console: Console) -> None:
+def _say_what_next(data: Path, run_id: str, registry: str, console: Console) -> None:
     today = datetime.date.today().isoformat()
+    on_server = registry == "postgresql"
+    inspect = f"butler query-collections {data / 'repo'}"
+    when = "while the observatory runs, after source environment.sh" if on_server else "try"
+    more = f"\n  postgresql/        the repository's registry; {data / 'postgresql' / 'pgpass'} has its password"
     console.print(
         f"""
 What was made stays in {data} ({today}):
-  repo/              the Butler repository; try: butler query-collections {data / "repo"}
+  repo/              the Butler repository; {when}: {inspect}{more if on_server else ""}
   csc.log            what the CSC logged; observatory.log: the simulated observatory
   uws/               the jobs, each with its ocps.log
   journal.sqlite3    the CSC's journal, with run {run_id}

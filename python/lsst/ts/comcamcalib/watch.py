@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .client import CalibrationClient, clock
-from .enums import CalibType, RunState, StageState, Verdict
+from .enums import CalibType, CertificationState, RunState, StageState, Verdict
 
 __all__ = ["Watcher"]
 
@@ -150,7 +150,8 @@ def _line(name: str, message: Any) -> tuple[str, str] | None:
             return Verdict(message.verdict).name, f"{CalibType(message.calibType).name}{kind}: {message.reason}"
         case "certification":
             begin, end = message.validityBegin or "ever", message.validityEnd or "ever"
-            return "certified", (
+            word = "certified" if message.state == CertificationState.CERTIFIED else "withdrawn"
+            return word, (
                 f"{message.datasetCount} {message.datasetType} in {message.collection}, "
                 f"{begin} to {end} TAI  {message.reason}"
             ).rstrip()

@@ -8,12 +8,24 @@
 
 from .csc_config import CscConfig
 from .files import read_config
-from .models import Estimates, FrameLimits, JobRecipe, Limits, Plausible, Recipe, ReportSettings, VerificationRecipe
+from .models import (
+    Estimates,
+    FrameLimits,
+    JobRecipe,
+    Limits,
+    Plausible,
+    Recipe,
+    ReportSettings,
+    UwsAccess,
+    VerificationRecipe,
+)
 from .rules import BadAmplifier, ProductRules, Strictness
+from .value_limits import DriftLimit, TrendLimits, ValueLimit, ValueLimits
 
 __all__ = [
     "BadAmplifier",
     "CscConfig",
+    "DriftLimit",
     "Estimates",
     "FrameLimits",
     "JobRecipe",
@@ -23,6 +35,10 @@ __all__ = [
     "Recipe",
     "ReportSettings",
     "Strictness",
+    "TrendLimits",
+    "UwsAccess",
+    "ValueLimit",
+    "ValueLimits",
     "VerificationRecipe",
     "read_config",
 ]

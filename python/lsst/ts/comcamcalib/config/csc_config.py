@@ -24,8 +24,9 @@ from ..enums import CalibType
 from ..errors import BadInputError
 from ..instrument import Instrument
 from ..options import OPTION_DESCRIPTIONS, OptionRules, check_run_defaults
-from .models import Closed, Estimates, FrameLimits, Limits, Name, Plausible, Recipe, ReportSettings, Seconds
+from .models import Closed, Estimates, FrameLimits, Limits, Name, Plausible, Recipe, ReportSettings, Seconds, UwsAccess
 from .rules import BadAmplifier, ProductRules
+from .value_limits import ValueLimits
 
 __all__ = ["CscConfig"]
 
@@ -62,6 +63,9 @@ class CscConfig(Closed):
         pattern=r"^https?://[^\s]+$",
         description="Base of the UWS's REST API, as in the OCPS's own configuration, without credentials (url).",
     )
+    uws_access: UwsAccess = Field(
+        default=UwsAccess(), description="How the CSC gets through what stands in front of the UWS."
+    )
     uws_poll_interval_s: Seconds = Field(description="Time between two requests for the state of a job (seconds).")
     repo: str = Field(
         min_length=1, pattern=r"^\S+$", description="Butler repository, the same that the OCPS uses (path or url)."
@@ -86,6 +90,11 @@ class CscConfig(Closed):
     )
     bad_amplifiers: tuple[BadAmplifier, ...] = Field(
         default=(), description="Amplifiers that are known to be bad: they are judged and named, but do not count."
+    )
+    # Runs that were accepted by releases without this field are read from the journal.
+    values: ValueLimits | None = Field(
+        default=None,
+        description="Limits for what is measured in the products, their drift and their trend; null: there are none.",
     )
     # A run is stored with its configuration, and that of runs before reports has none.
     report: ReportSettings = Field(

@@ -26,6 +26,7 @@ __all__ = [
     "Recipe",
     "ReportSettings",
     "Seconds",
+    "UwsAccess",
     "VerificationRecipe",
 ]
 
@@ -40,6 +41,28 @@ class Closed(pydantic.BaseModel):
 
     # Files must have each field; defaults are for configurations that earlier releases have stored with their runs.
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, json_schema_serialization_defaults_required=True)
+
+
+class UwsAccess(Closed):
+    """How the CSC gets through what stands in front of the UWS; secrets are in its environment."""
+
+    scheme: Literal["none", "basic", "bearer"] = Field(
+        default="none",
+        description="What the UWS, or an ingress in front of it, asks for: none; basic (user name and password); "
+        "bearer (a token).",
+    )
+    secret_variable: str = Field(
+        default="COMCAMCALIB_UWS_SECRET",
+        pattern=r"^[A-Z][A-Z0-9_]{0,63}$",
+        description="Name of the environment variable with the token, or with user:password; never the secret itself. "
+        "If it is not set, the variable of this name and _FILE names a file with the secret, which is read for every "
+        "request and so may be changed at any time.",
+    )
+    ca_file: str = Field(
+        default="",
+        description="Certificates (PEM) of the authorities that may vouch for the UWS (path); empty: those of the "
+        "system.",
+    )
 
 
 class Limits(Closed):

@@ -37,31 +37,52 @@ __all__ = [
 
 def certify(butler: Butler, instrument: str, request: CertifyRequest) -> CertifyOutcome:
     """Certify exactly these datasets, all or none; see `Repository.certify`."""
+    from lsst.daf.butler import Timespan
+
     calib_collection, dataset_type = request.calib_collection, request.dataset_type
     timespan = timespan_of(request.begin_iso_tai, request.end_iso_tai)
     refs = _refs_to_certify(butler, request)
     _make_calibration_collection(butler, calib_collection)
     with butler.transaction():
-        there = matches(butler, instrument, dataset_type, [calib_collection], timespan)
-        done = {match.dataset_id for match in there if match.timespan.contains(timespan)}
-        wanted = [ref for ref in refs if str(ref.id) not in done]
-        # Only datasets with exactly the same data id are withdrawn, not those of another instrument's detector.
-        keys = {data_id_of(ref) for ref in wanted}
-        in_the_way = [match for match in there if match.data_id in keys]
-        replaced = _replaced(in_the_way, request.dataset_ids)
-        _check(replaced, request)
-        if request.on_conflict == "truncate":
-            _end(butler, [one for one in in_the_way if one.dataset_id not in request.dataset_ids], timespan, request)
+        wanted, in_the_way = _look(butler, instrument, request, refs, timespan)
         if in_the_way:  # Butler's own check fails on a collection that never had this type
-            # Withdraws the range only; older ranges stay valid outside it.
             data_ids = [ref.dataId for ref in wanted]
-            butler.registry.decertify(calib_collection, dataset_type, timespan, dataIds=data_ids)
+            # An empty range withdraws nothing, but lets nobody else write any more: what is seen now is withdrawn.
+            butler.registry.decertify(calib_collection, dataset_type, Timespan.makeEmpty(), dataIds=data_ids)
+            wanted, in_the_way = _look(butler, instrument, request, refs, timespan)
+        replaced = _replaced(in_the_way, request.dataset_ids)
         if wanted:
+            _check(replaced, request)
+            _make_room(butler, request, [ref.dataId for ref in wanted], in_the_way, timespan)
             butler.registry.certify(calib_collection, wanted, timespan)
     return CertifyOutcome(
         certified=tuple(CertifiedDataset(str(ref.id), *detector_and_filter(ref)) for ref in refs),
         replaced=tuple(replaced),
+        found=not wanted,
     )
+
+
+def _look(
+    butler: Butler, instrument: str, request: CertifyRequest, refs: list[DatasetRef], timespan: Timespan
+) -> tuple[list[DatasetRef], list[Match]]:
+    """Return the datasets that are not yet certified for a range, and what is certified in their place."""
+    there = matches(butler, instrument, request.dataset_type, [request.calib_collection], timespan)
+    done = {match.dataset_id for match in there if match.timespan.contains(timespan)}
+    wanted = [ref for ref in refs if str(ref.id) not in done]
+    # Only datasets with exactly the same data id are withdrawn, not those of another instrument's detector.
+    keys = {data_id_of(ref) for ref in wanted}
+    return wanted, [match for match in there if match.data_id in keys]
+
+
+def _make_room(
+    butler: Butler, request: CertifyRequest, data_ids: list[Any], in_the_way: list[Match], timespan: Timespan
+) -> None:
+    """Withdraw what is certified in a range; others keep the rest of their ranges as on_conflict says."""
+    if request.on_conflict == "truncate":
+        _end(butler, [one for one in in_the_way if one.dataset_id not in request.dataset_ids], timespan, request)
+    if in_the_way:
+        # Withdraws the range only; older ranges stay valid outside it.
+        butler.registry.decertify(request.calib_collection, request.dataset_type, timespan, dataIds=data_ids)
 
 
 def _check(replaced: list[ReplacedDataset], request: CertifyRequest) -> None:

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
-import tenacity
-
 from ..config import Limits
-from ..errors import ServiceError
+from ..errors import ServiceError, UnreachableError
+from .database_errors import Trouble, database_trouble
 from .worker_threads import WorkerThreads
 
 if TYPE_CHECKING:
@@ -34,12 +35,11 @@ CLOSE_LIMIT_S = 3.0
 LOOK_UPS = 3
 """Look-ups in parallel: one may read a whole verification, one wait for a locked database, and one is still free."""
 
-LOOK_TRIES = 3
-LOOK_PAUSE_S = 1.0
-"""How often a look-up is tried if the connection to the database fails, and the pause before the next try (seconds)."""
+TRIES = 3
+"""How often a call is tried if somebody else is in its way in the database."""
 
-PASSING_ERRORS = frozenset({"OperationalError", "InterfaceError", "DisconnectionError"})
-"""SQLAlchemy's errors for a locked database or a lost connection."""
+PAUSES_S = (1.0, 2.0, 5.0)
+"""Pauses before the second, third and each further try (seconds)."""
 
 FILES = 8
 """Files read in parallel: an object store takes about 30 ms for each request, whatever its size."""
@@ -68,17 +68,21 @@ class ButlerThreads:
         self._original: Butler | None = None
         self._original_lock = threading.Lock()
         self._still_looking = LOOK_UPS  # threads that have not ended
+        self._closing = threading.Event()
+        self._log = logging.getLogger(__name__)
         self._looking = WorkerThreads(self._name, LOOK_UPS, self._end_looking)
         self._certifying = WorkerThreads(self._name, 1, self._close_butler)
         self._reading = WorkerThreads(self._name, FILES)
 
     def start(self) -> None:
         """Start the threads."""
+        self._closing.clear()
         for threads in (self._looking, self._certifying, self._reading):
             threads.start()
 
     async def close(self) -> None:
-        """End the threads; wait a short time for the calls in progress."""
+        """End the threads; wait a short time for the calls in progress. No call is tried again from now on."""
+        self._closing.set()
         await asyncio.gather(
             *(threads.close(CLOSE_LIMIT_S) for threads in (self._looking, self._certifying, self._reading))
         )
@@ -92,6 +96,9 @@ class ButlerThreads:
         **kwargs: P.kwargs,
     ) -> T:
         """Have one of the look-up threads call a function with its Butler.
+
+        It is called again if that may help: a few times if somebody else is in its way in the database, for as long as
+        the limit allows if the connection is lost. In the pauses the thread is free for others.
 
         Parameters
         ----------
@@ -110,14 +117,12 @@ class ButlerThreads:
             If it failed.
         """
         call = self._with_butler(what, False, lambda butler: function(butler, *args, **kwargs))
-        # A look-up changes nothing, so it may be repeated; the repository is opened anew for that.
-        tries = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(_may_pass),
-            stop=tenacity.stop_after_attempt(LOOK_TRIES),
-            wait=tenacity.wait_fixed(LOOK_PAUSE_S),
-            reraise=True,
-        )
-        return await tries(self._looking.do, what, limit_s, call, self._queue_limit_s)
+        tries = _Tries(limit_s, self._log)
+        while True:
+            try:
+                return await self._looking.do(what, limit_s, call, self._queue_limit_s)
+            except ServiceError as error:
+                await asyncio.sleep(tries.pause_after(error))
 
     async def in_order(
         self,
@@ -127,9 +132,23 @@ class ButlerThreads:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Have the certifying thread call a function, after all earlier requests; see `look`."""
+        """Have the certifying thread call a function, after all earlier requests; see `look`.
+
+        The thread calls it again by itself, so that later requests see what became of it. So it must not matter if it
+        was done already when its connection was lost.
+        """
         call = self._with_butler(what, True, lambda butler: function(butler, *args, **kwargs))
-        return await self._certifying.do(what, limit_s, call, self._queue_limit_s)
+
+        def call_until_done() -> T:
+            tries = _Tries(limit_s, self._log)
+            while True:
+                try:
+                    return call()
+                except ServiceError as error:
+                    if self._closing.wait(tries.pause_after(error)):
+                        raise
+
+        return await self._certifying.do(what, limit_s, call_until_done, self._queue_limit_s)
 
     async def read(self, what: str, limit_s: float, function: Callable[[], T]) -> T:
         """Have one of the threads that read files call a function, which needs no Butler; see `look`."""
@@ -162,6 +181,10 @@ class ButlerThreads:
         return call
 
     def _failed(self, what: str, error: Exception) -> ServiceError:
+        if (trouble := database_trouble(error)) is not None:
+            # Whether a lost statement was done is as unknown as after a time-out.
+            kind = UnreachableError if trouble.kind is Trouble.LOST else ServiceError
+            return kind(f"{self._name} could not {what}: {trouble.sentence}")
         cause = " ".join(f"{type(error).__name__}: {error}".split())  # on one line
         return ServiceError(f"{self._name} could not {what}: {cause}")
 
@@ -206,13 +229,41 @@ class ButlerThreads:
         _close(butler)
 
 
-def _may_pass(error: BaseException) -> bool:
-    """Return whether the next try may succeed: the database was locked or its connection was lost."""
-    cause = error.__cause__
-    # SQLAlchemy is Butler's own affair, and is not imported for this.
-    kind = type(cause)
-    of_the_connection = kind.__module__.startswith("sqlalchemy.") and kind.__name__ in PASSING_ERRORS
-    return of_the_connection or isinstance(cause, ConnectionError)
+class _Tries:
+    """The tries of one call, and whether there may be another.
+
+    Parameters
+    ----------
+    limit_s
+        Longest time from now to the beginning of the last try (seconds).
+    log
+        Where a lost connection is logged, when it is first seen.
+    """
+
+    def __init__(self, limit_s: float, log: logging.Logger) -> None:
+        self._until = time.monotonic() + limit_s
+        self._log = log
+        self._failed = 0
+
+    def pause_after(self, error: ServiceError) -> float:
+        """Return the pause before the next try (seconds).
+
+        Raises
+        ------
+        ServiceError
+            The error, if no other try may help.
+        """
+        trouble = database_trouble(error.__cause__)
+        if trouble is None or trouble.kind is Trouble.REFUSED:
+            raise error
+        self._failed += 1
+        lost = trouble.kind is Trouble.LOST
+        pause_s = PAUSES_S[min(self._failed, len(PAUSES_S)) - 1]
+        if time.monotonic() + pause_s >= self._until or not (lost or self._failed < TRIES):
+            raise error
+        if lost and self._failed == 1:
+            self._log.warning("%s. It is tried again for %.0f s", error, self._until - time.monotonic())
+        return pause_s
 
 
 def _close(butler: Butler | None) -> None:

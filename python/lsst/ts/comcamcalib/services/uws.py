@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import http
 import json
 import logging
@@ -22,10 +21,11 @@ from typing import Any, Protocol, Self, TypeVar
 import aiohttp
 import tenacity
 
-from ..config import Limits
-from ..credentials import uws_credentials, without_credentials
+from ..config import Limits, UwsAccess
+from ..credentials import without_credentials
 from ..errors import ServiceError, UnknownJobError, UnreachableError
 from .server_text import explain_server_text
+from .uws_access import Entrance, certificate_problem
 from .uws_answers import ForeignAnswerError, NotFoundError, OddStatusError, refusal_of
 from .uws_job import NonsenseError, Phase, UwsJob, UwsResult, parse_job, parse_jobs
 
@@ -121,18 +121,18 @@ class UwsClient:
         Base address, such as ``http://uws.example/api/v1``.
     limits
         Limits of time: ``uws_request``, ``uws_list``, ``job_log``, ``preflight``.
+    access
+        How it gets through what stands in front of the server. After a refusal it asks the server nothing for a while,
+        unless its credentials are changed.
     backoff_s
         Longest pause after the first failure (seconds); it doubles with each further one. The pause is drawn at random
         between zero and that, so that many clients don't come back at once.
-
-    Notes
-    -----
-    User name and password, where an ingress asks for them, come from the environment (`uws_credentials`).
     """
 
-    def __init__(self, url: str, limits: Limits, backoff_s: float = 0.5) -> None:
+    def __init__(self, url: str, limits: Limits, access: UwsAccess | None = None, backoff_s: float = 0.5) -> None:
         self.url = without_credentials(url).rstrip("/")
         self._limits = limits
+        self._entrance = Entrance(access or UwsAccess())
         self._backoff_s = backoff_s
         self._log = logging.getLogger(__name__)
         self._session: aiohttp.ClientSession | None = None
@@ -251,13 +251,16 @@ class UwsClient:
             raise ServiceError("The UWS client is closed.")
         url = f"{self.url}/{path}"
         timeout = aiohttp.ClientTimeout(total=limit_s)
+        headers, tls = await self._entrance.headers(), await self._entrance.tls()
         try:
-            async with self._session.get(url, timeout=timeout, headers=_authorization()) as response:
+            async with self._session.get(url, timeout=timeout, headers=headers, ssl=tls) as response:
                 if response.status == http.HTTPStatus.OK:
                     return await read(response)
-                raise await refusal_of(url, response)
+                raise await refusal_of(url, response, self._entrance, headers)
         except TimeoutError as error:
             raise UnreachableError(f"The UWS did not answer GET {url} within {limit_s:g} s.") from error
+        except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError) as error:
+            raise ServiceError(certificate_problem(self.url, error)) from error
         except aiohttp.ClientError as error:
             words = explain_server_text(str(error)) or type(error).__name__
             raise UnreachableError(f"The UWS could not be asked: GET {url}: {words}.") from error
@@ -278,14 +281,6 @@ class UwsClient:
             cut = True
         text = tail.decode(errors="replace")
         return text.partition("\n")[2] if cut else text
-
-
-def _authorization() -> dict[str, str]:
-    """Return the header with the credentials from the environment, none if there are none."""
-    credentials = uws_credentials()
-    if credentials is None:
-        return {}
-    return {"Authorization": f"Basic {base64.b64encode(':'.join(credentials).encode()).decode()}"}
 
 
 def is_job_id(text: str) -> bool:

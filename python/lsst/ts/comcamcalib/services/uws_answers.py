@@ -13,9 +13,9 @@ import re
 
 import aiohttp
 
-from ..credentials import PASSWORD_VARIABLE, USER_VARIABLE
 from ..errors import ServiceError, UnreachableError
 from .server_text import explain_server_text
+from .uws_access import Entrance
 
 __all__ = ["ForeignAnswerError", "NotFoundError", "OddStatusError", "refusal_of"]
 
@@ -37,9 +37,19 @@ class OddStatusError(ServiceError):
     """The UWS never answers these requests with this status; a retry would not change it."""
 
 
-async def refusal_of(url: str, response: aiohttp.ClientResponse) -> ServiceError:
-    """Return the exception for a status that is not 200."""
-    words = await _beginning(response)
+async def refusal_of(
+    url: str, response: aiohttp.ClientResponse, entrance: Entrance, sent: dict[str, str]
+) -> ServiceError:
+    """Return the exception for a status that is not 200.
+
+    Parameters
+    ----------
+    url, response
+        What was asked for, and the answer.
+    entrance, sent
+        How the CSC gets in at the UWS, and the headers that were sent for that.
+    """
+    words = entrance.hide(await _beginning(response), sent)
     explained = explain_server_text(words) or "no text"
     sentence = f"The UWS answered GET {url} with status {response.status}: {explained.removesuffix('.')}."
     status = response.status
@@ -51,10 +61,7 @@ async def refusal_of(url: str, response: aiohttp.ClientResponse) -> ServiceError
             'the JSON text "": an ingress or another server answers at this address.'
         )
     if status in (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN):
-        return ServiceError(
-            f"{sentence} If the UWS asks for credentials, set {USER_VARIABLE} and {PASSWORD_VARIABLE} in the CSC's "
-            "environment and restart it."
-        )
+        return entrance.refused(status, response.headers.get("WWW-Authenticate", ""), sent, sentence)
     if status >= 500 or status in (http.HTTPStatus.REQUEST_TIMEOUT, http.HTTPStatus.TOO_MANY_REQUESTS):
         return UnreachableError(sentence)
     return OddStatusError(sentence)

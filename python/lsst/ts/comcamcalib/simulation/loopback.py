@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import threading
 from collections.abc import Coroutine
 
@@ -33,13 +34,16 @@ class LoopbackServer:
         What to serve.
     port
         Where; 0 lets the system choose a free port.
+    tls
+        The server's certificate, for HTTPS. None: HTTP.
     """
 
-    def __init__(self, app: web.Application, port: int = 0) -> None:
+    def __init__(self, app: web.Application, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         # A request is carried out even if the client does not wait for the answer. When the server closes, requests
         # that it still serves are cancelled after a second.
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handler_cancellation=False)
         self._wanted_port = port
+        self._tls = tls
         self._port = 0
         self._site: web.SockSite | None = None
         self._outage: asyncio.Task[None] | None = None
@@ -53,7 +57,7 @@ class LoopbackServer:
     @property
     def url(self) -> str:
         """The address for clients, without a slash at the end."""
-        return f"http://{LOOPBACK}:{self._port}"
+        return f"{'http' if self._tls is None else 'https'}://{LOOPBACK}:{self._port}"
 
     async def start(self) -> None:
         """Listen.
@@ -92,7 +96,7 @@ class LoopbackServer:
         await self._listen(socket.create_server((LOOPBACK, self._port)))
 
     async def _listen(self, listener: socket.socket) -> None:
-        self._site = web.SockSite(self._runner, listener)
+        self._site = web.SockSite(self._runner, listener, ssl_context=self._tls)
         await self._site.start()
 
 

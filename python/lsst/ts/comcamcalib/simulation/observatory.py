@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -42,6 +41,7 @@ from .ocps import OcpsCsc
 from .oods import OodsCsc
 from .parts import COMPONENTS, PARTS, address_of_other, parts_without
 from .pipetask_worker import PipetaskWorker
+from .postgresql import PostgresqlServer
 from .registry import SchemaRegistry
 from .scenarios import scenario_faults
 from .topics import topic_names
@@ -69,6 +69,8 @@ class Observatory:
         Runs the UWS's jobs. None: the real command lines, in a process of its own.
     template
         A repository of which ``repo`` is made as a copy, which is faster; not written to.
+    postgresql
+        Where the repository, and the template, has its registry; entered before the observatory. None: SQLite.
     focal_plane
         The focal plane, without faults.
     speed
@@ -111,6 +113,7 @@ class Observatory:
         work_directory: Path | None = None,
         worker: Worker | None = None,
         template: Path | None = None,
+        postgresql: PostgresqlServer | None = None,
         focal_plane: FocalPlane | None = None,
         speed: float = 1.0,
         scenarios: Iterable[str] = (),
@@ -127,6 +130,7 @@ class Observatory:
         self.environment: dict[str, str] = {}
         self._worker = worker
         self._template = template
+        self._postgresql = postgresql
         self._certified = certified
         self._focal_plane = focal_plane or FocalPlane()
         self._speed = speed
@@ -226,7 +230,7 @@ class Observatory:
                 f"  components   {self._components.describe()}",
                 *([f"  left out     {', '.join(missing)}"] if missing else []),
                 f"  broker       {self.environment['LSST_KAFKA_BROKER_ADDR']}",
-                f"  repository   {self.repo}",
+                f"  repository   {self.repo}{'' if self._postgresql is None else ', registry on PostgreSQL'}",
                 f"  UWS          {self._uws_url}",
                 f"  scenarios    {', '.join(self.scenarios) or 'none'}",
                 f"  to join      source {self.env_file}",
@@ -310,14 +314,16 @@ class Observatory:
             from .repo import copy_repo, create_repo
 
             if self._template is not None:
-                copy_repo(self._template, self.repo)
+                copy_repo(self._template, self.repo, self._postgresql)
             else:
-                create_repo(self.repo, self._focal_plane)
+                create_repo(self.repo, self._focal_plane, self._postgresql)
         self._archive.open()
 
     def _renew_repo(self) -> None:
+        from .repo import remove_repo
+
         self._archive.close()
-        shutil.rmtree(self.repo)
+        remove_repo(self.repo, self._postgresql)
         self._open_repo()
 
     def _write_configuration(self) -> Path:
@@ -343,6 +349,7 @@ class Observatory:
             "COMCAMCALIB_UWS_URL": self._uws_url,
             "COMCAMCALIB_REPO": str(self.repo),
             "COMCAMCALIB_SCENARIOS_URL": self._control.url,
+            **({} if self._postgresql is None else self._postgresql.environment),
             **PIPELINE_ENVIRONMENT,
         }
 

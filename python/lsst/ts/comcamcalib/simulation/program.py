@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,6 +18,7 @@ from lsst.ts import salobj
 
 from .focal_plane import FocalPlane
 from .observatory import Observatory
+from .postgresql import PostgresqlServer
 from .worker import Worker
 
 __all__ = ["run_observatory"]
@@ -27,6 +29,7 @@ async def run_observatory(
     repo: Path,
     speed: float = 1.0,
     scenarios: Iterable[str] = (),
+    registry: str = "",
     replay: bool = False,
     env_file: Path | None = None,
     amplifier_shape: tuple[int, int] | None = None,
@@ -40,6 +43,9 @@ async def run_observatory(
     ----------
     repo, speed, scenarios, env_file, without, certified
         As `Observatory` has them.
+    registry
+        What the repository has its registry in, "sqlite" or "postgresql"; "": what it has already, SQLite if it is new.
+        A PostgreSQL server runs beside the repository for as long as the observatory.
     replay
         Put recorded products into the repository instead of running the pipelines.
     amplifier_shape
@@ -50,10 +56,14 @@ async def run_observatory(
     Raises
     ------
     ValueError
-        If a scenario, a part or the speed is impossible.
+        If a scenario, a part or the speed is impossible, or the repository has another registry.
+    RuntimeError
+        If PostgreSQL is not installed, or does not start.
     """
+    server = await asyncio.to_thread(_server, repo, registry)
     observatory = Observatory(
         repo,
+        postgresql=server,
         worker=_replay_worker() if replay else None,
         focal_plane=FocalPlane() if amplifier_shape is None else FocalPlane(amplifier_shape=amplifier_shape),
         speed=speed,
@@ -64,7 +74,10 @@ async def run_observatory(
         ocps_state=salobj.State.ENABLED if enable_ocps else salobj.State.STANDBY,
     )
     print(f"Starting the simulated observatory on {observatory.repo} …", flush=True)
-    async with observatory:
+    async with contextlib.AsyncExitStack() as stack:
+        if server is not None:
+            await stack.enter_async_context(server)
+        await stack.enter_async_context(observatory)
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         # Replaces the handlers that salobj has set, each of which would close one CSC only.
@@ -74,6 +87,19 @@ async def run_observatory(
         await stop.wait()
         print("Ending the simulated observatory …", flush=True)
     print("The simulated observatory has ended.", flush=True)
+
+
+def _server(repo: Path, registry: str) -> PostgresqlServer | None:
+    """Return the server that a repository needs, None for SQLite."""
+    from .repo import registry_of  # loads the Butler
+
+    has = registry_of(repo) if (repo / "butler.yaml").exists() else ""
+    if has and registry not in ("", has):
+        raise ValueError(
+            f"The repository {repo} has its registry in {has}, so it can't be used with --registry {registry}: leave "
+            "the option out, or name a new repository with --repo."
+        )
+    return PostgresqlServer(repo.absolute().parent / "postgresql") if (has or registry) == "postgresql" else None
 
 
 def _replay_worker() -> Worker:

@@ -13,6 +13,7 @@ NONE: every new version of a schema is accepted.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import logging
@@ -81,10 +82,13 @@ class SchemaRegistry:
         Where to listen on 127.0.0.1; 0 lets the system choose a free port.
     faults
         Faults of the place "registry" (see `http_faults`); asked in the registry's thread.
+    login
+        ``user:password`` that clients must give, as Confluent's does with basic authentication. "": none.
     """
 
-    def __init__(self, port: int = 0, faults: Faults | None = None) -> None:
+    def __init__(self, port: int = 0, faults: Faults | None = None, login: str = "") -> None:
         self._faults = faults or Faults()
+        self._authorization = f"Basic {base64.b64encode(login.encode()).decode()}" if login else ""
         self._log = logging.getLogger(__name__)
         self._schemas: list[str] = []  # the text with id n is at n - 1
         self._id_of: dict[str, int] = {}  # by canonical text
@@ -114,10 +118,19 @@ class SchemaRegistry:
         """Stop answering."""
         await self._server.close()
 
+    @web.middleware
+    async def _guard(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        if self._authorization and request.headers.get("Authorization", "") != self._authorization:
+            body = {"error_code": 401, "message": "Unauthorized"}
+            return web.json_response(body, status=401, headers={"WWW-Authenticate": 'Basic realm="registry"'})
+        return await handler(request)
+
     def _application(self) -> web.Application:
         app = web.Application(
             client_max_size=_MAX_REQUEST_BYTES,
-            middlewares=[fault_middleware(self._faults, "registry"), _errors_as_json],
+            middlewares=[fault_middleware(self._faults, "registry"), self._guard, _errors_as_json],
         )
         one_version = "/subjects/{subject}/versions/{version}"
         app.add_routes(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from astropy.time import Time
 from lsst.daf.butler import (
     Butler,
@@ -34,6 +35,8 @@ from .focal_plane import FocalPlane
 from .formatters import FitsExposureFormatter
 from .instrument import SimulatedComCam
 from .layout import AMPLIFIER_NAMES, DETECTOR_NAMES, INSTRUMENT, PIPELINE_ENVIRONMENT, RAW_COLLECTION
+from .loopback import LOOPBACK
+from .postgresql import PostgresqlServer
 
 __all__ = [
     "CALIB_CHAIN",
@@ -46,6 +49,8 @@ __all__ = [
     "ingest_file",
     "ingest_files",
     "register_exposure",
+    "registry_of",
+    "remove_repo",
     "write_exposure_files",
 ]
 
@@ -64,10 +69,13 @@ _INITIAL_FILTERS = ("r_03",)
 # the noise of one amplifier is known to 0.8 %; without a margin, cp_verify's limit of 5 % fails good frames at times.
 _NOMINAL_READ_NOISE = 1.02
 _DATABASE = "gen3.sqlite3"
+_POSTGRESQL = f"postgresql+psycopg2://{LOOPBACK}/"
+"""How the address of a registry on PostgreSQL begins; port, user and password come from the environment."""
+
 _PACKAGE = __name__.rpartition(".")[0]
 
 
-def create_repo(path: Path, focal_plane: FocalPlane) -> None:
+def create_repo(path: Path, focal_plane: FocalPlane, server: PostgresqlServer | None = None) -> None:
     """Make a repository that is ready for raw files and jobs.
 
     It knows the instrument and all dataset types of the pipelines, and has initial calibrations (bias, dark, flat in
@@ -79,14 +87,20 @@ def create_repo(path: Path, focal_plane: FocalPlane) -> None:
         Its root directory; must not exist or be empty.
     focal_plane
         What the initial calibrations are of.
+    server
+        Where its registry gets a database of its own. None: SQLite, in the repository's directory.
 
     Raises
     ------
     FileExistsError
         There is a repository already.
     """
-    Butler.makeRepo(str(path), config=Config(_repo_configuration()), forceConfigRoot=True)
-    _set_write_ahead_log(path)
+    configuration = _repo_configuration()
+    if server is not None:
+        configuration["registry"] = {"db": _POSTGRESQL + server.create_database()}
+    Butler.makeRepo(str(path), config=Config(configuration), forceConfigRoot=True)
+    if server is None:
+        _set_write_ahead_log(path)
     with contextlib.closing(_open(path)) as butler:
         SimulatedComCam().register(butler.registry)
         butler.registry.registerDatasetType(_raw_dataset_type(butler))
@@ -95,10 +109,17 @@ def create_repo(path: Path, focal_plane: FocalPlane) -> None:
         _make_initial_calibrations(butler, focal_plane)
 
 
-def copy_repo(template: Path, target: Path) -> None:
+def copy_repo(template: Path, target: Path, server: PostgresqlServer | None = None) -> None:
     """Copy a repository; the template may be open, but nobody may write into it meanwhile.
 
     Raw files stay where they are: they were ingested by their absolute paths, as the OODS does it.
+
+    Parameters
+    ----------
+    template, target
+        Root directories.
+    server
+        Where the template has its registry, and the copy gets one. None: SQLite.
 
     Raises
     ------
@@ -106,6 +127,13 @@ def copy_repo(template: Path, target: Path) -> None:
         The target exists.
     """
     shutil.copytree(template, target, ignore=shutil.ignore_patterns(f"{_DATABASE}*"))
+    if server is not None:
+        file = target / "butler.yaml"
+        configuration = yaml.safe_load(file.read_text())
+        database = server.create_database(template=_database_of(template))
+        configuration["registry"]["db"] = _POSTGRESQL + database
+        file.write_text(yaml.safe_dump(configuration))
+        return
     # SQLite's own copy is whole also when part of it is still in the write-ahead log.
     with (
         contextlib.closing(sqlite3.connect(template / _DATABASE)) as source,
@@ -113,6 +141,27 @@ def copy_repo(template: Path, target: Path) -> None:
     ):
         source.backup(destination)
     _set_write_ahead_log(target)
+
+
+def remove_repo(path: Path, server: PostgresqlServer | None = None) -> None:
+    """Remove a repository with its registry, but not the raw files outside it."""
+    if server is not None:
+        server.drop_database(_database_of(path))
+    shutil.rmtree(path)
+
+
+def registry_of(path: Path) -> str:
+    """Return what a repository has its registry in: "sqlite" or "postgresql"."""
+    return "postgresql" if _address_of(path).startswith("postgresql") else "sqlite"
+
+
+def _database_of(path: Path) -> str:
+    return _address_of(path).removeprefix(_POSTGRESQL)
+
+
+def _address_of(path: Path) -> str:
+    configuration = yaml.safe_load((path / "butler.yaml").read_text())
+    return str(configuration.get("registry", {}).get("db", ""))
 
 
 def register_exposure(butler: Butler, exposure: ExposureRecord) -> None:

@@ -56,6 +56,7 @@ PRELOAD = (
     "lsst.daf.butler.formatters.yaml",
     "lsst.daf.butler.registry.attributes",
     "lsst.daf.butler.registry.collections.synthIntKey",
+    "lsst.daf.butler.registry.databases.postgresql",
     "lsst.daf.butler.registry.databases.sqlite",
     "lsst.daf.butler.registry.datasets.byDimensions",
     "lsst.daf.butler.registry.dimensions.static",
@@ -69,6 +70,7 @@ PRELOAD = (
     "lsst.pipe.base.tests.mocks",
     "lsst.resources.eups",
     "lsst.resources.proxied",
+    "psycopg2",
 )
 
 _FAILED = 1

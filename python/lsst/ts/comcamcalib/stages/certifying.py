@@ -276,11 +276,10 @@ class Certifying:
     async def _note_certified(self, answer: _Answer, lost: tuple[str, ...]) -> None:
         latest, outcome = self._latest, answer.outcome
         assert latest is not None
-        if outcome is None:
-            replaced = {one.dataset_id for one in latest.intent.replaces}
-            remarks = [*self._remarks, answer.unknown, _replaced(replaced)]
-        else:
-            remarks = [*self._remarks, _replaced({one.dataset_id for one in outcome.replaced})]
+        # What a try has withdrawn whose answer was lost was looked up before it.
+        withdrawn = latest.intent.replaces if outcome is None or outcome.found else outcome.replaced
+        replaced = _replaced({one.dataset_id for one in withdrawn})
+        remarks = [*self._remarks, answer.unknown, replaced]
         count = len(self._request.dataset_ids) if outcome is None else len(outcome.certified)
         await self._context.record.note(
             Certified(

@@ -38,8 +38,17 @@ def schema_registry_url() -> str:
 
 
 def replication_factor() -> int:
-    """Return how many brokers shall keep a topic that has to be created."""
-    return int(os.environ.get("LSST_KAFKA_REPLICATION_FACTOR", "1"))
+    """Return how many brokers shall keep a topic that has to be created.
+
+    Raises
+    ------
+    ValueError
+        If LSST_KAFKA_REPLICATION_FACTOR is no number of brokers.
+    """
+    text = os.environ.get("LSST_KAFKA_REPLICATION_FACTOR", "1")
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"LSST_KAFKA_REPLICATION_FACTOR is {text!r}, but must be a number of brokers, such as 3.")
+    return int(text)
 
 
 def broker_client_configuration() -> dict[str, Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import struct
 import threading
 from typing import TYPE_CHECKING, Any
@@ -89,10 +90,13 @@ class SchemaRegistry:
             try:
                 schema_id = client.register_schema(topic_info.avro_subject, Schema(text, "AVRO"))
             except Exception as error:
+                # The URL may have a user and a password in it, and so may the client's error.
                 raise RuntimeError(
-                    f"The schema registry at {self.url} did not register {topic_info.avro_subject}: {error!r}; "
-                    "check LSST_SCHEMA_REGISTRY_URL"
-                ) from error
+                    _without_credentials(
+                        f"The schema registry at {self.url} did not register {topic_info.avro_subject}: {error!r}; "
+                        "check LSST_SCHEMA_REGISTRY_URL, with user and password in it if the registry asks for them"
+                    )
+                ) from None
             _ids[key] = schema_id
         return schema_id
 
@@ -103,6 +107,10 @@ class SchemaRegistry:
             text = self.client.get_schema(schema_id).schema_str
             _schemas[key] = fastavro.parse_schema(json.loads(text), _write_hint=False)
         return _schemas[key]
+
+
+def _without_credentials(text: str) -> str:
+    return re.sub(r"://[^\s/'\"]*@", "://", text)
 
 
 class TopicCodec:
