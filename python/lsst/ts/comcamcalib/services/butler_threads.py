@@ -39,7 +39,7 @@ TRIES = 3
 """How often a call is tried if somebody else is in its way in the database."""
 
 LAST_TRY = 0.8
-"""In which part of a call's limit its last try may begin, so that it can end with the cause before the limit is over."""
+"""In which part of a call's limit its last try may begin, so that it can end, and tell the cause, before the limit."""
 
 PAUSES_S = (1.0, 2.0, 5.0)
 """Pauses before the second, third and each further try (seconds)."""
