@@ -19,7 +19,7 @@ PACKAGE := python/lsst/ts/comcamcalib
 STANDIN_FILES := $(shell find standins -type f -not -path '*/__pycache__/*' -not -path '*.egg-info/*' -not -path '*/tests/*')
 INTERFACE_FILES := $(shell find $(PACKAGE)/sal_interfaces -name '*.xml')
 
-.PHONY: help demo observatory test test-observatory test-parts test-fast crashtest nights lint format interface bench bench-sal bench-statistics bench-schedule bench-journal clean
+.PHONY: help demo observatory test test-observatory test-parts test-fast crashtest nights lint format interface bench bench-sal bench-statistics bench-schedule bench-journal bench-csc bench-scale clean
 
 help: ## Say what can be made.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -76,7 +76,7 @@ interface: $(READY)
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check ./standins
 	touch $@
 
-bench: bench-sal bench-statistics bench-schedule bench-journal ## Measure; ratios within one run.
+bench: bench-sal bench-statistics bench-schedule bench-journal bench-scale bench-csc ## Measure; ratios within one run.
 
 bench-sal: interface ## Measure salobj; with REAL_PYTHON=<a Python with the real salobj> side by side.
 	$(RUN) bench/sal/run.py
@@ -89,6 +89,12 @@ bench-schedule: $(READY) ## Measure in virtual time how close a run with everyth
 
 bench-journal: $(READY) ## Measure what a fact costs in the journal after 100 and after 10,000.
 	$(RUN) bench/journal/run.py
+
+bench-scale: $(READY) ## Measure plan, fold, published events and file ledger with 9 and 205 detectors, 20 and 500 exposures.
+	$(RUN) bench/scale/run.py
+
+bench-csc: interface ## Measure the CSC's process: delays between steps, kill and resume, a burst of files, memory and processor; PART=runs, kills or burst.
+	$(RUN) bench/csc/run.py $(PART)
 
 clean: ## Remove what was made.
 	rm -rf .venv demo-data .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build

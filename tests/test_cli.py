@@ -74,6 +74,14 @@ def bare_environment(**variables: str) -> dict[str, str]:
 # Without an observatory
 
 
+async def test_trend_of_a_journal_that_is_not_there_says_where_it_looked(tmp_path: Path) -> None:
+    config = Path(__file__).parents[1] / "config" / "ComCamCalib" / "v1"
+    arguments = ["trend", "PTC", "--config-dir", str(config), "--journal", str(tmp_path / "none.sqlite")]
+    done = await comcamcalib(*arguments, env=bare_environment())
+    assert done.code == 1
+    assert done.last_words.startswith(f"There is no journal {tmp_path / 'none.sqlite'}; ")
+
+
 @pytest.mark.parametrize("command", [["status"], ["start"], ["resume"], ["watch"], ["abort"], ["enable"]])
 async def test_without_an_environment_it_says_what_to_source(command: list[str]) -> None:
     done = await comcamcalib(*command, env=bare_environment())

@@ -57,14 +57,10 @@ def test_every_object_of_the_schema_is_closed_and_every_property_described() -> 
             assert len(field.get("description", "")) > 10, f"{path}.{name}"
 
 
-LATER = {"verification_rules", "bad_amplifiers", "amplifier_names", "exposure_statistics", "tests_not_counted"}
-"""Fields with a default, for runs that were accepted by a release that did not have them."""
-
-
-def test_every_field_is_required_but_those_of_the_run_options_and_later_ones() -> None:
+def test_every_field_is_required_but_run_options_and_rules_that_are_left_as_they_are() -> None:
     for path, node in objects(CONFIG_SCHEMA):
         if not path.endswith("run_defaults") and "verification_rules" not in path:
-            assert set(node.get("required", ())) == set(node["properties"]) - LATER, path
+            assert set(node["required"]) == set(node["properties"]), path
 
 
 @pytest.mark.parametrize("site", SITES)
@@ -89,10 +85,65 @@ def test_without_any_option_the_shipped_configuration_makes_the_daily_run(
 
 
 def test_each_missing_field_is_refused_by_schema_and_model_alike(config_values: dict[str, Any]) -> None:
-    for name in config_values.keys() - LATER:
+    for name in config_values:
         incomplete = {key: value for key, value in config_values.items() if key != name}
         assert not jsonschema.Draft7Validator(CONFIG_SCHEMA).is_valid(incomplete), name
         assert f"{name}: Field required" in refusal(incomplete)
+
+
+@pytest.mark.parametrize(
+    ("one", "sentence"),
+    [
+        ({"detector": "R22_S99"}, "LSSTComCam has no detector 'R22_S99'"),
+        ({"amplifier": "C20"}, "R22_S11 has no amplifier 'C20'; there are C10, C11, "),
+        ({"reason": ""}, "bad_amplifiers.0.reason: String should have at least 1 character"),
+        ({"since": "yesterday"}, "bad_amplifiers.0.since: Input should be a valid date"),
+        ({"since": 20261101}, "it must be a date, such as 2026-11-01"),
+        ({"colour": "red"}, "bad_amplifiers.0.colour: Extra inputs are not permitted"),
+    ],
+)
+def test_a_bad_amplifier_that_does_not_exist_is_refused(
+    one: dict[str, Any], sentence: str, config_values: dict[str, Any]
+) -> None:
+    good = {"detector": "R22_S11", "amplifier": "C10", "reason": "noisy", "since": "2026-11-01"}
+    assert sentence in refusal({**config_values, "bad_amplifiers": [{**good, **one}]})
+
+
+def test_bad_amplifiers_are_known_by_detector_id_with_reason_and_date(config_values: dict[str, Any]) -> None:
+    text = """
+    - {detector: R22_S11, amplifier: C10, reason: noisy since the warm-up, since: 2026-11-01}
+    - {detector: R22_S11, amplifier: C00, reason: dead, since: "2026-10-01"}
+    """
+    values = {**config_values, "bad_amplifiers": yaml.safe_load(text)}
+    jsonschema.Draft7Validator(CONFIG_SCHEMA).validate(values)
+    config = CscConfig.from_namespace(values)
+    assert config.known_to_be_bad() == {
+        4: {"C10": "noisy since the warm-up, since 2026-11-01", "C00": "dead, since 2026-10-01"}
+    }
+    assert CscConfig.model_validate_json(config.model_dump_json()) == config
+    twice = {**values, "bad_amplifiers": [values["bad_amplifiers"][0]] * 2}
+    assert "bad_amplifiers: R22_S11 C10 is there twice" in refusal(twice)
+
+
+def test_how_strict_a_rule_is_may_be_off_which_yaml_takes_for_a_truth_value(config_values: dict[str, Any]) -> None:
+    rules = yaml.safe_load("{detectors: fail, exposures: off, procedure: note, frames: count}")
+    usual = config_values["verification_rules"]
+    values = {**config_values, "verification_rules": {**usual, "BIAS": {**usual["BIAS"], **rules}}}
+    jsonschema.Draft7Validator(CONFIG_SCHEMA).validate(values)
+    config = CscConfig.from_namespace(values)
+    assert config.rules(CalibType.BIAS).exposures == "off"
+    assert config.rules(CalibType.DARK).exposures == "count"
+    wrong = {**usual, "BIAS": {**usual["BIAS"], "frames": "strict"}}
+    assert "verification_rules.BIAS.frames: Input should be 'off', 'note', 'count' or 'fail'" in refusal(
+        {**config_values, "verification_rules": wrong}
+    )
+
+
+def test_a_run_that_was_accepted_without_rules_is_judged_by_the_usual_ones(config_values: dict[str, Any]) -> None:
+    later = ("verification_rules", "bad_amplifiers")
+    old = CscConfig.model_validate({key: value for key, value in config_values.items() if key not in later})
+    shipped = CscConfig.from_namespace(config_values)
+    assert all(old.rules(one) == shipped.rules(one) for one in CalibType)
 
 
 @pytest.mark.parametrize(

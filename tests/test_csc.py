@@ -83,7 +83,7 @@ async def test_alarms_of_a_dead_process_are_taken_back_at_the_start(csc: ComCamC
     assert alarms.operatorDecisionNeeded is alarms.journalDegraded is False
 
 
-async def test_progress_is_told_at_once_and_every_ten_seconds_while_idle(
+async def test_progress_is_published_at_once_and_every_ten_seconds_while_idle(
     csc: ComCamCalibCsc, operator: Operator
 ) -> None:
     first = await operator.hear("progress")

@@ -17,9 +17,9 @@ from lsst.ts.comcamcalib.publisher import EVENTS, Publisher, to_fields
 from lsst.ts.comcamcalib.record.events import Alarms, Event, GainEstimate, StageStatus
 from lsst.ts.comcamcalib.run.progress import Progress
 from support.events import one_of_each, run_status
-from support.interface import topics
+from support.interface import generic_event, topics
 
-IDL_TYPES = {"string": str, "int": int, "long long": int, "boolean": bool, "double": float}
+IDL_TYPES = {"string": str, "int": int, "long": int, "long long": int, "boolean": bool, "float": float, "double": float}
 
 
 class Topic:
@@ -44,12 +44,16 @@ class Csc:
 
 def test_every_kind_of_entry_has_an_event() -> None:
     assert set(EVENTS) == set(get_args(Event))
-    assert set(EVENTS.values()) | {"commandRejected"} == set(topics("Events"))
+    assert set(EVENTS.values()) | {"commandRejected"} == {*topics("Events"), "largeFileObjectAvailable"}
+
+
+def declared_fields(topic: str) -> dict[str, ET.Element]:
+    return topics("Events").get(topic) or generic_event(topic)
 
 
 @pytest.mark.parametrize("entry", one_of_each(), ids=lambda entry: EVENTS[type(entry)])
 def test_fields_of_an_entry_are_those_of_its_event(entry: Event) -> None:
-    declared = topics("Events")[EVENTS[type(entry)]]
+    declared = declared_fields(EVENTS[type(entry)])
     fields = to_fields(entry)
     assert list(fields) == list(declared)
     for name, value in fields.items():
@@ -65,7 +69,7 @@ def test_fields_of_an_entry_are_those_of_its_event(entry: Event) -> None:
 def test_types_of_an_entry_are_those_of_its_event(entry_type: type[Event]) -> None:
     """Whatever value a field has: exposure ids need 64 bits, times are double."""
     hints = get_type_hints(entry_type)
-    declared = topics("Events")[EVENTS[entry_type]]
+    declared = declared_fields(EVENTS[entry_type])
     for field, item in zip(dataclasses.fields(entry_type), declared.values(), strict=True):
         idl_type = item.findtext("IDL_Type", "")
         if hints[field.name] == tuple[float, ...]:

@@ -30,9 +30,10 @@ import yaml
 from lsst.ts import salobj, utils
 from lsst.ts.comcamcalib.enums import CalibType, CertificationState, RunState, StageKind, StageState, Verdict
 from lsst.ts.comcamcalib.options import OPTION_DESCRIPTIONS
+from lsst.ts.comcamcalib.report.data import Document
 from lsst.ts.comcamcalib.simulation.observatory import Observatory
 from lsst.ts.comcamcalib.simulation.world import day_obs_of
-from support.observatory import running_csc_process, without_journal
+from support.observatory import WITH_REPORTS, running_csc_process, without_journal
 from support.operator import Operator
 from support.repository import certified
 
@@ -66,6 +67,7 @@ STAGES = {
     *NEEDS,
     *LAST_JOB_NEEDS,
     *(f"{name}.{kind}" for name in ("BIAS", "DARK", "FLAT") for kind in ("ACQUIRE", "INGEST")),
+    "REPORT",
 }
 JOBS = {
     **{f"{name}.{kind}": 1 for name in ("BIAS", "DARK", "FLAT") for kind in ("GENERATE", "VERIFY")},
@@ -106,7 +108,7 @@ async def story(session_observatory: Observatory, csc_log: Path, repository_root
     async with (
         salobj.Domain() as domain,
         Operator(domain) as operator,
-        running_csc_process(csc_log, "--state", "enabled"),
+        running_csc_process(csc_log, "--state", "enabled", "--override", WITH_REPORTS),
     ):
         await operator.hear("summaryState", summaryState=salobj.State.ENABLED)
         story = Story(session_observatory, operator, config, csc_log, begin=utils.current_tai())
@@ -183,8 +185,8 @@ async def test_every_stage_is_told_from_pending_to_succeeded(story: Story) -> No
         # While it is RUNNING, it is told again with each of its jobs.
         assert {one.state for one in with_jobs} <= {StageState.RUNNING}
         assert len({one.jobId for one in with_jobs}) == len(with_jobs) == JOBS.get(name, 0)
-        calib_type, kind = name.split(".")
-        assert {one.calibType for one in samples} == {CalibType[calib_type]}
+        calib_type, _, kind = name.rpartition(".")
+        assert {one.calibType for one in samples} == {CalibType[calib_type] if calib_type else 0}
         assert {one.stageKind for one in samples} == {StageKind[kind]}
         assert {one.attempt for one in samples} == {1}
         assert (pending.timestampStarted, running.timestampEnded) == (0, 0)
@@ -206,6 +208,8 @@ async def test_no_stage_and_no_job_begins_before_what_it_needs_has_succeeded(sto
             assert ended[need].timestampEnded <= submitted, f"a job of {name} was submitted before {need} ended"
     for before, after in (("BIAS", "DARK"), ("DARK", "FLAT")):
         assert ended[f"{before}.ACQUIRE"].timestampEnded <= ended[f"{after}.ACQUIRE"].timestampStarted
+    others = [one.timestampEnded for name, one in ended.items() if name != "REPORT"]
+    assert max(others) <= ended["REPORT"].timestampStarted
     # It is a graph, not a list: pipelines work while the camera does.
     assert ended["BIAS.GENERATE"].timestampStarted < ended["FLAT.INGEST"].timestampEnded
 
@@ -377,6 +381,32 @@ async def test_nothing_alarms_and_nothing_is_logged_as_an_error(story: Story) ->
     assert not [one.message for one in story.operator.samples("logMessage") if one.level >= 40]
     assert not [one for one in story.operator.samples("errorCode") if one.errorCode]
     assert "Traceback" not in await asyncio.to_thread(story.log.read_text)
+
+
+async def test_report_has_the_products_and_needs_no_network(story: Story) -> None:
+    files = story.operator.samples("largeFileObjectAvailable", id=story.run_id)
+    assert [one.mimeType for one in files] == ["text/html", "application/json"]
+    page, numbers = (Path(one.url.removeprefix("file://")) for one in files)
+    assert page.parent == story.observatory.work_directory / "reports"
+    text = page.read_text()
+    assert [one.byteSize for one in files] == [page.stat().st_size, numbers.stat().st_size]
+    assert page.stat().st_size < 5e6
+    assert story.samples("stageState", stageName="REPORT")[-1].reason == f"The report is at {files[0].url}"
+    # Nothing is loaded from anywhere.
+    loads = r"""<(?:script|link|iframe|object|embed)|@import|url\((?!#)|src="(?!data:)|href="(?!#|http|data:)"""
+    assert not re.findall(loads, text)
+    assert {target[:4] for target in re.findall(r'<a href="([^#][^"]*)"', text)} == {"http"}, "links, not loads"
+    document = Document.model_validate_json(numbers.read_text())
+    assert document.problems == ()
+    assert (document.run.state, len(document.jobs)) == ("COMPLETED", sum(JOBS.values()))
+    assert [one.calib_type for one in document.products] == [one.name for one in CalibType]
+    measured = {one.key: (one.evaluated, one.expected) for one in document.maps}
+    assert {measured[key] for key in ("noise", "level", "gain", "turnoff", "failures")} == {(144, 144)}
+    assert [one.name for one in document.curves] == DETECTORS
+    rows = {one.calib_type: len(one.exposure) for one in document.statistics}
+    assert rows["BIAS"] == rows["DARK"] == 6 * 9 * 16
+    assert rows["FLAT"] == 14 * 9 * 17, "flats have statistics of whole detectors, too"
+    assert text.count("<svg") == len(document.maps) + len(document.curves) + 4
 
 
 async def test_late_joiner_is_told_everything_by_status(story: Story) -> None:

@@ -66,10 +66,18 @@ class CameraWorld(Products, Timeline):
 
     def expose_for(self, kind: str, seconds: float, group_id: str) -> None:
         """Do takeImages: an exposure that goes on to its end whatever becomes of the client."""
-        faults, dice = self.faults_of_next("exposure"), self.dice("camera")
+        faults = self.faults_of_next("exposure")
         if "refused" in faults or self.camera_fault:
             self.publish(0.1, lambda audience: audience.on_taken("takeImages was rejected"))
             return
+        if self.bus_delay_s:
+            self.after(self.bus_delay_s, lambda: self._expose(kind, seconds, group_id, faults))
+        else:
+            self._expose(kind, seconds, group_id, faults)
+        self.on_act("takeImages")
+
+    def _expose(self, kind: str, seconds: float, group_id: str, faults: frozenset[str]) -> None:
+        dice = self.dice("camera")
         readout_s = dice.uniform(10.0, 60.0) if "slow readout" in faults else READOUT_S
         start_s = dice.uniform(0.1, 0.5)
         if "stranger" in faults:
@@ -78,7 +86,6 @@ class CameraWorld(Products, Timeline):
             start_s += stranger_s + READOUT_S + dice.uniform(0.1, 1.0)
         self.busy_until_s = self.time_s + start_s + seconds + readout_s + 0.2
         self.after(start_s, lambda: self._start(kind, seconds, group_id, readout_s, faults))
-        self.on_act("takeImages")
 
     def _start(self, kind: str, seconds: float, group_id: str, readout_s: float, faults: frozenset[str]) -> None:
         if self.camera_fault:

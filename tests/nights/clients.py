@@ -19,6 +19,7 @@ from lsst.ts.comcamcalib.services.camera import FrameRequest, TakenFrame
 from lsst.ts.comcamcalib.services.components import Unwell
 from lsst.ts.comcamcalib.services.oods import IngestNotice
 from lsst.ts.comcamcalib.services.uws import Phase, UwsJob
+from lsst.ts.comcamcalib.services.uws_answers import OddStatusError
 
 from .camera_world import Image
 from .uws_world import Job
@@ -250,7 +251,7 @@ class NightUws:
     async def job(self, job_id: str) -> UwsJob:
         await self._request(0.2)
         job = self._world.jobs.get(job_id)
-        if not isinstance(job, Job) or not job.known:
+        if not isinstance(job, Job) or not job.known or "UWS answers 404" in self._world.down:
             raise UnknownJobError(f"The UWS does not know job {job_id}.")
         return _as_shown(job)
 
@@ -270,6 +271,11 @@ class NightUws:
         if "UWS down" in self._world.down:
             await asyncio.sleep(self._limits.uws_request)
             raise UnreachableError("The UWS did not answer: Connection refused.")
+        if "UWS answers 500" in self._world.down:
+            await asyncio.sleep(self._world.dice("uws").uniform(0.5, 4.0))  # it is asked again some times
+            raise UnreachableError("The UWS answered with something other than JSON.")
+        if "UWS answers 403" in self._world.down:
+            raise OddStatusError("The UWS answered with status 403.")
 
 
 def _as_shown(job: Job) -> UwsJob:

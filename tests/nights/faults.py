@@ -56,6 +56,14 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "certify": ("answer lost", "refused", "hangs"),
     # At a time, for some time
     "period": ("UWS down", "OCPS disabled", "OODS down", "Butler locked", "journal locked", "journal hangs", "stopped"),
+    # At a time, for some time; drawn with dice of their own
+    "later period": (
+        "UWS answers 500",  # also HTML or truncated JSON: nothing that can be understood
+        "UWS answers 403",  # a status that it never gives
+        "UWS answers 404",  # with its own words, for jobs that exist
+        "journal disk full",
+        "broker down",  # nothing can be published, and nothing is heard
+    ),
     # At a time
     "instant": ("clock set back", "strange result"),
 }
@@ -63,7 +71,17 @@ FAULTS: dict[str, tuple[str, ...]] = {
 BAD_PRODUCTS = ("BIAS", "DARK", "FLAT")
 """Products of which one detector may be too noisy, whatever is done again; their verdict is FAILED."""
 
-PERIODS = {"UWS down": 300.0, "OCPS disabled": 300.0, "OODS down": 200.0, "stopped": 60.0, "Butler locked": 100.0}
+PERIODS = {
+    "UWS down": 300.0,
+    "UWS answers 500": 300.0,
+    "UWS answers 403": 60.0,
+    "OCPS disabled": 300.0,
+    "OODS down": 200.0,
+    "stopped": 60.0,
+    "Butler locked": 100.0,
+    "journal disk full": 200.0,
+    "broker down": 100.0,
+}
 """Longest time that it takes (seconds); 30 s if it is not named here."""
 
 
@@ -159,12 +177,17 @@ def draw_night(seed: int) -> NightPlan:
     fate = random.Random(f"product {seed}")
     if fate.random() < 0.06 and options.get("do_verify", True):
         drawn.append(Happening("product", fate.choice(BAD_PRODUCTS)))
+    late = random.Random(f"later period {seed}")
+    if late.random() < 0.25:
+        what = late.choice(FAULTS["later period"])
+        at_s, seconds = late.uniform(0.0, length_s), late.uniform(1.0, PERIODS.get(what, 30.0))
+        drawn.append(Happening("later period", what, 0, round(at_s, 1), round(seconds, 1)))
     only_once = {(one.where, one.number, one.what if not one.number else ""): one for one in drawn}
     return NightPlan(seed, tuple(options.items()), tuple(only_once.values()), dice.random() < 0.5)
 
 
 def _draw_fault(dice: random.Random, length_s: float) -> Happening:
-    where = dice.choice(list(FAULTS))
+    where = dice.choice([one for one in FAULTS if one != "later period"])
     what = dice.choice(FAULTS[where])
     if where in MAX_NUMBER:
         return Happening(where, what, dice.randint(1, MAX_NUMBER[where]))

@@ -122,6 +122,8 @@ class Csc:
 
     async def _publish(self, event: Event) -> None:
         await asyncio.sleep(0)
+        if "broker down" in self.world.down:
+            raise RuntimeError("KafkaError: Local: Message timed out")
         self._published(event)
 
     async def _backend(self, reachable: bool, sentence: str) -> None:
@@ -342,6 +344,8 @@ def live(
 
 def _journal_call(what: str, function: Callable[[], Any], world: NightWorld, killer: Killer) -> Any:
     writes = what.startswith(("write", "begin"))
+    if "journal disk full" in world.down and (writes or what.startswith(("renew", "open"))):
+        raise sqlite3.OperationalError("database or disk is full")
     if writes:
         if "journal locked" in world.down:
             raise sqlite3.OperationalError("database is locked")

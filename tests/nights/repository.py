@@ -19,14 +19,16 @@ from lsst.ts.comcamcalib.butler_data import (
     CertifyOutcome,
     CertifyRequest,
     DatasetFound,
-    DefectsArea,
+    DetectorValues,
     ExposureFound,
+    Predecessor,
     ReplacedDataset,
     StatisticsTypes,
     VerificationStatistics,
     Withdrawal,
 )
 from lsst.ts.comcamcalib.config import Limits
+from lsst.ts.comcamcalib.enums import CalibType
 from lsst.ts.comcamcalib.errors import ChangedError, ConflictError, ServiceError, UnreachableError
 from lsst.ts.comcamcalib.services.raw_level import KnownAmplifiers
 from support.world import AMPLIFIERS, FULL_WELL
@@ -154,12 +156,26 @@ class NightRepository:
     ) -> VerificationStatistics:
         return await self._look("read statistics", lambda: self._world.statistics(collection, physical_filter))
 
-    async def defects_area(self, collection_run: str, dataset_type: str = "defects") -> dict[int, DefectsArea]:
-        return await self._look("read defects", lambda: self._world.defects(collection_run, dataset_type))
+    async def predecessors(
+        self,
+        dataset_type: str,
+        collections: Sequence[str],
+        exposure_id: int,
+        physical_filter: str,
+        own: Collection[str],
+    ) -> dict[int, Predecessor]:
+        return await self._look(f"look which {dataset_type} is certified", dict)
 
-    async def ptc_values(self, collection_run: str, dataset_type: str = "ptc") -> dict[int, AmplifierValues]:
-        found = await self._look("read ptc", lambda: self._world.amplifiers(collection_run, dataset_type))
-        return {detector: values for (_, detector), values in found.items()}
+    async def product_values(
+        self,
+        calib_type: CalibType,
+        dataset_ids: Sequence[str],
+        amplifier_rows: Sequence[Sequence[str]],
+        predecessor_id: str = "",
+    ) -> DetectorValues:
+        return await self._look(
+            f"measure {calib_type.name}", lambda: self._world.product_values(calib_type, dataset_ids)
+        )
 
     async def gain_values(
         self, collection_run: str, dataset_type: str = "cpPtcPartial"

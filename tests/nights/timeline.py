@@ -88,7 +88,7 @@ class Timeline:
         noon_s = (EPOCH_S // DAY_S + 0.5) * DAY_S
         self.epoch_s = EPOCH_S if dice.random() < 0.8 else noon_s - dice.uniform(1.0, 900.0)
         self.set_back_s = 0.0
-        for one in (*plan.of("period"), *plan.of("instant")):
+        for one in (*plan.of("period"), *plan.of("later period"), *plan.of("instant")):
             self.at(one.at_s, lambda one=one: self._begin(one.what, one.seconds))  # type: ignore[misc]
 
     @property
@@ -158,7 +158,13 @@ class Timeline:
         raise NotImplementedError(what)
 
     def publish(self, delay_s: float, send: Callable[[Audience], None]) -> None:
-        """Send something to whoever listens now, and still does when it arrives."""
+        """Send something to whoever listens now, and still does when it arrives; the bus keeps it while it is down."""
         audience = self.audience
         if audience is not None:
+            delay_s += self.bus_delay_s
             self.after(delay_s, lambda: send(audience) if self.audience is audience else None)
+
+    @property
+    def bus_delay_s(self) -> float:
+        """How long everything on the bus is kept at least (seconds)."""
+        return max(self.down.get("broker down", 0.0) - self.time_s, 0.0)

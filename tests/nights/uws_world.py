@@ -70,7 +70,7 @@ class UwsWorld(CameraWorld):
         """
         faults, dice = self.faults_of_next("job"), self.dice("ocps")
         made_s = dice.uniform(130.0, 400.0) if "made late" in faults else dice.uniform(0.5, 9.0)
-        self.after(made_s, lambda: self._make(request, number, faults))
+        self.after(self.bus_delay_s + made_s, lambda: self._make(request, number, faults))
         self.on_act("execute")
 
     def _make(self, request: JobRequest, number: int, faults: frozenset[str]) -> None:

@@ -18,8 +18,9 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import heapq
+import itertools
 import logging
-import selectors
 import threading
 import types
 from collections.abc import Callable, Iterator, Mapping
@@ -33,6 +34,12 @@ __all__ = ["HangError", "Killed", "Outside", "OutsideClock", "VirtualLoop", "Vir
 
 MAX_TURNS = 200_000
 """So many turns of the loop without any progress of time are an endless loop."""
+
+MIN_CANCELLED = 50
+"""So many cancelled timers are left where they are."""
+
+RESOLUTION_S = 1e-9
+"""Timers that are less than this in the future are due, because sums of times are not exact (seconds)."""
 
 
 class HangError(RuntimeError):
@@ -76,34 +83,7 @@ class OutsideClock(Clock):
         return self._outside.tai()
 
 
-class _VirtualSelector(selectors.SelectSelector):
-    """Waits for nothing: leaps to the next timer or event."""
-
-    def __init__(self, outside: Outside) -> None:
-        super().__init__()
-        self.outside = outside
-        self.turns = 0
-        self.doing: Callable[[], str] = str
-
-    def select(self, timeout: float | None = None) -> list[Any]:
-        self.turns += 1
-        if timeout is not None and timeout <= 0:
-            if self.turns > MAX_TURNS:
-                raise HangError(f"The loop has turned {MAX_TURNS} times, but time does not go on: {self.doing()}")
-            return []
-        self.turns = 0
-        outside, event_s = self.outside, self.outside.next_s
-        timer_s = None if timeout is None else outside.time_s + timeout
-        if event_s is not None and (timer_s is None or event_s <= timer_s):
-            outside.happen()
-        elif timer_s is not None:
-            outside.time_s = timer_s
-        else:
-            raise HangError("Every task waits, and nothing is planned that could wake one.")
-        return []
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
+class VirtualLoop(asyncio.BaseEventLoop):
     """A loop on the time of what is outside.
 
     Parameters
@@ -117,13 +97,69 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     """
 
     def __init__(self, outside: Outside, started_s: float, thread_s: Callable[[], float]) -> None:
+        super().__init__()
         self.outside = outside
         self.thread_s = thread_s
         self._ahead_s = started_s - outside.time_s
         self._owner = threading.get_ident()
-        selector = _VirtualSelector(outside)
-        selector.doing = self._doing
-        super().__init__(selector)
+        self._turns = 0
+        # Beside the handle its time and a number, because handles are slow to compare and equal times have no order.
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._numbers = itertools.count()
+        self._cancelled = 0
+        self._ready: collections.deque[asyncio.Handle] = collections.deque()
+
+    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
+        """Call back soon."""
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
+        """Call back at a time of the loop (seconds)."""
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        heapq.heappush(self._timers, (when, next(self._numbers), timer))
+        return timer
+
+    def _timer_handle_cancelled(self, _handle: asyncio.TimerHandle) -> None:
+        """Throw the cancelled timers away when they are the most."""
+        self._cancelled += 1
+        if self._cancelled > MIN_CANCELLED and self._cancelled > len(self._timers) // 2:
+            self._timers[:] = [one for one in self._timers if not one[2]._cancelled]  # type: ignore[attr-defined]
+            heapq.heapify(self._timers)
+            self._cancelled = 0
+
+    def _run_once(self) -> None:
+        """Let time leap if nothing is ready, then call back once all that is ready, as asyncio's own loop does."""
+        timers, ready = self._timers, self._ready
+        if not ready and not self._stopping:  # type: ignore[attr-defined]
+            self._leap()
+        else:
+            self._turns += 1
+            if self._turns > MAX_TURNS:
+                raise HangError(f"The loop has turned {MAX_TURNS} times, but time does not go on: {self._doing()}")
+        now_s = self.time() + RESOLUTION_S
+        while timers and timers[0][0] < now_s:
+            ready.append(heapq.heappop(timers)[2])
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle._cancelled:  # type: ignore[attr-defined]
+                handle._run()  # type: ignore[attr-defined]
+
+    def _leap(self) -> None:
+        """Go to the time of the next timer, or let the next event outside happen, whichever is first."""
+        timers, outside = self._timers, self.outside
+        while timers and timers[0][2]._cancelled:  # type: ignore[attr-defined]
+            heapq.heappop(timers)
+        self._turns = 0
+        event_s = outside.next_s
+        timer_s = max(timers[0][0] - self._ahead_s, outside.time_s) if timers else None
+        if event_s is not None and (timer_s is None or event_s <= timer_s):
+            outside.happen()
+        elif timer_s is not None:
+            outside.time_s = timer_s
+        else:
+            raise HangError("Every task waits, and nothing is planned that could wake one.")
 
     def _doing(self) -> str:
         """Return the names of the tasks that can go on, and where they are."""

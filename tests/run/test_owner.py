@@ -96,7 +96,7 @@ async def open_when_free(journal: Journal) -> list[str]:
                 return sentences
 
 
-async def test_second_process_is_told_who_owns_the_journal(
+async def test_second_process_hears_who_owns_the_journal(
     path: Path, other: asyncio.subprocess.Process, short_expiry: None
 ) -> None:
     for _ in range(20):  # longer than the row is valid: the other process renews it

@@ -207,6 +207,28 @@ async def test_broker_that_is_gone_keeps_nothing_from_the_journal(
     assert "StageStatus could not be published" in caplog.text
 
 
+async def test_what_could_not_be_published_is_published_when_the_broker_is_back(
+    recorder: Recorder, listener: Listener
+) -> None:
+    listener.deaf = True
+    await recorder.note(moved(StageState.RUNNING))
+    await recorder.note(moved(StageState.SUCCEEDED))
+    listener.deaf = False
+    await listener.until(StageStatus)
+    last = {event.stage_name: event.state for event in listener.heard if isinstance(event, StageStatus)}
+    assert last["BIAS.ACQUIRE"] is StageState.SUCCEEDED
+
+
+async def test_broker_that_is_gone_at_the_start_of_a_process_keeps_it_from_nothing(
+    recorder: Recorder, listener: Listener
+) -> None:
+    listener.deaf = True
+    await recorder.publish_all()
+    assert listener.heard == []
+    listener.deaf = False
+    await listener.until(RunStatus)
+
+
 async def test_until_is_woken_by_the_fact_that_fulfils_its_condition(recorder: Recorder) -> None:
     waiting = asyncio.create_task(
         recorder.until(lambda history: history.stages["BIAS.ACQUIRE"].state is StageState.RUNNING)

@@ -70,7 +70,10 @@ async def test_alarm_comes_while_the_flats_are_still_being_taken(house: House) -
 async def test_with_stop_no_more_flats_are_taken(house: House) -> None:
     house.observatory.world.lamp = 0.0
     gate = house.observatory.camera.gates["FLAT", 3] = Gate()
+    looking = house.observatory.repository.gates["raw_levels"] = Gate()
     await house.start(n_flat=20, exp_times_flat=5, on_failure="stop")
+    await gate.until_reached()
+    looking.open()
     await house.until(lambda: house.states.get("FLAT.INGEST") is StageState.FAILED)
     gate.open()
     await house.ended()

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 from lsst.daf.butler import Butler
-from lsst.ts.comcamcalib.butler_data import DefectsArea, ExposureFound
+from lsst.ts.comcamcalib.butler_data import ExposureFound
 from lsst.ts.comcamcalib.config import Limits
 from lsst.ts.comcamcalib.errors import ServiceError
-from lsst.ts.comcamcalib.services import butler_certify, butler_lookup
+from lsst.ts.comcamcalib.services import butler_certify, butler_lookup, butler_read_back
 from lsst.ts.comcamcalib.services.butler import ButlerService
-from lsst.ts.comcamcalib.simulation.containers import Box, Defect, Defects, Exposure, PhotonTransferCurve
+from lsst.ts.comcamcalib.simulation.containers import Exposure, PhotonTransferCurve
 from lsst.ts.comcamcalib.simulation.repo import register_exposure
 from support.small_repository import (
     BIASES,
@@ -146,27 +146,6 @@ async def test_flats_have_a_filter_and_partial_curves_an_exposure(service: Butle
     assert gain["C10"] == 1.7 and np.isnan(gain["C11"]) and noise == {"C10": 6.0, "C11": 7.0}
 
 
-async def test_gains_and_noises_come_from_the_curve_of_each_detector(service: ButlerService, butler: Butler) -> None:
-    curves = {n: PhotonTransferCurve(["C10"], "POLYNOMIAL", gain={"C10": 1.5 + n}, noise={"C10": 6.0}) for n in (3, 5)}
-    run_job(butler, "ptc", [], [("ptc", {"detector": n}, curve) for n, curve in curves.items()])
-    values = await service.ptc_values("u/ocps/ptc/run")
-    assert {detector: dict(one.gain) for detector, one in values.items()} == {3: {"C10": 4.5}, 5: {"C10": 6.5}}
-
-
-async def test_the_area_of_defects_is_told_with_the_detectors_size(service: ButlerService, butler: Butler) -> None:
-    run_job(butler, "boot", [], [("biasBootstrap", {"detector": n}, image()) for n in (0, 1)])
-    defects = Defects([Defect(Box(0, 0, 2, 3)), Defect(Box(4, 0, 1, 1))])
-    pairs = [("defects", {"detector": 0}, defects), ("defects", {"detector": 1}, Defects())]
-    run_job(butler, "defects", ["u/ocps/boot/run"], pairs)
-    assert await service.defects_area("u/ocps/defects/run") == {0: DefectsArea(7, 20), 1: DefectsArea(0, 20)}
-
-
-async def test_defects_of_a_detector_of_unknown_size_are_an_error(service: ButlerService, butler: Butler) -> None:
-    run_job(butler, "defects", [], [("defects", {"detector": 0}, Defects())])
-    with pytest.raises(ServiceError, match="The size of detector 0 is unknown"):
-        await service.defects_area("u/ocps/defects/run")
-
-
 def test_the_number_of_queries_does_not_grow_with_the_detectors(butler: Butler) -> None:
     """With a slow database each query counts, and stages wait for them."""
     import sqlalchemy
@@ -192,7 +171,7 @@ def test_the_number_of_queries_does_not_grow_with_the_detectors(butler: Butler) 
         )
 
     def read_back(number: int) -> list[str]:
-        return butler_certify.read_back(butler, INSTRUMENT, "bias", DAILY, NOON, NEXT_NOON, ids[:number], BIASES)
+        return butler_read_back.read_back(butler, INSTRUMENT, "bias", DAILY, NOON, NEXT_NOON, ids[:number], BIASES)
 
     sqlalchemy.event.listen(sqlalchemy.engine.Engine, "before_cursor_execute", note)
     try:

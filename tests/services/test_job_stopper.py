@@ -77,7 +77,7 @@ class LivingOcps(FakeOcps):
             life.deleted = True
         if answer == "done":
             life.confirmed = True
-            self.tell(job_id, 255)
+            self.publish_result(job_id, 255)
         else:
             raise ServiceError(f"OCPS:2 could not abort job {job_id}.")
 
@@ -95,11 +95,11 @@ lives = st.builds(
 
 @given(lives)
 async def test_a_job_that_is_stopped_gets_one_end_and_that_is_the_true_one(limits: Limits, life: Life) -> None:
-    told: list[JobStatus] = []
+    notified: list[JobStatus] = []
     ended = asyncio.Event()
 
     async def on_change(status: JobStatus) -> None:
-        told.append(status)
+        notified.append(status)
         if status.ended:
             ended.set()
 
@@ -113,7 +113,7 @@ async def test_a_job_that_is_stopped_gets_one_end_and_that_is_the_true_one(limit
     async with asyncio.timeout(LIMIT_S):
         await ended.wait()
     await service.close()
-    (status,) = [one for one in told if one.ended]
+    (status,) = [one for one in notified if one.ended]
     assert not life.logs_lost, "what has ended is not deleted"
     if status.phase == "aborted":
         assert status.exit_code == 255 and life.confirmed

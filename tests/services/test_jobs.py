@@ -34,9 +34,9 @@ async def test_a_job_is_followed_to_its_good_end(world: JobWorld) -> None:
         0,
         ended_s,
     )
-    assert [one.phase for one in world.told] == ["pending", "queued", "executing", "completed"]
-    assert world.told[0].timestamp_submitted_s > 1.7e9 and not world.told[2].ended
-    assert world.told[-1] == status
+    assert [one.phase for one in world.notified] == ["pending", "queued", "executing", "completed"]
+    assert world.notified[0].timestamp_submitted_s > 1.7e9 and not world.notified[2].ended
+    assert world.notified[-1] == status
     assert world.backend == []
 
 
@@ -67,7 +67,7 @@ async def test_a_log_that_can_not_be_read_does_not_hide_the_failure(world: JobWo
 async def test_a_strange_phase_is_shown_and_waited_out(world: JobWorld, word: str) -> None:
     world.uws.prepare(word, word, "completed")
     assert (await world.run(world.service())).succeeded
-    assert [one.phase for one in world.told] == ["pending", word, "completed"]
+    assert [one.phase for one in world.notified] == ["pending", word, "completed"]
 
 
 async def test_job_result_is_news_that_ends_the_pause(world: JobWorld) -> None:
@@ -76,15 +76,15 @@ async def test_job_result_is_news_that_ends_the_pause(world: JobWorld) -> None:
     world.ocps.answer.set_result("job1")
     following = world.start(service)
     await asyncio.wait_for(world.uws.looked.wait(), LIMIT_S)
-    world.ocps.tell("another job", 1)
-    world.ocps.tell("job1", 0)
+    world.ocps.publish_result("another job", 1)
+    world.ocps.publish_result("job1", 0)
     assert (await within_limit(following)).succeeded
     assert world.uws.looks == 2
 
 
 async def test_a_result_that_comes_before_the_id_is_not_lost(world: JobWorld) -> None:
     service = world.service(poll_interval_s=SOON_S)
-    world.ocps.tell("job1", 0)
+    world.ocps.publish_result("job1", 0)
     world.uws.prepare(None)  # already deleted at the UWS
     assert (await world.run(service)).succeeded
     assert world.uws.looks == 1
@@ -92,17 +92,17 @@ async def test_a_result_that_comes_before_the_id_is_not_lost(world: JobWorld) ->
 
 async def test_a_deletion_after_the_end_does_not_hide_the_end(world: JobWorld) -> None:
     service = world.service()
-    world.ocps.tell("job1", 0)
-    world.ocps.tell("job1", 255)
+    world.ocps.publish_result("job1", 0)
+    world.ocps.publish_result("job1", 255)
     world.uws.prepare(None)
     assert (await world.run(service)).succeeded
 
 
 async def test_only_so_many_results_are_remembered(world: JobWorld) -> None:
     service = world.service()
-    world.ocps.tell("job1", 0)
+    world.ocps.publish_result("job1", 0)
     for i in range(MAX_RESULTS):
-        world.ocps.tell(f"other{i}", 1)
+        world.ocps.publish_result(f"other{i}", 1)
     world.uws.prepare("executing", None)
     assert not (await world.run(service)).succeeded
 
@@ -110,7 +110,7 @@ async def test_only_so_many_results_are_remembered(world: JobWorld) -> None:
 async def test_completed_at_the_uws_is_not_good_when_the_ocps_denies_it(world: JobWorld) -> None:
     world.uws.prepare("completed")
     service = world.service()
-    world.ocps.tell("job1", 1)
+    world.ocps.publish_result("job1", 1)
     status = await world.run(service)
     assert (status.phase, status.exit_code, status.succeeded) == ("completed", 1, False)
     assert "the OCPS reported exit code 1" in status.message
@@ -119,7 +119,7 @@ async def test_completed_at_the_uws_is_not_good_when_the_ocps_denies_it(world: J
 
 async def test_error_at_the_uws_wins_over_exit_code_zero_but_only_when_asked_again(world: JobWorld) -> None:
     service = world.service()
-    world.ocps.tell("job1", 0)
+    world.ocps.publish_result("job1", 0)
     world.uws.prepare("error")
     status = await world.run(service)
     assert (status.phase, status.exit_code, status.succeeded) == ("error", 1, False)
@@ -128,7 +128,7 @@ async def test_error_at_the_uws_wins_over_exit_code_zero_but_only_when_asked_aga
 
 async def test_the_uws_that_corrects_itself_is_believed(world: JobWorld) -> None:
     service = world.service()
-    world.ocps.tell("job1", 0)
+    world.ocps.publish_result("job1", 0)
     world.uws.prepare("executing", "error", "completed")
     assert (await world.run(service)).succeeded
     assert world.uws.looks == 3
@@ -146,14 +146,14 @@ async def test_a_job_that_the_uws_has_forgotten_fails_unless_the_ocps_tells_its_
     world.uws.prepare(None)
     following = world.start(service)
     await asyncio.wait_for(world.uws.looked.wait(), LIMIT_S)
-    world.ocps.tell("job1", 0)
+    world.ocps.publish_result("job1", 0)
     assert (await within_limit(following)).succeeded
 
 
 @pytest.mark.parametrize(("exit_code", "phase"), [(255, "aborted"), (1, "error")])
 async def test_a_deleted_job_has_the_end_that_the_ocps_told(world: JobWorld, exit_code: int, phase: str) -> None:
     service = world.service()
-    world.ocps.tell("job1", exit_code)
+    world.ocps.publish_result("job1", exit_code)
     world.uws.prepare(None)
     status = await world.run(service)
     assert (status.phase, status.exit_code) == (phase, exit_code)
@@ -177,10 +177,10 @@ async def test_a_uws_that_stays_away_ends_the_following_but_not_the_job(world: J
 
 async def test_while_the_uws_is_away_the_ocps_is_believed(world: JobWorld) -> None:
     service = world.service()
-    world.ocps.tell("job1", 0)
+    world.ocps.publish_result("job1", 0)
     world.uws.prepare(DOWN)
     assert (await world.run(service)).succeeded
-    world.ocps.tell("job1", 1)
+    world.ocps.publish_result("job1", 1)
     status = await world.run(service)
     assert (status.phase, status.exit_code) == ("error", 1)
 
@@ -218,7 +218,7 @@ async def test_a_submission_that_fails_is_an_error(world: JobWorld) -> None:
     service = world.service()
     with pytest.raises(ServiceError, match=r"OCPS:2 refused\."):
         await service.run(BIAS, world.on_change)
-    assert world.told == [] and service.open_jobs == frozenset() and service.submissions_in_progress == ()
+    assert world.notified == [] and service.open_jobs == frozenset() and service.submissions_in_progress == ()
 
 
 async def test_an_attached_job_is_followed_and_its_age_counts(world: JobWorld) -> None:
@@ -250,15 +250,15 @@ async def test_a_journal_that_fails_stops_the_following(world: JobWorld) -> None
 
 @given(st.sampled_from([None, *Phase]), st.none() | st.integers(-1000, 1000))
 def test_good_is_only_what_one_calls_good_and_the_other_has_the_last_word_on(
-    phase: Phase | None, told: int | None
+    phase: Phase | None, reported: int | None
 ) -> None:
-    end = judge(phase, told)
+    end = judge(phase, reported)
     if end is None:
         assert phase is not None and not phase.ended
     elif end.exit_code == 0:
-        assert phase is Phase.COMPLETED or (phase is None and told == 0)
+        assert phase is Phase.COMPLETED or (phase is None and reported == 0)
         assert end.phase is Phase.COMPLETED
     else:
-        assert phase is not Phase.COMPLETED or told not in (None, 0)
-    if end is not None and phase is not None and told is not None:
-        assert end.certain == ((phase is Phase.COMPLETED) == (told == 0))
+        assert phase is not Phase.COMPLETED or reported not in (None, 0)
+    if end is not None and phase is not None and reported is not None:
+        assert end.certain == ((phase is Phase.COMPLETED) == (reported == 0))

@@ -24,7 +24,7 @@ async def test_aborting_all_stops_what_is_followed_and_the_follower_learns_it(wo
 
     def abort(job_id: str) -> None:
         world.uws.prepare(None)
-        world.ocps.tell(job_id, 255)
+        world.ocps.publish_result(job_id, 255)
 
     world.ocps.on_abort = abort
     assert await service.abort_all(LIMIT_S, RUN) == []
@@ -51,7 +51,7 @@ async def test_a_submission_goes_on_when_its_caller_is_cancelled_and_is_aborted_
     world.ocps.answer.set_result("job1")
     assert await within_limit(aborting) == []
     assert world.ocps.aborted == ["job1"]
-    shown = [(one.job_id, one.phase, one.exit_code) for one in world.told]
+    shown = [(one.job_id, one.phase, one.exit_code) for one in world.notified]
     assert shown == [("job1", "pending", -1), ("job1", "aborted", 255)]
 
 
@@ -66,7 +66,7 @@ async def test_the_id_of_a_job_is_published_although_its_caller_was_cancelled_be
         await running
     world.ocps.answer.set_result("job1")
     await asyncio.wait_for(world.changed.wait(), LIMIT_S)
-    assert [(one.job_id, one.ended) for one in world.told] == [("job1", False)]
+    assert [(one.job_id, one.ended) for one in world.notified] == [("job1", False)]
     assert service.open_jobs == {"job1"}
 
 
@@ -225,7 +225,7 @@ async def test_a_job_of_an_earlier_process_that_has_completed_is_not_deleted(wor
     world.uws.prepare("completed")
     status = await world.service().abort("old", world.on_change)
     assert (status.phase, status.exit_code) == ("completed", 0)
-    assert world.ocps.aborted == [] and world.told == [status]
+    assert world.ocps.aborted == [] and world.notified == [status]
 
 
 async def test_a_job_that_the_uws_does_not_know_any_more_was_not_aborted(world: JobWorld) -> None:
@@ -238,7 +238,7 @@ async def test_a_job_that_the_uws_does_not_know_any_more_was_not_aborted(world: 
 
 async def test_a_job_that_completed_and_expired_has_completed_as_the_ocps_reported(world: JobWorld) -> None:
     service = world.service()
-    world.ocps.tell("old", 0)
+    world.ocps.publish_result("old", 0)
     world.uws.prepare(None)
     status = await service.abort("old", world.on_change)
     assert (status.phase, status.exit_code) == ("completed", 0)
@@ -250,7 +250,7 @@ async def test_a_job_that_completed_before_its_deletion_has_completed(world: Job
 
     def delete(job_id: str) -> None:
         world.uws.prepare("completed", None)
-        world.ocps.tell(job_id, 255)
+        world.ocps.publish_result(job_id, 255)
 
     world.ocps.on_abort = delete
     status = await service.abort("old", world.on_change)
@@ -280,7 +280,7 @@ async def test_a_job_that_could_not_be_stopped_is_stopped_when_the_ocps_is_back_
     world.ocps.refusal = NotEnabledError("OCPS:2 refused to abort job job1. It is not ENABLED: enable it.")
     (problem,) = await service.abort_all(LIMIT_S, RUN)
     assert "enable it. At the UWS: its phase is executing. The CSC tries again until the job has ended" in problem
-    assert not any(one.ended for one in world.told) and service.open_jobs == {"job1"}
+    assert not any(one.ended for one in world.notified) and service.open_jobs == {"job1"}
     world.ocps.on_abort = lambda _job_id: world.uws.prepare(None)
     world.ocps.refusal = None
     status = await world.until_concluded("job1")
@@ -319,7 +319,7 @@ async def test_a_job_of_which_nothing_was_heard_is_stopped_when_the_uws_answers_
     world.uws.prepare("executing", DOWN)
     status = await world.run(service)
     assert status.phase == "unknown" and "aborted if it still runs" in status.message
-    world.told.clear()
+    world.notified.clear()
     world.ocps.on_abort = lambda _job_id: world.uws.prepare(None)
     world.uws.prepare("executing")
     status = await world.until_concluded("job1")
@@ -337,7 +337,7 @@ async def test_closing_says_which_jobs_nobody_stops_any_more(world: JobWorld, ca
     assert (
         "Job old was not stopped: OCPS:2 is dead. At the UWS: its phase is executing. The CSC has left" in caplog.text
     )
-    assert not world.told[-1].ended and "does not try any more" in world.told[-1].message
+    assert not world.notified[-1].ended and "does not try any more" in world.notified[-1].message
 
 
 # Runs
@@ -367,7 +367,7 @@ async def test_an_abort_stops_the_jobs_of_its_own_run_only(world: JobWorld) -> N
 async def test_a_job_that_somebody_else_has_aborted_is_said_to_be_that(world: JobWorld) -> None:
     service = world.service()
     world.uws.prepare("executing", None)
-    world.ocps.tell("job1", 255)
+    world.ocps.publish_result("job1", 255)
     status = await world.run(service)
     assert (status.phase, status.exit_code) == ("aborted", 255)
     assert status.message == "Job job1 was aborted. This CSC did not abort it."
@@ -388,7 +388,7 @@ async def test_an_abort_that_the_ocps_has_not_answered_when_the_csc_leaves_enabl
     aborting = asyncio.create_task(service.abort_all(LIMIT_S, RUN))
     await asyncio.wait_for(asked.wait(), LIMIT_S)
     await service._stopper.close()
-    assert world.told[-1].message.startswith(
+    assert world.notified[-1].message.startswith(
         "Job job1 was not stopped: the OCPS has been asked to abort it, and has not answered yet. The CSC has left "
         "ENABLED and does not try any more."
     )

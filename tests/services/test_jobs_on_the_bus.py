@@ -43,13 +43,13 @@ class Place:
     def __init__(self, service: JobService, uws: UwsClient, worker: HandWorker, faults: Faults) -> None:
         self.service, self.uws, self.worker, self.faults = service, uws, worker, faults
         self.backend: list[bool] = []
-        self.told: list[JobStatus] = []
+        self.notified: list[JobStatus] = []
 
     async def on_backend(self, reachable: bool, _sentence: str) -> None:
         self.backend.append(reachable)
 
     async def on_change(self, status: JobStatus) -> None:
-        self.told.append(status)
+        self.notified.append(status)
 
     async def made(self, mark: str) -> tuple[asyncio.Task[JobStatus], str]:
         """Submit a job with a mark of its own; return once the worker has it."""
@@ -106,8 +106,8 @@ async def test_a_job_completes(place: Place) -> None:
     await asyncio.sleep(0)
     place.worker.move(job_id, "completed")
     status = await asyncio.wait_for(running, LIMIT_S)
-    assert status.succeeded and status.job_id == job_id and place.told[-1] == status
-    assert place.told[0].job_id == job_id
+    assert status.succeeded and status.job_id == job_id and place.notified[-1] == status
+    assert place.notified[0].job_id == job_id
 
 
 async def test_a_job_fails_and_its_log_says_why(place: Place) -> None:
@@ -225,7 +225,7 @@ async def test_a_job_that_has_completed_is_still_at_the_uws_after_an_abort(place
     (place.worker.jobs[job_id].output_dir / "ocps.log").write_text("all is well\n")
     place.worker.move(job_id, "completed")
     assert await place.service.abort_all(LIMIT_S, "20261122-009") == []
-    assert (place.told[-1].phase, place.told[-1].exit_code) == ("completed", 0)
+    assert (place.notified[-1].phase, place.notified[-1].exit_code) == ("completed", 0)
     assert await place.uws.log_text(job_id) == "all is well\n"
 
 

@@ -33,7 +33,7 @@ async def test_the_job_that_was_made_behind_an_error_is_found_by_its_mark_and_fo
     world.uws.by_id["made"] = ["queued", "executing", "completed"]
     status = await world.run(world.service())
     assert status.succeeded and status.job_id == "made"
-    assert [one.phase for one in world.told] == ["pending", "queued", "executing", "completed"]
+    assert [one.phase for one in world.notified] == ["pending", "queued", "executing", "completed"]
     assert "The job exists all the same: it is made" in caplog.text
     assert world.ocps.aborted == []
 
@@ -169,7 +169,7 @@ async def test_the_id_of_another_job_is_not_followed_and_the_right_one_is_found(
     world.ocps.answer.set_result("wrong")
     status = await world.run(world.service())
     assert status.succeeded and status.job_id == "right"
-    (wrong,) = [one for one in world.told if one.job_id == "wrong" and one.ended]
+    (wrong,) = [one for one in world.notified if one.job_id == "wrong" and one.ended]
     assert "is another job, with the outputs bias,somebody-else*" in wrong.message and wrong.exit_code == 1
     assert world.ocps.aborted == [], "what is somebody else's is left alone"
 
@@ -191,7 +191,7 @@ async def test_a_job_that_the_uws_never_knew_runs_at_another_uws(world: JobWorld
         "probably uses a UWS other than uws_url of this CSC: compare them; it was aborted."
     )
     assert world.ocps.aborted == ["job1"]
-    assert world.told[-1] == status
+    assert world.notified[-1] == status
 
 
 async def test_an_id_that_the_uws_never_knew_leads_to_the_job_with_the_mark(world: JobWorld) -> None:
@@ -203,7 +203,7 @@ async def test_an_id_that_the_uws_never_knew_leads_to_the_job_with_the_mark(worl
     status = await world.run(world.service())
     assert status.succeeded and status.job_id == "right"
     assert (await world.until_concluded("twin")).message.startswith("Job twin has the same mark as job right")
-    (wrong,) = [one for one in world.told if one.job_id == "wrong" and one.ended]
+    (wrong,) = [one for one in world.notified if one.job_id == "wrong" and one.ended]
     assert wrong.message.endswith("which the OCPS has just submitted; the job with its mark is right.")
     assert "wrong" not in world.ocps.aborted
 

@@ -20,8 +20,10 @@ import pytest
 from lsst.ts import salobj
 from lsst.ts.comcamcalib.simulation.observatory import Observatory
 from lsst.ts.comcamcalib.simulation.ocps import OCPS_INDEX, OcpsCsc
+from lsst.ts.comcamcalib.simulation.replay import ReplayWorker
 from lsst.ts.observatory.control.maintel.comcam import ComCam, ComCamUsages
 from support.bus import HandWorker, count_raws, take_bias
+from support.repository import certified
 
 pytestmark = pytest.mark.observatory
 
@@ -70,6 +72,16 @@ async def test_observatory_goes_on_with_a_repository_that_it_finds(options: dict
             ids += await take_bias(comcam, 1, files=9)
     assert ids[1] == ids[0] + 1
     assert await asyncio.to_thread(count_raws, tmp_path / "repo") == 18
+
+
+async def test_repository_is_born_with_a_past_and_is_reset_to_it(options: dict[str, Any], tmp_path: Path) -> None:
+    options |= {"template": None, "worker": ReplayWorker(duration_s=0.0), "certified": True}
+    async with Observatory(tmp_path / "repo", **options) as observatory:
+        born = await asyncio.to_thread(certified, tmp_path / "repo", "LSSTComCam/calib/daily")
+        assert {one.dataset_type for one in born} == {"bias", "dark", "flat", "defects"}
+        assert {one.detector for one in born} == set(range(9)) and {one.end for one in born} == {""}
+        await observatory.reset()
+        assert await asyncio.to_thread(certified, tmp_path / "repo", "LSSTComCam/calib/daily") == born
 
 
 async def test_components_can_start_in_standby(options: dict[str, Any], tmp_path: Path) -> None:

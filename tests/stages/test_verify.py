@@ -15,7 +15,9 @@ import threading
 import pytest
 from lsst.ts.comcamcalib.enums import CalibType, StageKind, StageState, Verdict
 from lsst.ts.comcamcalib.errors import StageError
+from lsst.ts.comcamcalib.findings import Outcome
 from lsst.ts.comcamcalib.record.events import DetectorVerification, VerificationResult
+from lsst.ts.comcamcalib.record.facts import VerdictGiven
 from lsst.ts.comcamcalib.stages.generate import generate
 from lsst.ts.comcamcalib.stages.verify import verify
 from lsst.ts.comcamcalib.verification import judge_statistics
@@ -191,20 +193,18 @@ async def test_products_without_a_pipeline_are_judged_by_their_values(made, name
 
 
 @pytest.mark.parametrize(
-    ("name", "option", "method"),
-    [
-        ("DEFECTS", "do_defects", "defects_area"),
-        ("PTC", "do_ptc", "ptc_values"),
-        ("GAIN", "do_gain_from_flat_pairs", "gain_values"),
-    ],
+    ("name", "option"), [("DEFECTS", "do_defects"), ("PTC", "do_ptc"), ("GAIN", "do_gain_from_flat_pairs")]
 )
+@pytest.mark.parametrize("method", ["product_values", "predecessors"])
 async def test_product_that_can_not_be_read_is_unknown(made, name: str, option: str, method: str) -> None:
     bench = await made("BIAS", "DARK", name, **{option: True})
     bench.observatory.repository.errors[method] = "the file is broken"
     with pytest.raises(
-        StageError, match=rf"^{name} is UNKNOWN: the product in .* could not be read: the file is broken"
+        StageError, match=rf"^{name} is UNKNOWN: The verification is not complete: .*R22_S00 .*the file is broken"
     ):
         await verify(bench.stage(f"{name}.VERIFY"), bench.context)
+    (verdict,) = bench.record.of(VerdictGiven)
+    assert {one.outcome for one in verdict.findings if one.rule == "measured"} == {Outcome.UNKNOWN}
 
 
 async def test_judging_does_not_hold_up_the_event_loop(made, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from lsst.ts.comcamcalib.record.events import (
     ImageIngested,
     ImageTaken,
     JobState,
+    LargeFile,
     RunConfiguration,
     RunStatus,
     StageStatus,
@@ -162,6 +163,15 @@ def one_of_each() -> list[Event]:
             validity_end="",
             dataset_count=9,
             reason="",
+        ),
+        LargeFile(
+            url="file:///reports/ComCamCalib-20261122-001.html",
+            generator="ComCamCalib:report",
+            version=1.0,
+            byte_size=1_500_000,
+            check_sum="0123456789abcdef0123456789abcdef",
+            mime_type="text/html",
+            id=RUN_ID,
         ),
         Alarms(
             run_id=RUN_ID,

@@ -12,7 +12,7 @@ import functools
 import xml.etree.ElementTree as ET
 from importlib import resources
 
-__all__ = ["TOPIC_TAGS", "topics", "tree"]
+__all__ = ["TOPIC_TAGS", "generic_event", "topics", "tree"]
 
 TOPIC_TAGS = {"Commands": "SALCommand", "Events": "SALEvent", "Telemetry": "SALTelemetry"}
 PREFIXES = {"Commands": "ComCamCalib_command_", "Events": "ComCamCalib_logevent_", "Telemetry": "ComCamCalib_"}
@@ -36,3 +36,12 @@ def topics(kind: str) -> dict[str, dict[str, ET.Element]]:
         assert len(fields) == len(items), f"{name} has a field twice"
         found[name.removeprefix(PREFIXES[kind])] = fields
     return found
+
+
+def generic_event(name: str) -> dict[str, ET.Element]:
+    """Return the fields of an event that all components may have, by name, in order."""
+    text = (resources.files("lsst.ts.xml") / "data" / "sal_interfaces" / "SALGenerics.xml").read_text()
+    event = next(
+        one for one in ET.fromstring(text).iter("SALEvent") if one.findtext("EFDB_Topic", "").endswith(f"_{name}")
+    )
+    return {item.findtext("EFDB_Name", ""): item for item in event.findall("item")}

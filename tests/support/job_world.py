@@ -96,7 +96,7 @@ class FakeOcps:
         self.callbacks.append(callback)
         return lambda: self.callbacks.remove(callback)
 
-    def tell(self, job_id: str, exit_code: int) -> None:
+    def publish_result(self, job_id: str, exit_code: int) -> None:
         for callback in self.callbacks:
             callback(job_id, exit_code)
 
@@ -158,7 +158,7 @@ class JobWorld:
     ocps: FakeOcps
     uws: FakeUws
     limits: Limits
-    told: list[JobStatus] = dataclasses.field(default_factory=list)
+    notified: list[JobStatus] = dataclasses.field(default_factory=list)
     backend: list[tuple[bool, str]] = dataclasses.field(default_factory=list)
     services: list[JobService] = dataclasses.field(default_factory=list)
     changed: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
@@ -171,7 +171,7 @@ class JobWorld:
         return service
 
     async def on_change(self, status: JobStatus) -> None:
-        self.told.append(status)
+        self.notified.append(status)
         self.changed.set()
 
     async def on_backend(self, reachable: bool, sentence: str) -> None:
@@ -193,7 +193,7 @@ class JobWorld:
         """Wait until the last status of a job with an end was published; return it."""
         async with asyncio.timeout(patience_s()):
             while True:
-                ended = [one for one in self.told if one.job_id == job_id and one.ended]
+                ended = [one for one in self.notified if one.job_id == job_id and one.ended]
                 if ended:
                     return ended[-1]
                 self.changed.clear()

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
+import yaml
 
 if TYPE_CHECKING:
     from lsst.ts.comcamcalib.csc import ComCamCalibCsc
@@ -32,9 +33,13 @@ if TYPE_CHECKING:
     from .operator import Operator
 
 __all__ = [
+    "WITH_REPORTS",
     *("csc", "csc_process", "enabled_csc", "journal_path", "observatory", "operator", "session_observatory"),
     *("running_csc", "running_csc_process", "small_observatory", "without_journal"),
 ]
+
+WITH_REPORTS = "with_reports.yaml"
+"""Configuration override with which the CSC writes reports."""
 
 SPEED = 50.0
 JOB_S = 0.2
@@ -62,7 +67,16 @@ async def small_observatory(root: Path, postgresql: PostgresqlServer | None = No
         speed=SPEED,
         ocps_state=salobj.State.ENABLED,
     ) as observatory:
+        await asyncio.to_thread(_write_no_reports, observatory.work_directory / "config" / "ocs" / "ComCamCalib" / "v1")
         yield observatory
+
+
+def _write_no_reports(directory: Path) -> None:
+    """Let the CSC write no reports, each of which takes some seconds, but with the override ``with_reports.yaml``."""
+    path = directory / "_test.yaml"
+    settings = yaml.safe_load(path.read_text())
+    (directory / WITH_REPORTS).write_text(yaml.safe_dump({"report": settings["report"]}))
+    path.write_text(yaml.safe_dump({**settings, "report": {"directory": "", "s3_instance": ""}}))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -30,7 +30,7 @@ ENDED = (RunState.COMPLETED, RunState.FAILED, RunState.ABORTED)
 
 RUN_EVENTS = (
     *("runState", "runConfiguration", "stageState", "imageTaken", "imageIngested", "jobState", "verificationResult"),
-    *("detectorVerification", "gainEstimate", "certification", "commandRejected", "alarms"),
+    *("detectorVerification", "gainEstimate", "certification", "largeFileObjectAvailable", "commandRejected", "alarms"),
 )
 EVENTS = (*RUN_EVENTS, "summaryState", "errorCode", "heartbeat", "logMessage")
 

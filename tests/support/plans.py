@@ -43,7 +43,7 @@ def _shipped() -> dict[str, Any]:
     for name in ("_init.yaml", "_summit.yaml"):
         values |= yaml.safe_load((folder / name).read_text())
     # Most tests are not about the report.
-    return values | {"report": None}
+    return values | {"report": {"directory": "", "s3_instance": ""}}
 
 
 @functools.cache

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from lsst.ts.comcamcalib.clock import Clock
-from lsst.ts.comcamcalib.enums import RunState, StageState
-from lsst.ts.comcamcalib.errors import StageError
+from lsst.ts.comcamcalib.enums import CalibType, RunState, StageState
+from lsst.ts.comcamcalib.errors import ServiceError, StageError
+from lsst.ts.comcamcalib.measurements import Trend
 from lsst.ts.comcamcalib.plan.plan import RunPlan
 from lsst.ts.comcamcalib.record.events import Event
 from lsst.ts.comcamcalib.record.facts import Entry, Fact, RunAccepted, RunMoved, StageMoved
@@ -56,6 +57,8 @@ class MemoryRecord:
         self.waits: list[Waiting] = []
         self.refuses: Callable[[Fact], bool] = lambda fact: False
         """Intents that can't be written down."""
+        self.past: Mapping[tuple[int, str, str], Trend] | str = {}
+        """What earlier runs measured, or why that can't be read."""
         self._changed = asyncio.Condition()
         first, *rest = entries or [accepted(plan)]
         self._history = begin(first)
@@ -94,6 +97,13 @@ class MemoryRecord:
     async def until(self, condition: Callable[[History], bool]) -> None:
         async with asyncio.timeout(patience_s()), self._changed:
             await self._changed.wait_for(lambda: condition(self._history))
+
+    async def trends(
+        self, calib_type: CalibType, physical_filter: str, runs: int
+    ) -> Mapping[tuple[int, str, str], Trend]:
+        if isinstance(self.past, str):
+            raise ServiceError(self.past)
+        return self.past
 
     def waiting(self, who: str, for_what: str, limit_s: float | None = None) -> None:
         self.waits.append(Waiting(who, for_what, limit_s))

@@ -20,13 +20,15 @@ from lsst.ts.comcamcalib.butler_data import (
     CertifyOutcome,
     CertifyRequest,
     DatasetFound,
-    DefectsArea,
+    DetectorValues,
     ExposureFound,
+    Predecessor,
     ReplacedDataset,
     StatisticsTypes,
     VerificationStatistics,
     Withdrawal,
 )
+from lsst.ts.comcamcalib.enums import CalibType
 from lsst.ts.comcamcalib.errors import ChangedError, ConflictError, ServiceError, UnknownJobError, UnreachableError
 from lsst.ts.comcamcalib.services.camera import FrameRequest, TakenFrame
 from lsst.ts.comcamcalib.services.components import Unwell
@@ -427,12 +429,26 @@ class FakeRepository:
         work = functools.partial(self.world.certificates_of, list(dataset_ids), calib_collection)
         return await self._in_order("certified_ranges", work)
 
-    async def defects_area(self, collection_run: str, dataset_type: str = "defects") -> dict[int, DefectsArea]:
-        return await self._do("defects_area", lambda: self.world.defects(collection_run, dataset_type))
+    async def predecessors(
+        self,
+        dataset_type: str,
+        collections: Sequence[str],
+        exposure_id: int,
+        physical_filter: str,
+        own: Collection[str],
+    ) -> dict[int, Predecessor]:
+        detectors = list(self.world.config.instrument.detector_names)
+        return await self._do("predecessors", lambda: self.world.predecessors(dataset_type, detectors))
 
-    async def ptc_values(self, collection_run: str, dataset_type: str = "ptc") -> dict[int, AmplifierValues]:
-        found = self.world.amplifiers(collection_run, dataset_type)
-        return await self._do("ptc_values", lambda: {detector: values for (_, detector), values in found.items()})
+    async def product_values(
+        self,
+        calib_type: CalibType,
+        dataset_ids: Sequence[str],
+        amplifier_rows: Sequence[Sequence[str]],
+        predecessor_id: str = "",
+    ) -> DetectorValues:
+        work = functools.partial(self.world.product_values, calib_type, dataset_ids, predecessor_id)
+        return await self._do("product_values", work)
 
     async def gain_values(
         self, collection_run: str, dataset_type: str = "cpPtcPartial"

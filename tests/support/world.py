@@ -20,14 +20,19 @@ from lsst.ts.comcamcalib.butler_data import (
     CertifiedDataset,
     CertifiedRange,
     DatasetFound,
-    DefectsArea,
+    DetectorValues,
+    Predecessor,
+    ProductValue,
     ReplacedDataset,
     VerificationStatistics,
     Withdrawal,
 )
 from lsst.ts.comcamcalib.config import CscConfig
+from lsst.ts.comcamcalib.enums import CalibType
 from lsst.ts.comcamcalib.options import flat_pairs
 from lsst.ts.comcamcalib.plan.request import JobRequest
+from lsst.ts.comcamcalib.services.curve_values import curve_values, pair_values
+from lsst.ts.comcamcalib.simulation.containers import PhotonTransferCurve
 
 from support.withdrawing import Row, after, planned
 
@@ -140,6 +145,10 @@ class World:
         """(dataset type, detector) of which the input collections have no calibration."""
         self.gain = 1.7
         self.defect_pixels = 30
+        self.levels: dict[tuple[str, int], float] = {}
+        """Level of a combined frame by product and detector, if it is not 1."""
+        self.values_before: dict[str, dict[str, float]] = {}
+        """What was certified before the run: values that differ, by dataset type and quantity."""
         self.lamp = 1.0
         """Brightness of the flat lamp, relative to its usual one; 0 is off."""
         self.lamp_of: dict[int, float] = {}
@@ -343,10 +352,46 @@ class World:
         """Return the levels (adu) of a raw."""
         return dict.fromkeys(AMPLIFIERS, self.light(exposure_id) / self.gain)
 
-    def defects(self, run_collection: str, dataset_type: str) -> dict[int, DefectsArea]:
-        """Return the area of the defects by detector."""
-        found = self.datasets.get((run_collection, dataset_type), [])
-        return {one.detector: DefectsArea(self.defect_pixels, 10_000) for one in found if one.detector is not None}
+    def predecessors(self, dataset_type: str, detectors: Sequence[int]) -> dict[int, Predecessor]:
+        """Return what is certified before the run: one for each detector, if the test says what its values are."""
+        if dataset_type not in self.values_before:
+            return {}
+        return {one: Predecessor(f"before-{dataset_type}-{one}", "LSSTComCam/calib/initial") for one in detectors}
+
+    def product_values(
+        self, calib_type: CalibType, dataset_ids: Sequence[str], predecessor_id: str = ""
+    ) -> DetectorValues:
+        """Return what is measured in the product of a detector."""
+        own = [
+            (run, name, one)
+            for (run, name), some in self.datasets.items()
+            for one in some
+            if one.dataset_id in dataset_ids
+        ]
+        assert len(own) == len(dataset_ids), "only what is there can be measured"
+        if calib_type in (CalibType.PTC, CalibType.GAIN):
+            curves = [
+                PhotonTransferCurve(list(found.gain), "POLYNOMIAL", gain=dict(found.gain), noise=dict(found.noise))
+                for run, name, one in own
+                for found in [self.amplifiers(run, name)[one.exposure or 0, one.detector or 0]]
+            ]
+            values = list(pair_values(curves)) if calib_type is CalibType.GAIN else list(curve_values(curves[0]))
+        elif calib_type is CalibType.DEFECTS:
+            values = [ProductValue("", "defect_fraction", self.defect_pixels / 10_000, "")]
+        else:
+            detector = own[0][2].detector or 0
+            names = {CalibType.BIAS: "level", CalibType.DARK: "dark_rate", CalibType.FLAT: "response"}
+            level = self.levels.get((calib_type.name, detector), 1.0)
+            values = [ProductValue(name, names[calib_type], level, "") for name in AMPLIFIERS]
+        changes = [] if calib_type in (CalibType.PTC, CalibType.GAIN, CalibType.DEFECTS) else "changed_fraction"
+        if not predecessor_id:
+            return DetectorValues(tuple(values))
+        before = self.values_before[predecessor_id.split("-")[1]]
+        return DetectorValues(
+            tuple(values),
+            before=tuple(dataclasses.replace(one, value=before.get(one.quantity, one.value)) for one in values),
+            changes=tuple(ProductValue(name, "changed_fraction", 0.0, "") for name in AMPLIFIERS) if changes else (),
+        )
 
     def amplifiers(self, run_collection: str, dataset_type: str) -> dict[tuple[int, int], AmplifierValues]:
         """Return gains and noises by (exposure id or 0, detector)."""

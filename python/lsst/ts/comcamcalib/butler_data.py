@@ -21,8 +21,10 @@ __all__ = [
     "CertifyOutcome",
     "CertifyRequest",
     "DatasetFound",
-    "DefectsArea",
+    "DetectorValues",
     "ExposureFound",
+    "Predecessor",
+    "ProductValue",
     "ReplacedDataset",
     "StatisticsTypes",
     "TypedRange",
@@ -285,16 +287,48 @@ class Withdrawal:
 
 
 @dataclasses.dataclass(frozen=True)
-class DefectsArea:
-    """How much of a detector is marked as defective (pixels)."""
-
-    pixels: int
-    detector_pixels: int
-
-
-@dataclasses.dataclass(frozen=True)
 class AmplifierValues:
     """Gain (electron/adu) and noise (electron) by amplifier name; NaN where not measured."""
 
     gain: Mapping[str, float]
     noise: Mapping[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class ProductValue:
+    """A value of a product: of an amplifier, or with the name "" of its detector as a whole; NaN: not measured."""
+
+    amplifier: str
+    quantity: str
+    value: float
+    unit: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Predecessor:
+    """The dataset that is certified for a detector, and the CALIBRATION or RUN collection in which it was found."""
+
+    dataset_id: str
+    collection: str
+
+
+@dataclasses.dataclass(frozen=True)
+class DetectorValues:
+    """What was measured in the product of one detector.
+
+    Parameters
+    ----------
+    values
+        The values of the product.
+    before
+        The same of its predecessor; empty if there is none, or it can't be compared.
+    changes
+        Values that exist of both together only, such as the fraction of pixels that have changed.
+    not_compared
+        Why the predecessor can't be compared with the product, a sentence; "" if it was compared, or there is none.
+    """
+
+    values: tuple[ProductValue, ...]
+    before: tuple[ProductValue, ...] = ()
+    changes: tuple[ProductValue, ...] = ()
+    not_compared: str = ""

@@ -8,19 +8,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import enum
 import json
-import os
 import sys
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
+from .cli_decisions import accept, decertify, promote
 from .cli_interface import interface_app
+from .cli_report import report_app
+from .driving import drive, run
 from .enums import RunState, StageState
 from .terminal import console, fail
 
@@ -40,31 +40,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(interface_app, name="interface")
-
-T = TypeVar("T")
-
-
-def drive(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that needs the CSC; see `run`."""
-    if "LSST_TOPIC_SUBNAME" not in os.environ:
-        coroutine.close()
-        raise fail(
-            "The CSC can't be found: the environment variable LSST_TOPIC_SUBNAME is not set. Source the "
-            "environment file of your observatory; `comcamcalib observatory` writes that of a simulated one."
-        )
-    return run(coroutine)
-
-
-def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine; a refusal or missing connection ends the program with a sentence, not a traceback."""
-    from .client import RefusedError
-
-    try:
-        return asyncio.run(coroutine)
-    except (RefusedError, RuntimeError, OSError, ValueError) as error:
-        raise fail(str(error)) from error
-    except KeyboardInterrupt as error:
-        raise typer.Exit(130) from error
+for command in (accept, decertify, promote):
+    app.command()(command)
+app.add_typer(report_app)
 
 
 @app.command()
@@ -164,6 +142,44 @@ def plan(
     except BadInputError as error:
         raise fail(str(error)) from error
     show_plan(planned, replacements_of(planned, repo or config.repo, look), console)
+
+
+@app.command()
+def trend(
+    product: Annotated[
+        str, typer.Argument(metavar="[TYPE]", help="BIAS, DARK, FLAT, DEFECTS, PTC or GAIN; what there is if left out.")
+    ] = "",
+    quantity: Annotated[str, typer.Argument(help="Measured quantity, such as gain; all if left out.")] = "",
+    detector: Annotated[
+        str, typer.Option(help="Name or id of a detector, of which each amplifier is shown; all detectors if left out.")
+    ] = "",
+    runs: Annotated[int, typer.Option(min=1, max=1000, help="Number of runs, the latest first.")] = 30,
+    journal: Annotated[
+        Path | None, typer.Option(help="The CSC's journal; the one in its configuration if left out.")
+    ] = None,
+    config_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Directory with the CSC's configuration files; ComCamCalib/v1 in TS_CONFIG_OCS_DIR if left out."
+        ),
+    ] = None,
+    site: Annotated[str, typer.Option(envvar="LSST_SITE", help="Site whose configuration counts.")] = "summit",
+    override: Annotated[str, typer.Option(help="Configuration override file.")] = "",
+) -> None:
+    """Print what the latest runs measured: latest value, median and robust spread.
+
+    It reads the CSC's journal, also while the CSC writes it, and so must run where that file is.
+    """
+    from .errors import BadInputError, ServiceError
+    from .show_plan import find_config
+    from .show_trend import show_trend
+
+    try:
+        config = find_config(config_dir, site, override)
+        path = journal or Path(config.journal_path)
+        show_trend(path, config.instrument, product, quantity, detector, runs, console)
+    except (BadInputError, ServiceError) as error:
+        raise fail(str(error)) from error
 
 
 @app.command()

@@ -26,7 +26,7 @@ from typing import Any, Self
 from lsst.ts import salobj, utils
 
 from .broker import check_answer, check_connection
-from .enums import RunState
+from .enums import CalibType, RunState
 
 __all__ = ["CalibrationClient", "RefusedError"]
 
@@ -38,6 +38,9 @@ CONNECT_LIMIT_S = 30.0
 
 # Longest wait for a remote to close that did not start (seconds).
 CLOSE_LIMIT_S = 5.0
+
+# Longest wait for an event that the CSC published before it answered (seconds).
+NEWS_LIMIT_S = 3.0
 
 # The CSC sends a heartbeat every second. After this time without one (seconds) it counts as stopped.
 SILENCE_LIMIT_S = 15.0
@@ -55,6 +58,7 @@ EVENTS = (
     "detectorVerification",
     "gainEstimate",
     "certification",
+    "largeFileObjectAvailable",
     "commandRejected",
     "alarms",
 )
@@ -79,6 +83,9 @@ class CalibrationClient:
         self.remote: salobj.Remote  # set when the context is entered
         self._listeners: list[Callable[[str, Any], None]] = []
         self._states: asyncio.Queue[Any] = asyncio.Queue()
+        # Where the pages of reports are, by run.
+        self._reports: dict[str, str] = {}
+        self._report_heard = asyncio.Event()
         self._last_heartbeat = 0.0  # time.monotonic
 
     async def __aenter__(self) -> Self:
@@ -196,6 +203,70 @@ class CalibrationClient:
         result = json.loads(ack.result)
         return str(result["runId"]), str(result["plan"])
 
+    async def accept(
+        self, run_id: str, calib_type: CalibType | str, reason: str, physical_filter: str = "", attempt: int = 0
+    ) -> str:
+        """Accept a FAILED or UNKNOWN verdict on a product; the run goes on with what was skipped because of it.
+
+        Parameters
+        ----------
+        run_id
+            The run.
+        calib_type
+            The product, such as ``"FLAT"``.
+        reason
+            Why it is good enough; it is recorded and published.
+        physical_filter
+            Only the verdict on flats in this filter; "": all.
+        attempt
+            That of the ``verificationResult`` that you have seen; 0: the one that stands.
+
+        Returns
+        -------
+        plan
+            What follows, in a sentence.
+
+        Raises
+        ------
+        RefusedError
+            If the CSC refused.
+        """
+        ack = await self._command(
+            self.remote.cmd_acceptVerification,
+            runId=run_id,
+            calibType=type_number(calib_type),
+            physicalFilter=physical_filter,
+            attempt=attempt,
+            reason=reason,
+        )
+        return str(json.loads(ack.result)["plan"])
+
+    async def decertify(self, run_id: str, calib_type: CalibType | str | None, reason: str) -> str:
+        """Withdraw what a run has certified, and put back what that had replaced.
+
+        Parameters
+        ----------
+        run_id
+            The run, which must have ended.
+        calib_type
+            The product, such as ``"FLAT"``; None: all of the run.
+        reason
+            Why; it is recorded and published.
+
+        Returns
+        -------
+        plan
+            What was done, in a sentence; or that Butler is still at it, which the event ``certification`` tells.
+
+        Raises
+        ------
+        RefusedError
+            If the CSC refused; then nothing is changed.
+        """
+        number = 0 if calib_type is None else type_number(calib_type)
+        ack = await self._command(self.remote.cmd_decertify, runId=run_id, calibType=number, reason=reason)
+        return str(json.loads(ack.result)["plan"])
+
     async def abort(self) -> None:
         """Stop the open run; it ends ABORTED a little later."""
         await self._command(self.remote.cmd_abort)
@@ -205,6 +276,23 @@ class CalibrationClient:
         ack = await self._command(self.remote.cmd_status, runId=run_id)
         summary: dict[str, Any] = json.loads(ack.result)
         return summary
+
+    async def report(self, run_id: str = "") -> str:
+        """Return where the page of a run's report is ("": the open or latest run); "" if it has none.
+
+        Raises
+        ------
+        RefusedError
+            If the CSC refused.
+        """
+        run_id = str((await self.status(run_id))["runId"])
+        # The events may arrive a moment after the answer.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(NEWS_LIMIT_S):
+                while run_id not in self._reports:
+                    self._report_heard.clear()
+                    await self._report_heard.wait()
+        return self._reports.get(run_id, "")
 
     async def follow(self, run_id: str) -> AsyncIterator[Any]:
         """Yield each runState of a run until it is COMPLETED, FAILED, ABORTED or INTERRUPTED.
@@ -252,10 +340,30 @@ class CalibrationClient:
         async def listen(message: Any) -> None:
             if name == "runState":
                 self._states.put_nowait(message)
+            elif name == "largeFileObjectAvailable" and message.mimeType == "text/html":
+                self._reports[message.id] = message.url
+                self._report_heard.set()
             for listener in self._listeners:
                 listener(name, message)
 
         return listen
+
+
+def type_number(calib_type: CalibType | str) -> int:
+    """Return the number of a type of calibration, which may be given by name.
+
+    Raises
+    ------
+    RefusedError
+        If there is none of this name.
+    """
+    if isinstance(calib_type, CalibType):
+        return int(calib_type)
+    try:
+        return int(CalibType[calib_type.upper()])
+    except KeyError:
+        names = ", ".join(CalibType.__members__)
+        raise RefusedError(f"{calib_type!r} is no type of calibration; the types are {names}.") from None
 
 
 def clock(tai_s: float) -> str:

@@ -41,7 +41,10 @@ class ComCamCalibCommander(salobj.CscCommander):  # type: ignore[misc]
         )
         self.help_dict["status"] = "[runId]  # without it, the open or latest run"
         self.help_dict["resumeCalibrationRun"] = '[runId] [reason="why"]'
-        self.help_dict["acceptVerification"] = 'runId calibType reason="why"  # calibType: a name such as FLAT'
+        self.help_dict["acceptVerification"] = (
+            'runId calibType reason="why" [physicalFilter=...] [attempt=...]  # calibType: a name such as FLAT; '
+            "attempt: that of the verificationResult that you have seen"
+        )
         self.help_dict["decertify"] = (
             'runId calibType reason="why"  # calibType: a name such as FLAT; 0: all of the run'
         )
@@ -74,20 +77,20 @@ class ComCamCalibCommander(salobj.CscCommander):  # type: ignore[misc]
 
     async def do_status(self, args: Sequence[str]) -> None:
         """Have the CSC publish all events of a run again, and print the summary."""
-        ack = await self._send("status", args, needed=0)
+        ack = await self._send("status", args)
         self.output(json.dumps(json.loads(ack.result), indent=2))
 
     async def do_resumeCalibrationRun(self, args: Sequence[str]) -> None:
         """Continue a run."""
-        await self._send("resumeCalibrationRun", args, needed=0)
+        await self._send("resumeCalibrationRun", args)
 
     async def do_acceptVerification(self, args: Sequence[str]) -> None:
         """Accept a product that failed its verification."""
-        await self._send("acceptVerification", args, needed=3)
+        await self._send("acceptVerification", args, needed=("runId", "calibType", "reason"))
 
     async def do_decertify(self, args: Sequence[str]) -> None:
         """Withdraw what a run has certified."""
-        await self._send("decertify", args, needed=3)
+        await self._send("decertify", args, needed=("runId", "calibType", "reason"))
 
     async def evt_runState_callback(self, data: Any) -> None:
         """Print the state of a run in words."""
@@ -98,10 +101,12 @@ class ComCamCalibCommander(salobj.CscCommander):  # type: ignore[misc]
         state = StageState(data.state).name
         self.output(f"{data.private_sndStamp:0.3f}: {data.runId} {data.stageName} is {state} {data.reason}".rstrip())
 
-    async def _send(self, name: str, args: Sequence[str], needed: int) -> Any:
-        """Send a command whose first ``needed`` fields are required."""
+    async def _send(self, name: str, args: Sequence[str], needed: Sequence[str] = ()) -> Any:
+        """Send a command; the fields that it needs come first, the others may follow or be named."""
         command = getattr(self.remote, f"cmd_{name}")
-        values = typed_fields(name, args, _public_fields(command), needed)
+        fields = _public_fields(command)
+        in_order = {key: fields[key] for key in (*needed, *(key for key in fields if key not in needed))}
+        values = typed_fields(name, args, in_order, len(needed))
         return await self._run(command, command.DataType(**values))
 
     async def _run(self, command: Any, message: Any) -> Any:

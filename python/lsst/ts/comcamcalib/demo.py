@@ -105,18 +105,21 @@ async def run_demo(
         # A registry on PostgreSQL can be read only as long as its server runs, which the observatory ends.
         complete = await asyncio.to_thread(_show_results, data / "repo", outcome, console)
     _say_what_next(data, outcome.run_id, registry, console)
-    return complete and outcome.state is RunState.COMPLETED
+    console.print(f"The report of the run: {outcome.report or 'there is none; csc.log says why'}", markup=False)
+    return complete and bool(outcome.report) and outcome.state is RunState.COMPLETED
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How the run ended, and what it was to certify for which detectors where."""
+    """How the run ended, what it was to certify for which detectors where, and where its report is."""
 
     state: RunState
     run_id: str
     collection: str
     detectors: tuple[int, ...]
     products: tuple[str, ...]
+    report: str
+    """Where the page of its report is; "" if there is none."""
 
 
 async def _enable_ocps() -> None:
@@ -145,14 +148,15 @@ async def _operate(text: str, csc: asyncio.subprocess.Process, log: Path, consol
         watcher = Watcher(client, console)
         run_id = await client.start(text, reason="demonstration", program="ComCamCalib")
         state = await watcher.follow(run_id)
-        stages = [stage["stageName"].split(".") for stage in (await client.status(run_id))["stages"]]
+        stages = [stage["stageName"].partition(".") for stage in (await client.status(run_id))["stages"]]
         options = json.loads(client.remote.evt_runConfiguration.get().config)
         return Outcome(
             state=state,
             run_id=run_id,
             collection=options["calib_collection"],
             detectors=tuple(options["detectors"]),
-            products=tuple(PRODUCTS[kind] for kind, work in stages if work == "CERTIFY"),
+            products=tuple(PRODUCTS[kind] for kind, _, work in stages if work == "CERTIFY"),
+            report=await client.report(run_id),
         )
 
 

@@ -30,7 +30,8 @@ MAX_SEQUENCE = 99999
 class _Closed(pydantic.BaseModel):
     """A model that can't be changed and refuses unknown fields."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    # Files must have each field; defaults are for configurations that earlier releases have stored with their runs.
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, json_schema_serialization_defaults_required=True)
 
 
 class Detector(_Closed):
@@ -126,9 +127,12 @@ class Instrument(_Closed):
     ocps_index: int = Field(ge=0, description="SAL index of the OCPS that is configured for the instrument (number).")
     image_names: ImageNames = Field(description="The camera's image names and the rule of their exposure ids.")
     detectors: tuple[Detector, ...] = Field(min_length=1, description="All detectors, by increasing id.")
-    amplifier_names: tuple[Annotated[str, Field(pattern=r"^C[0-9]{2}$")], ...] = Field(
+    # Runs that were accepted by releases without this field are read from the journal.
+    amplifier_rows: tuple[tuple[str, ...], ...] = Field(
         default=(),
-        description="Names that amplifiers may have; a detector with fewer amplifiers has some of them. Empty: any.",
+        description="Names of the amplifiers in the image of a detector, from the lowest row upwards and in each from "
+        "left to right; all have the same size. Combined frames of a detector with another number of amplifiers, or of "
+        "all if this is empty, are measured as a whole (texts).",
     )
 
     @pydantic.field_validator("detectors")
@@ -140,6 +144,15 @@ class Instrument(_Closed):
         if ids != sorted(set(ids)):
             raise ValueError("each detector needs an id of its own, and they must be in the order of their ids")
         return detectors
+
+    @pydantic.field_validator("amplifier_rows")
+    @classmethod
+    def _amplifiers_differ(cls, rows: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
+        if not all(rows):
+            raise ValueError("a row has no amplifier")
+        if twice := _twice(name for row in rows for name in row):
+            raise ValueError(f"the amplifier {twice} is named twice")
+        return rows
 
     @pydantic.model_validator(mode="after")
     def _components_differ(self) -> Self:
@@ -156,6 +169,16 @@ class Instrument(_Closed):
     def amplifiers(self) -> Mapping[int, int]:
         """Numbers of amplifiers by detector id."""
         return {one.id: one.amplifiers for one in self.detectors}
+
+    @property
+    def amplifier_names(self) -> tuple[str, ...]:
+        """Names that amplifiers may have; a detector with fewer amplifiers has some of them. Empty: any."""
+        return tuple(name for row in self.amplifier_rows for name in row)
+
+    def amplifier_rows_of(self, detector: int) -> tuple[tuple[str, ...], ...]:
+        """Return the names of a detector's amplifiers by rows; empty if they are not known."""
+        named = sum(len(row) for row in self.amplifier_rows)
+        return self.amplifier_rows if self.amplifiers[detector] == named else ()
 
     @property
     def ocps(self) -> str:

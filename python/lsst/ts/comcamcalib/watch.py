@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .client import CalibrationClient, clock
-from .enums import CalibType, RunState, StageState, Verdict
+from .enums import CalibType, CertificationState, RunState, StageState, Verdict
 
 __all__ = ["Watcher"]
 
@@ -84,7 +84,8 @@ class Watcher:
             self._show(name, message)
 
     def _show(self, name: str, message: Any) -> None:
-        if getattr(message, "runId", self._run_id) != self._run_id:
+        run_id = message.id if name == "largeFileObjectAvailable" else getattr(message, "runId", self._run_id)
+        if run_id != self._run_id:
             return
         if name == "stageState":
             self._stages[message.stageName] = message
@@ -149,10 +150,13 @@ def _line(name: str, message: Any) -> tuple[str, str] | None:
             return Verdict(message.verdict).name, f"{CalibType(message.calibType).name}{kind}: {message.reason}"
         case "certification":
             begin, end = message.validityBegin or "ever", message.validityEnd or "ever"
-            return "certified", (
+            word = "certified" if message.state == CertificationState.CERTIFIED else "withdrawn"
+            return word, (
                 f"{message.datasetCount} {message.datasetType} in {message.collection}, "
                 f"{begin} to {end} TAI  {message.reason}"
             ).rstrip()
+        case "largeFileObjectAvailable" if message.mimeType == "text/html":
+            return "report", message.url
         case "alarms" if message.reason:
             return "alarm", message.reason
     return None

@@ -20,10 +20,12 @@ from .models import (
     VerificationRecipe,
 )
 from .rules import BadAmplifier, ProductRules, Strictness
+from .value_limits import DriftLimit, TrendLimits, ValueLimit, ValueLimits
 
 __all__ = [
     "BadAmplifier",
     "CscConfig",
+    "DriftLimit",
     "Estimates",
     "FrameLimits",
     "JobRecipe",
@@ -33,7 +35,10 @@ __all__ = [
     "Recipe",
     "ReportSettings",
     "Strictness",
+    "TrendLimits",
     "UwsAccess",
+    "ValueLimit",
+    "ValueLimits",
     "VerificationRecipe",
     "read_config",
 ]

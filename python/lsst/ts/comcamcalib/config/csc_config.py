@@ -26,6 +26,7 @@ from ..instrument import Instrument
 from ..options import OPTION_DESCRIPTIONS, OptionRules, check_run_defaults
 from .models import Closed, Estimates, FrameLimits, Limits, Name, Plausible, Recipe, ReportSettings, Seconds, UwsAccess
 from .rules import BadAmplifier, ProductRules
+from .value_limits import ValueLimits
 
 __all__ = ["CscConfig"]
 
@@ -90,9 +91,14 @@ class CscConfig(Closed):
     bad_amplifiers: tuple[BadAmplifier, ...] = Field(
         default=(), description="Amplifiers that are known to be bad: they are judged and named, but do not count."
     )
+    # Runs that were accepted by releases without this field are read from the journal.
+    values: ValueLimits | None = Field(
+        default=None,
+        description="Limits for what is measured in the products, their drift and their trend; null: there are none.",
+    )
     # A run is stored with its configuration, and that of runs before reports has none.
-    report: ReportSettings | None = Field(
-        default=None, description="Where the reports of runs go; null: no report is written."
+    report: ReportSettings = Field(
+        default=ReportSettings(directory="", s3_instance=""), description="Where the reports of runs go."
     )
     prerequisites: tuple[Name, ...] = Field(
         description="Types of calibrations that the pipelines look up for each detector in their input collections, "

@@ -131,12 +131,12 @@ class Estimates(Closed):
 
 
 class ReportSettings(Closed):
-    """Where the reports of runs go."""
+    """Where the reports of runs go. It is a mapping in any case, because salobj overrides no null by a mapping."""
 
     directory: str = Field(
-        min_length=1,
-        pattern=r"^/[^\n]*$",
-        description="Folder for the reports, two files a run; made if it does not exist (absolute path).",
+        pattern=r"^(/[^\n]*)?$",
+        description="Folder for the reports, two files a run; made if it does not exist; empty: no report is written "
+        "(absolute path).",
     )
     s3_instance: str = Field(
         pattern=r"^[a-z0-9][a-z0-9.]*[a-z0-9]$|^$",

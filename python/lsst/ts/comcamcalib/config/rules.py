@@ -39,6 +39,9 @@ class ProductRules(Closed):
     Whether everything is there and fits together is always judged: if not, the verdict is UNKNOWN.
     """
 
+    # A product's rules may be left out of the files.
+    model_config = pydantic.ConfigDict(json_schema_serialization_defaults_required=False)
+
     # The defaults are those of the shipped configuration, for runs that were accepted before there were rules.
     detectors: Strictness = Field(
         default="fail",

@@ -72,7 +72,7 @@ class _Builder:
             stages=tuple(_in_order(self._stages())),
             estimated_duration_s=0.0,
             notices=self.options.notices,
-            report=self.config.report is not None,
+            report=bool(self.config.report.directory),
         )
         return dataclasses.replace(plan, estimated_duration_s=schedule(plan).makespan_s)
 

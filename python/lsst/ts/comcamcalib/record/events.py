@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
 
 from ..enums import CalibType, CertificationState, RunState, StageKind, StageState, Verdict
 
@@ -67,8 +66,8 @@ class StageStatus:
 
     run_id: str
     stage_name: str
-    calib_type: CalibType | Literal[0]
-    """0: it belongs to no product."""
+    calib_type: int
+    """A CalibType; 0: it belongs to no product."""
     stage_kind: StageKind
     state: StageState
     attempt: int = 1

@@ -7,9 +7,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from ..enums import CalibType
+from ..measurements import Trend
 from .facts import Fact
 from .history import History
 
@@ -41,6 +43,24 @@ class Record(Protocol):
 
     async def until(self, condition: Callable[[History], bool]) -> None:
         """Wait until the history fulfils a condition."""
+
+    async def trends(
+        self, calib_type: CalibType, physical_filter: str, runs: int
+    ) -> Mapping[tuple[int, str, str], Trend]:
+        """Return what the latest earlier runs measured in a product, by detector, amplifier and quantity.
+
+        Parameters
+        ----------
+        calib_type, physical_filter
+            The product; the filter is "" for all but flats.
+        runs
+            Largest number of runs.
+
+        Raises
+        ------
+        ServiceError
+            If the journal can't be read.
+        """
 
     def waiting(self, who: str, for_what: str, limit_s: float | None = None) -> None:
         """Show in the telemetry what a stage is doing or waiting for, and its limit (seconds; None: none of its own).

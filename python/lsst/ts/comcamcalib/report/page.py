@@ -8,9 +8,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import ParamSpec
 
 import jinja2
 from markupsafe import Markup
@@ -21,6 +23,8 @@ from .figures import draw_curves, draw_defects, draw_drifts, draw_images, draw_m
 from .repository import Readings
 
 __all__ = ["render"]
+
+P = ParamSpec("P")
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -78,10 +82,10 @@ def render(document: data.Document, readings: Readings) -> str:
     return environment.get_template("report.html").render(
         document=document,
         run=document.run,
-        maps=[(one, Markup(draw_map(one, document.run.detectors))) for one in document.maps],
-        curves=[(one, Markup(draw_curves(one))) for one in document.curves],
+        maps=[(one, _drawn(draw_map, one, document.run.detectors)) for one in document.maps],
+        curves=[(one, _drawn(draw_curves, one)) for one in document.curves],
         images=list(_images(document, readings)),
-        drift=Markup(draw_drifts(document.drifts, document.run.detectors)),
+        drift=_drawn(draw_drifts, document.drifts, document.run.detectors),
         total_s=max((row.end_s or row.begin_s or 0.0 for row in document.stages), default=0.0) or 1.0,
         jobs_by_stage={
             row.name: [job for job in document.jobs if job.stage_name == row.name] for row in document.stages
@@ -94,15 +98,23 @@ def _images(document: data.Document, readings: Readings) -> Iterator[tuple[str, 
     names = document.run.detectors
     for calib_type, physical_filter in dict.fromkeys((one, other) for one, other, _ in readings.images):
         own = {key[2]: image for key, image in readings.images.items() if key[:2] == (calib_type, physical_filter)}
-        yield (
-            _title(calib_type, physical_filter, len(own), len(names)),
-            Markup(draw_images(calib_type, physical_filter, own, names)),
-        )
+        title = _title(calib_type, physical_filter, len(own), len(names))
+        yield title, _drawn(draw_images, calib_type, physical_filter, own, names)
     if readings.defects:
         regions = sum(found.regions for found in readings.defects.values())
         pixels = sum(found.pixels for found in readings.defects.values())
         title = f"DEFECTS, {len(readings.defects)} of {len(names)} detectors: {regions} regions, {pixels} pixels"
-        yield title, Markup(draw_defects(readings.defects, names))
+        yield title, _drawn(draw_defects, readings.defects, names)
+
+
+def _drawn(draw: Callable[P, str], *args: P.args, **kwargs: P.kwargs) -> Markup:
+    """Return a figure, or why it could not be drawn: the rest of the report is worth having all the same."""
+    try:
+        return Markup(draw(*args, **kwargs))
+    except Exception as error:
+        logging.getLogger(__name__).exception("A figure could not be drawn")
+        sentence = f"This figure could not be drawn: {type(error).__name__}: {error}"
+        return Markup('<p class="warning">{}</p>').format(sentence)
 
 
 def _title(calib_type: CalibType, physical_filter: str, found: int, expected: int) -> str:

@@ -113,7 +113,7 @@ QUANTITIES = (
 
 
 def amplifier_names(history: History, readings: Readings) -> dict[int, tuple[str, ...]]:
-    """Return the names of each detector's amplifiers in readout order, as far as anything in the run has them."""
+    """Return the names of each detector's amplifiers in readout order; numbers if nothing in the run has names."""
     names: dict[int, tuple[str, ...]] = {
         detector: curve.amplifiers for detector, curve in readings.curves.items() if curve.amplifiers
     }
@@ -130,8 +130,8 @@ def amplifier_names(history: History, readings: Readings) -> dict[int, tuple[str
                 names[one.detector] = (*names.get(one.detector, ()), one.amplifier)
     for detector, number in history.plan.amplifiers.items():
         # A detector of which nothing is known has probably the names of another one.
-        like = next((one for one in names.values() if len(one) == number), ())
-        names.setdefault(detector, like)
+        numbers = tuple(str(position) for position in range(1, number + 1))
+        names.setdefault(detector, next((one for one in names.values() if len(one) == number), numbers))
     return names
 
 

@@ -24,11 +24,13 @@ from typing import TypeVar
 from lsst.ts import utils
 
 from ..clock import Clock
-from ..enums import RunState
+from ..enums import CalibType, RunState
 from ..errors import ServiceError, UnreachableError
+from ..measurements import Trend
 from ..record.facts import Entry, RunAccepted, fact_from_json, fact_to_json
 from ..record.history import OPEN_RUN_STATES
 from ..services.worker_threads import WorkerThreads
+from . import measurements
 from .owner import RENEW_INTERVAL_S, JournalError, JournalLostError, Owner
 
 __all__ = ["SCHEMA_VERSION", "Journal", "read_facts"]
@@ -171,6 +173,26 @@ class Journal:
         """
         return await self._do("read the open run of", self._open_run)
 
+    async def trends(
+        self, calib_type: CalibType, physical_filter: str, runs: int, without: str = ""
+    ) -> dict[measurements.Place, Trend]:
+        """Return median and spread of what the latest runs measured in a product.
+
+        Parameters
+        ----------
+        calib_type, physical_filter
+            The product; the filter is "" for all but flats.
+        runs
+            Largest number of runs.
+        without
+            A run that does not count.
+        """
+
+        def read() -> dict[measurements.Place, Trend]:
+            return measurements.trends(self._opened(), calib_type, physical_filter, runs, without)
+
+        return await self._do("read the measurements of", read)
+
     async def _do(self, what: str, function: Callable[[], Result]) -> Result:
         """Have the journal's thread do something, within a limit.
 
@@ -239,6 +261,7 @@ class Journal:
         with _transaction(connection):
             for statement in (*TABLES.split(";"), f"PRAGMA user_version = {SCHEMA_VERSION}"):
                 connection.execute(statement)
+            measurements.make_table(connection)
             self._owner.claim(connection, now_s)
 
     def _close(self) -> None:
@@ -277,6 +300,7 @@ class Journal:
         with _transaction(self._opened()) as connection:
             self._owner.renew(connection)
             _insert(connection, run_id, entries)
+            measurements.insert_measurements(connection, run_id, entries)
             cursor = connection.execute("UPDATE runs SET state = ? WHERE run_id = ?", (state, run_id))
             if cursor.rowcount != 1:
                 raise sqlite3.IntegrityError(f"it has no run {run_id}")

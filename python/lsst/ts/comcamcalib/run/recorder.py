@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from lsst.ts import utils
 
 from ..clock import Clock
-from ..enums import StageState
-from ..errors import StageError
+from ..enums import CalibType, StageState
+from ..errors import ServiceError, StageError
+from ..measurements import Trend
 from ..record.events import Event
 from ..record.facts import Entry, Fact
 from ..record.fold import apply
@@ -33,6 +34,9 @@ Publish = Callable[[Event], Awaitable[None]]
 
 # Time between two attempts to write to the journal after a failure (seconds).
 RETRY_INTERVAL_S = 1.0
+
+# Longest time between two attempts to publish what could not be published (seconds); it may be that it never can.
+MAX_PUBLISH_PAUSE_S = 60.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +93,8 @@ class Recorder:
         self._changed = asyncio.Event()  # set, and replaced, when the history has changed
         self._unpublished: list[_Pending] = []
         self._unwritten: list[_Pending] = []
+        # Whether an event could not be published, so that the latest of each thing must be published again.
+        self._stale = False
         self._wake = asyncio.Event()
         self._closed = False
         self._task: asyncio.Task[None] = utils.make_done_future()
@@ -123,6 +129,15 @@ class Recorder:
         while not condition(self._history):
             await self._changed.wait()
 
+    async def trends(
+        self, calib_type: CalibType, physical_filter: str, runs: int
+    ) -> Mapping[tuple[int, str, str], Trend]:
+        """Return what the latest earlier runs measured in a product; see `Record.trends`."""
+        try:
+            return await self._journal.trends(calib_type, physical_filter, runs, without=self._history.run_id)
+        except JournalError as error:
+            raise ServiceError(str(error)) from error
+
     def waiting(self, who: str, for_what: str, limit_s: float | None = None) -> None:
         """Show in the telemetry what a stage is doing or waiting for; see `Record.waiting`."""
         self._waits[who] = Wait(for_what, self._clock.tai() + limit_s if limit_s is not None else 0.0)
@@ -141,9 +156,9 @@ class Recorder:
         return bool(self._unwritten)
 
     async def publish_all(self) -> None:
-        """Publish the latest event of each thing again, one after the other."""
-        for event in all_events(self._history):
-            await self._publish(event)
+        """Publish the latest event of each thing again, one after the other; what fails is tried again later."""
+        if not all([await self._has_published(event) for event in all_events(self._history)]):
+            self._begin_task()
 
     async def flush(self) -> None:
         """Try at once to write what is not in the journal yet; `journal_problem` shows whether that succeeded."""
@@ -186,31 +201,40 @@ class Recorder:
         self._wake.set()
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+        self._begin_task()
+        return pending
+
+    def _begin_task(self) -> None:
         if self._task.done():
             name = f"record of run {self._history.run_id}"
             self._task = asyncio.create_task(self._write_and_publish(), name=name)
-        return pending
 
     async def _write_and_publish(self) -> None:
-        """Write and publish what is there; while the journal can't be written, try again until it can."""
-        retry_at = 0.0
-        while self._unpublished or (self._unwritten and not (self._closed or self.lost)):
+        """Write and publish what is there; what fails is tried again until it succeeds."""
+        write_at = publish_at = 0.0
+        pause_s = RETRY_INTERVAL_S
+        while self._unpublished or ((self._unwritten or self._stale) and not (self._closed or self.lost)):
             self._wake.clear()
             now = self._clock.monotonic()
-            if self._unwritten and not self.lost and (not self.journal_problem or now >= retry_at):
+            if self._unwritten and not self.lost and (not self.journal_problem or now >= write_at):
                 await self._write()
-                retry_at = self._clock.monotonic() + RETRY_INTERVAL_S
+                write_at = self._clock.monotonic() + RETRY_INTERVAL_S
             while self._unpublished:
                 await self._publish_next()
-            if self._unwritten and not self.lost and not self._closed:
-                await self._pause(retry_at)
+            if self._stale and not self.lost and self._clock.monotonic() >= publish_at:
+                await self._publish_again()
+                publish_at = self._clock.monotonic() + pause_s
+                pause_s = min(2 * pause_s, MAX_PUBLISH_PAUSE_S)
+            if not self.lost and not self._closed:
+                await self._pause(write_at, publish_at)
 
-    async def _pause(self, retry_at: float) -> None:
-        """Wait until there are new facts or it is time to try again, if the journal can't be written."""
-        if not self.journal_problem:
+    async def _pause(self, write_at: float, publish_at: float) -> None:
+        """Wait until there are new facts or it is time to try again, if anything has failed."""
+        retries = [write_at] * bool(self._unwritten and self.journal_problem) + [publish_at] * self._stale
+        if not retries:
             return
         try:
-            async with asyncio.timeout(max(retry_at - self._clock.monotonic(), 0.0)):
+            async with asyncio.timeout(max(min(retries) - self._clock.monotonic(), 0.0)):
                 await self._wake.wait()
         except TimeoutError:
             return
@@ -244,12 +268,31 @@ class Recorder:
 
     async def _publish_next(self) -> None:
         pending = self._unpublished[0]
-        for event in events_after(pending.entry.fact, pending.history) if not self.lost else ():
-            try:
-                await self._publish(event)
-            except Exception:
-                # The run must still reach its end. If publishing keeps failing, the telemetry sends the CSC to FAULT.
-                self._log.exception("Run %s: %s could not be published", self._history.run_id, type(event).__name__)
+        for event in events_after(pending.entry.fact, pending.history):
+            await self._has_published(event)
         del self._unpublished[0]
         if not pending.seen.done():
             pending.seen.set_result(None)
+
+    async def _has_published(self, event: Event) -> bool:
+        """Publish an event; return whether that was possible. Otherwise the latest of each thing is published later.
+
+        A failure must not keep a run from its end. If publishing keeps failing, the telemetry sends the CSC to FAULT.
+        """
+        if self.lost:
+            return False
+        try:
+            await self._publish(event)
+        except Exception:
+            if not self._stale:
+                run_id, name = self._history.run_id, type(event).__name__
+                self._log.exception("Run %s: %s could not be published, and is tried again", run_id, name)
+            self._stale = True
+            return False
+        return True
+
+    async def _publish_again(self) -> None:
+        """Publish the latest of each thing after a failure, so that nobody is left with what was before."""
+        if all([await self._has_published(event) for event in all_events(self._history)]):
+            self._stale = False
+            self._log.warning("Run %s: events can be published again.", self._history.run_id)

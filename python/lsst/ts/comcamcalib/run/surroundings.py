@@ -57,6 +57,8 @@ def _look(record: Recorder, components: Components, instrument: Instrument) -> N
     logger = logging.getLogger(__name__)
     run_id = record.history.run_id
     unwell = components.unwell()
+    if not unwell and not record.unwell:
+        return
     kinds = {stage.kind for stage in record.history.stages.values() if stage.state not in STAGE_ENDED}
     needed = {name for kind in kinds for name in _needed(kind, instrument)}
     found = tuple(one for one in unwell if one.component in needed)

@@ -19,17 +19,20 @@ from ..butler_data import (
     CertifyOutcome,
     CertifyRequest,
     DatasetFound,
-    DefectsArea,
+    DetectorValues,
     ExposureFound,
+    Predecessor,
     ReplacedDataset,
     StatisticsTypes,
     VerificationStatistics,
     Withdrawal,
 )
 from ..config import Limits
+from ..enums import CalibType
 from . import (
     butler_certify,
     butler_lookup,
+    butler_products,
     butler_queries,
     butler_read_back,
     butler_statistics,
@@ -257,30 +260,50 @@ class ButlerService:
 
         return await self._threads.in_order(what, self._limits.butler_query, read)
 
-    async def defects_area(self, collection_run: str, dataset_type: str = "defects") -> dict[int, DefectsArea]:
-        """Return how much of each detector is defective."""
-        what = f"read {dataset_type} from {collection_run}"
-        refs = await self._ask(what, butler_queries.product_refs, dataset_type, collection_run)
-        chain = collection_run.removesuffix("/run")
-        return await self._threads.look(what, self._limit_s(refs), butler_queries.defects_area, refs, chain)
+    async def predecessors(
+        self,
+        dataset_type: str,
+        collections: Sequence[str],
+        exposure_id: int,
+        physical_filter: str,
+        own: Collection[str],
+    ) -> dict[int, Predecessor]:
+        """Return what is certified for each detector at the time of an exposure; see `Repository.predecessors`."""
+        what = f"look which {dataset_type} is certified in {', '.join(collections)}"
+        look_up = butler_products.predecessors
+        return await self._ask(
+            what, look_up, self._instrument, dataset_type, collections, exposure_id, physical_filter, own
+        )
 
-    async def ptc_values(self, collection_run: str, dataset_type: str = "ptc") -> dict[int, AmplifierValues]:
-        """Return gains and noises of each detector from its photon transfer curve."""
-        return {detector: value for _, detector, value in await self._amplifier_values(collection_run, dataset_type)}
+    async def product_values(
+        self,
+        calib_type: CalibType,
+        dataset_ids: Sequence[str],
+        amplifier_rows: Sequence[Sequence[str]],
+        predecessor_id: str = "",
+    ) -> DetectorValues:
+        """Measure a product of one detector; see `Repository.product_values`."""
+        both = [*dataset_ids, *([predecessor_id] if predecessor_id else [])]
+        what, limit_s = f"measure {calib_type.name} {', '.join(both)}", self._limit_s(both)
+        if calib_type is CalibType.GAIN:
+            return await self._threads.look(what, limit_s, butler_products.pairs_of, dataset_ids, predecessor_id)
+        if calib_type is CalibType.PTC:
+            return await self._threads.look(what, limit_s, butler_products.curve_of, both)
+        if calib_type is CalibType.DEFECTS:
+            return await self._threads.look(what, limit_s, butler_products.defects_of, both, amplifier_rows)
+        uris = await self._ask(what, butler_products.files, both)
+        # The pixels are read beside the look-ups, because that takes seconds.
+        read = functools.partial(butler_products.frame_of, calib_type, uris, amplifier_rows)
+        return await self._threads.read(what, limit_s, read)
 
     async def gain_values(
         self, collection_run: str, dataset_type: str = "cpPtcPartial"
     ) -> dict[tuple[int, int], AmplifierValues]:
         """Return gains and noises by (exposure id, detector) from the flat pairs."""
-        values = await self._amplifier_values(collection_run, dataset_type)
-        return {(exposure, detector): value for exposure, detector, value in values if exposure is not None}
-
-    async def _amplifier_values(
-        self, collection_run: str, dataset_type: str
-    ) -> list[tuple[int | None, int, AmplifierValues]]:
         what = f"read {dataset_type} from {collection_run}"
         refs = await self._ask(what, butler_queries.product_refs, dataset_type, collection_run)
-        return await self._threads.look(what, self._limit_s(refs), butler_queries.amplifier_values, refs)
+        values = await self._threads.look(what, self._limit_s(refs), butler_queries.amplifier_values, refs)
+        return {(exposure, detector): value for exposure, detector, value in values if exposure is not None}
 
     async def certified_ptc(
         self, collections: Sequence[str], exposure_id: int, detectors: Collection[int]

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..butler_data import AmplifierValues, DatasetFound, DefectsArea, ExposureFound
+from ..butler_data import AmplifierValues, DatasetFound, ExposureFound
 from ..errors import ServiceError
 from .collection_names import near
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = [
     "amplifier_values",
     "datasets",
-    "defects_area",
     "exposure_records",
     "exposures",
     "exposures_of_group",
@@ -36,10 +35,6 @@ __all__ = [
     "product_refs",
     "raws_present",
 ]
-
-IMAGE_TYPES = ("biasBootstrap", "bias")
-"""Combined images of the job that made the defects; they give the size of the detector."""
-
 
 JOB_COLLECTIONS = "u/ocps/"
 """Beginning of the names of the collections of OCPS jobs; there are thousands, and operators never type them."""
@@ -172,25 +167,6 @@ def datasets(butler: Butler, collection_run: str, dataset_type: str) -> list[Dat
     return [_found(ref) for ref in refs]
 
 
-def defects_area(butler: Butler, defects: Sequence[DatasetRef], chain: str) -> dict[int, DefectsArea]:
-    """Return how much of each detector is defective.
-
-    Parameters
-    ----------
-    butler
-        The repository.
-    defects
-        The datasets.
-    chain
-        CHAINED collection of the job that made them.
-    """
-    areas = {}
-    for ref in defects:
-        pixels = sum(int(defect.getBBox().getArea()) for defect in butler.get(ref))
-        areas[int(ref.dataId["detector"])] = DefectsArea(pixels, _detector_pixels(butler, ref, chain))
-    return areas
-
-
 def amplifier_values(butler: Butler, curves: Sequence[DatasetRef]) -> list[tuple[int | None, int, AmplifierValues]]:
     """Return exposure id (if the type has one), detector, gains and noises of photon transfer curves."""
     values = []
@@ -208,20 +184,6 @@ def _amplifiers(curve: Any) -> AmplifierValues:
         {name: float(values.get(name, "nan")) for name in curve.ampNames} for values in (curve.gain, curve.noise)
     )
     return AmplifierValues(gain, noise)
-
-
-def _detector_pixels(butler: Butler, defects: DatasetRef, chain: str) -> int:
-    """Return how many pixels a detector has, from a combined image in the chain of the job that found its defects."""
-    for image_type in IMAGE_TYPES:
-        try:
-            ref = butler.find_dataset(image_type, defects.dataId, collections=chain)
-        except LookupError:  # there is none, or several: try the next type
-            continue
-        if ref is not None:
-            return int(butler.get(ref).image.array.size)
-    raise ServiceError(
-        f"The size of detector {defects.dataId['detector']} is unknown: {chain} has no {' or '.join(IMAGE_TYPES)}."
-    )
 
 
 def exposure_records(butler: Butler, instrument: str, exposure_ids: Collection[int]) -> list[Any]:

@@ -18,6 +18,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .butler_queries import exposure_records, missing_collections
+from .curve_values import turnoff_adu
 
 if TYPE_CHECKING:
     from lsst.daf.butler import Butler
@@ -88,18 +89,8 @@ def _known(curve: Any) -> KnownAmplifiers:
     return KnownAmplifiers(
         gain=gain,
         noise={name: float(curve.noise.get(name, math.nan)) for name in curve.ampNames},
-        turnoff={name: _turnoff(curve, name) * gain[name] for name in curve.ampNames},
+        turnoff={name: turnoff_adu(curve, name) * gain[name] for name in curve.ampNames},
     )
-
-
-def _turnoff(curve: Any, name: str) -> float:
-    """Return the turn-off (adu); NaN if the curve did not reach it.
-
-    If no flat is beyond the turn-off, the curve has the level of its brightest flat there, which is not a turn-off.
-    """
-    turnoff = float(curve.ptcTurnoff.get(name, math.nan))
-    means = [float(one) for one in curve.rawMeans.get(name, [])]
-    return turnoff if not means or any(one > turnoff for one in means) else math.nan
 
 
 def raw_levels(butler: Butler, instrument: str, collection: str, exposure_id: int, detector: int) -> dict[str, float]:

@@ -87,7 +87,7 @@ class ProgramReporter:
     journal_path
         The journal, which the program only reads.
     settings
-        Where reports go; None: no report is written.
+        Where reports go.
     limits
         Limits of time: ``report``.
     program
@@ -97,7 +97,7 @@ class ProgramReporter:
     def __init__(
         self,
         journal_path: str,
-        settings: ReportSettings | None,
+        settings: ReportSettings,
         limits: Limits,
         program: Sequence[str] = (sys.executable, "-m", PROGRAM),
     ) -> None:
@@ -109,8 +109,8 @@ class ProgramReporter:
 
     async def write(self, request: ReportRequest) -> ReportMade:
         """Write the report of a run; see `Reporter.write`."""
-        if self._settings is None:
-            raise ServiceError("The configuration of the CSC has no place for reports any more (report is null)")
+        if not self._settings.directory:
+            raise ServiceError("The CSC's configuration has no place for reports any more (report.directory is empty)")
         answer = await self._run(self._settings.directory, request)
         files = await asyncio.to_thread(_look_at, answer.files)
         if not self._settings.s3_instance:

@@ -17,13 +17,15 @@ from ..butler_data import (
     CertifyOutcome,
     CertifyRequest,
     DatasetFound,
-    DefectsArea,
+    DetectorValues,
     ExposureFound,
+    Predecessor,
     ReplacedDataset,
     StatisticsTypes,
     VerificationStatistics,
     Withdrawal,
 )
+from ..enums import CalibType
 from .raw_level import KnownAmplifiers
 
 __all__ = ["Repository"]
@@ -174,11 +176,50 @@ class Repository(Protocol):
         The repository is opened anew for that; it is asked by time, and for the exposures.
         """
 
-    async def defects_area(self, collection_run: str, dataset_type: str = "defects") -> dict[int, DefectsArea]:
-        """Return how much of each detector is defective."""
+    async def predecessors(
+        self,
+        dataset_type: str,
+        collections: Sequence[str],
+        exposure_id: int,
+        physical_filter: str,
+        own: Collection[str],
+    ) -> dict[int, Predecessor]:
+        """Return what is certified for each detector at the time of an exposure; detectors without it are left out.
 
-    async def ptc_values(self, collection_run: str, dataset_type: str = "ptc") -> dict[int, AmplifierValues]:
-        """Return gains and noises of each detector from its photon transfer curve."""
+        Parameters
+        ----------
+        dataset_type
+            Type of the calibration.
+        collections
+            Collections to search, in order; those that do not exist are skipped.
+        exposure_id
+            The exposure.
+        physical_filter
+            The filter; "" if the type has none.
+        own
+            UUIDs that do not count: those of the run itself, which may be certified already.
+        """
+
+    async def product_values(
+        self,
+        calib_type: CalibType,
+        dataset_ids: Sequence[str],
+        amplifier_rows: Sequence[Sequence[str]],
+        predecessor_id: str = "",
+    ) -> DetectorValues:
+        """Measure a product of one detector, and compare it with its predecessor.
+
+        Parameters
+        ----------
+        calib_type
+            What it is.
+        dataset_ids
+            UUID of the dataset; for GAIN, those of all pairs.
+        amplifier_rows
+            Names of the detector's amplifiers; see `lsst.ts.comcamcalib.instrument.Instrument`.
+        predecessor_id
+            UUID of the dataset that is certified now, of the same type, for GAIN a ptc; "": there is none.
+        """
 
     async def gain_values(
         self, collection_run: str, dataset_type: str = "cpPtcPartial"

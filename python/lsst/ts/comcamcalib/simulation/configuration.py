@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from .camera import CLEAR_S, READOUT_S, TELEMETRY_S
-from .layout import INSTRUMENT, RAW_COLLECTION
+from .layout import AMPLIFIER_ROWS, INSTRUMENT, RAW_COLLECTION
 from .ocps import OCPS_INDEX
 from .oods import MAX_LATENCY_S
 
@@ -71,6 +71,8 @@ def csc_settings(*, uws_url: str, repo: Path, work_directory: Path, speed: float
         "uws_poll_interval_s": OCPS_POLL_INTERVAL_S,
         "repo": str(repo),
         "journal_path": str(work_directory / "journal.sqlite3"),
+        # The simulated detectors have C00 to C07 below, the real ones above.
+        "instrument": {**_shipped("instrument"), "amplifier_rows": [list(row) for row in AMPLIFIER_ROWS]},
         # The simulated pipelines know neither crosstalk nor linearity nor charge transfer.
         "prerequisites": ["ptc"],
         "log_path_pattern": str(work_directory / "uws" / "jobs" / "{job_id}" / "out" / "ocps.log"),
@@ -82,6 +84,10 @@ def csc_settings(*, uws_url: str, repo: Path, work_directory: Path, speed: float
         },
         "report": {"directory": str(work_directory / "reports"), "s3_instance": ""},
     }
+
+
+def _shipped(section: str) -> Any:
+    return yaml.safe_load((CHECKOUT_CONFIG / "_init.yaml").read_text())[section]
 
 
 def write_ocps_configuration(directory: Path, uws_url: str, repo: Path) -> Path:

@@ -18,6 +18,7 @@ from typing import Any
 
 __all__ = [
     "AMPLIFIER_NAMES",
+    "AMPLIFIER_ROWS",
     "DETECTOR_NAMES",
     "INSTRUMENT",
     "PHYSICAL_FILTERS",
@@ -37,6 +38,9 @@ DETECTOR_NAMES = tuple(f"{RAFT}_S{row}{column}" for row in range(3) for column i
 
 AMPLIFIER_NAMES = (*(f"C1{column}" for column in range(8)), *(f"C0{column}" for column in reversed(range(8))))
 """Names of a detector's amplifiers in readout order."""
+
+AMPLIFIER_ROWS = tuple(tuple(f"C{row}{column}" for column in range(8)) for row in range(2))
+"""Names of the amplifiers in an image, from the lowest row upwards and in each from left to right."""
 
 PHYSICAL_FILTERS: Mapping[str, str] = {
     "u_05": "u",

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from .containers import Box, Defect, Defects, Exposure, PhotonTransferCurve
+from .containers import Defects, Exposure, PhotonTransferCurve
 from .faults import Fault
 from .focal_plane import FocalPlane
 from .frame_faults import Fault as DetectorFault
@@ -92,16 +92,14 @@ def _retouch_curve(curve: PhotonTransferCurve, fault: DetectorFault) -> None:
 
 def _retouch_defects(defects: Defects, fault: DetectorFault) -> Defects:
     """Add the hot columns, and all of an amplifier without signal."""
-    added = list(defects)
+    bad = defects.to_mask(_RECORDED_LAYOUT.image_shape)
     for name in fault.amplifiers:
-        box = Box.of_section(_RECORDED_LAYOUT.image_section(name))
+        pixels = bad[_RECORDED_LAYOUT.image_section(name)]
         if fault.is_dead:
-            added.append(Defect(box))
+            pixels[:] = True
         elif fault.hot_column_rate and "DARK" in fault.image_types:
-            added += [
-                Defect(Box(box.x0 + hot_column(_RECORDED_LAYOUT), y, 1, 1)) for y in range(box.y0, box.getMaxY() + 1)
-            ]
-    return Defects(added, defects.metadata)
+            pixels[:, hot_column(_RECORDED_LAYOUT)] = True
+    return Defects.from_mask(bad, defects.metadata)
 
 
 def _retouch_image(dataset_type: str, image: Exposure, fault: DetectorFault) -> None:

@@ -120,7 +120,8 @@ class _Ingest:
             seen = (self.ledger.news.count, self._taken(self.context.history))
             await self._settle_arrived()
             for frame in self._pending():
-                if self._next_look(frame) <= self._now():
+                # One may have become complete meanwhile; that wakes the wait below.
+                if self.ledger.missing(frame.exposure_id) and self._next_look(frame) <= self._now():
                     await self._look_for(frame)
             await self.retakes.take()
             pending = self._pending()
@@ -157,10 +158,11 @@ class _Ingest:
         return f"All files of {len(wanted)} frames are in the repository{again}"
 
     async def _settle_arrived(self) -> None:
-        for frame in self._pending():
-            if not self.ledger.missing(frame.exposure_id):
-                self.arrivals.put_nowait(frame)
-                await self._settle(frame)
+        arrived = [frame for frame in self._pending() if not self.ledger.missing(frame.exposure_id)]
+        for frame in arrived:
+            self.arrivals.put_nowait(frame)
+        # Together, so that the files of many frames that come at once cost one write to the journal.
+        await asyncio.gather(*(self._settle(frame) for frame in arrived))
 
     def _next_look(self, frame: Frame) -> float:
         """Return when to look in Butler for the missing files of a frame (seconds of the clock).

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..butler_data import StatisticsTypes
 from ..config import VerificationRecipe
@@ -17,11 +17,20 @@ from ..enums import CalibType
 from ..findings import Finding
 from ..plan.plan import StagePlan
 from ..plan.request import run_collection
-from ..verification import FrameFacts, Judgement, RuleContext, judge_statistics
+from ..verification import (
+    FrameFacts,
+    Judgement,
+    MeasuredProduct,
+    RuleContext,
+    judge_statistics,
+    judge_values,
+    plausibility,
+    value_findings,
+)
 from .context import RunContext
 from .frames import frame_facts
 
-__all__ = ["judge_by_statistics", "rule_context"]
+__all__ = ["judge_by_statistics", "judge_by_values", "rule_context"]
 
 
 def rule_context(
@@ -66,7 +75,12 @@ def rule_context(
 
 
 async def judge_by_statistics(
-    recipe: VerificationRecipe, job_id: str, stage: StagePlan, more: Sequence[Finding], context: RunContext
+    recipe: VerificationRecipe,
+    job_id: str,
+    stage: StagePlan,
+    measured: Mapping[str, MeasuredProduct],
+    more: Sequence[Finding],
+    context: RunContext,
 ) -> list[tuple[str, Judgement]]:
     """Judge the statistics of a verification job, by filter for flats; in a thread, because it takes seconds.
 
@@ -74,6 +88,8 @@ async def judge_by_statistics(
     ----------
     recipe, job_id, stage
         How it was verified, and by which job of which stage.
+    measured
+        What was measured in the product, by filter; empty if the run has made none.
     more
         Findings about the same product from elsewhere.
     context
@@ -101,5 +117,32 @@ async def judge_by_statistics(
             calib_type, context, physical_filter=physical_filter, exposures=some, recipe=recipe, frames=facts
         )
         statistics = await repository.statistics(run_collection(job_id), types, physical_filter or None)
-        judgements.append((physical_filter, await asyncio.to_thread(judge_statistics, statistics, expected, more)))
+        own = await _of_values(measured[physical_filter], expected, context) if physical_filter in measured else []
+        judgement = await asyncio.to_thread(judge_statistics, statistics, expected, [*more, *own])
+        judgements.append((physical_filter, judgement))
     return judgements
+
+
+async def judge_by_values(measured: MeasuredProduct, context: RunContext, only_plausible: bool = False) -> Judgement:
+    """Judge a product by what was measured in it, without cp_verify.
+
+    Parameters
+    ----------
+    measured
+        What was measured.
+    context
+        What the stages share.
+    only_plausible
+        Whether only matters if the values are there and plausible, and not what they are compared with.
+    """
+    expected = rule_context(measured.calib_type, context, physical_filter=measured.physical_filter)
+    found = await _of_values(measured, expected, context, only_plausible)
+    return await asyncio.to_thread(judge_values, measured, found, expected)
+
+
+async def _of_values(
+    measured: MeasuredProduct, expected: RuleContext, context: RunContext, only_plausible: bool = False
+) -> list[Finding]:
+    """Apply the rules on values; in a thread, because there may be thousands of values."""
+    rules = plausibility if only_plausible else value_findings
+    return await asyncio.to_thread(rules, measured, context.config, expected)

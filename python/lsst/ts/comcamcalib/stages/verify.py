@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 
 from ..config import VerificationRecipe
 from ..enums import CalibType, Verdict
@@ -18,13 +19,14 @@ from ..findings import Finding
 from ..plan.plan import StagePlan
 from ..record.facts import MAX_FINDINGS, DetectorVerdict, FramesBlamed, JobDistrusted, VerdictGiven
 from ..record.history import STAGE_ENDED
-from ..record.things import GOOD_VERDICTS, Product
-from ..verification import Judgement, judge_defects, judge_gain, judge_ptc
+from ..record.things import GOOD_VERDICTS
+from ..verification import Judgement, MeasuredProduct
 from ..verification.rules.gains_of_flats import gains_of_flats
 from .context import RunContext
 from .frames import blame_frames, known_to_be_bad, share_fate, verify_attempt
 from .generate import check_inputs, run_job
-from .judging import judge_by_statistics
+from .judging import judge_by_statistics, judge_by_values
+from .measure import measure, values_of
 
 __all__ = ["verify"]
 
@@ -55,30 +57,18 @@ async def verify(stage: StagePlan, context: RunContext) -> str:
         product = context.history.product(stage.calib_type)
         assert product is not None, "its GENERATE stage has succeeded"
         job_id = product.job_id
-        by_itself = await _judge_product(product, stage.calib_type, context)
+        context.record.waiting(stage.name, f"the values of {product.dataset_type} in {product.run_collection}")
+        measured = await measure(stage.calib_type, context)
+        by_itself = await judge_by_values(measured[""], context)
         judgements = [("", share_fate(stage.calib_type, by_itself, context))]
     else:
+        # Measured while the job runs, so that the verdict does not come later for that.
+        measuring = asyncio.create_task(measure(stage.calib_type, context), name=f"{stage.name} measures the product")
         try:
-            job = await run_job(stage.jobs[0], stage, context)
-            await check_inputs(stage.jobs[0], job, context)
-        except StageError as error:
-            latest = context.history.job(stage.jobs[0].label)
-            judgement = _without_statistics(stage.calib_type, str(error), context)
-            await _record("", judgement, latest.job_id if latest is not None else "", stage.calib_type, context)
-            if judgement.verdict is Verdict.FAILED:
-                raise StageError(judgement.reason) from error
-            raise StageError(f"{stage.calib_type.name} is UNKNOWN: {error}") from error
-        job_id = job.job_id
-        if any(context.history.stages[name].state not in STAGE_ENDED for name in stage.after):
-            context.record.waiting(stage.name, f"{' and '.join(stage.after)}, which may find these frames bad")
-            await context.record.until(
-                lambda history: all(history.stages[name].state in STAGE_ENDED for name in stage.after)
-            )
-        judgements = await _judge_statistics(recipe, job_id, stage, context)
-        if incomplete := [one for _, one in judgements if one.exposures_expected and _is_incomplete(one)]:
-            # The next attempt does not judge the same statistics once more.
-            await context.record.note(JobDistrusted(label=job.label, attempt=job.attempt, reason=incomplete[0].reason))
-        await _note_frames(stage, [one for _, one in judgements], context)
+            job_id, judgements = await _judge_by_job(recipe, stage, measuring, context)
+        finally:
+            measuring.cancel()
+            await asyncio.gather(measuring, return_exceptions=True)
     for physical_filter, judgement in judgements:
         if judgement.verdict is not Verdict.PASSED:
             logging.getLogger(__name__).warning(
@@ -91,6 +81,51 @@ async def verify(stage: StagePlan, context: RunContext) -> str:
     if worst:
         raise StageError("; ".join(f"{stage.calib_type.name} is {one.verdict.name}: {one.reason}" for one in worst))
     return "; ".join(f"{one.verdict.name}: {one.reason}" for _, one in judgements)
+
+
+async def _judge_by_job(
+    recipe: VerificationRecipe,
+    stage: StagePlan,
+    measuring: asyncio.Task[dict[str, MeasuredProduct]],
+    context: RunContext,
+) -> tuple[str, list[tuple[str, Judgement]]]:
+    """Judge a product by cp_verify's statistics and its own values.
+
+    Returns
+    -------
+    job_id
+        The verification's job.
+    judgements
+        By filter; "" for all but flats.
+
+    Raises
+    ------
+    StageError
+        If there are no statistics.
+    """
+    try:
+        job = await run_job(stage.jobs[0], stage, context)
+        await check_inputs(stage.jobs[0], job, context)
+    except StageError as error:
+        latest = context.history.job(stage.jobs[0].label)
+        judgement = _without_statistics(stage.calib_type, str(error), context)
+        await _record("", judgement, latest.job_id if latest is not None else "", stage.calib_type, context)
+        if judgement.verdict is Verdict.FAILED:
+            raise StageError(judgement.reason) from error
+        raise StageError(f"{stage.calib_type.name} is UNKNOWN: {error}") from error
+    if any(context.history.stages[name].state not in STAGE_ENDED for name in stage.after):
+        context.record.waiting(stage.name, f"{' and '.join(stage.after)}, which may find these frames bad")
+        await context.record.until(
+            lambda history: all(history.stages[name].state in STAGE_ENDED for name in stage.after)
+        )
+    if not measuring.done():
+        context.record.waiting(stage.name, "the values of the product")
+    judgements = await _judge_statistics(recipe, job.job_id, stage, await measuring, context)
+    if incomplete := [one for _, one in judgements if one.exposures_expected and _is_incomplete(one)]:
+        # The next attempt does not judge the same statistics once more.
+        await context.record.note(JobDistrusted(label=job.label, attempt=job.attempt, reason=incomplete[0].reason))
+    await _note_frames(stage, [one for _, one in judgements], context)
+    return job.job_id, judgements
 
 
 def _is_incomplete(judgement: Judgement) -> bool:
@@ -117,12 +152,16 @@ async def _note_frames(stage: StagePlan, judgements: list[Judgement], context: R
 
 
 async def _judge_statistics(
-    recipe: VerificationRecipe, job_id: str, stage: StagePlan, context: RunContext
+    recipe: VerificationRecipe,
+    job_id: str,
+    stage: StagePlan,
+    measured: Mapping[str, MeasuredProduct],
+    context: RunContext,
 ) -> list[tuple[str, Judgement]]:
-    """Judge the statistics of a verification job, and for flats also what was measured with the same flats."""
-    more = await _heed_gains(context) if stage.calib_type is CalibType.FLAT else []
+    """Judge the statistics of a verification job, with what was measured in the product and with the same flats."""
+    gains = await _heed_gains(context) if stage.calib_type is CalibType.FLAT else []
     try:
-        return await judge_by_statistics(recipe, job_id, stage, more, context)
+        return await judge_by_statistics(recipe, job_id, stage, measured, gains, context)
     except ServiceError as error:
         problem = f"the statistics of job {job_id} could not be read: {error}"
         return [("", _without_statistics(stage.calib_type, problem, context))]
@@ -135,31 +174,10 @@ async def _heed_gains(context: RunContext) -> list[Finding]:
     for calib_type in (CalibType.PTC, CalibType.GAIN):
         product = context.history.product(calib_type)
         if product is not None:
-            judgement = await _judge_product(product, calib_type, context)
+            judgement = await judge_by_values(await values_of(product, context), context, only_plausible=True)
             if judgement.verdict is Verdict.FAILED:
                 findings += gains_of_flats(judgement, calib_type, threshold)
     return findings
-
-
-async def _judge_product(product: Product, calib_type: CalibType, context: RunContext) -> Judgement:
-    """Judge a product by its own values, which must be finite and plausible for each detector."""
-    repository, plausible = context.services.repository, context.config.plausible
-    left_out = context.history.left_out_before(calib_type)
-    names = {detector: name for detector, name in context.plan.detector_names.items() if detector not in left_out}
-    amplifiers = context.plan.amplifiers
-    try:
-        if calib_type is CalibType.DEFECTS:
-            areas = await repository.defects_area(product.run_collection, product.dataset_type)
-            return await asyncio.to_thread(judge_defects, names, areas, plausible)
-        if calib_type is CalibType.PTC:
-            ptc = await repository.ptc_values(product.run_collection, product.dataset_type)
-            curves = {detector: (one.gain, one.noise) for detector, one in ptc.items()}
-            return await asyncio.to_thread(judge_ptc, names, amplifiers, curves, plausible)
-        gains = await repository.gain_values(product.run_collection, product.dataset_type)
-        values = {key: (one.gain, one.noise) for key, one in gains.items()}
-        return await asyncio.to_thread(judge_gain, names, amplifiers, values, context.flat_pairs, plausible)
-    except ServiceError as error:
-        return Judgement.unknown(f"the product in {product.run_collection} could not be read: {error}")
 
 
 async def _record(

@@ -10,8 +10,10 @@ from .context import FrameFacts, RuleContext
 from .first_look import certainly_in_vain, is_suspicious
 from .judge import judge, strict
 from .judgement import Counts, DetectorJudgement, Judgement
-from .products import judge_defects, judge_gain, judge_ptc
+from .measured import MeasuredProduct
+from .rules.drift import largest_drift
 from .table import StatisticsTable
+from .value_judgement import judge_values, plausibility, value_findings
 from .verdict import judge_statistics, table_of
 
 __all__ = [
@@ -19,15 +21,17 @@ __all__ = [
     "DetectorJudgement",
     "FrameFacts",
     "Judgement",
+    "MeasuredProduct",
     "RuleContext",
     "StatisticsTable",
     "certainly_in_vain",
     "is_suspicious",
     "judge",
-    "judge_defects",
-    "judge_gain",
-    "judge_ptc",
     "judge_statistics",
+    "judge_values",
+    "largest_drift",
+    "plausibility",
     "strict",
     "table_of",
+    "value_findings",
 ]

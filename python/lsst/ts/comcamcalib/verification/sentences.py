@@ -16,6 +16,7 @@ from .context import RuleContext
 from .frame_sentences import frame_sentences
 from .judgement import Counts, DetectorJudgement, listed
 from .unknown_sentences import not_known
+from .value_sentences import VALUE_RULES, implausible_values, value_sentences
 
 __all__ = ["about_frames", "in_words", "sentences"]
 
@@ -57,6 +58,7 @@ def sentences(
         _main(rest, verdict, of_rest, len(left_out), context, passed),
         _exposures(rest, context),
         _bad_amplifiers(findings, context),
+        *value_sentences(rest, context),
     ]
     if verdict in (Verdict.PASSED, Verdict.PASSED_WITH_FAILURES):
         parts += [_procedure(rest), _not_counted(rest)]
@@ -84,10 +86,12 @@ def _main(
         also = f" The statistics are not complete, or do not fit together: {unknown.text}." if unknown.text else ""
         return f"No good {context.calib_type.name} can be made from these frames.{also}"
     bad = {one.detector for one in failed if one.rule == "detectors"}
-    others = [one for one in failed if one.rule not in ("detectors", "gains_of_flats")]
-    if bad or others:
+    others = [one for one in failed if one.rule not in ("detectors", "gains_of_flats", *VALUE_RULES)]
+    implausible = implausible_values(failed, context)
+    if bad or others or implausible:
         parts = [_failed_detectors([one for one in detectors if one.detector in bad], context)] if bad else []
         parts += [f"{_rule(others)}: {listed(in_words(one, context) for one in others)}"] if others else []
+        parts += [implausible] if implausible else []
         return "; ".join([*parts, *([unknown.text] if unknown.text else [])]) + "."
     if unknown.text:
         if unknown.contradictory:

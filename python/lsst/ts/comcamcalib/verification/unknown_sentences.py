@@ -49,6 +49,7 @@ def _missing(findings: Sequence[Finding], context: RuleContext) -> Iterator[str]
         exposures.setdefault((one.detector, one.detail), set()).add(one.exposure)
     for one in findings:
         name = context.detectors.get(one.detector, "") if one.detector is not None else ""
+        name = f"{name} {one.amplifier}".strip()
         count = len(exposures[one.detector, one.detail])
         if one.exposure is None:
             yield f"{name} ({one.detail})" if name else one.detail

@@ -40,7 +40,7 @@ def draw_curves(curve: data.Curve) -> str:
     names = _as_in_the_detector(list(curve.means))
     rows = -(-len(names) // COLUMNS) or 1
     figure = new_figure(11.6, 1.75 * rows + 0.2)
-    axes = figure.subplots()
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     panels = _Panels(curve, names, rows)
     panels.draw(axes)
     axes.set_xlim(-0.17, COLUMNS)
@@ -112,7 +112,8 @@ class _Panels:
                     deviation = max(-RESIDUAL_MAX, min(variance / expected - 1, RESIDUAL_MAX))
                     y = bottom + _between(deviation, (-RESIDUAL_MAX, RESIDUAL_MAX), RESIDUALS)
                     points.append((x, y))
-        fits.append(sorted(fit))
+        if fit:
+            fits.append(sorted(fit))
 
     def _frame(self, left: int, bottom: int) -> list[list[Point]]:
         low, high = left + SIDES[0], left + SIDES[1]

@@ -26,7 +26,7 @@ def draw_drifts(drifts: Sequence[data.DriftRow], names: Mapping[int, str]) -> st
     places = {detector: place for place, detector in enumerate(names)}
     products = list(dict.fromkeys(f"{row.calib_type} {row.physical_filter}".strip() for row in rows))
     figure = new_figure(7.4, 3.0)
-    axes = figure.subplots()
+    axes = figure.add_axes((0.08, 0.22, 0.91, 0.74))
     for number, product in enumerate(products):
         own = [row for row in rows if f"{row.calib_type} {row.physical_filter}".strip() == product]
         axes.scatter(

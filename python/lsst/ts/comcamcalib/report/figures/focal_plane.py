@@ -49,6 +49,11 @@ SCALES: Mapping[str, Scale] = {
 
 BINS = 50
 
+# Places of the axes: left, bottom, width and height, in parts of the figure.
+PLANE = (0.0, 0.02, 0.51, 0.93)
+COLOURS = (0.53, 0.12, 0.018, 0.72)
+HISTOGRAM = (0.70, 0.14, 0.295, 0.76)
+
 
 def draw_map(one: data.AmplifierMap, names: Mapping[int, str]) -> str:
     """Return the map of a quantity and its histogram.
@@ -62,10 +67,9 @@ def draw_map(one: data.AmplifierMap, names: Mapping[int, str]) -> str:
     """
     scale = SCALES[one.key]
     divisor = (one.median or 1.0) if scale.relative else 1.0
-    figure = new_figure(7.4, 4.0)
-    plane, histogram = figure.subplots(1, 2, width_ratios=(1.55, 1.0))
-    _draw_plane(figure, plane, one, names, scale, divisor)
-    _draw_histogram(histogram, one, divisor)
+    figure = new_figure(7.4, 3.7)
+    _draw_plane(figure, figure.add_axes(PLANE), one, names, scale, divisor)
+    _draw_histogram(figure.add_axes(HISTOGRAM), one)
     about = f"median {one.median:.4g} {one.unit}" if one.median is not None else "not measured"
     what = f"{one.title}, {about}; {one.evaluated} of {one.expected} amplifiers evaluated. Map and histogram."
     return to_svg(figure, what)
@@ -101,7 +105,7 @@ def _draw_plane(
     axes.set_ylim(-0.5, max(bottom for _, bottom in corners.values()) + DETECTOR_SIZE + 1.6)
     axes.set_aspect("equal")
     axes.set_axis_off()
-    bar = figure.colorbar(colours, ax=axes, shrink=0.85, extend=_beyond(values, scale))
+    bar = figure.colorbar(colours, cax=figure.add_axes(COLOURS), extend=_beyond(values, scale))
     bar.set_label("level / median of all" if scale.relative else one.unit)
     bar.outline.set_linewidth(0.5)
     if missing:
@@ -118,7 +122,7 @@ def _beyond(values: list[float], scale: Scale) -> str:
     return {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[below, above]
 
 
-def _draw_histogram(axes: Axes, one: data.AmplifierMap, divisor: float) -> None:
+def _draw_histogram(axes: Axes, one: data.AmplifierMap) -> None:
     values = [value for own in one.values.values() for value in own.values() if value is not None]
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title(f"{one.evaluated} of {one.expected} amplifiers evaluated", fontsize=8)

@@ -87,8 +87,8 @@ def _draw(
     kind: str,
 ) -> str:
     corners = detector_corners(names)
-    figure = new_figure(5.6, 5.0)
-    axes = figure.subplots()
+    figure = new_figure(5.6, 4.9)
+    axes = figure.add_axes((0.0, 0.02, 0.84, 0.96))
     drawn = None
     for detector, (left, bottom) in corners.items():
         name = names[detector]
@@ -112,7 +112,7 @@ def _draw(
     axes.set_aspect("equal")
     axes.set_axis_off()
     if drawn is not None:
-        bar = figure.colorbar(drawn, ax=axes, shrink=0.85, extend="both")
+        bar = figure.colorbar(drawn, cax=figure.add_axes((0.855, 0.15, 0.02, 0.68)), extend="both")
         bar.set_label(scale)
     described = (
         f"{len(pixels)} of {len(names)} detectors have {kind} ({what}); colours from {low:g} to {high:g}: {scale}."

@@ -44,9 +44,9 @@ STYLE = {
 
 
 def new_figure(width_in: float, height_in: float) -> Figure:
-    """Return an empty figure (inches)."""
+    """Return an empty figure (inches). Its axes get fixed places: to find them takes matplotlib half of its time."""
     matplotlib.rcParams.update(STYLE)
-    return Figure(figsize=(width_in, height_in), layout="constrained")
+    return Figure(figsize=(width_in, height_in))
 
 
 def to_svg(figure: Figure, described: str) -> str:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -90,16 +91,17 @@ def read_detector(statistics: Any, context: RuleContext, detector: int) -> Entry
 def _table(rows: Mapping[Any, Any], convert: Any) -> tuple[tuple[str, ...], tuple[str, ...], list[Any]]:
     """Return the names of the rows, the union of their keys, and the values row by row."""
     content = list(rows.values())
-    keys: tuple[Any, ...] = tuple(content[0]) if content and type(content[0]) is dict else ()
-    if keys and all(type(one) is dict and tuple(one) == keys for one in content):
-        flat = [value for one in content for value in one.values()]
+    keys: tuple[Any, ...] = ()
+    if set(map(type, content)) == {dict} and len(all_keys := set(map(tuple, content))) == 1:
+        keys = all_keys.pop()
+        flat = list(itertools.chain.from_iterable(map(dict.values, content)))
     else:
         for name, one in rows.items():
             mapping(one, f"the entry of amplifier {name}" if name else "the entry of the detector")
         keys = tuple(dict.fromkeys(key for one in content for key in one))
         flat = [one.get(key, _NOTHING) for one in content for key in keys]
-    names = tuple(name if type(name) is str else str(name) for name in rows)
-    return names, tuple(str(key) for key in keys), convert(flat, names, keys)
+    names, keys = tuple(map(str, rows)), tuple(map(str, keys))
+    return names, keys, convert(flat, names, keys)
 
 
 def _results(flat: list[Any], names: Sequence[str], keys: Sequence[Any]) -> list[Any]:

@@ -87,15 +87,13 @@ class _Detectors:
 
     def _reject_strange_amplifiers(self) -> None:
         """Reject the statistics in which a detector has other amplifiers than in most of the exposures."""
-        for index in range(len(self._detectors)):
-            names = collections.Counter(
-                frozenset(entry.shape.amplifiers) for place, entry in self._entries.items() if place[1] == index
-            )
-            if len(names) > 1:
-                usual = names.most_common(1)[0][0]
-                for place in [place for place in self._entries if place[1] == index]:
-                    if odd := set(self._entries[place].shape.amplifiers) ^ usual:
-                        self._reject(place, f"it has other amplifiers than usual: {', '.join(sorted(odd)[:3])}")
+        by_detector: dict[int, collections.Counter[tuple[str, ...]]] = collections.defaultdict(collections.Counter)
+        for (_, detector), entry in self._entries.items():
+            by_detector[detector][entry.shape.amplifiers] += 1
+        usual = {detector: set(names.most_common(1)[0][0]) for detector, names in by_detector.items()}
+        for place, entry in list(self._entries.items()):
+            if len(by_detector[place[1]]) > 1 and (odd := set(entry.shape.amplifiers) ^ usual[place[1]]):
+                self._reject(place, f"it has other amplifiers than usual: {', '.join(sorted(odd)[:3])}")
 
     def table(self) -> StatisticsTable:
         """Return the statistics as a table."""

@@ -1,0 +1,179 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The commands ``comcamcalib runs`` and ``comcamcalib report``: what the journal has, without a CSC."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from .enums import StageKind
+from .errors import BadInputError
+from .terminal import console, fail, problems
+
+if TYPE_CHECKING:
+    from .config import CscConfig
+    from .record.history import History
+
+__all__ = ["report_app"]
+
+report_app = typer.Typer()
+
+ConfigDir = Annotated[
+    Path | None,
+    typer.Option(help="Directory with the CSC's configuration files; ComCamCalib/v1 in TS_CONFIG_OCS_DIR if left out."),
+]
+Site = Annotated[str, typer.Option(envvar="LSST_SITE", help="Site whose configuration counts.")]
+JournalFile = Annotated[
+    Path | None, typer.Option(help="File with a journal, or a copy of one; the CSC's own if left out.")
+]
+
+
+@report_app.command()
+def runs(
+    last: Annotated[int, typer.Option(min=1, help="How many runs, the latest first.")] = 20,
+    journal: JournalFile = None,
+    config_dir: ConfigDir = None,
+    site: Site = "summit",
+) -> None:
+    """List the runs in the journal: how they ended, the verdicts, and where the reports are.
+
+    The journal is only read, also while the CSC writes it.
+    """
+    from .run.owner import JournalError
+    from .run.reading import list_runs
+
+    path = _journal_path(journal, config_dir, site)
+    try:
+        found = list_runs(path)
+    except JournalError as error:
+        raise fail(f"{error}.") from error
+    table = Table(box=None, pad_edge=False)
+    for heading in ("run", "state", "mode", "began (UTC)", "verdicts", "report"):
+        table.add_column(heading, overflow="fold")
+    for one in found[:last]:
+        try:
+            table.add_row(one.run_id, *_row(_history(path, one.run_id)))
+        except (JournalError, ValueError) as error:
+            table.add_row(one.run_id, one.state.name if one.state is not None else "?", "", "", str(error), "")
+    console.print(table)
+    if len(found) > last:
+        console.print(f"{len(found) - last} earlier runs are not shown; --last {len(found)} shows all.")
+
+
+def _row(history: History) -> tuple[str, ...]:
+    from .report.story import iso_utc
+
+    verdicts = [f"{one.calib_type.name} {one.verdict.name}" for one in history.verdicts.values()]
+    return (
+        history.state.name,
+        history.plan.options.script_mode.value,
+        iso_utc(history.started_s or history.accepted_s),
+        ", ".join(verdicts) or "none",
+        _page(history) or _no_report(history),
+    )
+
+
+def _page(history: History) -> str:
+    """Return where the page of a run's report is; "" if none is written."""
+    files = history.report.files if history.report is not None else ()
+    return next((one.url for one in files if one.mime_type == "text/html"), "")
+
+
+def _no_report(history: History) -> str:
+    stage = next((one for one in history.stages.values() if one.kind is StageKind.REPORT), None)
+    return "none" if stage is None else f"none: {stage.state.name} {stage.reason}".rstrip()
+
+
+@report_app.command()
+def report(
+    run_id: Annotated[str, typer.Argument(help="Run; the latest in the journal if left out.")] = "",
+    again: Annotated[bool, typer.Option(help="Write it, also if there is one.")] = False,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    directory: Annotated[
+        Path | None, typer.Option(help="Where to write it; the configured directory of reports if left out.")
+    ] = None,
+    repo: Annotated[
+        str, typer.Option(help="Where this machine finds the Butler repository; the run's own place if left out.")
+    ] = "",
+    journal: JournalFile = None,
+    config_dir: ConfigDir = None,
+    site: Site = "summit",
+) -> None:
+    """Print where the report of a run is, and write it if there is none.
+
+    Journal and repository are only read. With --journal and --directory no configuration is needed, so that a report
+    can be made anywhere from a copy of the journal; without the repository it has no pictures.
+    """
+    from .run.owner import JournalError
+    from .run.reading import list_runs
+
+    path = _journal_path(journal, config_dir, site)
+    try:
+        run_id = run_id or next((one.run_id for one in list_runs(path)), "")
+        if not run_id:
+            raise fail(f"The journal {path} has no run.")
+        history = _history(path, run_id)
+    except (JournalError, ValueError) as error:
+        raise fail(f"{error}.") from error
+    url = "" if again or directory is not None else _existing(history)
+    if not url:
+        url = _write(path, run_id, directory or _directory(config_dir, site), repo)
+    console.print(url, markup=False)
+    if show:
+        typer.launch(url)
+
+
+def _existing(history: History) -> str:
+    """Return where a report is that was written before; "" if its file is not there."""
+    url = _page(history)
+    gone = url.startswith("file://") and not Path(url.removeprefix("file://")).is_file()
+    return "" if gone else url
+
+
+def _write(journal: Path, run_id: str, directory: Path, repo: str) -> str:
+    from .report.write import ReportError, make_report
+    from .run.owner import JournalError
+    from .run.reading import read_entries
+
+    problems.print(f"Writing the report of run {run_id} …", markup=False)
+    try:
+        files, missing = make_report(read_entries(journal, run_id), directory, repo=repo)
+    except (ReportError, JournalError) as error:
+        raise fail(f"{error}.") from error
+    for sentence in missing:
+        problems.print(sentence, markup=False, style="yellow")
+    return files[0].absolute().as_uri()
+
+
+def _history(path: Path, run_id: str) -> History:
+    from .record.fold import fold
+    from .run.reading import read_entries
+
+    return fold(read_entries(path, run_id))
+
+
+def _journal_path(journal: Path | None, config_dir: Path | None, site: str) -> Path:
+    return journal or Path(_config(config_dir, site, "--journal").journal_path)
+
+
+def _directory(config_dir: Path | None, site: str) -> Path:
+    directory = _config(config_dir, site, "--directory").report.directory
+    if not directory:
+        raise fail("The configuration has no place for reports (report.directory is empty); name one with --directory.")
+    return Path(directory)
+
+
+def _config(config_dir: Path | None, site: str, instead: str) -> CscConfig:
+    from .show_plan import find_config
+
+    try:
+        return find_config(config_dir, site)
+    except BadInputError as error:
+        raise fail(f"{error}\nOr name the place with {instead}.") from error

@@ -1,0 +1,58 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Rule: a value does not stand out from those of earlier runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...findings import Finding, Outcome
+from ..measured import MeasuredProduct
+from .limits import OUTCOMES
+
+if TYPE_CHECKING:
+    from ...config import TrendLimits
+
+__all__ = ["trend"]
+
+
+def trend(product: MeasuredProduct, wanted: TrendLimits | None) -> list[Finding]:
+    """Compare values with the median and the spread of earlier runs; too few runs are told once.
+
+    Parameters
+    ----------
+    product
+        The measured product, with its trends.
+    wanted
+        What stands out; None: that is not looked at.
+    """
+    if wanted is None:
+        return []
+    if product.trends is None:
+        return [Finding("trend", Outcome.NOTED, "", detail=product.trends_unread or "earlier runs are not known")]
+    found: list[Finding] = []
+    runs = max((one.runs for one in product.trends.values()), default=0)
+    if runs < wanted.min_runs:
+        detail = f"{runs} of at least {wanted.min_runs} earlier runs have values"
+        return [Finding("trend", Outcome.NOTED, "", value=float(runs), limit=float(wanted.min_runs), detail=detail)]
+    for detector in product.detectors:
+        for one in product.values[detector].values if detector in product.values else ():
+            past = product.trends.get((detector, one.amplifier, one.quantity))
+            if past is None or past.runs < wanted.min_runs or past.unit != one.unit:
+                continue
+            room = max(wanted.spreads * past.spread, wanted.least_fraction * abs(past.median))
+            if abs(one.value - past.median) > room:
+                limit = past.median + (room if one.value > past.median else -room)
+                found.append(
+                    Finding(
+                        *("trend", OUTCOMES[wanted.outcome], one.quantity, detector, one.amplifier),
+                        value=one.value,
+                        limit=limit,
+                        unit=one.unit,
+                    )
+                )
+    return found

@@ -1,0 +1,128 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The claim on the journal: it is opened, waited for, given up."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from lsst.ts.comcamcalib.clock import Clock
+from lsst.ts.comcamcalib.record.events import Event
+from lsst.ts.comcamcalib.run.claim import Claim
+from lsst.ts.comcamcalib.run.owner import JournalError
+from lsst.ts.comcamcalib.run.runner import Runner
+from support.clock import patience_s
+from support.plans import make_config
+
+
+class Place:
+    """A claim, and what it reports."""
+
+    def __init__(self, path: Path) -> None:
+        self.config = make_config().model_copy(update={"journal_path": str(path)})
+        self.opened: list[Runner] = []
+        self.unusable: list[str] = []
+        self.lost: list[str] = []
+        self.news = asyncio.Event()
+        self.claim = Claim(
+            self._publish,
+            Clock(),
+            on_open=self._on_open,
+            on_unusable=self._on_unusable,
+            on_lost=self.lost.append,
+        )
+
+    async def _publish(self, _event: Event) -> None:
+        """Nobody listens."""
+
+    def _on_open(self, runner: Runner) -> None:
+        self.opened.append(runner)
+        self.news.set()
+
+    async def _on_unusable(self, sentence: str) -> None:
+        self.unusable.append(sentence)
+        await self.claim.close()  # as the CSC does when it goes to FAULT
+        self.news.set()
+
+    async def open(self) -> None:
+        await self.claim.open(self.config)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.sqlite"
+
+
+@pytest.fixture(autouse=True)
+def short_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lsst.ts.comcamcalib.run.claim.CLAIM_INTERVAL_S", 0.01)
+
+
+@pytest.fixture(autouse=True)
+def owners_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both claims are of this process, which the owner's row would take for dead."""
+    monkeypatch.setattr("lsst.ts.comcamcalib.run.owner._has_ended", lambda row: False)
+
+
+async def test_journal_of_another_is_waited_for_and_taken_over_when_it_is_free(path: Path) -> None:
+    first, second = Place(path), Place(path)
+    await first.open()
+    assert first.opened == [first.claim.runner] and first.claim.problem == ""
+    await second.open()
+    assert second.claim.runner is None and "There can be only one ComCamCalib" in second.claim.problem
+    await second.open()  # it waits already
+    await first.claim.close()
+    async with asyncio.timeout(patience_s()):
+        await second.news.wait()
+    assert second.claim.runner is not None and second.claim.problem == ""
+    assert second.opened == [second.claim.runner] and second.unusable == []
+    await second.claim.close()
+    assert second.claim.runner is None
+
+
+async def test_who_waits_can_be_closed(path: Path) -> None:
+    first, second = Place(path), Place(path)
+    await first.open()
+    await second.open()
+    await second.claim.close()
+    assert second.claim.problem == "" and second.claim.runner is None
+    await first.claim.close()
+    await second.open()
+    assert second.claim.runner is not None, "nothing of the wait is left"
+    await second.claim.close()
+
+
+async def test_file_that_is_no_journal_is_reported(path: Path) -> None:
+    path.write_text("this is no database, and is long enough not to look like the beginning of one" * 20)
+    place = Place(path)
+    await place.open()
+    assert place.claim.runner is None and place.opened == []
+    (sentence,) = place.unusable
+    assert str(path) in sentence
+
+
+async def test_journal_that_is_damaged_when_it_is_taken_over_is_reported_and_left_to_others(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = Place(path), Place(path)
+    await first.open()
+    await second.open()
+
+    async def start(_runner: Runner) -> None:
+        raise JournalError("The journal is damaged")
+
+    monkeypatch.setattr(Runner, "start", start)
+    await first.claim.close()
+    async with asyncio.timeout(patience_s()):
+        await second.news.wait()
+    assert second.unusable == ["The journal is damaged"] and second.claim.runner is None
+    monkeypatch.undo()
+    await first.open()
+    assert first.claim.runner is not None
+    await first.claim.close()

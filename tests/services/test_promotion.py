@@ -1,0 +1,179 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Promotion: an attributed copy of what a run certified, with a real, small repository and a journal."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import datetime
+import json
+from pathlib import Path
+
+import pytest
+from lsst.daf.butler import Butler, CollectionType
+from lsst.ts.comcamcalib.clock import Clock
+from lsst.ts.comcamcalib.enums import CalibType, RunState, StageKind
+from lsst.ts.comcamcalib.errors import BadInputError
+from lsst.ts.comcamcalib.promotion import Planned, Promotion, plan_promotion, promote_planned
+from lsst.ts.comcamcalib.record.facts import Decertified, DecertifyIntended, RunMoved
+from lsst.ts.comcamcalib.run.journal import Journal
+from lsst.ts.comcamcalib.services.butler import ButlerService
+from lsst.ts.comcamcalib.stages.certify import certify
+from support.certifying import ShownTime, in_repository, put_frame, put_product
+from support.plans import DAY_OBS, RUN_ID, make_config, make_plan
+from support.records import MemoryRecord
+from support.small_repository import BIASES, CHAIN, DAILY, NEXT_NOON, bias_job, certify_request, found_bias
+
+TARGET = "LSSTComCam/calib/DM-12345"
+WANTED = Promotion(RUN_ID, (), TARGET, "for the campaign of November")
+
+
+@pytest.fixture
+async def record(service: ButlerService, butler: Butler) -> MemoryRecord:
+    """A run that has certified the biases of two detectors."""
+    record = MemoryRecord(
+        make_plan(script_mode="BIAS", n_bias=2, detectors=[0, 1]), ShownTime(datetime.datetime(2026, 11, 22, 22))
+    )
+    for index, exposure in enumerate(BIASES, start=1):
+        put_frame(record, CalibType.BIAS, index, exposure)
+    bias_job(butler, "new", [0, 1])
+    await put_product(record, service, CalibType.BIAS, "new")
+    stage = record.history.plan.stage(CalibType.BIAS, StageKind.CERTIFY)
+    assert stage is not None
+    await certify(stage, in_repository(service, record))
+    record.put(RunMoved(state=RunState.COMPLETED, reason="All stages succeeded"))
+    return record
+
+
+@pytest.fixture
+async def journal(record: MemoryRecord, tmp_path: Path) -> Path:
+    """The journal of that run, which no process owns any more."""
+    await write(record, tmp_path / "journal.sqlite3")
+    return tmp_path / "journal.sqlite3"
+
+
+async def write(record: MemoryRecord, path: Path) -> None:
+    journal = Journal(path, Clock(), lambda _: None)
+    await journal.open()
+    first, *rest = record.entries
+    await journal.begin(DAY_OBS, first.at, lambda _run_id: first.fact)  # type: ignore[arg-type,return-value]
+    await journal.append(RUN_ID, rest, record.history.state)
+    await journal.close()
+
+
+async def plan(repo: Path, journal: Path, **changes: object) -> Planned:
+    wanted = dataclasses.replace(WANTED, **changes)  # type: ignore[arg-type]
+    return await asyncio.to_thread(plan_promotion, wanted, make_config(), journal, str(repo))
+
+
+async def refusal(repo: Path, journal: Path, **changes: object) -> str:
+    with pytest.raises(BadInputError) as caught:
+        await plan(repo, journal, **changes)
+    return str(caught.value)
+
+
+def ids(record: MemoryRecord) -> list[str]:
+    product = record.history.product(CalibType.BIAS)
+    assert product is not None
+    return [one.dataset_id for one in sorted(product.datasets, key=lambda one: one.detector or 0)]
+
+
+async def test_a_dry_run_says_what_would_be_done_and_changes_nothing(
+    repo: Path, journal: Path, record: MemoryRecord, service: ButlerService
+) -> None:
+    planned = await plan(repo, journal)
+    assert planned.lines == (
+        f"From {DAILY} to {TARGET} (new): for the campaign of November",
+        "  2 bias of u/ocps/new/run (PASSED), from 2026-11-22T12:00:00 to 2026-11-23T12:00:00 (TAI)",
+    )
+    assert await service.missing_collections([TARGET]) == [TARGET]
+    assert not planned.log.exists()
+
+
+async def test_it_is_copied_with_who_and_why_and_the_original_stays(
+    repo: Path, journal: Path, record: MemoryRecord, butler: Butler
+) -> None:
+    planned = await plan(repo, journal)
+    said = await asyncio.to_thread(promote_planned, planned)
+    assert said[0].startswith(f"2 datasets of run {RUN_ID} are certified in {TARGET}, by ")
+    butler.registry.refresh()
+    for detector, name in enumerate(ids(record)):
+        assert found_bias(butler, detector, "22T13:00:00", TARGET) == name
+        assert found_bias(butler, detector, "22T13:00:00") == name
+        assert found_bias(butler, detector, "23T12:00:00", TARGET) is None
+    doc = butler.registry.getCollectionDocumentation(TARGET) or ""
+    assert f"bias of run {RUN_ID} from {DAILY}, by " in doc and doc.endswith("for the campaign of November")
+    (line,) = map(json.loads, planned.log.read_text().splitlines())
+    assert (line["runId"], line["to"], line["reason"]) == (RUN_ID, TARGET, "for the campaign of November")
+    assert sorted(line["certified"][0]["datasetIds"]) == sorted(ids(record))
+    # Once more, it changes nothing but the record.
+    await asyncio.to_thread(promote_planned, await plan(repo, journal, calib_types=("bias",)))
+    assert len(planned.log.read_text().splitlines()) == 2
+
+
+async def test_what_is_there_is_not_replaced_but_may_end(
+    repo: Path, journal: Path, record: MemoryRecord, service: ButlerService, butler: Butler
+) -> None:
+    old = bias_job(butler, "old", [0, 1])
+    await service.certify(certify_request("old", old, "2026-11-01T00:00:00", "", collection=TARGET))
+    assert await refusal(repo, journal) == (
+        f"{TARGET} already has for a part of this validity: bias of detectors 0, 1 from u/ocps/old/run, valid from "
+        "2026-11-01T00:00:00 without an end (TAI). Name another collection, or give --on-conflict truncate: that then "
+        "ends where this begins."
+    )
+    planned = await plan(repo, journal, on_conflict="truncate")
+    assert "ends then: bias of detectors 0, 1" in planned.lines[-1]
+    await asyncio.to_thread(promote_planned, planned)
+    butler.registry.refresh()
+    assert found_bias(butler, 0, "22T11:59:59", TARGET) == old[0]
+    assert found_bias(butler, 0, "22T12:00:00", TARGET) == ids(record)[0]
+    assert found_bias(butler, 0, "23T12:00:00", TARGET) is None
+
+
+async def test_never_into_a_chain_and_a_member_of_one_is_named(
+    repo: Path, journal: Path, service: ButlerService, butler: Butler
+) -> None:
+    assert await refusal(repo, journal, collection=CHAIN) == (
+        f"--to: {CHAIN} is a CHAINED collection, through which people find calibrations; nothing is promoted into one. "
+        "Name a CALIBRATION collection; whoever looks after the chain can put that into it."
+    )
+    butler.collections.register(TARGET, CollectionType.CALIBRATION)
+    butler.collections.extend_chain(CHAIN, TARGET)
+    assert f"{TARGET} is in the chain {CHAIN}: whoever uses that sees it at once." in (await plan(repo, journal)).lines
+
+
+async def test_what_can_not_be_promoted_is_refused(
+    repo: Path, journal: Path, record: MemoryRecord, service: ButlerService, butler: Butler, tmp_path: Path
+) -> None:
+    assert "has no run 20200101-001; its latest is" in await refusal(repo, journal, run_id="20200101-001")
+    assert "There is no journal" in await refusal(repo, tmp_path / "none.sqlite3")
+    text = await refusal(repo, journal, reason=" ", on_conflict="replace", calib_types=("SKY",))
+    assert text.splitlines() == [
+        "--reason: say why; it is recorded with your name.",
+        "--on-conflict: 'replace' is none of fail and truncate.",
+        "There is no type SKY; the types are BIAS, DARK, FLAT, DEFECTS, PTC, GAIN.",
+    ]
+    assert await refusal(repo, journal, calib_types=("BIAS", "DARK")) == f"Run {RUN_ID} has not certified DARK."
+    assert "name another collection" in await refusal(repo, journal, collection=DAILY)
+    assert "is a RUN collection" in await refusal(repo, journal, collection="u/ocps/new/run")
+    assert "is no name of a collection" in await refusal(repo, journal, collection="two words")
+    later = bias_job(butler, "later", [0, 1])
+    await service.certify(certify_request("later", later, end=NEXT_NOON))
+    assert "BIAS of run 20261122-001 is not in LSSTComCam/calib/daily any more" in await refusal(repo, journal)
+
+
+async def test_what_was_withdrawn_is_not_promoted(repo: Path, record: MemoryRecord, tmp_path: Path) -> None:
+    intent = DecertifyIntended(
+        number=1, certifications=(1,), collection=DAILY, out=(), back=(), who="op@console", why="a crack"
+    )
+    record.put(intent)
+    record.put(Decertified(number=1, reason=""))
+    await write(record, tmp_path / "other.sqlite3")
+    assert await refusal(repo, tmp_path / "other.sqlite3") == (
+        f"Run {RUN_ID} has not certified anything; BIAS was withdrawn by op@console: a crack."
+    )

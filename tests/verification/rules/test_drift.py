@@ -1,0 +1,123 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A product is compared with what is certified; that there is nothing to compare with is said."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from lsst.ts.comcamcalib.butler_data import DetectorValues
+from lsst.ts.comcamcalib.config import DriftLimit
+from lsst.ts.comcamcalib.enums import CalibType
+from lsst.ts.comcamcalib.findings import Finding, Outcome
+from lsst.ts.comcamcalib.verification import largest_drift
+from lsst.ts.comcamcalib.verification.rules.drift import drift
+from support.measured import amplifiers, product, value, with_values
+
+NAN = float("nan")
+
+
+def limit(**fields: Any) -> DriftLimit:
+    return DriftLimit(
+        **{
+            "quantity": "gain",
+            "of": "amplifier",
+            "change": "fraction",
+            "must_be": "at most",
+            "limit": 0.05,
+            "outcome": "count",
+            **fields,
+        }
+    )
+
+
+def found(values: DetectorValues, *wanted: DriftLimit) -> list[Finding]:
+    return [one for one in drift(product(CalibType.PTC, {4: values}), wanted) if one.detector == 4]
+
+
+@pytest.mark.parametrize(
+    ("now", "wanted", "change"),
+    [
+        (1.70, {}, None),
+        (1.78, {}, None),  # 4.7 %
+        (1.80, {}, 0.1 / 1.7),
+        (1.60, {}, 0.1 / 1.7),  # the sign does not matter
+        (1.80, {"change": "absolute"}, 0.1),
+        (1.74, {"change": "absolute"}, None),
+        (NAN, {}, None),  # whether it must be known is for another rule
+    ],
+)
+def test_change_of_one_amplifier(now: float, wanted: dict[str, Any], change: float | None) -> None:
+    values = with_values(
+        *amplifiers("gain", 1.7, "electron/adu", C12=now), before=amplifiers("gain", 1.7, "electron/adu")
+    )
+    findings = found(values, limit(**wanted))
+    if change is None:
+        assert findings == []
+    else:
+        (one,) = findings
+        assert (one.amplifier, one.outcome) == ("C12", Outcome.FAILURE)
+        assert one.value == pytest.approx(change)
+        assert one.unit == ("" if limit(**wanted).change == "fraction" else "electron/adu")
+
+
+def test_detector_drifts_if_the_median_of_its_amplifiers_does() -> None:
+    few = with_values(*amplifiers("gain", 1.7, C12=3.0, C13=3.0), before=amplifiers("gain", 1.7))
+    all_of_them = with_values(*amplifiers("gain", 1.8), before=amplifiers("gain", 1.7))
+    of_detector = limit(of="detector", outcome="fail")
+    assert found(few, of_detector) == []
+    assert [(one.amplifier, one.outcome) for one in found(all_of_them, of_detector)] == [("", Outcome.FAILED)]
+
+
+def test_amplifiers_that_scatter_do_not_add_up_to_a_drift_of_the_detector() -> None:
+    scattered = amplifiers("gain", 1.7, C10=2.0, C11=1.4, C12=2.0, C13=1.4)
+    assert found(with_values(*scattered, before=amplifiers("gain", 1.7)), limit(of="detector")) == []
+
+
+def test_fraction_of_nothing_is_no_drift() -> None:
+    assert found(with_values(*amplifiers("gain", 1.7), before=amplifiers("gain", 0.0)), limit()) == []
+
+
+def test_values_that_exist_in_comparison_only_count_as_they_are() -> None:
+    values = with_values(value("defect_fraction", 0.1), changes=[value("new_columns", 1.0)])
+    (one,) = found(values, limit(quantity="new_columns", of="detector", limit=0.0))
+    assert (one.value, one.limit) == (1.0, 0.0)
+    least = limit(quantity="overlap", of="detector", must_be="at least", limit=0.5)
+    assert found(with_values(changes=[value("overlap", NAN)]), least) == []
+    assert len(found(with_values(changes=[value("overlap", 0.4)]), least)) == 1
+
+
+def test_no_predecessor_is_told_and_not_failed() -> None:
+    findings = drift(product(CalibType.PTC, {0: with_values(), 4: with_values()}, compared=False), [limit()])
+    assert [(one.detector, one.outcome, one.detail) for one in findings] == [
+        (0, Outcome.NOTED, "nothing is certified"),
+        (4, Outcome.NOTED, "nothing is certified"),
+    ]
+
+
+def test_predecessor_that_can_not_be_compared_is_told() -> None:
+    sentence = "It has 32 x 64 pixels, the certified one 16 x 64."
+    (one,) = found(DetectorValues((), not_compared=sentence), limit())
+    assert (one.outcome, one.detail) == (Outcome.NOTED, sentence)
+
+
+def test_without_limits_nothing_is_said() -> None:
+    assert drift(product(CalibType.GAIN, {4: with_values()}, compared=False), []) == []
+
+
+def test_largest_drift_is_in_units_of_its_limit() -> None:
+    values = with_values(
+        *amplifiers("gain", 1.7, C12=1.87),
+        *amplifiers("noise", 6.0),
+        before=(*amplifiers("gain", 1.7), *amplifiers("noise", 6.3)),
+    )
+    wanted = [limit(), limit(of="detector", limit=0.01), limit(quantity="noise", change="absolute", limit=1.0)]
+    assert largest_drift(values, wanted) == pytest.approx(2.0)
+    assert math.isnan(largest_drift(with_values(*amplifiers("gain", 1.7)), wanted))
+    assert math.isnan(largest_drift(values, []))
