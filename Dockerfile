@@ -61,7 +61,7 @@ LABEL org.opencontainers.image.title="ts_comcamcalib" \
       org.opencontainers.image.licenses="GPL-3.0-or-later" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-USER root
+USER 0
 COPY --from=wheels /wheels /wheels
 COPY deploy/image/startup.sh /home/saluser/.startup.sh
 # The science pipelines, salobj, ts_xml and observatory_control are in the base. What its conda environment lacks of our
