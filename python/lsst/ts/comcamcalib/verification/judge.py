@@ -16,6 +16,7 @@ from ..findings import Finding, Outcome
 from .context import RuleContext
 from .judgement import Counts, Judgement, one_line
 from .sentences import about_frames, sentences
+from .value_sentences import VALUE_RULES
 
 __all__ = ["judge", "strict"]
 
@@ -74,7 +75,10 @@ def judge(findings: Iterable[Finding], context: RuleContext, counts: Counts, pas
     verdict, left_out = _verdict(found, context)
     reason = one_line(sentences(found, verdict, left_out, context, counts, passed))
     bad_frames = ""
-    if verdict is Verdict.FAILED:
+    # That a product differs from the certified one says nothing about its frames.
+    if verdict is Verdict.FAILED and any(
+        one.outcome is Outcome.FAILED and one.rule not in VALUE_RULES for one in found
+    ):
         bad_frames = one_line(about_frames(found, context)) or reason
     return Judgement(
         verdict, reason, tuple(found), left_out, bad_frames, **{one.name: getattr(counts, one.name) for one in FIELDS}
