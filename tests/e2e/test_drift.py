@@ -54,6 +54,7 @@ async def test_drifted_gain_and_hot_column_are_found_where_they_are(full_size: S
     full_size.observatory.set_scenarios(["drifted-gain", "new-hot-column"])
     run = await full_size.start(**OPTIONS)
     await full_size.operator.until_ended(run.run_id, 200.0)
+    await full_size.operator.hear_all(full_size.csc)
     results = {one.calibType: one for one in run.samples("verificationResult")}
 
     for calib_type in (CalibType.PTC, CalibType.GAIN):
