@@ -143,7 +143,7 @@ class Decisions:
         """Check all that a run needs to go on."""
         if problems := differences(run.history.plan, self._runner.config):
             raise BadInputError(problems)
-        await self._runner.check(run.history.plan, services, start, run.history)
+        await self._runner.check(run.history.plan, services, start, run)
 
     async def _leave(self, run: Run) -> None:
         """Be done with a run; if it is not the latest one, tell of that one last, for clients that join late."""
@@ -238,15 +238,19 @@ class Decisions:
 
     async def _withdraw(self, act: Withdrawing, run: Run) -> str:
         """Withdraw, and return what was done in a sentence."""
-        run_id = run.history.run_id
+        run_id, begins = run.history.run_id, True
         try:
             done = await once(act, run.record)
             self._log.warning("Run %s: %s", run_id, _told(done, run.history))
             return _told(done, run.history)
+        except asyncio.CancelledError:
+            begins = False  # it is finished when the CSC is ENABLED again
+            raise
         finally:
             if run.history.open_withdrawals:
                 self.unfinished[run_id] = "whether Butler has done it is not known"
-                self._begin_to_finish()
+                if begins:
+                    self._begin_to_finish()
             await self._leave(run)
 
     # What an earlier process has left
