@@ -50,6 +50,7 @@ def judge(history: History, world: NightWorld, published: Sequence[Event]) -> li
         *_jobs(history, world),
         *_certified(history, world),
         *_published(history, published),
+        *world.late_answers,
     ]
 
 

@@ -13,7 +13,7 @@ import contextlib
 import dataclasses
 import json
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,9 @@ PATIENCE_S = 4 * 86400.0
 
 MAX_RESUMES = 8
 """So often the operator has a run go on; what goes wrong is repaired meanwhile."""
+
+ANSWER_LIMIT_S = 10.0
+"""INTERFACE: every command is answered within this time (seconds), because LOVE gives up then."""
 
 BACKGROUND = ("search for", "stop job", "submission of", "stop the jobs")
 """How the names of tasks begin that may go on after the end of a run."""
@@ -254,10 +257,23 @@ class _Operator:
             async with asyncio.timeout(600.0):
                 await run.record.until(lambda history: history.state is not state)
 
+    @contextlib.asynccontextmanager
+    async def _answered(self, command: str) -> AsyncIterator[None]:
+        """See that a command is answered in time, if the process is not stopped meanwhile."""
+        world = self._csc.world
+        began_s, stopped = world.time_s, world.seen["stopped"]
+        try:
+            yield
+        finally:
+            took_s = world.time_s - began_s
+            if took_s > ANSWER_LIMIT_S and world.seen["stopped"] == stopped:
+                world.late_answers.append(f"{command} was answered after {took_s:.1f} s")
+
     async def _start(self) -> None:
         text = json.dumps(options_of(self._plan))
         try:
-            await self._csc.runner.start_run(StartRequest(text, "nights", "", "", "operator"))
+            async with self._answered("startCalibrationRun"):
+                await self._csc.runner.start_run(StartRequest(text, "nights", "", "", "operator"))
         except (BadInputError, JournalError) as error:
             await self._csc.refused(error)
             await asyncio.sleep(self._csc.world.dice("operator").uniform(5.0, 60.0))
@@ -266,7 +282,8 @@ class _Operator:
         dice = self._csc.world.dice("operator")
         await asyncio.sleep(dice.uniform(1.0, 30.0) if dice.random() < 0.5 else dice.uniform(100.0, 900.0))
         try:
-            await self._csc.runner.resume("", "operator", "it was repaired")
+            async with self._answered("resumeCalibrationRun"):
+                await self._csc.runner.resume("", "operator", "it was repaired")
             self._outcome.resumes += 1
         except (BadInputError, JournalError) as error:
             await self._csc.refused(error)
@@ -318,7 +335,8 @@ class _Operator:
         csc.world.seen[f"command: {one.what}"] += 1
         with contextlib.suppress(BadInputError, JournalError):
             if one.what == "abort":
-                await csc.runner.abort("operator")
+                async with self._answered("abort"):
+                    await csc.runner.abort("operator")
             elif one.what == "start another" and csc.runner.open_run is not None:
                 await csc.runner.start_run(StartRequest("", "", "", "", "somebody"))
                 raise AssertionError("a second run was started beside an open one")
@@ -330,7 +348,8 @@ class _Operator:
             elif one.what == "status":
                 await csc.runner.publish_status("")
             elif one.what == "interrupt":
-                await csc.disable()
+                async with self._answered("disable"):
+                    await csc.disable()
                 await asyncio.sleep(20.0)
                 csc.enable()
 

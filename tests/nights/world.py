@@ -55,6 +55,8 @@ class NightWorld(UwsWorld):
         for one in plan.of("product"):
             self.bad_amplifiers[one.what, 0] = BAD_AMPLIFIERS
             self.seen[f"product: {one.what} is bad"] += 1
+        self.late_answers: list[str] = []
+        """Sentences about commands that were not answered in time."""
         self.validities: list[Validity] = []
         """What is certified."""
         self.certify_faults: frozenset[str] = frozenset()

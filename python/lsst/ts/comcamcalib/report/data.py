@@ -220,7 +220,7 @@ class Certification(Model):
 
     number: int
     stage_name: str
-    outcome: Literal["certified", "not certified", "unknown"]
+    outcome: Literal["certified", "not certified", "unknown", "withdrawn"]
     verdict: str
     dataset_type: str
     collection: str
@@ -231,6 +231,8 @@ class Certification(Model):
     replaces: tuple[RangeRow, ...]
     remarks: tuple[str, ...]
     reason: str
+    withdrawn: str
+    """Who has withdrawn it, and why; empty if it stands."""
 
 
 class ProductSection(Model):

@@ -146,7 +146,7 @@ class Decisions:
         """Check all that a run needs to go on."""
         if problems := differences(run.history.plan, self._runner.config):
             raise BadInputError(problems)
-        await self._runner.check(run.history.plan, services, start, run.history)
+        await self._runner.check(run.history.plan, services, start, run)
 
     async def _leave(self, run: Run) -> None:
         """Be done with a run; if it is not the latest one, tell of that one last, for clients that join late."""
