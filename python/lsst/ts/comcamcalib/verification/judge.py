@@ -16,7 +16,6 @@ from ..findings import Finding, Outcome
 from .context import RuleContext
 from .judgement import Counts, Judgement, one_line
 from .sentences import about_frames, sentences
-from .value_sentences import VALUE_RULES
 
 __all__ = ["judge", "strict"]
 
