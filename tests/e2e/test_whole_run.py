@@ -423,7 +423,8 @@ async def test_report_has_the_products_and_needs_no_network(story: Story) -> Non
     assert (document.run.state, len(document.jobs)) == ("COMPLETED", sum(JOBS.values()))
     assert [one.calib_type for one in document.products] == [one.name for one in CalibType]
     measured = {one.key: (one.evaluated, one.expected) for one in document.maps}
-    assert {measured[key] for key in ("noise", "level", "gain", "turnoff", "failures")} == {(144, 144)}
+    assert {measured[key] for key in ("noise", "level", "dark_rate", "gain", "failures")} == {(144, 144)}
+    assert measured["turnoff"] == (0, 144), "the example's flats do not reach it"
     assert [one.name for one in document.curves] == DETECTORS
     rows = {one.calib_type: len(one.exposure) for one in document.statistics}
     assert rows["BIAS"] == rows["DARK"] == 6 * 9 * 16

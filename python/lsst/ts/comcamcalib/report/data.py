@@ -209,6 +209,8 @@ class RangeRow(Model):
     """A certification that was replaced; validity in ISO 8601 TAI, empty = open."""
 
     dataset_id: str
+    run_collection: str
+    """Where it is; empty: not known."""
     detector: int | None
     physical_filter: str | None
     validity_begin: str

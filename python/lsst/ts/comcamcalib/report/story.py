@@ -337,7 +337,17 @@ def _certification(one: Certification) -> data.Certification:
         validity_begin=intent.validity_begin,
         validity_end=intent.validity_end,
         dataset_ids=intent.dataset_ids,
-        replaces=tuple(data.RangeRow(**one.model_dump()) for one in intent.replaces),
+        replaces=tuple(
+            data.RangeRow(
+                dataset_id=one.dataset_id,
+                run_collection=one.run_collection,
+                detector=one.detector,
+                physical_filter=one.physical_filter,
+                validity_begin=one.validity_begin,
+                validity_end=one.validity_end,
+            )
+            for one in intent.replaces
+        ),
         remarks=intent.remarks,
         reason=outcome.reason if outcome is not None else "whether it was done is not known",
         withdrawn=one.withdrawn.words if one.withdrawn is not None else "",
