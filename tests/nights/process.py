@@ -42,6 +42,9 @@ PATIENCE_S = 4 * 86400.0
 MAX_RESUMES = 8
 """So often the operator has a run go on; what goes wrong is repaired meanwhile."""
 
+REPORT_S = 20.0
+"""How long it takes to write a report (seconds)."""
+
 BACKGROUND = ("search for", "stop job", "submission of", "stop the jobs")
 """How the names of tasks begin that may go on after the end of a run."""
 
@@ -168,7 +171,7 @@ class Csc:
                 jobs=self.jobs,
                 uws=one.uws,
                 repository=one.repository,
-                reporter=FakeReporter(),
+                reporter=FakeReporter(REPORT_S),
             )
         )
 
