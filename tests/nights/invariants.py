@@ -77,9 +77,9 @@ def _bad(history: History, world: NightWorld) -> set[str]:
     for stage in history.stages.values():
         name = stage.calib_type.name
         bases = set(history.plan.recipe(stage.calib_type).builds_on)
-        if stage.kind is StageKind.VERIFY and (
-            bases & bad or any(one.what == name for one in world.plan.of("product"))
-        ):
+        own = any(one.what == name for one in world.plan.of("product"))
+        accepted = any(key[0] is stage.calib_type for key in history.accepted_verdicts)
+        if stage.kind is StageKind.VERIFY and (bases & bad or (own and not accepted)):
             bad.add(name)
     return bad
 
@@ -169,17 +169,32 @@ def _certified(history: History, world: NightWorld) -> Iterator[str]:
     for dataset_type, runs in by_type.items():
         if len(runs) > 1 and history.state is RunState.COMPLETED:
             yield f"two products of type {dataset_type} were certified: {sorted(runs)}"
+    withdrawn = {
+        one.intent.calib_type for one in history.certifications.values() if one.done and one.withdrawn is not None
+    }
+    if any(one.what == "decertify" for one in world.plan.of("decision")):
+        yield from _as_before(world)
     if history.state is not RunState.COMPLETED:
         return
     for stage in history.stages.values():
-        if stage.kind is StageKind.CERTIFY:
+        if stage.kind is StageKind.CERTIFY and stage.calib_type not in withdrawn:
             product = history.product(stage.calib_type)
             there = {one.dataset.dataset_id for one in world.validities}
             if product is None or not set(product.ids) <= there:
                 yield f"{stage.name} SUCCEEDED, but its product is not certified"
-    extra = {one.dataset.dataset_id for one in world.validities} - set(ours)
+    older = {one.dataset.dataset_id for one in world.older}
+    extra = {one.dataset.dataset_id for one in world.validities} - set(ours) - older
     if extra:
         yield f"{len(extra)} datasets are certified that are no products of the run"
+
+
+def _as_before(world: NightWorld) -> Iterator[str]:
+    """After all was withdrawn, the collection is exactly as it was before the run."""
+    before = {(one.dataset.dataset_id, one.begin, one.end) for one in world.older}
+    now = {(one.dataset.dataset_id, one.begin, one.end) for one in world.validities}
+    for name, begin, end in sorted(before ^ now):
+        what = "is not as before" if (name, begin, end) in before else "is there, which was not before"
+        yield f"after all was withdrawn, dataset {name} from {begin} to {end} {what}"
 
 
 def _verified(run_collection: str, at_s: float, history: History, world: NightWorld) -> Iterator[str]:

@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from lsst.ts.comcamcalib.config import CscConfig
-from lsst.ts.comcamcalib.enums import RunState
+from lsst.ts.comcamcalib.enums import RunState, Verdict
 from lsst.ts.comcamcalib.errors import BadInputError
 from lsst.ts.comcamcalib.record.events import Event
 from lsst.ts.comcamcalib.record.facts import Entry
+from lsst.ts.comcamcalib.run.acceptance import AcceptRequest
+from lsst.ts.comcamcalib.run.decisions import DecertifyRequest
 from lsst.ts.comcamcalib.run.journal import Journal
 from lsst.ts.comcamcalib.run.owner import JournalError
 from lsst.ts.comcamcalib.run.runner import Runner, StartRequest
@@ -220,10 +222,15 @@ class _Operator:
             if state is None:
                 await self._start()
             elif state in (RunState.COMPLETED, RunState.ABORTED):
-                break
-            elif state is RunState.FAILED:
-                if self._outcome.resumes >= (2 if self._plan.of("product") else MAX_RESUMES):
+                if await self._withdrawn():
                     break
+            elif state is RunState.FAILED:
+                if self._wants("accept") and await self._accept():
+                    continue
+                if self._outcome.resumes >= (2 if self._plan.of("product") else MAX_RESUMES):
+                    if await self._withdrawn():
+                        break
+                    continue
                 await self._resume()
             elif state is RunState.INTERRUPTED and not self._plan.auto_resume:
                 await self._resume()
@@ -281,6 +288,47 @@ class _Operator:
         except (BadInputError, JournalError) as error:
             await self._csc.refused(error)
 
+    def _wants(self, what: str) -> bool:
+        return any(one.what == what for one in self._plan.of("decision"))
+
+    async def _accept(self) -> bool:
+        """Accept what is FAILED; return whether the run goes on."""
+        run = self._csc.runner.run
+        assert run is not None
+        bad = [one for one in run.history.verdicts.values() if one.verdict is Verdict.FAILED]
+        for one in bad:
+            request = AcceptRequest(
+                run.history.run_id, one.calib_type, one.physical_filter, one.attempt, "it is good enough", "operator"
+            )
+            try:
+                await self._csc.runner.decisions.accept(request)
+            except BadInputError:
+                await asyncio.sleep(self._csc.world.dice("operator").uniform(5.0, 60.0))
+            except JournalError as error:
+                await self._csc.refused(error)
+            else:
+                self._csc.world.seen["accepted"] += 1
+        return self._csc.state is not RunState.FAILED
+
+    async def _withdrawn(self) -> bool:
+        """Withdraw what the run has certified, if the operator wants that; return whether it is done."""
+        runner = self._csc.runner
+        while runner.decisions.unfinished or runner.decisions.doing:  # noqa: ASYNC110  # nothing tells of it
+            await asyncio.sleep(10.0)
+        if not self._wants("decertify") or runner.run is None:
+            return True
+        if not [one for one in runner.run.history.certifications.values() if one.done and one.withdrawn is None]:
+            return not runner.run.history.open_certifications or runner.run.state is not RunState.COMPLETED
+        try:
+            await runner.decisions.decertify(DecertifyRequest(runner.run.history.run_id, 0, "tests", "operator"))
+        except BadInputError:
+            await asyncio.sleep(self._csc.world.dice("operator").uniform(5.0, 60.0))
+        except JournalError as error:
+            await self._csc.refused(error)
+        else:
+            self._csc.world.seen["withdrawn"] += 1
+        return False
+
     async def _command(self, one: Happening) -> None:
         csc = self._csc
         await asyncio.sleep(one.at_s - csc.world.time_s)
@@ -292,6 +340,11 @@ class _Operator:
             elif one.what == "start another" and csc.runner.open_run is not None:
                 await csc.runner.start_run(StartRequest("", "", "", "", "somebody"))
                 raise AssertionError("a second run was started beside an open one")
+            elif one.what == "accept" and csc.runner.run is not None:
+                await self._accept()
+            elif one.what == "decertify" and csc.runner.run is not None:
+                run_id = csc.runner.run.history.run_id
+                await csc.runner.decisions.decertify(DecertifyRequest(run_id, 0, "tests", "operator"))
             elif one.what == "status":
                 await csc.runner.publish_status("")
             elif one.what == "interrupt":

@@ -47,6 +47,7 @@ SIGNS: Mapping[str, tuple[str, str]] = {
     "certified": ("✔", "good"),
     "not certified": ("–", "unknown"),
     "unknown": ("?", "unknown"),
+    "withdrawn": ("↶", "fair"),
     "used": ("✔", "good"),
     "discarded": ("–", "unknown"),
     "given up": ("✖", "bad"),
