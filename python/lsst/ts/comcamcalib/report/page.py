@@ -20,6 +20,7 @@ from markupsafe import Markup
 from ..enums import CalibType, StageState, Verdict
 from . import data
 from .figures import draw_curves, draw_defects, draw_drifts, draw_images, draw_map
+from .finding_groups import grouped
 from .repository import Readings
 
 __all__ = ["render"]
@@ -78,8 +79,8 @@ def render(document: data.Document, readings: Readings) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters.update(number=_number, duration=_duration, pretty=_pretty, python=repr)
-    environment.globals.update(badge=_badge)
+    environment.filters.update(number=_number, duration=_duration, range=_range, pretty=_pretty, python=repr)
+    environment.globals.update(badge=_badge, grouped=grouped)
     return environment.get_template("report.html").render(
         document=document,
         run=document.run,
@@ -133,6 +134,13 @@ def _number(value: float | None, digits: int = 4) -> str:
         return "not measured"
     text = f"{value:.{digits}g}"
     return f"{float(text):,.0f}" if 1000 <= abs(value) < 1e9 else text
+
+
+def _range(values: tuple[float, float] | None) -> str:
+    if values is None:
+        return "–"
+    low, high = map(_number, values)
+    return low if low == high else f"{low} to {high}"
 
 
 def _duration(seconds: float | None) -> str:
