@@ -51,7 +51,6 @@ OPTIONS = {
     "exp_times_flat": [1.0, 1.0, 2.0, 2.0],
     "do_defects": True,
     "do_ptc": True,
-    "do_gain_from_flat_pairs": True,
     "n_processes": 1,
     "oods_timeout": 60,
     "max_counter_archiver_check": 3,
