@@ -18,7 +18,7 @@ from . import data
 __all__ = ["Edge", "Graph", "Node", "Place", "Plane", "Spark", "graph_of", "plane_of", "spark_of"]
 
 # The graph: a column for each kind of stage, a row for each product (units of the drawing).
-COLUMN, ROW, WIDTH, HEIGHT, MARGIN = 168, 62, 132, 42, 6
+COLUMN, ROW, WIDTH, HEIGHT, MARGIN = 186, 62, 152, 42, 6
 KINDS = tuple(kind.name for kind in StageKind)
 
 # A sparkline (units of the drawing).
