@@ -6,10 +6,12 @@ PYTHON ?= python3
 ifeq ($(shell $(PYTHON) -c "import lsst.ts.salobj" 2>/dev/null && echo yes),yes)
 RUN := PYTHONPATH=$(CURDIR)/python $(PYTHON)
 LINT_IMPORTS := lint-imports
+HADOLINT := hadolint
 READY :=
 else
 RUN := .venv/bin/python
 LINT_IMPORTS := .venv/bin/lint-imports
+HADOLINT := .venv/bin/hadolint
 READY := .venv/.ready
 endif
 
@@ -19,7 +21,7 @@ PACKAGE := python/lsst/ts/comcamcalib
 STANDIN_FILES := $(shell find standins -type f -not -path '*/__pycache__/*' -not -path '*.egg-info/*' -not -path '*/tests/*')
 INTERFACE_FILES := $(shell find $(PACKAGE)/sal_interfaces -name '*.xml')
 
-.PHONY: help demo observatory test test-observatory test-parts test-fast crashtest nights lint format interface bench bench-sal bench-statistics bench-schedule bench-journal bench-csc bench-scale clean
+.PHONY: help demo observatory test test-all test-observatory test-parts test-fast crashtest image image-test nights lint format interface bench bench-sal bench-statistics bench-judging bench-schedule bench-journal bench-csc bench-scale clean
 
 help: ## Say what can be made.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -30,12 +32,16 @@ demo: interface ## Make calibrations with a simulated observatory; what it made 
 observatory: interface ## Run the simulated observatory alone, until Ctrl-C.
 	$(CLI) observatory
 
-test: interface ## Run all tests, in two halves side by side; the output of the observatory's half comes at the end.
+test: ## Run all tests, in two halves side by side; the output of the observatory's half comes at the end.
+test-all: ## The same, and those of the image, which need root.
+test: HERE := test-parts
+test-all: HERE := test-parts image-test
+test test-all: interface
 	@log=$$(mktemp); \
 	$(MAKE) --no-print-directory test-observatory >$$log 2>&1 & observatory=$$!; \
-	$(MAKE) --no-print-directory test-parts; parts=$$?; \
+	$(MAKE) --no-print-directory $(HERE); here=$$?; \
 	wait $$observatory; runs=$$?; \
-	cat $$log; rm -f $$log; exit $$((parts || runs))
+	cat $$log; rm -f $$log; exit $$((here || runs))
 
 # Runs on the simulated observatory, which mostly wait.
 test-observatory: interface
@@ -43,13 +49,19 @@ test-observatory: interface
 
 # Everything else.
 test-parts: interface
-	$(BIN) pytest -p no:cacheprovider --durations=25 --ignore=tests/e2e --ignore=tests/crash
+	$(BIN) pytest -p no:cacheprovider --durations=25 --ignore=tests/e2e --ignore=tests/crash --ignore=tests/image
 
 test-fast: interface ## Run all tests but those that need the whole observatory or real pipelines.
 	$(BIN) pytest -m "not observatory and not pipelines"
 
 crashtest: interface ## Kill the CSC's process KILLS times (40) in runs on the simulated observatory, and compare how they end.
 	KILLS=$(or $(KILLS),40) $(BIN) pytest -s tests/crash
+
+image: ## Build the container image with docker, podman or buildah; TARGET=observatory BASE=<image> for the observatory's own.
+	TARGET=$(TARGET) BASE=$(BASE) deploy/image/build.sh
+
+image-test: interface ## Build the image without an engine, as root on Debian, and make calibrations in it.
+	IMAGE_TEST=1 $(BIN) pytest -p no:cacheprovider tests/image
 
 nights: $(READY) ## Have N nights (10000) in virtual time, with faults, kills and restarts; FIRST is the first seed.
 	$(RUN) tests/nights/run.py $(or $(N),10000) --first $(or $(FIRST),0)
@@ -59,6 +71,7 @@ lint: $(READY) ## Check style, types and layers.
 	$(BIN) ruff format --check .
 	$(BIN) mypy $(PACKAGE)
 	$(LINT_IMPORTS)
+	$(HADOLINT) Dockerfile
 
 format: $(READY) ## Bring the code into the common style.
 	$(BIN) ruff check --fix .
@@ -76,13 +89,16 @@ interface: $(READY)
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check ./standins
 	touch $@
 
-bench: bench-sal bench-statistics bench-schedule bench-journal bench-scale bench-csc ## Measure; ratios within one run.
+bench: bench-sal bench-statistics bench-judging bench-schedule bench-journal bench-scale bench-csc ## Measure; ratios within one run.
 
 bench-sal: interface ## Measure salobj; with REAL_PYTHON=<a Python with the real salobj> side by side.
 	$(RUN) bench/sal/run.py
 
 bench-statistics: interface ## Measure how fast the statistics of a verification are read; DETECTORS=189 for a whole LSSTCam.
 	$(RUN) bench/statistics/run.py
+
+bench-judging: $(READY) ## Measure how fast a whole LSSTCam's statistics are judged; DETECTORS=... and EXPOSURES=... change that.
+	$(RUN) bench/judging/run.py
 
 bench-schedule: $(READY) ## Measure in virtual time how close a run with everything comes to its critical path.
 	$(RUN) bench/schedule/run.py

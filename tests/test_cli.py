@@ -82,11 +82,39 @@ async def test_trend_of_a_journal_that_is_not_there_says_where_it_looked(tmp_pat
     assert done.last_words.startswith(f"There is no journal {tmp_path / 'none.sqlite'}; ")
 
 
-@pytest.mark.parametrize("command", [["status"], ["start"], ["resume"], ["watch"], ["abort"], ["enable"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["status"],
+        ["start"],
+        ["resume"],
+        ["watch"],
+        ["abort"],
+        ["enable"],
+        ["accept", "20261122-001", "BIAS", "--reason", "good"],
+        ["decertify", "20261122-001", "--reason", "bad"],
+    ],
+)
 async def test_without_an_environment_it_says_what_to_source(command: list[str]) -> None:
     done = await comcamcalib(*command, env=bare_environment())
     assert done.code == 1
     assert "LSST_TOPIC_SUBNAME is not set" in done.errors and "Source the environment file" in done.errors
+
+
+@pytest.mark.parametrize("command", [["accept", "20261122-001", "BIAS"], ["decertify", "20261122-001"]])
+async def test_a_decision_needs_a_reason(command: list[str]) -> None:
+    done = await comcamcalib(*command, env=bare_environment(LSST_TOPIC_SUBNAME="nowhere"))
+    assert done.code == 2 and "--reason" in done.errors
+
+
+async def test_promote_says_what_it_lacks(tmp_path: Path) -> None:
+    words = ["promote", "20261122-001", "--to", "u/me/copy", "--reason", "tests"]
+    done = await comcamcalib(*words, env=bare_environment())
+    assert done.code == 1 and "name its directory with --config-dir" in done.errors
+    config = ["--config-dir", str(CONFIGURATION), "--site", "summit", "--journal", str(tmp_path / "none.sqlite3")]
+    done = await comcamcalib(*words, *config, env=bare_environment())
+    assert done.code == 1
+    assert f"There is no journal {tmp_path / 'none.sqlite3'}. Name the CSC's journal with --journal." in done.errors
 
 
 async def test_broker_that_is_not_there_is_named() -> None:

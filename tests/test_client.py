@@ -16,7 +16,7 @@ from lsst.ts import salobj
 from lsst.ts.comcamcalib import client as client_module
 from lsst.ts.comcamcalib.client import CalibrationClient, RefusedError, clock
 from lsst.ts.comcamcalib.csc import ComCamCalibCsc
-from lsst.ts.comcamcalib.enums import RunState
+from lsst.ts.comcamcalib.enums import CalibType, RunState
 from lsst.ts.comcamcalib.simulation.faults import Fault
 from lsst.ts.comcamcalib.simulation.observatory import Observatory
 from support.observatory import running_csc
@@ -65,6 +65,14 @@ async def test_refusals_have_a_line_for_each_reason(enabled_csc: ComCamCalibCsc)
             await client.status()
         with pytest.raises(RefusedError, match=r"^No run was interrupted or has failed, so there is none to resume\."):
             await client.resume()
+        with pytest.raises(RefusedError, match=r"^There is no run 20261122-001\.$"):
+            await client.accept("20261122-001", "bias", "it is good enough")
+        with pytest.raises(RefusedError, match=r"^reason: decertify needs a reason"):
+            await client.decertify("20261122-001", None, "")
+        with pytest.raises(RefusedError, match=r"^There is no run 20261122-001\.$"):
+            await client.decertify("20261122-001", CalibType.FLAT, "it is bad")
+        with pytest.raises(RefusedError, match="'sky' is no type of calibration; the types are BIAS, DARK, FLAT"):
+            await client.accept("20261122-001", "sky", "it is good enough")
 
 
 @on_the_bus

@@ -20,7 +20,8 @@ from lsst.ts.comcamcalib.csc import ComCamCalibCsc
 from lsst.ts.comcamcalib.simulation.faults import Fault
 from lsst.ts.comcamcalib.simulation.observatory import Observatory
 
-ACCEPT = {"runId": str, "calibType": int, "reason": str}
+ACCEPT = {"runId": str, "calibType": int, "reason": str, "physicalFilter": str, "attempt": int}
+"""As the commander asks for them: first those that are needed."""
 
 LIMIT_S = 60.0
 
@@ -118,12 +119,16 @@ async def test_help_names_every_command_with_its_words(commander: ComCamCalibCom
         'reason="two words" runId=run calibType=3',
         "reason='two words' run FLAT",
         'run FLAT two" "words',
+        "run FLAT 'two words' r_03 2",
+        'run FLAT reason="two words" attempt=2 physicalFilter=r_03',
     ],
 )
 def test_fields_are_typed_in_order_or_by_name_with_blanks_in_quotes(line: str) -> None:
     words = shlex.split(line)
     expected = {"runId": "run", "calibType": 3, "reason": "two words"}
-    assert typed_fields("acceptVerification", words, ACCEPT, 3) == expected
+    fields = typed_fields("acceptVerification", words, ACCEPT, 3)
+    seen = {name: fields.pop(name) for name in ("physicalFilter", "attempt") if name in fields}
+    assert fields == expected and seen in ({}, {"physicalFilter": "r_03", "attempt": 2})
 
 
 def test_an_equals_sign_in_a_text_is_no_name() -> None:
@@ -136,8 +141,8 @@ def test_an_equals_sign_in_a_text_is_no_name() -> None:
     ("line", "sentence"),
     [
         (
-            "run FLAT two words",
-            "acceptVerification has 1 word too many; its fields are runId, calibType, reason; put",
+            "run FLAT one two 3 words",
+            "acceptVerification has 1 word too many; its fields are runId, calibType, reason, physicalFilter, attempt;",
         ),
         ("run FLAT", "acceptVerification needs reason"),
         ("", "acceptVerification needs runId and calibType and reason"),

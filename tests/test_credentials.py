@@ -98,10 +98,11 @@ def test_credentials_are_taken_out_of_any_text() -> None:
 
 def test_a_secret_in_the_place_of_its_variables_name_is_refused_without_showing_it() -> None:
     for secret in ("ghp_s3cr3t", "user:s3cr3t", "S3CR3T-TOKEN"):
+        access = {"scheme": "bearer", "secret_variable": secret, "ca_file": ""}
         with pytest.raises(BadInputError, match=r"uws_access\.secret_variable: ") as caught:
-            make_config(uws_access={"scheme": "bearer", "secret_variable": secret})
+            make_config(uws_access=access)
         assert secret not in str(caught.value)
-        config = {**make_config().model_dump(mode="json"), "uws_access": {"secret_variable": secret}}
+        config = {**make_config().model_dump(mode="json"), "uws_access": access}
         with pytest.raises(jsonschema.ValidationError) as refused:
             ConfigValidator(CONFIG_SCHEMA).validate(config)
         assert refused.value.message.startswith("uws_access.secret_variable: ")

@@ -35,7 +35,7 @@ from lsst.ts.comcamcalib.simulation.faults import Fault
 from support.host_faults import locked
 
 RUNS = 4
-KILLS = 8
+KILLS = 5
 SEED = 20261126
 IDLE_S = 20.0
 BURST_FRAMES = 210

@@ -25,6 +25,7 @@ from typing import Any
 import yaml
 from lsst.daf.butler import Butler, CollectionType, DatasetRef, FileDataset
 from lsst.daf.butler.formatters.yaml import YamlFormatter
+from lsst.ts.comcamcalib.butler_data import StatisticsTypes
 from lsst.ts.comcamcalib.config import Limits
 from lsst.ts.comcamcalib.services.butler import ButlerService
 from lsst.ts.comcamcalib.simulation.exposures import ExposureRecord
@@ -124,7 +125,7 @@ async def compare(path: pathlib.Path, refs: list[DatasetRef]) -> bool:
         begin = time.perf_counter()
         expected = await asyncio.to_thread(one_by_one, path, refs)
         middle = time.perf_counter()
-        _, read = await service.statistics(RUN, RUN_TYPE, DETECTOR_TYPE)
+        read = (await service.statistics(RUN, StatisticsTypes(RUN_TYPE, DETECTOR_TYPE))).detectors
         before.append(middle - begin)
         after.append(time.perf_counter() - middle)
         same = same and read == expected

@@ -92,9 +92,12 @@ async def test_a_run_does_not_notice_that_its_connections_break_all_the_time(
 
     async def break_connections() -> None:
         nonlocal ended
+        pause_s = 0.5
         while True:
             ended += await asyncio.to_thread(server.end_connections, CSC)
-            await asyncio.sleep(0.4)
+            await asyncio.sleep(pause_s)
+            # On a busy machine it takes seconds to open the repository, so a fixed short time might never be enough.
+            pause_s *= 1.2
 
     run = await site.start(script_mode="BIAS_DARK", n_bias=3, n_dark=3, exp_times_dark=1.0)
     breaking = asyncio.create_task(break_connections(), name="break connections")

@@ -92,7 +92,7 @@ class Happening:
     Parameters
     ----------
     where
-        A key of `FAULTS`; ``kill``, ``command`` or ``product``.
+        A key of `FAULTS`; ``kill``, ``command``, ``product`` or ``decision``.
     what
         What happens.
     number
@@ -182,8 +182,23 @@ def draw_night(seed: int) -> NightPlan:
         what = late.choice(FAULTS["later period"])
         at_s, seconds = late.uniform(0.0, length_s), late.uniform(1.0, PERIODS.get(what, 30.0))
         drawn.append(Happening("later period", what, 0, round(at_s, 1), round(seconds, 1)))
+    drawn += _draw_decisions(random.Random(f"decisions {seed}"), drawn, length_s)
     only_once = {(one.where, one.number, one.what if not one.number else ""): one for one in drawn}
     return NightPlan(seed, tuple(options.items()), tuple(only_once.values()), dice.random() < 0.5)
+
+
+def _draw_decisions(dice: random.Random, drawn: list[Happening], length_s: float) -> list[Happening]:
+    """Draw what the operator decides: a bad verdict may be accepted, and what was certified may be withdrawn."""
+    decisions = []
+    if any(one.where == "product" for one in drawn) and dice.random() < 0.6:
+        decisions.append(Happening("decision", "accept"))
+        if dice.random() < 0.5:
+            decisions.append(Happening("command", "accept", at_s=round(dice.uniform(0.0, length_s), 1)))
+    if dice.random() < 0.08:
+        decisions.append(Happening("decision", "decertify"))
+    if dice.random() < 0.02:
+        decisions.append(Happening("command", "decertify", at_s=round(dice.uniform(0.0, length_s), 1)))
+    return decisions
 
 
 def _draw_fault(dice: random.Random, length_s: float) -> Happening:

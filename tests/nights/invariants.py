@@ -13,12 +13,14 @@ import re
 from collections.abc import Iterator, Sequence
 
 from lsst.ts.comcamcalib.enums import CalibType, RunState, StageKind, StageState
+from lsst.ts.comcamcalib.plan.plan import REPORT_STAGE
 from lsst.ts.comcamcalib.record.events import (
     Certification,
     Event,
     ImageIngested,
     ImageTaken,
     JobState,
+    LargeFile,
     RunStatus,
     StageStatus,
     VerificationResult,
@@ -49,7 +51,9 @@ def judge(history: History, world: NightWorld, published: Sequence[Event]) -> li
         *_frames(history, world),
         *_jobs(history, world),
         *_certified(history, world),
+        *_reported(history),
         *_published(history, published),
+        *world.late_answers,
     ]
 
 
@@ -70,15 +74,24 @@ def _ended(history: History, world: NightWorld) -> Iterator[str]:
         yield f"the run is {history.state.name}: {history.reason}"
 
 
+def _reported(history: History) -> Iterator[str]:
+    """Each run has a report, and it is that of its last end."""
+    stage = history.stages[REPORT_STAGE]
+    if stage.state is not StageState.SUCCEEDED:
+        yield f"{REPORT_STAGE} is {stage.state.name} at the end of the run: {stage.reason}"
+    elif history.report is None or history.report.attempt != stage.attempt:
+        yield f"the report of attempt {stage.attempt} was never told"
+
+
 def _bad(history: History, world: NightWorld) -> set[str]:
     """Return the products of the run that are bad, or are built on a bad one."""
     bad: set[str] = set()
-    for stage in history.stages.values():
+    for stage in history.plan.stages:
         name = stage.calib_type.name
         bases = set(history.plan.recipe(stage.calib_type).builds_on)
-        if stage.kind is StageKind.VERIFY and (
-            bases & bad or any(one.what == name for one in world.plan.of("product"))
-        ):
+        own = any(one.what == name for one in world.plan.of("product"))
+        accepted = any(key[0] is stage.calib_type for key in history.accepted_verdicts)
+        if stage.kind is StageKind.VERIFY and (bases & bad or (own and not accepted)):
             bad.add(name)
     return bad
 
@@ -168,17 +181,32 @@ def _certified(history: History, world: NightWorld) -> Iterator[str]:
     for dataset_type, runs in by_type.items():
         if len(runs) > 1 and history.state is RunState.COMPLETED:
             yield f"two products of type {dataset_type} were certified: {sorted(runs)}"
+    withdrawn = {
+        one.intent.calib_type for one in history.certifications.values() if one.done and one.withdrawn is not None
+    }
+    if any(one.what == "decertify" for one in world.plan.of("decision")):
+        yield from _as_before(world)
     if history.state is not RunState.COMPLETED:
         return
     for stage in history.stages.values():
-        if stage.kind is StageKind.CERTIFY:
+        if stage.kind is StageKind.CERTIFY and stage.calib_type not in withdrawn:
             product = history.product(stage.calib_type)
             there = {one.dataset.dataset_id for one in world.validities}
             if product is None or not set(product.ids) <= there:
                 yield f"{stage.name} SUCCEEDED, but its product is not certified"
-    extra = {one.dataset.dataset_id for one in world.validities} - set(ours)
+    older = {one.dataset.dataset_id for one in world.older}
+    extra = {one.dataset.dataset_id for one in world.validities} - set(ours) - older
     if extra:
         yield f"{len(extra)} datasets are certified that are no products of the run"
+
+
+def _as_before(world: NightWorld) -> Iterator[str]:
+    """After all was withdrawn, the collection is exactly as it was before the run."""
+    before = {(one.dataset.dataset_id, one.begin, one.end) for one in world.older}
+    now = {(one.dataset.dataset_id, one.begin, one.end) for one in world.validities}
+    for name, begin, end in sorted(before ^ now):
+        what = "is not as before" if (name, begin, end) in before else "is there, which was not before"
+        yield f"after all was withdrawn, dataset {name} from {begin} to {end} {what}"
 
 
 def _verified(run_collection: str, at_s: float, history: History, world: NightWorld) -> Iterator[str]:
@@ -208,6 +236,7 @@ KEYS = {
     RunStatus: lambda one: "",
     StageStatus: lambda one: one.stage_name,
     JobState: lambda one: one.job_id,
+    LargeFile: lambda one: one.url,
     ImageTaken: lambda one: one.exposure_id,
     ImageIngested: lambda one: one.exposure_id,
     VerificationResult: lambda one: (one.calib_type, one.physical_filter),

@@ -13,15 +13,17 @@ import contextlib
 import dataclasses
 import json
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from lsst.ts.comcamcalib.config import CscConfig
-from lsst.ts.comcamcalib.enums import RunState
+from lsst.ts.comcamcalib.enums import RunState, Verdict
 from lsst.ts.comcamcalib.errors import BadInputError
 from lsst.ts.comcamcalib.record.events import Event
 from lsst.ts.comcamcalib.record.facts import Entry
+from lsst.ts.comcamcalib.run.acceptance import AcceptRequest
+from lsst.ts.comcamcalib.run.decisions import DecertifyRequest
 from lsst.ts.comcamcalib.run.journal import Journal
 from lsst.ts.comcamcalib.run.owner import JournalError
 from lsst.ts.comcamcalib.run.runner import Runner, StartRequest
@@ -41,6 +43,12 @@ PATIENCE_S = 4 * 86400.0
 
 MAX_RESUMES = 8
 """So often the operator has a run go on; what goes wrong is repaired meanwhile."""
+
+REPORT_S = 20.0
+"""How long it takes to write a report (seconds)."""
+
+ANSWER_LIMIT_S = 10.0
+"""INTERFACE: every command is answered within this time (seconds), because LOVE gives up then."""
 
 BACKGROUND = ("search for", "stop job", "submission of", "stop the jobs")
 """How the names of tasks begin that may go on after the end of a run."""
@@ -168,7 +176,7 @@ class Csc:
                 jobs=self.jobs,
                 uws=one.uws,
                 repository=one.repository,
-                reporter=FakeReporter(),
+                reporter=FakeReporter(REPORT_S),
             )
         )
 
@@ -217,10 +225,15 @@ class _Operator:
             if state is None:
                 await self._start()
             elif state in (RunState.COMPLETED, RunState.ABORTED):
-                break
-            elif state is RunState.FAILED:
-                if self._outcome.resumes >= (2 if self._plan.of("product") else MAX_RESUMES):
+                if await self._withdrawn():
                     break
+            elif state is RunState.FAILED:
+                if self._wants("accept") and await self._accept():
+                    continue
+                if self._outcome.resumes >= (2 if self._plan.of("product") else MAX_RESUMES):
+                    if await self._withdrawn():
+                        break
+                    continue
                 await self._resume()
             elif state is RunState.INTERRUPTED and not self._plan.auto_resume:
                 await self._resume()
@@ -247,10 +260,23 @@ class _Operator:
             async with asyncio.timeout(600.0):
                 await run.record.until(lambda history: history.state is not state)
 
+    @contextlib.asynccontextmanager
+    async def _answered(self, command: str) -> AsyncIterator[None]:
+        """See that a command is answered in time, if the process is not stopped meanwhile."""
+        world = self._csc.world
+        began_s, stopped = world.time_s, world.seen["stopped"]
+        try:
+            yield
+        finally:
+            took_s = world.time_s - began_s
+            if took_s > ANSWER_LIMIT_S and world.seen["stopped"] == stopped:
+                world.late_answers.append(f"{command} was answered after {took_s:.1f} s")
+
     async def _start(self) -> None:
         text = json.dumps(options_of(self._plan))
         try:
-            await self._csc.runner.start_run(StartRequest(text, "nights", "", "", "operator"))
+            async with self._answered("startCalibrationRun"):
+                await self._csc.runner.start_run(StartRequest(text, "nights", "", "", "operator"))
         except (BadInputError, JournalError) as error:
             await self._csc.refused(error)
             await asyncio.sleep(self._csc.world.dice("operator").uniform(5.0, 60.0))
@@ -259,10 +285,52 @@ class _Operator:
         dice = self._csc.world.dice("operator")
         await asyncio.sleep(dice.uniform(1.0, 30.0) if dice.random() < 0.5 else dice.uniform(100.0, 900.0))
         try:
-            await self._csc.runner.resume("", "operator", "it was repaired")
+            async with self._answered("resumeCalibrationRun"):
+                await self._csc.runner.resume("", "operator", "it was repaired")
             self._outcome.resumes += 1
         except (BadInputError, JournalError) as error:
             await self._csc.refused(error)
+
+    def _wants(self, what: str) -> bool:
+        return any(one.what == what for one in self._plan.of("decision"))
+
+    async def _accept(self) -> bool:
+        """Accept what is FAILED; return whether the run goes on."""
+        run = self._csc.runner.run
+        assert run is not None
+        bad = [one for one in run.history.verdicts.values() if one.verdict is Verdict.FAILED]
+        for one in bad:
+            request = AcceptRequest(
+                run.history.run_id, one.calib_type, one.physical_filter, one.attempt, "it is good enough", "operator"
+            )
+            try:
+                await self._csc.runner.decisions.accept(request)
+            except BadInputError:
+                await asyncio.sleep(self._csc.world.dice("operator").uniform(5.0, 60.0))
+            except JournalError as error:
+                await self._csc.refused(error)
+            else:
+                self._csc.world.seen["accepted"] += 1
+        return self._csc.state is not RunState.FAILED
+
+    async def _withdrawn(self) -> bool:
+        """Withdraw what the run has certified, if the operator wants that; return whether it is done."""
+        runner = self._csc.runner
+        while runner.decisions.unfinished or runner.decisions.doing:  # noqa: ASYNC110  # nothing tells of it
+            await asyncio.sleep(10.0)
+        if not self._wants("decertify") or runner.run is None:
+            return True
+        if not [one for one in runner.run.history.certifications.values() if one.done and one.withdrawn is None]:
+            return not runner.run.history.open_certifications or runner.run.state is not RunState.COMPLETED
+        try:
+            await runner.decisions.decertify(DecertifyRequest(runner.run.history.run_id, 0, "tests", "operator"))
+        except BadInputError:
+            await asyncio.sleep(self._csc.world.dice("operator").uniform(5.0, 60.0))
+        except JournalError as error:
+            await self._csc.refused(error)
+        else:
+            self._csc.world.seen["withdrawn"] += 1
+        return False
 
     async def _command(self, one: Happening) -> None:
         csc = self._csc
@@ -270,14 +338,21 @@ class _Operator:
         csc.world.seen[f"command: {one.what}"] += 1
         with contextlib.suppress(BadInputError, JournalError):
             if one.what == "abort":
-                await csc.runner.abort("operator")
+                async with self._answered("abort"):
+                    await csc.runner.abort("operator")
             elif one.what == "start another" and csc.runner.open_run is not None:
                 await csc.runner.start_run(StartRequest("", "", "", "", "somebody"))
                 raise AssertionError("a second run was started beside an open one")
+            elif one.what == "accept" and csc.runner.run is not None:
+                await self._accept()
+            elif one.what == "decertify" and csc.runner.run is not None:
+                run_id = csc.runner.run.history.run_id
+                await csc.runner.decisions.decertify(DecertifyRequest(run_id, 0, "tests", "operator"))
             elif one.what == "status":
                 await csc.runner.publish_status("")
             elif one.what == "interrupt":
-                await csc.disable()
+                async with self._answered("disable"):
+                    await csc.disable()
                 await asyncio.sleep(20.0)
                 csc.enable()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from lsst.ts.comcamcalib.butler_data import CertifyRequest, DatasetFound, VerificationStatistics, Withdrawal
 from lsst.ts.comcamcalib.config import CscConfig
@@ -21,6 +21,8 @@ from .faults import NightPlan
 from .uws_world import Job, UwsWorld
 
 __all__ = ["NightWorld", "Validity"]
+
+DAILY = "LSSTComCam/calib/daily"
 
 BAD_AMPLIFIERS = 12
 """So many amplifiers of a bad detector fail their tests, more than the options allow."""
@@ -53,14 +55,33 @@ class NightWorld(UwsWorld):
         for one in plan.of("product"):
             self.bad_amplifiers[one.what, 0] = BAD_AMPLIFIERS
             self.seen[f"product: {one.what} is bad"] += 1
+        self.late_answers: list[str] = []
+        """Sentences about commands that were not answered in time."""
         self.validities: list[Validity] = []
         """What is certified."""
         self.certify_faults: frozenset[str] = frozenset()
         """What goes wrong with the latest certification."""
         self.withdrawn: set[str] = set()
         """Datasets that were withdrawn."""
+        self.older: list[Validity] = []
+        """What was certified before the run; only if it is to be back in the end."""
+        if any(one.what == "decertify" for one in plan.happenings):
+            self.older = list(self._certified_before())
+            self.validities = list(self.older)
+            self.collections.add(config.run_defaults.get("calib_collection", DAILY))
         self.certified_log: list[tuple[float, Validity]] = []
         """Each dataset that was newly certified for a range, and when (seconds of the night)."""
+
+    def _certified_before(self) -> Iterator[Validity]:
+        for recipe in self.config.recipes.values():
+            last = recipe.jobs[-1]
+            if last.dimensions == "detector+exposure_pair":
+                continue
+            kind = self.filter if last.dimensions == "detector+physical_filter" else None
+            for detector in range(9):
+                name = str(uuid.UUID(int=self.dice("older").getrandbits(128)))
+                run = f"u/ocps/{'0' * 32}/run"
+                yield Validity(DAILY, last.dataset_type, "", "", DatasetFound(name, detector, kind, None, run))
 
     # What jobs make
 
@@ -106,7 +127,7 @@ class NightWorld(UwsWorld):
         return [Row(one.collection, one.dataset_type, one.begin, one.end, one.dataset) for one in self.validities]
 
     def _known(self) -> list[DatasetFound]:
-        return [one for some in self.datasets.values() for one in some]
+        return [*(one for some in self.datasets.values() for one in some), *(one.dataset for one in self.older)]
 
     def withdrawal(self, wanted: Withdrawal) -> Withdrawal:
         """Return what must change to undo certifications."""

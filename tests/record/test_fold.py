@@ -206,6 +206,67 @@ def test_next_attempt_and_the_verification_itself_override_what_stood_before() -
     }
 
 
+def acceptance(attempt: int = 1, physical_filter: str = "r_03") -> facts.VerdictAccepted:
+    return facts.VerdictAccepted(
+        calib_type=CalibType.FLAT, physical_filter=physical_filter, attempt=attempt, who="op", why="good enough"
+    )
+
+
+def test_an_accepted_verdict_stands_until_the_next_attempt() -> None:
+    bad = verdict(Verdict.FAILED, 1, "r_03")
+    history = after(bad, acceptance())
+    assert standing(history) == {("r_03", Verdict.ACCEPTED_BY_OPERATOR)}
+    assert history.verdicts[CalibType.FLAT, "r_03"].reason == "Accepted by op: good enough. It was FAILED: FAILED"
+    assert standing(after(bad, acceptance(), bad)) == {("r_03", Verdict.ACCEPTED_BY_OPERATOR)}
+    again = after(bad, acceptance(), verdict(Verdict.FAILED, 2, "r_03"))
+    assert standing(again) == {("r_03", Verdict.FAILED)} and not again.accepted_verdicts
+
+
+@pytest.mark.parametrize("other", [acceptance(2), acceptance(1, "i_06")], ids=["another attempt", "another filter"])
+def test_an_acceptance_of_another_verdict_changes_nothing(other: facts.VerdictAccepted) -> None:
+    history = after(verdict(Verdict.FAILED, 1, "r_03"), other)
+    assert standing(history) == {("r_03", Verdict.FAILED)} and not history.accepted_verdicts
+    good = after(verdict(Verdict.PASSED, 1, "r_03"), acceptance())
+    assert standing(good) == {("r_03", Verdict.PASSED)}, "a good verdict needs none"
+
+
+def certified(number: int = 1) -> tuple[Fact, Fact]:
+    intent = facts.CertifyIntended(
+        number=number,
+        stage_name="BIAS.CERTIFY",
+        calib_type=BIAS,
+        verdict=Verdict.PASSED,
+        dataset_type="bias",
+        collection="u/daily",
+        output_collection="u/ocps/b/run",
+        validity_begin="",
+        validity_end="",
+        dataset_ids=("id",),
+    )
+    return intent, facts.Certified(number=number, dataset_count=1, reason="")
+
+
+WITHDRAWAL = facts.DecertifyIntended(
+    number=1, certifications=(1,), collection="u/daily", out=(), back=(), who="op", why="a crack"
+)
+
+
+def test_a_withdrawal_that_was_done_ends_the_certification_and_is_told_with_the_run() -> None:
+    history = after(*certified(), WITHDRAWAL)
+    assert history.certifications[1].sound and len(history.open_withdrawals) == 1
+    history = after(*certified(), WITHDRAWAL, facts.Decertified(number=1, reason="1 dataset is out"))
+    one = history.certifications[1]
+    assert one.done and not one.sound and one.withdrawn is not None
+    assert one.withdrawn.words == "withdrawn by op: a crack"
+    assert history.open_withdrawals == [] and history.reason.endswith(". BIAS was withdrawn by op: a crack")
+
+
+def test_a_withdrawal_that_was_not_done_leaves_the_certification() -> None:
+    history = after(*certified(), WITHDRAWAL, facts.DecertifyAbsent(number=1, reason="disk I/O error"))
+    assert history.certifications[1].sound and history.open_withdrawals == []
+    assert after(facts.Decertified(number=3, reason="")).withdrawals == {}, "nothing says what it is about"
+
+
 def test_blame_is_taken_back_when_it_was_wrong() -> None:
     blame = facts.FramesBlamed(calib_type=CalibType.FLAT, reason="the lamp is off")
     assert after(blame).blamed == {CalibType.FLAT: "the lamp is off"}

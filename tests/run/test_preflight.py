@@ -17,6 +17,7 @@ from support.plans import make_config, make_plan
 from support.services import Observatory
 from support.world import World
 
+LIMIT_S = 7.0
 NIGHT_S = 1795384800.0
 """2026-11-22T22:00:00 TAI."""
 
@@ -27,7 +28,7 @@ def observatory() -> Observatory:
 
 
 async def problems(observatory: Observatory, **options: object) -> list[str]:
-    return await preflight(make_plan(**{"script_mode": "BIAS", **options}), observatory.services, NIGHT_S)
+    return await preflight(make_plan(**{"script_mode": "BIAS", **options}), observatory.services, NIGHT_S, LIMIT_S)
 
 
 async def test_a_collection_that_nearly_has_the_name_of_another_is_asked_back(observatory: Observatory) -> None:

@@ -15,6 +15,8 @@ import pytest
 from lsst.ts.comcamcalib.enums import RunState, StageState
 from lsst.ts.comcamcalib.errors import BadInputError
 from lsst.ts.comcamcalib.record.events import Event, RunStatus, StageStatus
+from lsst.ts.comcamcalib.run import start as start_module
+from lsst.ts.comcamcalib.run.journal import WRITE_LIMIT_S
 from support.house import House
 from support.plans import make_config
 from support.services import Gate
@@ -69,6 +71,37 @@ async def test_interrupted_run_goes_on_with_the_job_that_ran_on(house: House) ->
     assert house.observatory.jobs.aborted == []
     assert set(attempts(house).values()) == {1}
     assert not house.alarms.operator_decision_needed
+
+
+async def test_answer_does_not_wait_for_a_journal_that_is_slow(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer is due within 10 s, and the checks may have taken most of them."""
+    await house.interrupted()
+    slow, append = asyncio.Event(), house.journal.append
+
+    async def append_later(*arguments: Any) -> None:
+        await slow.wait()
+        await append(*arguments)
+
+    monkeypatch.setattr(house.journal, "append", append_later)
+    monkeypatch.setattr(start_module, "ANSWER_LIMIT_S", 1.0)
+    async with asyncio.timeout(5.0):
+        await house.runner.resume("", "op@console")
+    assert house.runner.run is not None
+    assert house.runner.run.state is RunState.RUNNING
+    slow.set()
+    assert (await house.ended()).state is RunState.COMPLETED
+
+
+@pytest.mark.parametrize(("answer_s", "check_s"), [(9.5, 7.0), (6.5, 4.0), (1.0, 0.5)])
+async def test_checks_have_what_the_journal_has_left_of_the_time(
+    answer_s: float, check_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start_module, "ANSWER_LIMIT_S", answer_s)
+    assert start_module.Start().check_limit_s(make_config().limits) == check_s
+
+
+async def test_checks_and_journal_together_are_within_the_limit_of_love() -> None:
+    assert make_config().limits.preflight + WRITE_LIMIT_S <= start_module.ANSWER_LIMIT_S < 10.0
 
 
 async def test_failed_run_takes_no_good_frame_again_and_does_again_what_failed(house: House) -> None:

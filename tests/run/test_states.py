@@ -28,7 +28,7 @@ ALLOWED_STAGE_MOVES = {
     "PENDING": "RUNNING SKIPPED ABORTED",
     "RUNNING": "SUCCEEDED FAILED ABORTED SKIPPED PENDING",
     "SUCCEEDED": "PENDING",
-    "FAILED": "PENDING",
+    "FAILED": "PENDING SUCCEEDED",
     "SKIPPED": "PENDING",
     "ABORTED": "PENDING",
 }
@@ -66,5 +66,7 @@ def test_completed_run_is_the_only_one_that_can_not_go_on() -> None:
 
 def test_stage_that_has_ended_can_only_begin_again() -> None:
     assert {state.name for state in STAGE_ENDED} == {"SUCCEEDED", "FAILED", "SKIPPED", "ABORTED"}
-    for state in STAGE_ENDED:
+    for state in STAGE_ENDED - {StageState.FAILED}:
         assert STAGE_MOVES[state] == {StageState.PENDING}
+    # Only when its verdict is accepted, a stage that failed has succeeded after all.
+    assert STAGE_MOVES[StageState.FAILED] == {StageState.PENDING, StageState.SUCCEEDED}

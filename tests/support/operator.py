@@ -30,7 +30,15 @@ ENDED = (RunState.COMPLETED, RunState.FAILED, RunState.ABORTED)
 
 RUN_EVENTS = (
     *("runState", "runConfiguration", "stageState", "imageTaken", "imageIngested", "jobState", "verificationResult"),
-    *("detectorVerification", "gainEstimate", "certification", "largeFileObjectAvailable", "commandRejected", "alarms"),
+    *(
+        "detectorVerification",
+        "detectorMeasurement",
+        "gainEstimate",
+        "certification",
+        "largeFileObjectAvailable",
+        "commandRejected",
+        "alarms",
+    ),
 )
 EVENTS = (*RUN_EVENTS, "summaryState", "errorCode", "heartbeat", "logMessage")
 

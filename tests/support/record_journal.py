@@ -70,7 +70,30 @@ def rare_facts() -> list[Fact]:
             remarks=("certified without verification, as certify_unverified asks",),
         ),
         facts.CertifyAbsent(number=9, reason="nothing of it is in the collection"),
+        facts.VerdictAccepted(calib_type=BIAS, physical_filter="", attempt=9, who="op@console", why="it is known"),
+        facts.DecertifyIntended(
+            number=1,
+            certifications=(9,),
+            collection="LSSTComCam/calib/daily",
+            out=(_range("6b7e1d6e-0000-4000-8000-000000000001"),),
+            back=(_range("6b7e1d6e-0000-4000-8000-000000000002"),),
+            who="op@console",
+            why="a light leak",
+        ),
+        facts.DecertifyAbsent(number=1, reason="the repository can't be reached"),
+        facts.Decertified(number=1, reason="1 dataset is out of LSSTComCam/calib/daily", found=True),
     ]
+
+
+def _range(dataset_id: str) -> facts.RangeChange:
+    return facts.RangeChange(
+        dataset_type="bias",
+        dataset_id=dataset_id,
+        detector=4,
+        physical_filter=None,
+        validity_begin="",
+        validity_end="2026-11-23T12:00:00",
+    )
 
 
 async def record(path: Path) -> None:

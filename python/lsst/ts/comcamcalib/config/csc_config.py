@@ -173,6 +173,12 @@ class CscConfig(Closed):
         # Without a verification only the values of defects, ptc and gains can be judged.
         if unverified := [name for name in ("BIAS", "DARK", "FLAT") if recipes[name].verification is None]:
             raise ValueError(f"the recipe of {', '.join(unverified)} needs a verification")
+        # Statistics are judged by exposure, and those of these products have none.
+        if by_values := [name for name in ("DEFECTS", "PTC", "GAIN") if recipes[name].verification is not None]:
+            raise ValueError(
+                f"the recipe of {', '.join(by_values)} has a verification, which is not supported: it is judged "
+                "by its own values; write null"
+            )
         labels = [job.label for recipe in recipes.values() for job in recipe.jobs]
         labels += [recipe.verification.label for recipe in recipes.values() if recipe.verification]
         if twice := sorted({label for label in labels if labels.count(label) > 1}):

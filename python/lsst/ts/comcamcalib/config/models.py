@@ -302,7 +302,7 @@ class Recipe(Closed):
         "each other run side by side.",
     )
     verification: VerificationRecipe | None = Field(
-        description="Its verification by cp_verify; null: the values of the product itself are checked."
+        description="Its verification by cp_verify; null, for DEFECTS, PTC, GAIN: its values count."
     )
 
     @pydantic.model_validator(mode="after")

@@ -209,6 +209,8 @@ class RangeRow(Model):
     """A certification that was replaced; validity in ISO 8601 TAI, empty = open."""
 
     dataset_id: str
+    run_collection: str
+    """Where it is; empty: not known."""
     detector: int | None
     physical_filter: str | None
     validity_begin: str
@@ -220,7 +222,7 @@ class Certification(Model):
 
     number: int
     stage_name: str
-    outcome: Literal["certified", "not certified", "unknown"]
+    outcome: Literal["certified", "not certified", "unknown", "withdrawn"]
     verdict: str
     dataset_type: str
     collection: str
@@ -231,6 +233,8 @@ class Certification(Model):
     replaces: tuple[RangeRow, ...]
     remarks: tuple[str, ...]
     reason: str
+    withdrawn: str
+    """Who has withdrawn it, and why; empty if it stands."""
 
 
 class ProductSection(Model):

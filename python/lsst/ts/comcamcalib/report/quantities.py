@@ -35,19 +35,20 @@ OUTLIER_MIN = 4.0
 """Robust standard deviations from the median from which an amplifier is listed; among 144 good ones there is none."""
 
 
+Reader = Callable[[History, Readings], Values]
+
+
 @dataclasses.dataclass(frozen=True)
 class _Quantity:
-    """A quantity, what it is called in the measurements, and where else it can be found."""
+    """A quantity, and where its values are found; the first place that has any counts."""
 
     key: str
     title: str
     unit: str
-    calib_type: CalibType
-    source: str
-    elsewhere: Callable[[History, Readings], Values]
+    sources: tuple[tuple[str, Reader], ...]
 
 
-def _median_of(calib_type: CalibType, noise: bool) -> Callable[[History, Readings], Values]:
+def _verified(calib_type: CalibType, noise: bool) -> tuple[str, Reader]:
     """Return a reader of the medians over all exposures of a statistic of cp_verify."""
 
     def read(history: History, readings: Readings) -> Values:
@@ -66,12 +67,28 @@ def _median_of(calib_type: CalibType, noise: bool) -> Callable[[History, Reading
                     collected.setdefault((detector, amplifier), []).append(value)
         return _nested({key: statistics.median(values) for key, values in collected.items()})
 
-    return read
+    return f"verification of {calib_type.name}, median of all exposures", read
 
 
-def _gains(history: History, readings: Readings) -> Values:
-    if readings.curves:
-        return {detector: dict(curve.gain) for detector, curve in readings.curves.items()}
+def _measured(calib_type: CalibType, quantity: str) -> tuple[str, Reader]:
+    """Return a reader of what the run has measured in a product; for flats in several filters, the median of all."""
+
+    def read(history: History, _readings: Readings) -> Values:
+        collected: dict[tuple[int, str], list[float]] = {}
+        for measured in history.measured.values():
+            for one in measured.values if measured.calib_type is calib_type else ():
+                if one.quantity == quantity and one.amplifier:
+                    collected.setdefault((one.detector, one.amplifier), []).append(one.value)
+        return _nested({key: median_or_nan(values) for key, values in collected.items()})
+
+    return f"measured in {calib_type.name}", read
+
+
+def _gains_of_curves(_history: History, readings: Readings) -> Values:
+    return {detector: dict(curve.gain) for detector, curve in readings.curves.items()}
+
+
+def _gains_of_pairs(history: History, readings: Readings) -> Values:
     collected: dict[tuple[int, int], list[float]] = {}
     for gains in history.gains.values():
         for position, value in enumerate(gains.gain):
@@ -86,29 +103,32 @@ def _gains(history: History, readings: Readings) -> Values:
     )
 
 
-def _turnoffs(_history: History, readings: Readings) -> Values:
+def _turnoffs_of_curves(_history: History, readings: Readings) -> Values:
     return {detector: dict(curve.turnoff) for detector, curve in readings.curves.items()}
-
-
-def _nothing(_history: History, _readings: Readings) -> Values:
-    return {}
 
 
 QUANTITIES = (
     _Quantity(
-        "noise",
-        "Read noise",
-        "electron",
-        CalibType.BIAS,
-        "verification of the biases",
-        _median_of(CalibType.BIAS, True),
+        "noise", "Read noise", "electron", (_verified(CalibType.BIAS, noise=True), _measured(CalibType.PTC, "noise"))
+    ),
+    _Quantity("level", "Level of the flats", "electron", (_verified(CalibType.FLAT, noise=False),)),
+    _Quantity("dark_rate", "Dark current", "electron/second", (_measured(CalibType.DARK, "dark_rate"),)),
+    _Quantity(
+        "gain",
+        "Gain",
+        "electron/adu",
+        (
+            _measured(CalibType.PTC, "gain"),
+            ("photon transfer curves", _gains_of_curves),
+            ("pairs of flats, median", _gains_of_pairs),
+        ),
     ),
     _Quantity(
-        "level", "Level of the flats", "electron", CalibType.FLAT, "verified flats", _median_of(CalibType.FLAT, False)
+        "turnoff",
+        "Turn-off",
+        "electron",
+        (_measured(CalibType.PTC, "turnoff"), ("photon transfer curves", _turnoffs_of_curves)),
     ),
-    _Quantity("dark_rate", "Dark current", "electron/second", CalibType.DARK, "combined dark", _nothing),
-    _Quantity("gain", "Gain", "electron/adu", CalibType.PTC, "photon transfer curves or flat pairs", _gains),
-    _Quantity("turnoff", "Turn-off", "electron", CalibType.PTC, "photon transfer curves", _turnoffs),
 )
 
 
@@ -128,10 +148,12 @@ def amplifier_names(history: History, readings: Readings) -> dict[int, tuple[str
         for one in measured.values:
             if one.amplifier and one.amplifier not in names.get(one.detector, ()):
                 names[one.detector] = (*names.get(one.detector, ()), one.amplifier)
+    known = history.plan.config.instrument.amplifier_names
     for detector, number in history.plan.amplifiers.items():
         # A detector of which nothing is known has probably the names of another one.
         numbers = tuple(str(position) for position in range(1, number + 1))
-        names.setdefault(detector, next((one for one in names.values() if len(one) == number), numbers))
+        likely = (known, *names.values()) if known else names.values()
+        names.setdefault(detector, next((one for one in likely if len(one) == number), numbers))
     return names
 
 
@@ -142,20 +164,11 @@ def amplifier_maps(history: History, readings: Readings) -> tuple[data.Amplifier
 
 
 def _map(quantity: _Quantity, history: History, readings: Readings) -> data.AmplifierMap:
-    values = _measured(quantity, history)
-    source = f"measured in the product {quantity.calib_type.name}" if values else quantity.source
-    values = values or quantity.elsewhere(history, readings)
-    return _finished(quantity.key, quantity.title, quantity.unit, source, values, history, readings)
-
-
-def _measured(quantity: _Quantity, history: History) -> Values:
-    """Return what the run has measured in its products; for flats in several filters, the median of all."""
-    collected: dict[tuple[int, str], list[float]] = {}
-    for measured in history.measured.values():
-        for one in measured.values if measured.calib_type is quantity.calib_type else ():
-            if one.quantity == quantity.key and one.amplifier:
-                collected.setdefault((one.detector, one.amplifier), []).append(one.value)
-    return _nested({key: median_or_nan(values) for key, values in collected.items()})
+    for source, read in quantity.sources:
+        if values := read(history, readings):
+            return _finished(quantity.key, quantity.title, quantity.unit, source, values, history, readings)
+    nowhere = "no job of this run has measured it"
+    return _finished(quantity.key, quantity.title, quantity.unit, nowhere, {}, history, readings)
 
 
 def _failures(history: History, readings: Readings) -> data.AmplifierMap:
@@ -168,7 +181,7 @@ def _failures(history: History, readings: Readings) -> data.AmplifierMap:
             failed = sum(table.tests[name][row] is False for name in counting)
             if key[1]:
                 counts[key] = counts.get(key, 0.0) + failed
-    source = "verification of bias, dark and flat; tests of all exposures"
+    source = "verification of bias, dark and flat, tests that count, all exposures together"
     return _finished("failures", "Failures", "failed tests", source, _nested(counts), history, readings)
 
 

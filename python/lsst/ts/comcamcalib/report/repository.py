@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..butler_data import StatisticsTypes
 from ..enums import CalibType
 from ..errors import ServiceError
-from ..plan.request import run_collection
 from ..record.history import History
 from ..record.things import Product
-from ..services import butler_pictures, butler_queries, butler_statistics
+from ..services import butler_pictures, butler_queries
 from ..services.butler_pictures import BinnedImage, CurveFound, DefectsFound
 from . import data
+from .statistics import read_statistics, verified_stages
 
 if TYPE_CHECKING:
     from lsst.daf.butler import Butler, DatasetRef
@@ -180,77 +178,10 @@ class _Reader:
                 self._curves[detector] = butler_pictures.curve(butler, ref)
 
     def _read_statistics(self, butler: Butler) -> None:
-        plan = self._history.plan
-        for stage in plan.stages:
-            recipe = plan.recipe(stage.calib_type).verification
-            if not stage.name.endswith(".VERIFY") or recipe is None or not stage.jobs:
-                continue
-            job = self._history.job(stage.jobs[0].label)
-            if job is None or not job.job_id or job.exit_code != 0:
-                continue
-            filters = [one.physical_filter for one in self._history.verdicts_of(stage.calib_type)] or [""]
-            for physical_filter in filters:
-                collection = run_collection(job.job_id)
-                with self.attempt(f"The statistics of {stage.name} could not be read"):
-                    found = butler_statistics.find_statistics(
-                        butler,
-                        plan.config.instrument.name,
-                        collection,
-                        StatisticsTypes(recipe.run_statistics, recipe.detector_statistics),
-                        physical_filter or None,
-                    )
-                    read = butler_statistics.read_files([one for one in found if one.uri])
-                    read += butler_statistics.read_without_file(butler, [one for one in found if not one.uri])
-                    detectors = butler_statistics.sort(read).detectors
-                    table = _table(stage.calib_type.name, physical_filter, collection, detectors)
-                    self._statistics.append(table)
+        for stage, job_id in verified_stages(self._history):
+            with self.attempt(f"The statistics of {stage.name} could not be read"):
+                self._statistics += read_statistics(butler, self._history, stage, job_id)
 
 
 def _in_words(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:500]
-
-
-def _table(
-    calib_type: str, physical_filter: str, collection: str, read: Mapping[tuple[int, int], Any]
-) -> data.StatisticsTable:
-    """Return the detectors' statistics as columns; what has another form is named and left out."""
-    rows: list[tuple[int, int, str]] = []
-    statistics: list[Mapping[str, float]] = []
-    tests: list[Mapping[str, bool]] = []
-    problems = []
-    for (exposure, detector), content in sorted(read.items()):
-        try:
-            for amplifier, values, results in _amplifiers(content):
-                rows.append((exposure, detector, amplifier))
-                statistics.append(values)
-                tests.append(results)
-        except (AttributeError, TypeError, KeyError) as error:
-            problems.append(f"Exposure {exposure}, detector {detector}: {_in_words(error)}")
-    names = sorted({name for values in statistics for name in values})
-    tested = sorted({name for results in tests for name in results})
-    return data.StatisticsTable(
-        calib_type=calib_type,
-        physical_filter=physical_filter,
-        collection=collection,
-        exposure=tuple(row[0] for row in rows),
-        detector=tuple(row[1] for row in rows),
-        amplifier=tuple(row[2] for row in rows),
-        statistics={name: tuple(values.get(name, math.nan) for values in statistics) for name in names},
-        tests={name: tuple(results.get(name) for results in tests) for name in tested},
-        problems=tuple(problems),
-    )
-
-
-def _amplifiers(content: Any) -> Iterator[tuple[str, Mapping[str, float], Mapping[str, bool]]]:
-    """Yield the statistics and tests of each amplifier, and with an empty name those of the detector."""
-    verify = content["VERIFY"]
-    for name, values in {**content["AMP"], "": content.get("DET") or {}}.items():
-        results = (verify.get("AMP", {}).get(name) if name else verify.get("DET")) or {}
-        numbers = {
-            str(key): float(value)
-            for key, value in values.items()
-            if isinstance(value, int | float) and not isinstance(value, bool)
-        }
-        passed = {str(key): value for key, value in results.items() if isinstance(value, bool) and key != "SUCCESS"}
-        if name or numbers or passed:
-            yield str(name), numbers, passed

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal
 
 from lsst.ts import utils
 
@@ -65,6 +66,10 @@ def _decisions(entries: Sequence[Entry]) -> Iterator[data.DecisionRow]:
             yield data.DecisionRow(at=iso_utc(entry.at), what=fact.what, who=fact.who, why=fact.why)
         elif isinstance(fact, facts.VerdictAccepted):
             what = f"accept {fact.calib_type.name} {fact.physical_filter}".strip()
+            yield data.DecisionRow(at=iso_utc(entry.at), what=what, who=fact.who, why=fact.why)
+        elif isinstance(fact, facts.DecertifyIntended):
+            numbers = ", ".join(map(str, fact.certifications))
+            what = f"withdraw certification {numbers} from {fact.collection}"
             yield data.DecisionRow(at=iso_utc(entry.at), what=what, who=fact.who, why=fact.why)
 
 
@@ -234,7 +239,7 @@ def _product(calib_type: CalibType, history: History) -> data.ProductSection:
         certifications=tuple(map(_certification, certifications)),
         fetch=_fetch(calib_type, history),
         undo=f"comcamcalib decertify {history.run_id} {calib_type.name} --reason …"
-        if any(one.done for one in certifications)
+        if any(one.done and one.withdrawn is None for one in certifications)
         else "",
     )
 
@@ -248,7 +253,11 @@ def _fetch(calib_type: CalibType, history: History) -> tuple[str, ...]:
     data_id: dict[str, object] = {"instrument": plan.config.instrument.name, "detector": first.detector}
     lines = []
     frames = [exposure for name in plan.recipe(calib_type).frames for exposure in history.exposure_ids(CalibType[name])]
-    certified = [one for one in history.certifications.values() if one.intent.calib_type is calib_type and one.done]
+    certified = [
+        one
+        for one in history.certifications.values()
+        if one.intent.calib_type is calib_type and one.done and one.withdrawn is None
+    ]
     if certified and frames:
         # The validity must cover an exposure by which it is looked up; for flats it also gives the filter.
         by_exposure = data_id | {"exposure": frames[-1]}
@@ -320,7 +329,7 @@ def _certification(one: Certification) -> data.Certification:
     return data.Certification(
         number=intent.number,
         stage_name=intent.stage_name,
-        outcome="unknown" if outcome is None else "certified" if one.done else "not certified",
+        outcome=_outcome(one),
         verdict=intent.verdict.name if intent.verdict is not None else "",
         dataset_type=intent.dataset_type,
         collection=intent.collection,
@@ -328,10 +337,29 @@ def _certification(one: Certification) -> data.Certification:
         validity_begin=intent.validity_begin,
         validity_end=intent.validity_end,
         dataset_ids=intent.dataset_ids,
-        replaces=tuple(data.RangeRow(**one.model_dump()) for one in intent.replaces),
+        replaces=tuple(
+            data.RangeRow(
+                dataset_id=one.dataset_id,
+                run_collection=one.run_collection,
+                detector=one.detector,
+                physical_filter=one.physical_filter,
+                validity_begin=one.validity_begin,
+                validity_end=one.validity_end,
+            )
+            for one in intent.replaces
+        ),
         remarks=intent.remarks,
         reason=outcome.reason if outcome is not None else "whether it was done is not known",
+        withdrawn=one.withdrawn.words if one.withdrawn is not None else "",
     )
+
+
+def _outcome(one: Certification) -> Literal["certified", "not certified", "unknown", "withdrawn"]:
+    if one.withdrawn is not None:
+        return "withdrawn"
+    if one.outcome is None:
+        return "unknown"
+    return "certified" if one.done else "not certified"
 
 
 def measurements(history: History) -> data.Measurements:

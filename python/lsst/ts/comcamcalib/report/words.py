@@ -35,6 +35,7 @@ SIGNS: Mapping[str, tuple[str, str]] = {
     "certified": ("✔", "good"),
     "not certified": ("–", "unknown"),
     "unknown": ("?", "unknown"),
+    "withdrawn": ("↶", "fair"),
     "used": ("✔", "good"),
     "discarded": ("–", "unknown"),
     "given up": ("✖", "bad"),
@@ -51,7 +52,6 @@ SIGNS: Mapping[str, tuple[str, str]] = {
     "completed": ("✔", "good"),
     "error": ("✖", "bad"),
     "executing": ("▶", "unknown"),
-    "withdrawn": ("■", "unknown"),
 }
 
 

@@ -37,6 +37,9 @@ __all__ = ["DecertifyRequest", "Decisions"]
 ANSWER_LIMIT_S = 6.0
 """After this time the answer is that Butler is still at it (seconds), because the command must be answered in 10 s."""
 
+SETTLE_LIMIT_S = 2.0
+"""Longest look for a certification of which the outcome was not recorded (seconds)."""
+
 CLOSE_LIMIT_S = 2.0
 """Longest wait for what goes on when the CSC leaves ENABLED (seconds)."""
 
@@ -143,7 +146,7 @@ class Decisions:
         """Check all that a run needs to go on."""
         if problems := differences(run.history.plan, self._runner.config):
             raise BadInputError(problems)
-        await self._runner.check(run.history.plan, services, start, run.history)
+        await self._runner.check(run.history.plan, services, start, run)
 
     async def _leave(self, run: Run) -> None:
         """Be done with a run; if it is not the latest one, tell of that one last, for clients that join late."""
@@ -238,15 +241,19 @@ class Decisions:
 
     async def _withdraw(self, act: Withdrawing, run: Run) -> str:
         """Withdraw, and return what was done in a sentence."""
-        run_id = run.history.run_id
+        run_id, begins = run.history.run_id, True
         try:
             done = await once(act, run.record)
             self._log.warning("Run %s: %s", run_id, _told(done, run.history))
             return _told(done, run.history)
+        except asyncio.CancelledError:
+            begins = False  # it is finished when the CSC is ENABLED again
+            raise
         finally:
             if run.history.open_withdrawals:
                 self.unfinished[run_id] = "whether Butler has done it is not known"
-                self._begin_to_finish()
+                if begins:
+                    self._begin_to_finish()
             await self._leave(run)
 
     # What an earlier process has left
@@ -321,12 +328,14 @@ class Decisions:
 async def _settle(one: Certification, context: RunContext) -> None:
     """Find out what became of a certification whose outcome was not recorded."""
     try:
-        there = await look_for_certification(one, context)
-    except ServiceError as error:
+        async with asyncio.timeout(SETTLE_LIMIT_S):
+            there = await look_for_certification(one, context)
+    except (ServiceError, TimeoutError) as error:
+        why = str(error) or f"Butler did not answer within {SETTLE_LIMIT_S:g} s."
         raise BadInputError(
             [
                 f"Whether {one.intent.calib_type.name} was certified in {one.intent.collection} could not be found "
-                f"out, so nothing is withdrawn: {error}"
+                f"out, so nothing is withdrawn: {why}"
             ]
         ) from error
     await record_look(one, there, (), context)

@@ -38,8 +38,9 @@ __all__ = ["SCHEMA_VERSION", "Journal", "read_facts"]
 SCHEMA_VERSION = 2
 
 # One write takes a few milliseconds. A disk that takes longer than this counts as broken for the moment; the record of
-# the run tries again later. Leaving ENABLED may have to wait for one such write, and has 10 s for everything.
-WRITE_LIMIT_S = 3.0
+# the run tries again later. Leaving ENABLED, and a command that begins a run, may have to wait for one such write, and
+# have 10 s for everything.
+WRITE_LIMIT_S = 2.5
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS runs (number INTEGER PRIMARY KEY, run_id TEXT NOT NULL UNIQUE, state INTEGER NOT NULL);

@@ -34,7 +34,9 @@ REPO_ROOM_MB = 1000
 """The products of nine detectors take a few hundred megabytes."""
 
 
-async def preflight(plan: RunPlan, services: Services, tai_s: float, history: History | None = None) -> list[str]:
+async def preflight(
+    plan: RunPlan, services: Services, tai_s: float, limit_s: float, history: History | None = None
+) -> list[str]:
     """Check everything outside that a run needs, in parallel and within a limit.
 
     Parameters
@@ -45,6 +47,8 @@ async def preflight(plan: RunPlan, services: Services, tai_s: float, history: Hi
         The connections to the outside.
     tai_s
         The time (TAI unix seconds).
+    limit_s
+        Longest time for all checks (seconds).
     history
         What has happened in the run so far; None if it is new.
 
@@ -53,7 +57,6 @@ async def preflight(plan: RunPlan, services: Services, tai_s: float, history: Hi
     problems
         A sentence for each check that failed or was not answered in time; empty: the run may start.
     """
-    limit_s = plan.config.limits.preflight
     checks: Mapping[str, Coroutine[Any, Any, list[str]]] = {
         "the UWS": _check_uws(services),
         "the Butler repository": _check_repository(plan, services, tai_s),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 
 from lsst.ts import utils
 
@@ -84,23 +85,24 @@ class Run:
         """Whether it ended in an earlier process, and has not been resumed since."""
         return 0.0 < self.history.ended_s == self._ended_earlier_s
 
-    async def start(self, services: Services) -> None:
-        """Carry out a run that was just accepted."""
+    async def start(self, services: Services, limit_s: float) -> None:
+        """Carry out a run that was just accepted; if the journal is slow, return within a limit (seconds)."""
         self._prepare(services)
-        await move_run(self.record, RunState.RUNNING, "The run is in progress")
-        self._begin()
+        await self._begin(lambda: move_run(self.record, RunState.RUNNING, "The run is in progress"), limit_s)
 
-    async def at_rest(self) -> None:
+    async def at_rest(self, limit_s: float) -> None:
         """Wait for what an interruption has left in progress, within a limit: a call that Butler has begun."""
-        await asyncio.wait([self._task], timeout=INTERRUPT_LIMIT_S)
+        await asyncio.wait([self._task], timeout=min(limit_s, INTERRUPT_LIMIT_S))
 
-    async def resume(self, services: Services, who: str, why: str) -> None:
-        """Go on with a run that was interrupted, failed or was aborted.
+    async def resume(self, services: Services, who: str, why: str, limit_s: float) -> None:
+        """Go on with a run that was interrupted, failed or was aborted; if the journal is slow, return within a limit.
 
         What has succeeded stays; what failed, was skipped or aborted is done again with its next attempt.
         """
         self._prepare(services)
-        # The run is open from here on, so that it can be aborted and interrupted.
+        await self._begin(lambda: self._reopen(who, why), limit_s)
+
+    async def _reopen(self, who: str, why: str) -> None:
         await move_run(self.record, RunState.RUNNING, f"Resumed by {who}" + (f": {why}" if why else ""))
         await self.record.note(Decision(what="resume", who=who, why=why))
         for stage in self.history.stages.values():
@@ -121,7 +123,6 @@ class Run:
                         reason="The run was resumed",
                     )
                 )
-        self._begin()
 
     async def accept(self, services: Services, request: AcceptRequest) -> str:
         """Accept bad verdicts on a product; if none is left, what was skipped because of them is done.
@@ -158,7 +159,8 @@ class Run:
                 reason = f"{request.who} accepted the verdict on {calib_type.name}: {request.reason.strip()}"
                 await move_run(self.record, RunState.RUNNING, reason)
                 taken_up = await self._take_up(calib_type)
-                self._begin()
+                if self.state is RunState.RUNNING:
+                    self._task = asyncio.create_task(self._go(), name=f"run {self.history.run_id}")
             else:
                 taken_up = await self._take_up(calib_type)
                 if self._scheduler is not None:
@@ -209,10 +211,30 @@ class Run:
         self._context = RunContext(self.record, services, self._clock)
         self._scheduler = Scheduler(self._context)
 
-    def _begin(self) -> None:
+    async def _begin(self, first: Callable[[], Awaitable[None]], limit_s: float) -> None:
+        """Carry out the run in a task; return when it is open, written and published, at the latest after a limit.
+
+        Parameters
+        ----------
+        first
+            Notes what comes first.
+        limit_s
+            Longest wait for that (seconds); it goes on all the same.
+        """
+        begun = asyncio.Event()
+        self._task = asyncio.create_task(self._carry_out_after(first, begun), name=f"run {self.history.run_id}")
+        waiting = asyncio.create_task(begun.wait(), name=f"begin of run {self.history.run_id}")
+        try:
+            await asyncio.wait([self._task, waiting], timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+
+    async def _carry_out_after(self, first: Callable[[], Awaitable[None]], begun: asyncio.Event) -> None:
+        await first()
+        begun.set()
         # It may have been aborted or interrupted while that was written.
         if self.state is RunState.RUNNING:
-            self._task = asyncio.create_task(self._go(), name=f"run {self.history.run_id}")
+            await self._go()
 
     async def abort(self, services: Services, who: str) -> None:
         """Stop the run: no further exposure, its jobs aborted, nothing certified from now on.

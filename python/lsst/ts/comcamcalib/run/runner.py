@@ -21,6 +21,7 @@ from ..record.events import Alarms, Event
 from ..record.facts import RunAccepted
 from ..record.fold import begin
 from ..record.history import OPEN_RUN_STATES, History
+from ..services.side_by_side import both
 from ..stages.context import Services
 from .auto_resume import AutoResume
 from .decisions import Decisions
@@ -195,7 +196,7 @@ class Runner:
                 [f"Run {run.history.run_id} was accepted, but it is {run.state.name} already: {run.history.reason}"]
             )
         if run.state is RunState.ACCEPTED:
-            await run.start(services)
+            await run.start(services, start.left_s)
         return run.history.run_id
 
     async def resume(self, run_id: str, requested_by: str, why: str = "") -> dict[str, str]:
@@ -226,10 +227,10 @@ class Runner:
             run = await run_to_resume(run_id, self.run, self._journal, self._run_of)
             if problems := differences(run.history.plan, self.config):
                 raise BadInputError(problems)
-            await self.check(run.history.plan, services, start, run.history)
+            await self.check(run.history.plan, services, start, run)
             plan = what_is_left(run.history)
             await self.adopt(run, start)
-            await run.resume(services, requested_by, why)
+            await run.resume(services, requested_by, why, start.left_s)
         finally:
             self.end_checks()
         return {"runId": run.history.run_id, "plan": plan}
@@ -258,7 +259,6 @@ class Runner:
         """
         if self.run is not None and self.run is not run:
             await self.run.record.close()
-        await run.at_rest()
         start.check()
         self.run = run
 
@@ -287,18 +287,24 @@ class Runner:
         """Let another run be checked."""
         self._starting = None
 
-    async def check(self, plan: RunPlan, services: Services, start: Start, history: History | None = None) -> None:
-        """Check everything outside that a run needs; a run that goes on has a history.
+    async def check(self, plan: RunPlan, services: Services, start: Start, run: Run | None = None) -> None:
+        """Check everything outside that a run needs; one that goes on is given, and comes to rest meanwhile.
 
         Raises
         ------
         BadInputError
             If anything is missing, or the start was called off.
         """
-        if problems := await start.unless_called_off(preflight(plan, services, self._clock.tai(), history)):
-            raise BadInputError([await self.decisions.with_run_ids(one) for one in problems])
         if self.run is not None:
             await write_end(self.run)
+        limit_s = start.check_limit_s(plan.config.limits)
+        checks = preflight(plan, services, self._clock.tai(), limit_s, run.history if run is not None else None)
+        if run is None:
+            problems = await start.unless_called_off(checks)
+        else:
+            problems, _ = await start.unless_called_off(both(checks, run.at_rest(limit_s)))
+        if problems:
+            raise BadInputError([await self.decisions.with_run_ids(one) for one in problems])
 
     async def abort(self, requested_by: str) -> None:
         """Stop the open run, which ends ABORTED in the background; or a start that is being checked, which is refused.

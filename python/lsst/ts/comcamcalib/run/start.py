@@ -12,13 +12,22 @@ import dataclasses
 from collections.abc import Coroutine
 from typing import Any, TypeVar, cast
 
+from ..config import Limits
 from ..enums import RunState
 from ..errors import BadInputError
+from .journal import WRITE_LIMIT_S
 from .run import Run
 
 __all__ = ["Start", "StartRequest", "refuse_beside", "write_end"]
 
 T = TypeVar("T")
+
+ANSWER_LIMIT_S = 9.5
+"""A command has its answer within this time (seconds), because LOVE gives up after 10 s."""
+
+LEAST_WAIT_S = 0.1
+LEAST_CHECK_S = 0.5
+"""If the journal has taken all the time, the checks are tried for so long (seconds)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,11 +45,21 @@ class Start:
     """A run that is being checked, and is neither accepted nor resumed yet; it can be called off until then."""
 
     def __init__(self) -> None:
+        self._answer_at = asyncio.get_running_loop().time() + ANSWER_LIMIT_S
         self.called_off = ""
         """Why it was called off, in a sentence; empty if it was not."""
         self.aborted_by = ""
         """Who called it off by abort."""
         self._wake = asyncio.Event()
+
+    @property
+    def left_s(self) -> float:
+        """How much time is left until the answer is due (seconds); always some, so that what is quick is done."""
+        return max(self._answer_at - asyncio.get_running_loop().time(), LEAST_WAIT_S)
+
+    def check_limit_s(self, limits: Limits) -> float:
+        """Return how long the checks may take (seconds), so that the journal can be written before the answer."""
+        return min(limits.preflight, max(round(self.left_s - WRITE_LIMIT_S, 1), LEAST_CHECK_S))
 
     def abort(self, who: str) -> None:
         """Call it off, because an operator aborts it."""

@@ -30,6 +30,7 @@ __all__ = [
     "data_id_of",
     "detector_and_filter",
     "in_words",
+    "keep_others_out",
     "timespan_of",
     "words_of",
 ]
@@ -37,8 +38,6 @@ __all__ = [
 
 def certify(butler: Butler, instrument: str, request: CertifyRequest) -> CertifyOutcome:
     """Certify exactly these datasets, all or none; see `Repository.certify`."""
-    from lsst.daf.butler import Timespan
-
     calib_collection, dataset_type = request.calib_collection, request.dataset_type
     timespan = timespan_of(request.begin_iso_tai, request.end_iso_tai)
     refs = _refs_to_certify(butler, request)
@@ -46,9 +45,7 @@ def certify(butler: Butler, instrument: str, request: CertifyRequest) -> Certify
     with butler.transaction():
         wanted, in_the_way = _look(butler, instrument, request, refs, timespan)
         if in_the_way:  # Butler's own check fails on a collection that never had this type
-            data_ids = [ref.dataId for ref in wanted]
-            # An empty range withdraws nothing, but lets nobody else write any more: what is seen now is withdrawn.
-            butler.registry.decertify(calib_collection, dataset_type, Timespan.makeEmpty(), dataIds=data_ids)
+            keep_others_out(butler, calib_collection, dataset_type, [ref.dataId for ref in wanted])
             wanted, in_the_way = _look(butler, instrument, request, refs, timespan)
         replaced = _replaced(in_the_way, request.dataset_ids)
         if wanted:
@@ -60,6 +57,26 @@ def certify(butler: Butler, instrument: str, request: CertifyRequest) -> Certify
         replaced=tuple(replaced),
         found=not wanted,
     )
+
+
+def keep_others_out(butler: Butler, calib_collection: str, dataset_type: str, data_ids: list[Any]) -> None:
+    """Let nobody else certify or withdraw datasets of a type until the end of the transaction.
+
+    On PostgreSQL somebody else may otherwise do that between a look and a write, and be undone without being seen.
+
+    Parameters
+    ----------
+    butler
+        The repository, in a transaction.
+    calib_collection, dataset_type
+        Where, and what; the collection must have datasets of this type.
+    data_ids
+        Some data ids of datasets of this type.
+    """
+    from lsst.daf.butler import Timespan
+
+    # It withdraws nothing, because the range is empty, but takes the lock of a withdrawal.
+    butler.registry.decertify(calib_collection, dataset_type, Timespan.makeEmpty(), dataIds=data_ids)
 
 
 def _look(

@@ -5,8 +5,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whole products, as a report shows them: binned images, photon transfer curves, defects; these functions block.
 
-One dataset at a time is in memory. The real types (lsst.afw, lsst.ip.isr) and the simulated ones have the same
-attributes, as far as they are used here.
+One dataset at a time is in memory. Images are read from their files, without the science pipelines (see
+`lsst.ts.comcamcalib.services.frame_files`).
 """
 
 from __future__ import annotations
@@ -19,15 +19,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ServiceError
+from .curve_values import turnoff_adu
+from .defect_values import defect_mask
+from .frame_files import read_image
 
 if TYPE_CHECKING:
     from lsst.daf.butler import Butler, DatasetRef
 
 __all__ = ["BinnedImage", "CurveFound", "DefectsFound", "binned_image", "curve", "defects", "package_versions"]
-
-UNIT_KEYS = ("LSST ISR UNITS", "UNITS", "BUNIT")
-"""Header keywords that may have the unit of an image, the first one that is there counts."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,14 +41,11 @@ class BinnedImage:
         Rows and columns of the whole image.
     median
         Of the whole image.
-    unit
-        Of the pixels; "" if the header has none.
     """
 
     pixels: npt.NDArray[np.float32]
     shape: tuple[int, int]
     median: float
-    unit: str
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -86,7 +82,7 @@ class CurveFound:
     used
         Whether the fit used a pair.
     gain, noise, turnoff
-        electron/adu, electron, and electron.
+        electron/adu, electron, and electron; no turn-off if the curve did not reach it.
     """
 
     amplifiers: tuple[str, ...]
@@ -115,17 +111,12 @@ def binned_image(butler: Butler, ref: DatasetRef, size: int) -> BinnedImage:
     Raises
     ------
     ServiceError
-        If it is no image with two dimensions.
+        If it can't be read, or is no image.
     """
-    exposure = butler.get(ref)
-    pixels = np.asarray(exposure.image.array, dtype=np.float32)
-    if pixels.ndim != 2 or not pixels.size:
-        raise ServiceError(f"{ref} is no image: its pixels have the shape {pixels.shape}")
-    metadata = exposure.getMetadata()
-    unit = next((str(metadata[key]) for key in UNIT_KEYS if key in metadata), "")
+    pixels = read_image(butler.getURI(ref))
     good = pixels[np.isfinite(pixels)]
     median = float(np.median(good)) if good.size else math.nan
-    return BinnedImage(_block_means(pixels, size), (pixels.shape[0], pixels.shape[1]), median, unit)
+    return BinnedImage(_block_means(pixels, size), (pixels.shape[0], pixels.shape[1]), median)
 
 
 def _block_means(pixels: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:
@@ -157,15 +148,15 @@ def defects(butler: Butler, ref: DatasetRef, shape: tuple[int, int] | None, size
     size
         Most blocks on a side.
     """
-    boxes = [defect.getBBox() for defect in butler.get(ref)]
-    rows = max((box.getMaxY() + 1 for box in boxes), default=1)
-    columns = max((box.getMaxX() + 1 for box in boxes), default=1)
-    if shape is not None:
-        rows, columns = max(rows, shape[0]), max(columns, shape[1])
-    mask = np.zeros((rows, columns), dtype=np.float32)
-    for box in boxes:
-        mask[box.getMinY() : box.getMaxY() + 1, box.getMinX() : box.getMaxX() + 1] = 1.0
-    return DefectsFound(_block_means(mask, size), len(boxes), int(mask.sum(dtype=np.float64)))
+    found = list(butler.get(ref))
+    if shape is None:
+        boxes = [one.getBBox() for one in found]
+        shape = (
+            max((box.getMaxY() + 1 for box in boxes), default=1),
+            max((box.getMaxX() + 1 for box in boxes), default=1),
+        )
+    mask = defect_mask(found, shape)
+    return DefectsFound(_block_means(mask.astype(np.float32), size), len(found), int(mask.sum()))
 
 
 def curve(butler: Butler, ref: DatasetRef) -> CurveFound:
@@ -183,8 +174,7 @@ def curve(butler: Butler, ref: DatasetRef) -> CurveFound:
         used={name: _used(found, name, len(means[name])) for name in names},
         gain=gain,
         noise={name: _number(found.noise.get(name)) for name in names},
-        # The dataset has the turn-off in adu.
-        turnoff={name: _number(found.ptcTurnoff.get(name)) * gain[name] for name in names},
+        turnoff={name: turnoff_adu(found, name) * gain[name] for name in names},
     )
 
 

@@ -38,6 +38,9 @@ LOOK_UPS = 3
 TRIES = 3
 """How often a call is tried if somebody else is in its way in the database."""
 
+LAST_TRY = 0.8
+"""In which part of a call's limit its last try may begin, so that it can end, and tell the cause, before the limit."""
+
 PAUSES_S = (1.0, 2.0, 5.0)
 """Pauses before the second, third and each further try (seconds)."""
 
@@ -235,13 +238,13 @@ class _Tries:
     Parameters
     ----------
     limit_s
-        Longest time from now to the beginning of the last try (seconds).
+        Limit of the call (seconds).
     log
         Where a lost connection is logged, when it is first seen.
     """
 
     def __init__(self, limit_s: float, log: logging.Logger) -> None:
-        self._until = time.monotonic() + limit_s
+        self._until = time.monotonic() + LAST_TRY * limit_s
         self._log = log
         self._failed = 0
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..butler_data import ReplacedDataset, TypedRange, UndoneCertification, Withdrawal
 from ..errors import ChangedError, ConflictError, ServiceError
-from .butler_certify import data_id_of, detector_and_filter, in_words, timespan_of, words_of
+from .butler_certify import data_id_of, detector_and_filter, in_words, keep_others_out, timespan_of, words_of
 from .butler_lookup import Match, matches
 from .butler_queries import exposure_records, iso_tai
 from .butler_read_back import instants
@@ -152,6 +152,13 @@ def withdraw(butler: Butler, instrument: str, planned: Withdrawal) -> None:
         As `look` raises them.
     """
     with butler.transaction():
+        now = look(butler, instrument, planned)
+        if not now.out and not now.back:
+            return  # an earlier try has done it, whose answer was lost
+        for dataset_type in {one.dataset_type for one in now.out}:
+            ids = [one.dataset_id for one in now.out if one.dataset_type == dataset_type]
+            data_ids = [ref.dataId for ref in butler.get_many_datasets(ids)]
+            keep_others_out(butler, planned.calib_collection, dataset_type, data_ids)
         now = look(butler, instrument, planned)
         if now != planned:
             raise ChangedError(

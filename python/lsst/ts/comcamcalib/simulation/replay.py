@@ -133,7 +133,8 @@ class ReplayWorker:
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
-            await asyncio.wait([work])
+            # It may fail, because the server has removed the folder of a job that had not begun.
+            await asyncio.gather(work, return_exceptions=True)
             raise
 
 

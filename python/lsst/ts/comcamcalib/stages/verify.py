@@ -130,7 +130,9 @@ async def _judge_by_job(
 
 def _is_incomplete(judgement: Judgement) -> bool:
     """Return whether statistics are missing, can't be used or contradict each other."""
-    return any(one.rule in ("completeness", "agreement") for one in judgement.findings)
+    return judgement.verdict not in GOOD_VERDICTS and any(
+        one.rule in ("completeness", "agreement") for one in judgement.findings
+    )
 
 
 def _without_statistics(calib_type: CalibType, problem: str, context: RunContext) -> Judgement:
@@ -175,7 +177,7 @@ async def _heed_gains(context: RunContext) -> list[Finding]:
         product = context.history.product(calib_type)
         if product is not None:
             judgement = await judge_by_values(await values_of(product, context), context, only_plausible=True)
-            if judgement.verdict is Verdict.FAILED:
+            if judgement.verdict is Verdict.FAILED or judgement.left_out:
                 findings += gains_of_flats(judgement, calib_type, threshold)
     return findings
 

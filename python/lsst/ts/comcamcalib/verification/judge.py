@@ -27,6 +27,10 @@ VERDICTS = {
 }
 
 
+ABOUT_FRAMES = frozenset({"light", "darkness", "detectors", "exposures", "procedure", "gains_of_flats"})
+"""Rules whose findings show that the frames are bad, and so everything that is made from them."""
+
+
 def strict(findings: Iterable[Finding], strictness: str) -> list[Finding]:
     """Return the findings of a rule as strictly as it is configured.
 
@@ -74,7 +78,8 @@ def judge(findings: Iterable[Finding], context: RuleContext, counts: Counts, pas
     verdict, left_out = _verdict(found, context)
     reason = one_line(sentences(found, verdict, left_out, context, counts, passed))
     bad_frames = ""
-    if verdict is Verdict.FAILED:
+    # A product that differs from its predecessor, or whose values are odd, says nothing about other products.
+    if verdict is Verdict.FAILED and any(one.outcome is Outcome.FAILED and one.rule in ABOUT_FRAMES for one in found):
         bad_frames = one_line(about_frames(found, context)) or reason
     return Judgement(
         verdict, reason, tuple(found), left_out, bad_frames, **{one.name: getattr(counts, one.name) for one in FIELDS}

@@ -59,7 +59,7 @@ class StatusPage:
         self._log = logging.getLogger(__name__)
         self._config: CscConfig | None = None
         self._runner: web.AppRunner | None = None
-        self._past: Past | None = None
+        self._parts: Parts | None = None
         self._threads: list[WorkerThreads] = []
         # What goes on while the page is open; each of them ends in close.
         self._tasks: list[asyncio.Task[None]] = []
@@ -67,6 +67,18 @@ class StatusPage:
         self._server: asyncio.Server | None = None
         self.address: tuple[str, int] | None = None
         """Where it is served; None: it is not."""
+
+    @property
+    def live(self) -> Live:
+        """What happens now, while the page is open."""
+        assert self._parts is not None, "Bug: the page is not open"
+        return self._parts.live
+
+    @property
+    def past(self) -> Past:
+        """What was, while the page is open."""
+        assert self._parts is not None, "Bug: the page is not open"
+        return self._parts.past
 
     async def open(self, config: CscConfig) -> None:
         """Serve the page where the configuration says, unless that is done already or there is to be none."""
@@ -80,13 +92,13 @@ class StatusPage:
         measured, loop_watch = Measured(), LoopWatch()
         board = BoardKeeper(config, self._clock, self._repository, self._certified)
         live = Live(self._look, lambda: board.board, making)
-        self._past = Past(config, self._clock, reading)
+        past = Past(config, self._clock, reading)
         metrics = Metrics(lambda: live.now, lambda: board.board, measured, lambda: live.readers, loop_watch.worst_s)
         connections = Connections()
         guard = Guard(config.page.frame_ancestors, measured, connections.used)
-        app = make_app(Parts(config, live, self._past, board, loop_watch, metrics, guard, reading))
+        self._parts = Parts(config, live, past, board, loop_watch, metrics, guard, reading)
         self._runner = web.AppRunner(
-            app,
+            make_app(self._parts),
             access_log=None,
             handle_signals=False,
             keepalive_timeout=15.0,
@@ -127,9 +139,9 @@ class StatusPage:
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
-        past, self._past = self._past, None
-        if past is not None:
-            await past.close()
+        parts, self._parts = self._parts, None
+        if parts is not None:
+            await parts.past.close()
         for threads in self._threads:
             await threads.close(CLOSE_LIMIT_S)
 

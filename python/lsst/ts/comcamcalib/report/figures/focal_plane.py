@@ -17,6 +17,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
 from .. import data
 from ..places import DETECTOR_SIZE, amplifier_boxes, detector_corners
@@ -49,10 +50,13 @@ SCALES: Mapping[str, Scale] = {
 
 BINS = 50
 
+LARGE = 1e4
+"""Above this, the numbers beside the colours are shortened, as 100 k."""
+
 # Places of the axes: left, bottom, width and height, in parts of the figure.
 PLANE = (0.0, 0.02, 0.51, 0.93)
 COLOURS = (0.53, 0.12, 0.018, 0.72)
-HISTOGRAM = (0.70, 0.14, 0.295, 0.76)
+HISTOGRAM = (0.70, 0.14, 0.27, 0.76)
 
 
 def draw_map(one: data.AmplifierMap, names: Mapping[int, str]) -> str:
@@ -108,6 +112,8 @@ def _draw_plane(
     bar = figure.colorbar(colours, cax=figure.add_axes(COLOURS), extend=_beyond(values, scale))
     bar.set_label("level / median of all" if scale.relative else one.unit)
     bar.outline.set_linewidth(0.5)
+    if scale.high > LARGE:
+        bar.ax.yaxis.set_major_formatter(EngFormatter(sep=" "))
     if missing:
         axes.set_title("hatched: not measured", fontsize=7.5, loc="left")
 

@@ -30,14 +30,15 @@ class Stretch:
 
     low: float
     high: float
+    scale: str
     relative: bool = False
 
 
 STRETCHES: Mapping[CalibType, Stretch] = {
-    CalibType.BIAS: Stretch(-5.0, 5.0),
+    CalibType.BIAS: Stretch(-5.0, 5.0, "electron"),
     # The range of eo_pipe's maps of the dark current.
-    CalibType.DARK: Stretch(0.0, 0.3),
-    CalibType.FLAT: Stretch(0.95, 1.05, relative=True),
+    CalibType.DARK: Stretch(0.0, 0.3, "electron/second"),
+    CalibType.FLAT: Stretch(0.95, 1.05, "response / median of the detector", relative=True),
 }
 
 LEAST_SHOWN = 0.6
@@ -60,11 +61,8 @@ def draw_images(
     """
     stretch = STRETCHES[calib_type]
     pixels = {one: image.pixels / image.median if stretch.relative else image.pixels for one, image in images.items()}
-    unit = next((image.unit for image in images.values() if image.unit), "")
-    per_second = "/second" if calib_type is CalibType.DARK else ""
-    scale = "signal / median of the detector" if stretch.relative else f"{unit or 'signal'}{per_second}"
     what = f"{calib_type.name.lower()} {physical_filter}".strip()
-    return _draw(what, pixels, names, stretch.low, stretch.high, scale, "cividis", "the combined image")
+    return _draw(what, pixels, names, stretch.low, stretch.high, stretch.scale, "cividis", "the combined image")
 
 
 def draw_defects(defects: Mapping[int, DefectsFound], names: Mapping[int, str]) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ...butler_data import DetectorValues, ProductValue
 from ...findings import Finding, Outcome
 from ..measured import MeasuredProduct, by_quantity, detector_value
-from .limits import beyond
+from .limits import beyond, worst_of_each
 
 if TYPE_CHECKING:
     from ...config import DriftLimit
@@ -43,7 +43,7 @@ def drift(product: MeasuredProduct, wanted: Sequence[DriftLimit]) -> list[Findin
             found.append(Finding("drift", Outcome.NOTED, "", detector, detail=values.not_compared))
         for limit in wanted:
             found += beyond("drift", detector, changes_of(values, limit), limit)
-    return found
+    return worst_of_each(found)
 
 
 def largest_drift(values: DetectorValues, wanted: Sequence[DriftLimit]) -> float:

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ...butler_data import ProductValue
@@ -19,7 +19,7 @@ from ..measured import MeasuredProduct, by_quantity, detector_value
 if TYPE_CHECKING:
     from ...config import ValueLimit
 
-__all__ = ["OUTCOMES", "beyond", "limits"]
+__all__ = ["OUTCOMES", "beyond", "limits", "worst_of_each"]
 
 OUTCOMES = {"note": Outcome.NOTED, "count": Outcome.FAILURE, "fail": Outcome.FAILED}
 
@@ -46,7 +46,17 @@ def limits(product: MeasuredProduct, wanted: Sequence[ValueLimit]) -> list[Findi
             found += beyond("limits", detector, there, limit)
             if limit.quantity not in OPTIONAL and limit.outcome != "note":
                 found += _unknown(detector, there, limit)
-    return found
+    return worst_of_each(found)
+
+
+def worst_of_each(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the findings without those of a quantity and place for which there is a worse one."""
+    worst: dict[tuple[int | None, str, str], Finding] = {}
+    for one in findings:
+        place = one.detector, one.amplifier, one.quantity
+        if place not in worst or worst[place].outcome < one.outcome:
+            worst[place] = one
+    return list(worst.values())
 
 
 def beyond(rule: str, detector: int, values: Mapping[str, ProductValue], limit: ValueLimit) -> Iterator[Finding]:

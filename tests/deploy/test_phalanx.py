@@ -1,0 +1,121 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The values for the observatory's chart: what Kubernetes gets is valid, and fits the image and the CSC."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+from lsst.ts.comcamcalib.csc import LEAVE_LIMIT_S
+from support.chart import GRACE_PERIOD_S, render, secret_keys
+
+ROOT = Path(__file__).parents[2]
+PHALANX = ROOT / "deploy" / "phalanx"
+SITES = ("summit", "base", "tucson-teststand")
+DOMAINS = {"summit": "cp.lsst.org", "base": "ls.lsst.org", "tucson-teststand": "tu.lsst.org"}
+CONFIGURATIONS = {"summit": "summit", "base": "base", "tucson-teststand": "tucson"}
+
+# The oldest and the newest release that a site may run.
+KUBERNETES = ("1.29", "1.35")
+
+
+def read(name: str) -> Any:
+    return yaml.safe_load((PHALANX / name).read_text())
+
+
+def values_of(site: str) -> dict[str, Any]:
+    values: dict[str, Any] = read(f"values-{site}.yaml")
+    assert list(values) == ["comcamcalib"]
+    return values["comcamcalib"]
+
+
+@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize("version", KUBERNETES)
+def test_each_object_is_valid_in_kubernetes_own_schema(site: str, version: str) -> None:
+    objects = render("comcamcalib", values_of(site))
+    assert [one["kind"] for one in objects] == ["Job", "PersistentVolumeClaim", "Service"]
+    for one in objects:
+        kubernetes_validate.validate(one, version, strict=True)
+
+
+def test_schema_refuses_what_kubernetes_would_refuse() -> None:
+    (job, *_) = render("comcamcalib", values_of("summit"))
+    job["spec"]["template"]["spec"]["containers"][0]["volumeMounts"][0]["mountpath"] = "/wrong"
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(job, KUBERNETES[-1], strict=True)
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_service_selects_the_pod(site: str) -> None:
+    job, _, service = render("comcamcalib", values_of(site))
+    assert service["spec"]["selector"] == job["spec"]["template"]["metadata"]["labels"]
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_pod_runs_as_the_user_of_the_image_and_writes_to_the_journal_only(site: str) -> None:
+    (job, claim, _) = render("comcamcalib", values_of(site))
+    pod = job["spec"]["template"]["spec"]
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    user, group = pod["securityContext"]["runAsUser"], pod["securityContext"]["runAsGroup"]
+    assert set(re.findall(r"^USER (\d.*)$", dockerfile, re.MULTILINE)) == {f"{user}:{group}"}
+    writable = [one["mountPath"] for one in pod["containers"][0]["volumeMounts"] if not one.get("readOnly")]
+    assert writable == ["/home/saluser/.lsst", "/var/lib/comcamcalib"]
+    assert "VOLUME /var/lib/comcamcalib" in dockerfile
+    assert claim["spec"]["accessModes"] == ["ReadWriteOnce"], "two pods on two nodes must not share a journal"
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_journal_and_reports_of_the_configuration_are_on_the_volume(site: str) -> None:
+    folder = ROOT / "config" / "ComCamCalib" / "v1"
+    configuration = yaml.safe_load((folder / f"_{CONFIGURATIONS[site]}.yaml").read_text())
+    (volume,) = values_of(site)["pvcMountpoint"]
+    assert configuration["journal_path"].startswith(f"{volume['path']}/")
+    assert configuration["report"]["directory"].startswith(f"{volume['path']}/")
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_logs_that_the_configuration_names_are_mounted(site: str) -> None:
+    pattern = yaml.safe_load((ROOT / "config" / "ComCamCalib" / "v1" / "_init.yaml").read_text())["log_path_pattern"]
+    assert any(pattern.startswith(f"{one['containerPath']}/") for one in values_of(site)["nfsMountpoint"])
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_all_servers_are_those_of_the_site(site: str) -> None:
+    text = (PHALANX / f"values-{site}.yaml").read_text()
+    servers = {one for one in re.findall(r"[\w.-]+\.lsst\.org", text) if not one.startswith("ts-dockerhub")}
+    assert servers
+    assert all(one.endswith(DOMAINS[site]) for one in servers)
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_every_secret_is_one_that_the_application_has_and_none_is_in_a_file(site: str) -> None:
+    there = {"ts-salkafka-password", "postgres-credentials.txt", *read("secrets.yaml")}
+    assert secret_keys(values_of(site)) <= there
+    # Files with credentials are named, never their content.
+    text = (PHALANX / f"values-{site}.yaml").read_text()
+    assert not re.search(r"(?i)(password|secret_access_key|token)\s*[:=]\s*\S", text)
+
+
+def test_kubernetes_waits_longer_than_the_csc_needs_to_end() -> None:
+    assert LEAVE_LIMIT_S < GRACE_PERIOD_S
+
+
+def test_the_pieces_belong_together() -> None:
+    (dependency,) = read("Chart-dependency.yaml")
+    assert dependency["alias"] == "comcamcalib"
+    assert dependency["condition"] == "comcamcalib.enabled"
+    assert read("values.yaml") == {"comcamcalib": {"enabled": False}}
+
+
+def test_values_that_the_chart_does_not_know_are_refused() -> None:
+    with pytest.raises(ValueError, match="pvcMountpoints"):
+        render("comcamcalib", {**values_of("summit"), "pvcMountpoints": []})

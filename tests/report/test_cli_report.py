@@ -1,0 +1,96 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The commands ``comcamcalib runs`` and ``comcamcalib report``, on a recorded journal."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import typer
+from lsst.ts.comcamcalib.cli import app
+from lsst.ts.comcamcalib.record.facts import Entry
+from lsst.ts.comcamcalib.record.fold import fold
+from typer.testing import CliRunner, Result
+
+CONFIG = Path(__file__).parents[2] / "config" / "ComCamCalib" / "v1"
+
+
+def comcamcalib(*arguments: str | Path) -> Result:
+    result = CliRunner().invoke(app, [str(one) for one in arguments], env={"COLUMNS": "250", "TS_CONFIG_OCS_DIR": ""})
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.fixture
+def run_id(entries: list[Entry]) -> str:
+    return fold(entries).run_id
+
+
+def test_runs_are_listed_with_state_verdicts_and_report(journal: Path, run_id: str) -> None:
+    result = comcamcalib("runs", "--journal", journal)
+    assert result.exit_code == 0
+    line = next(line for line in result.output.splitlines() if line.startswith(run_id))
+    assert "COMPLETED" in line and "BIAS_DARK_FLAT" in line and "BIAS PASSED" in line
+
+
+def test_damaged_run_is_named_and_the_others_are_listed(journal: Path, run_id: str, tmp_path: Path) -> None:
+    import sqlite3
+
+    copy = tmp_path / "journal.sqlite"
+    shutil.copyfile(journal, copy)
+    with sqlite3.connect(copy) as connection:
+        connection.execute("INSERT INTO runs (run_id, state) VALUES ('20261123-001', 5)")
+        connection.execute("INSERT INTO facts VALUES ('20261123-001', 1, 1.8e9, 'run_accepted', '{}')")
+        connection.execute("INSERT INTO runs (run_id, state) VALUES ('20261123-002', 99)")
+    connection.close()
+    output = comcamcalib("runs", "--journal", copy).output
+    assert "20261123-001  FAILED" in output and "can't be understood" in output
+    assert "20261123-002  ?" in output
+    assert "BIAS PASSED" in next(line for line in output.splitlines() if line.startswith(run_id))
+    assert (
+        "2 earlier runs are not shown; --last 3 shows all."
+        in comcamcalib("runs", "--journal", copy, "--last", "1").output
+    )
+
+
+def test_report_is_written_from_a_copy_of_the_journal(journal: Path, run_id: str, tmp_path: Path) -> None:
+    places = ("--journal", journal, "--directory", tmp_path, "--repo", tmp_path / "nowhere")
+    result = comcamcalib("report", *places)
+    page = tmp_path / f"ComCamCalib-{run_id}.html"
+    assert result.exit_code == 0
+    assert result.stdout.strip().splitlines()[-1] == page.as_uri()
+    assert "could not be opened, so there are no pictures" in result.output
+    assert json.loads(page.with_suffix(".json").read_text())["run"]["state"] == "COMPLETED"
+
+
+def test_report_opens_in_a_browser(journal: Path, run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(typer, "launch", opened.append)
+    comcamcalib("report", run_id, "--open", "--journal", journal, "--directory", tmp_path, "--repo", tmp_path / "no")
+    assert opened == [(tmp_path / f"ComCamCalib-{run_id}.html").as_uri()]
+
+
+def test_what_is_missing_is_said(journal: Path, run_id: str, tmp_path: Path) -> None:
+    for arguments, sentence in (
+        (("report", "20010101-001", "--journal", journal), "has no run 20010101-001; its latest is"),
+        (("report", "--journal", tmp_path / "none"), "There is no journal"),
+        (("runs", "--journal", tmp_path / "none"), "There is no journal"),
+        (("runs",), "name its directory with --config-dir"),
+        (("runs",), "Or name the place with --journal."),
+        (("report", run_id, "--journal", journal), "Or name the place with --directory."),
+        (
+            ("report", run_id, "--journal", journal, "--config-dir", CONFIG, "--site", "test"),
+            "report.directory is empty",
+        ),
+    ):
+        result = comcamcalib(*arguments)
+        assert result.exit_code == 1
+        assert sentence in " ".join(result.output.split()), arguments
