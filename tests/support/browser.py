@@ -91,7 +91,7 @@ class Browser:
         """Wait until an expression in the page holds; return its value."""
         try:
             async with asyncio.timeout(limit_s):
-                while not (value := await self.value(expression)):
+                while not (value := await self.value(expression)):  # noqa: ASYNC110
                     await asyncio.sleep(0.1)  # the protocol has no event for it
                 return value
         except TimeoutError:

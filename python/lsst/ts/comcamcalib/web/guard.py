@@ -69,6 +69,7 @@ class Guard:
         )
         return {
             "Content-Security-Policy": policy,
+            "Server": "ComCamCalib",
             "X-Content-Type-Options": "nosniff",
             "Referrer-Policy": "no-referrer",
             "Cache-Control": "no-store",
