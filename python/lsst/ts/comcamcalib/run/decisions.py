@@ -170,14 +170,14 @@ class Decisions:
         Raises
         ------
         BadInputError
-            If it is refused, or something else is certified there by now; then nothing is changed.
+            If it is refused or called off, or something else is certified there by now; then nothing is changed.
         JournalError
             If the journal can't be read.
         """
         _check_reason(request.reason, "decertify")
         runner = self._runner
         wanted = [calib_type_of(request.calib_type)] if request.calib_type else list(CalibType)
-        runner.begin_checks()
+        start = runner.begin_checks()
         handed_over = False
         try:
             services = runner.connected()
@@ -189,6 +189,7 @@ class Decisions:
             context = RunContext(run.record, services, self._clock)
             numbers = await self._numbers(wanted, context)
             act = Withdrawing(numbers, request.who, request.reason.strip(), context)
+            start.check()
             self.doing = f"What run {request.run_id} certified is being withdrawn, as {request.who} wants it."
             self._task = asyncio.create_task(self._withdraw(act, run), name=f"decertify {request.run_id}")
             handed_over = True
