@@ -131,6 +131,7 @@ class Decisions:
             run = await runner.find(request.run_id)
             if not run.resumable and run.state is not RunState.COMPLETED:
                 raise BadInputError([f"Run {request.run_id} is {run.state.name}; wait for its end."])
+            _check_no_abort(run.history)
             if goes_on(run.history, request):
                 await self._check(run, services, start)
                 await runner.adopt(run, start)
@@ -340,6 +341,17 @@ async def _settle(one: Certification, context: RunContext) -> None:
             ]
         ) from error
     await record_look(one, there, (), context)
+
+
+def _check_no_abort(history: History) -> None:
+    """Refuse to go on with a run that was interrupted while it was being aborted."""
+    if history.state is RunState.INTERRUPTED and [one.what for one in history.decisions[-1:]] == ["abort"]:
+        raise BadInputError(
+            [
+                f"Run {history.run_id} was aborted, and then interrupted. End it with abort, or go on with "
+                "resumeCalibrationRun, and then accept the verdict."
+            ]
+        )
 
 
 def _check_reason(reason: str, command: str) -> None:
