@@ -24,7 +24,19 @@ from ..enums import CalibType
 from ..errors import BadInputError
 from ..instrument import Instrument
 from ..options import OPTION_DESCRIPTIONS, OptionRules, check_run_defaults
-from .models import Closed, Estimates, FrameLimits, Limits, Name, Plausible, Recipe, ReportSettings, Seconds, UwsAccess
+from .models import (
+    Closed,
+    Estimates,
+    FrameLimits,
+    Limits,
+    Name,
+    PageSettings,
+    Plausible,
+    Recipe,
+    ReportSettings,
+    Seconds,
+    UwsAccess,
+)
 from .rules import BadAmplifier, ProductRules
 from .value_limits import ValueLimits
 
@@ -99,6 +111,9 @@ class CscConfig(Closed):
     # A run is stored with its configuration, and that of runs before reports has none.
     report: ReportSettings = Field(
         default=ReportSettings(directory="", s3_instance=""), description="Where the reports of runs go."
+    )
+    page: PageSettings = Field(
+        default=PageSettings(address="", port=8080, frame_ancestors=()), description="Where the status page is served."
     )
     prerequisites: tuple[Name, ...] = Field(
         description="Types of calibrations that the pipelines look up for each detector in their input collections, "
