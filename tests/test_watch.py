@@ -146,3 +146,13 @@ async def test_terminal_shows_a_table_of_the_stages_and_what_is_waited_for() -> 
     )
     for words in ("BIAS.GENERATE", "7 s", "3/26 images taken, 2 ingested", "1/13 jobs done", "the job cpBias (ab12)"):
         assert words in text
+
+
+async def test_page_of_the_runs_own_report_is_shown_and_no_other_file() -> None:
+    page = {"id": RUN, "mimeType": "text/html", "url": "file:///reports/ComCamCalib-20261122-001.html"}
+    told = await lines(
+        ("largeFileObjectAvailable", page),
+        ("largeFileObjectAvailable", {**page, "mimeType": "application/json", "url": "file:///reports/x.json"}),
+        ("largeFileObjectAvailable", {**page, "id": "20261121-009", "url": "file:///reports/older.html"}),
+    )
+    assert told == ["08:38:40  report     file:///reports/ComCamCalib-20261122-001.html"]

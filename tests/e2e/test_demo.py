@@ -85,6 +85,9 @@ async def test_demonstration_makes_verifies_and_certifies_the_procedures_example
     assert len(list((data / "uws").rglob("ocps.log"))) == 11
     for name in ("csc.log", "observatory.log", "journal.sqlite3"):
         assert (data / name).exists() and name in table
+    assert output.rstrip().endswith(".html") and "The report of the run: file://" in output
+    page = Path(output.rstrip().rpartition("file://")[2])
+    assert page.parent == data / "reports" and "COMPLETED" in page.read_text()
     with closing(sqlite3.connect(data / "journal.sqlite3")) as journal:
         assert journal.execute("SELECT count(*), max(state) FROM runs").fetchall() == [(1, 4)]
 
@@ -98,6 +101,7 @@ async def test_demonstration_of_a_noisy_detector_tells_the_truth_and_fails(tmp_p
     assert re.search(r"FAILED +run \d{8}-001: Failed", done.stdout)
     assert "Not certified for all detectors: bias" in done.stdout
     assert not re.search("certified +9 bias", done.stdout)
+    assert "The report of the run: file://" in done.stdout
 
 
 async def test_folder_of_somebody_else_is_not_touched(tmp_path: Path) -> None:

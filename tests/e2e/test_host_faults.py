@@ -13,7 +13,7 @@ import contextlib
 import json
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -138,6 +138,43 @@ async def test_what_somebody_certifies_during_the_run_is_replaced_and_that_is_na
     assert "replace" in told.reason
 
 
+async def failed_and_mended(site: Site, fault: contextlib.AbstractContextManager[object], cause: str) -> None:
+    """Let something befall the repository while a job executes; when it is over, the run is resumed."""
+    site.observatory.world.faults.set([SLOW_JOB])
+    run = await site.start(**BIAS)
+    await run.hear("jobState", phase="executing")
+    with fault:
+        ended = await run.ended(RunState.FAILED)
+        assert "BIAS.GENERATE" in ended.reason
+        assert cause in ended.reason
+    assert len(run.samples("imageTaken")) == 3
+    site.observatory.world.faults.set([])
+    site.operator.forget()
+    await site.operator.command("resumeCalibrationRun", runId=run.run_id, reason="it was repaired")
+    await run.ended(RunState.COMPLETED)
+    assert not run.samples("imageTaken"), "no frame is taken again"
+    assert sorted(one.detector for one in await run.certified()) == list(range(9))
+
+
+async def test_run_in_a_repository_that_is_read_only_for_a_while_says_so_and_is_resumed(site: Site) -> None:
+    await failed_and_mended(site, read_only(site.observatory.repo), "readonly database")
+
+
+@contextlib.contextmanager
+def full_disk(folder: Path) -> Iterator[None]:
+    """A disk over a folder that is full for the time being, and has room afterwards."""
+    filling = fill(folder)
+    try:
+        yield
+    finally:
+        filling.unlink()
+
+
+async def test_run_whose_products_find_no_room_says_so_and_is_resumed(site: Site) -> None:
+    with small_disk(site.observatory.repo / "u", DISK_BYTES) as products:
+        await failed_and_mended(site, full_disk(products), "No space left on device")
+
+
 @contextlib.asynccontextmanager
 async def enabled_process(site: Site, log: Path, program: str = "") -> AsyncIterator[asyncio.subprocess.Process]:
     """An ENABLED CSC in a process of its own."""
@@ -157,6 +194,17 @@ async def start(site: Site) -> SiteRun:
                 raise
 
 
+async def resume(site: Site, run: SiteRun) -> None:
+    """Resume a run, as often as a process takes that has just been enabled, or has just taken over the journal."""
+    while True:
+        try:
+            await site.operator.command("resumeCalibrationRun", runId=run.run_id, reason="the first hangs")
+            return
+        except salobj.AckError as error:
+            if "did not answer within" not in error.ackcmd.result and "is being read" not in error.ackcmd.result:
+                raise
+
+
 @pytest.fixture
 def processes(observatory: Observatory, operator: Operator) -> Site:
     """An observatory and an operator; the test starts the CSC."""
@@ -173,6 +221,30 @@ async def test_paused_csc_goes_on_where_it_was(processes: Site, tmp_path: Path) 
             await asyncio.sleep(20.0)
         await run.ended(RunState.COMPLETED)
         await in_order(run)
+
+
+async def test_paused_csc_that_another_has_taken_over_from_says_so_and_does_nothing_more(
+    processes: Site, tmp_path: Path
+) -> None:
+    operator = processes.operator
+    async with enabled_process(processes, tmp_path / "first.log") as first:
+        run = await start(processes)
+        await run.hear("jobState", phase="executing")
+        with contextlib.ExitStack() as pause:
+            pause.enter_context(paused(first.pid))
+            operator.forget()
+            async with enabled_process(processes, tmp_path / "second.log"):
+                found = await operator.hear("runState", runId=run.run_id, state=RunState.INTERRUPTED)
+                assert "resumeCalibrationRun" in found.reason
+                await resume(processes, run)
+                await run.ended(RunState.COMPLETED)
+                pause.close()
+                lost = await operator.hear("errorCode", errorCode=ErrorCode.JOURNAL_LOST)
+                assert "has taken it over" in lost.errorReport
+                await operator.hear("summaryState", summaryState=salobj.State.FAULT)
+    assert [one.state for one in operator.samples("runState", runId=run.run_id)][-1] == RunState.COMPLETED
+    assert len({one.exposureId for one in run.samples("imageTaken")}) == 3
+    assert sorted(one.detector for one in await run.certified()) == list(range(9))
 
 
 async def test_clock_that_is_set_back_by_two_hours_changes_no_limit(processes: Site, tmp_path: Path) -> None:

@@ -13,12 +13,14 @@ import re
 from collections.abc import Iterator, Sequence
 
 from lsst.ts.comcamcalib.enums import CalibType, RunState, StageKind, StageState
+from lsst.ts.comcamcalib.plan.plan import REPORT_STAGE
 from lsst.ts.comcamcalib.record.events import (
     Certification,
     Event,
     ImageIngested,
     ImageTaken,
     JobState,
+    LargeFile,
     RunStatus,
     StageStatus,
     VerificationResult,
@@ -49,6 +51,7 @@ def judge(history: History, world: NightWorld, published: Sequence[Event]) -> li
         *_frames(history, world),
         *_jobs(history, world),
         *_certified(history, world),
+        *_reported(history),
         *_published(history, published),
         *world.late_answers,
     ]
@@ -71,10 +74,19 @@ def _ended(history: History, world: NightWorld) -> Iterator[str]:
         yield f"the run is {history.state.name}: {history.reason}"
 
 
+def _reported(history: History) -> Iterator[str]:
+    """Each run has a report, and it is that of its last end."""
+    stage = history.stages[REPORT_STAGE]
+    if stage.state is not StageState.SUCCEEDED:
+        yield f"{REPORT_STAGE} is {stage.state.name} at the end of the run: {stage.reason}"
+    elif history.report is None or history.report.attempt != stage.attempt:
+        yield f"the report of attempt {stage.attempt} was never told"
+
+
 def _bad(history: History, world: NightWorld) -> set[str]:
     """Return the products of the run that are bad, or are built on a bad one."""
     bad: set[str] = set()
-    for stage in history.stages.values():
+    for stage in history.plan.stages:
         name = stage.calib_type.name
         bases = set(history.plan.recipe(stage.calib_type).builds_on)
         own = any(one.what == name for one in world.plan.of("product"))
@@ -224,6 +236,7 @@ KEYS = {
     RunStatus: lambda one: "",
     StageStatus: lambda one: one.stage_name,
     JobState: lambda one: one.job_id,
+    LargeFile: lambda one: one.url,
     ImageTaken: lambda one: one.exposure_id,
     ImageIngested: lambda one: one.exposure_id,
     VerificationResult: lambda one: (one.calib_type, one.physical_filter),

@@ -72,7 +72,8 @@ def folder_for_nights() -> tempfile.TemporaryDirectory[str]:
 
 def config_of(plan: NightPlan) -> CscConfig:
     """Return the CSC's configuration for a night."""
-    return make_config(auto_resume=plan.auto_resume, uws_poll_interval_s=POLL_INTERVAL_S, limits=LIMITS)
+    reports = {"directory": "/reports", "s3_instance": ""}
+    return make_config(auto_resume=plan.auto_resume, uws_poll_interval_s=POLL_INTERVAL_S, limits=LIMITS, report=reports)
 
 
 def night(plan: NightPlan, folder: Path) -> NightResult:

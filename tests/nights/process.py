@@ -44,10 +44,13 @@ PATIENCE_S = 4 * 86400.0
 MAX_RESUMES = 8
 """So often the operator has a run go on; what goes wrong is repaired meanwhile."""
 
+REPORT_S = 20.0
+"""How long it takes to write a report (seconds)."""
+
 ANSWER_LIMIT_S = 10.0
 """INTERFACE: every command is answered within this time (seconds), because LOVE gives up then."""
 
-BACKGROUND = ("search for", "stop job", "submission of", "stop the jobs")
+BACKGROUND = ("search for", "stop job", "submission of", "stop the jobs", "record of run")
 """How the names of tasks begin that may go on after the end of a run."""
 
 
@@ -173,7 +176,7 @@ class Csc:
                 jobs=self.jobs,
                 uws=one.uws,
                 repository=one.repository,
-                reporter=FakeReporter(),
+                reporter=FakeReporter(REPORT_S),
             )
         )
 

@@ -124,6 +124,44 @@ def test_without_verification_only_the_option_makes_a_product_good() -> None:
         after(**wanted).good_product(BIAS)
 
 
+def without(calib_type: CalibType, *detectors: int, physical_filter: str = "") -> Fact:
+    verdict = verdict_of(calib_type, Verdict.PASSED_WITH_FAILURES, physical_filter)
+    return verdict.model_copy(update={"left_out": detectors})
+
+
+def test_detectors_that_a_verdict_leaves_out_are_not_good() -> None:
+    good = after(made(), without(BIAS, 1), verified()).good_product(BIAS)
+    assert (good.product.ids, good.left_out) == (("id-0-None",), (1,))
+    with pytest.raises(ValueError, match=r"^no detector of BIAS is good$"):
+        after(made(), without(BIAS, 0, 1), verified()).good_product(BIAS)
+
+
+def test_a_flat_may_be_good_in_one_filter_only() -> None:
+    verdicts = (without(FLAT, 1, physical_filter="g_01"), verdict_of(FLAT, physical_filter="r_03"))
+    good = after(made(FLAT, ("g_01", "r_03")), *verdicts, verified(FLAT)).good_product(FLAT)
+    assert good.product.ids == ("id-0-g_01", "id-0-r_03", "id-1-r_03")
+    assert good.left_out == (1,)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_what_is_built_on_it_leaves_it_out_whichever_verdict_came_first(late: bool) -> None:
+    """A dark may be judged before the bias that it was built on."""
+    verdicts = [without(BIAS, 1), verdict_of(CalibType.DARK)]
+    history = after(
+        made(), made(CalibType.DARK), *(reversed(verdicts) if late else verdicts), verified(), verified(CalibType.DARK)
+    )
+    good = history.good_product(CalibType.DARK)
+    assert (good.product.ids, good.left_out) == (("id-0-None",), (1,))
+    assert history.left_out_before(FLAT) == {1: "left out of BIAS"}
+    assert history.left_out_before(BIAS) == {}
+
+
+def test_what_is_not_made_by_this_run_is_no_reason_to_leave_anything_out() -> None:
+    """The run verifies the bias in the input collections, and what it makes is built on another."""
+    history = after(without(BIAS, 1), made(CalibType.DARK), verdict_of(CalibType.DARK), verified(CalibType.DARK))
+    assert history.good_product(CalibType.DARK).left_out == ()
+
+
 _FACTS = st.one_of(
     st.builds(made, filters=st.sampled_from([("g_01",), ("g_01", "r_03")]), calib_type=st.just(FLAT)),
     st.builds(

@@ -170,6 +170,40 @@ async def test_clock_that_was_set_back_does_not_lock_the_journal_for_hours(
     await journal.close()
 
 
+class Ahead(Clock):
+    """A clock that is ahead by half a minute."""
+
+    def tai(self) -> float:
+        return super().tai() + 30
+
+
+async def test_machine_whose_clock_is_ahead_does_not_take_the_journal_from_a_living_process(
+    path: Path, other: asyncio.subprocess.Process, short_expiry: None
+) -> None:
+    journal = make_journal(path, Ahead())
+    for _ in range(20):  # longer than the row is valid
+        with pytest.raises(JournalOwnedError):
+            await journal.open()
+        await asyncio.sleep(0.1)
+    other.kill()
+    await other.wait()
+    await open_when_free(journal)
+    await journal.close()
+
+
+async def test_row_that_expired_long_ago_need_not_be_watched(
+    path: Path, other: asyncio.subprocess.Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owner_module, "_place", lambda: "another container")
+    other.kill()
+    await other.wait()
+    with sqlite3.connect(path, timeout=20) as connection:
+        connection.execute("UPDATE owner SET until = until - 3600")
+    journal = make_journal(path)
+    await journal.open()
+    await journal.close()
+
+
 async def test_journal_is_free_as_soon_as_it_is_closed(path: Path) -> None:
     for _ in range(2):
         journal = make_journal(path)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from lsst.ts.comcamcalib.simulation.focal_plane import Fault, FocalPlane, Light
 from lsst.ts.comcamcalib.simulation.layout import AMPLIFIER_NAMES, DETECTOR_NAMES, DetectorLayout
+from lsst.ts.comcamcalib.simulation.recording import Recording
 
 PLANE = FocalPlane(seed=7, amplifier_shape=(64, 32), overscan_columns=16)
 EXPOSURE = 2026112200001
@@ -181,6 +182,19 @@ def test_a_fault_does_not_change_the_truth() -> None:
 def test_what_the_camera_does_not_have_is_refused(arguments: tuple[str, float, int, str, int], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         PLANE.expose(*arguments)
+
+
+def test_amplifiers_of_another_size_are_the_same() -> None:
+    small, default = FocalPlane(seed=7, amplifier_shape=(8, 8)).truth(4), FocalPlane(seed=7).truth(4)
+    assert (small.gain, small.read_noise, small.full_well) == (default.gain, default.read_noise, default.full_well)
+    assert small.gain != FocalPlane(seed=8, amplifier_shape=(8, 8)).truth(4).gain
+
+
+def test_recorded_gains_are_those_of_the_default_focal_plane() -> None:
+    for dataset in Recording.load("cpPtc").datasets:
+        if dataset.dataset_type == "ptc":
+            truth = FocalPlane().truth(int(dataset.data_id["detector"]))
+            assert dataset.content["gain"] == pytest.approx(truth.gain, rel=0.03)
 
 
 def test_dead_detector_has_neither_signal_nor_noise() -> None:

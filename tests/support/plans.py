@@ -42,8 +42,11 @@ def _shipped() -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name in ("_init.yaml", "_summit.yaml"):
         values |= yaml.safe_load((folder / name).read_text())
-    # Most tests are not about the report.
-    return values | {"report": {"directory": "", "s3_instance": ""}}
+    # Most tests are not about the report or the page.
+    return values | {
+        "report": {"directory": "", "s3_instance": ""},
+        "page": {"address": "", "port": 8080, "frame_ancestors": []},
+    }
 
 
 @functools.cache

@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from lsst.ts.comcamcalib.errors import ServiceError
 from lsst.ts.comcamcalib.services.reporter import FileMade, ReportMade, ReportRequest
 
@@ -19,7 +21,8 @@ __all__ = ["FakeReporter"]
 class FakeReporter:
     """Says where it would have put a report."""
 
-    def __init__(self) -> None:
+    def __init__(self, duration_s: float = 0.0) -> None:
+        self._duration_s = duration_s
         self.requests: list[ReportRequest] = []
         self.error = ""
         """Why it can't write anything."""
@@ -31,6 +34,8 @@ class FakeReporter:
         self.requests.append(request)
         if self.gate is not None:
             await self.gate.pass_through()
+        if self._duration_s:
+            await asyncio.sleep(self._duration_s)  # in virtual time
         if self.error:
             raise ServiceError(self.error)
         name = f"file:///reports/ComCamCalib-{request.run_id}"

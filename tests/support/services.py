@@ -19,6 +19,7 @@ from lsst.ts.comcamcalib.butler_data import (
     CertifiedRange,
     CertifyOutcome,
     CertifyRequest,
+    Coverage,
     DatasetFound,
     DetectorValues,
     ExposureFound,
@@ -222,6 +223,8 @@ class FakeRepository:
         """What `read_back` does not find."""
         self.read_back_for: list[tuple[int, ...]] = []
         """For which exposures `read_back` looked, each time."""
+        self.covered: list[Coverage] = []
+        """What the calibration collection has, for the board."""
         self.obstacles: dict[str, str] = {}
         """Why nothing can be certified, by collection."""
         self._turn = asyncio.Lock()
@@ -428,6 +431,9 @@ class FakeRepository:
     ) -> list[CertifiedRange]:
         work = functools.partial(self.world.certificates_of, list(dataset_ids), calib_collection)
         return await self._in_order("certified_ranges", work)
+
+    async def coverage(self, dataset_types: Sequence[str], collection: str, since_iso_tai: str) -> list[Coverage]:
+        return await self._do("coverage", lambda: list(self.covered))
 
     async def predecessors(
         self,

@@ -110,7 +110,7 @@ def test_a_rule_is_as_strict_as_configured(strictness: str, left: list[Outcome])
 
 
 def test_a_rule_without_a_sentence_of_its_own_is_told_with_place_value_and_limit() -> None:
-    drift = finding(
-        Outcome.FAILED, 4, "drift", quantity="gain", amplifier="C10", value=0.031, limit=0.02, unit="fraction"
+    tilted = finding(
+        Outcome.FAILED, 4, "tilt", quantity="slope", amplifier="C10", value=0.031, limit=0.02, unit="fraction"
     )
-    assert judged(drift).reason == "The rule drift failed: R22_S11 C10 gain 0.031 fraction (limit 0.02)."
+    assert judged(tilted).reason == "The rule tilt failed: R22_S11 C10 slope 0.031 fraction (limit 0.02)."

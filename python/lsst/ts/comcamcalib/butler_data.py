@@ -20,6 +20,7 @@ __all__ = [
     "CertifiedRange",
     "CertifyOutcome",
     "CertifyRequest",
+    "Coverage",
     "DatasetFound",
     "DetectorValues",
     "ExposureFound",
@@ -129,6 +130,28 @@ class CertifiedRange:
     """A validity range that a dataset is certified for, as the repository has it (ISO 8601 TAI, "": unbounded)."""
 
     dataset_id: str
+    begin_iso_tai: str
+    end_iso_tai: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Coverage:
+    """A dataset that a calibration collection has for some range of time.
+
+    Parameters
+    ----------
+    dataset_type, detector, physical_filter
+        What it is; the filter is "" if the type has none.
+    run
+        RUN collection that it was written to.
+    begin_iso_tai, end_iso_tai
+        The range (ISO 8601 TAI, "": unbounded).
+    """
+
+    dataset_type: str
+    detector: int
+    physical_filter: str
+    run: str
     begin_iso_tai: str
     end_iso_tai: str
 

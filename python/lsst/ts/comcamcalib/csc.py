@@ -39,6 +39,9 @@ from .run.progress import Progress
 from .run.runner import Runner, StartRequest
 from .sal_interfaces.install import interface_problem
 from .services.camera_class import camera_classes
+from .services.repository import Repository
+from .web.look import look_at
+from .web.server import StatusPage
 
 __all__ = ["ComCamCalibCsc", "run_comcamcalib"]
 
@@ -110,6 +113,9 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
             on_unusable=self._on_journal_unusable,
             on_lost=self._on_journal_lost,
         )
+        self._page = StatusPage(
+            lambda: look_at(self.summary_state.name, self._claim, self._clock), self._repository, self._clock
+        )
 
     @staticmethod
     def get_config_pkg() -> str:
@@ -145,6 +151,11 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
             await self._claim.open(self.config)
         if self.summary_state is salobj.State.ENABLED and self._connection is None:
             await self._connect()
+        # In FAULT the page stays: it is wanted then.
+        if self.disabled_or_enabled and self.config is not None:
+            await self._page.open(self.config)
+        elif self.summary_state in (salobj.State.STANDBY, salobj.State.OFFLINE):
+            await self._page.close()
 
     async def close_tasks(self) -> None:
         """End all tasks and connections of this CSC."""
@@ -152,6 +163,7 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         self._progress_task.cancel()
         await asyncio.gather(self._progress_task, self._losing, return_exceptions=True)
         await self._disconnect("The CSC was closed")
+        await self._page.close()
         await self._claim.close()
         logging.getLogger(__package__).removeHandler(self._package_log)
 
@@ -266,6 +278,9 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         return self.salinfo.make_ackcmd(
             private_seqNum=data.private_seqNum, ack=salobj.SalRetCode.CMD_COMPLETE, result=json.dumps(result)
         )
+
+    def _repository(self) -> Repository | None:
+        return self._connection.services.repository if self._connection is not None else None
 
     def _on_runner(self, runner: Runner) -> None:
         if self._connection is not None:

@@ -85,6 +85,10 @@ async def run_demo(
     RuntimeError
         If a process does not start, or the folder was not made by a demonstration.
     """
+    # SIGTERM ends the other processes in order, too; without this they would go on for ever.
+    operator = asyncio.current_task()
+    assert operator is not None, "Bug: not in a task"
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, operator.cancel)
     text = (options or EXAMPLE).read_text()
     data = data.absolute()
     _prepare(data)

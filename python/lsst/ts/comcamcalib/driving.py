@@ -43,3 +43,5 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
         raise fail(str(error)) from error
     except KeyboardInterrupt as error:
         raise typer.Exit(130) from error
+    except asyncio.CancelledError as error:  # SIGTERM, where it is handled
+        raise typer.Exit(143) from error

@@ -13,7 +13,7 @@ import math
 import statistics
 from collections.abc import Iterable
 
-__all__ = ["Trend", "trend_of"]
+__all__ = ["SIGMA_OF_MAD", "Trend", "trend_of"]
 
 SIGMA_OF_MAD = 1.4826
 """Standard deviation of a normal distribution in units of its median absolute deviation."""

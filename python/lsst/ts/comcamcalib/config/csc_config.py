@@ -24,7 +24,19 @@ from ..enums import CalibType
 from ..errors import BadInputError
 from ..instrument import Instrument
 from ..options import OPTION_DESCRIPTIONS, OptionRules, check_run_defaults
-from .models import Closed, Estimates, FrameLimits, Limits, Name, Plausible, Recipe, ReportSettings, Seconds, UwsAccess
+from .models import (
+    Closed,
+    Estimates,
+    FrameLimits,
+    Limits,
+    Name,
+    PageSettings,
+    Plausible,
+    Recipe,
+    ReportSettings,
+    Seconds,
+    UwsAccess,
+)
 from .rules import BadAmplifier, ProductRules
 from .value_limits import ValueLimits
 
@@ -100,6 +112,9 @@ class CscConfig(Closed):
     report: ReportSettings = Field(
         default=ReportSettings(directory="", s3_instance=""), description="Where the reports of runs go."
     )
+    page: PageSettings = Field(
+        default=PageSettings(address="", port=8080, frame_ancestors=()), description="Where the status page is served."
+    )
     prerequisites: tuple[Name, ...] = Field(
         description="Types of calibrations that the pipelines look up for each detector in their input collections, "
         "beside the products that the run makes itself."
@@ -158,6 +173,12 @@ class CscConfig(Closed):
         # Without a verification only the values of defects, ptc and gains can be judged.
         if unverified := [name for name in ("BIAS", "DARK", "FLAT") if recipes[name].verification is None]:
             raise ValueError(f"the recipe of {', '.join(unverified)} needs a verification")
+        # Statistics are judged by exposure, and those of these products have none.
+        if by_values := [name for name in ("DEFECTS", "PTC", "GAIN") if recipes[name].verification is not None]:
+            raise ValueError(
+                f"the recipe of {', '.join(by_values)} has a verification, which is not supported: it is judged "
+                "by its own values; write null"
+            )
         labels = [job.label for recipe in recipes.values() for job in recipe.jobs]
         labels += [recipe.verification.label for recipe in recipes.values() if recipe.verification]
         if twice := sorted({label for label in labels if labels.count(label) > 1}):

@@ -22,6 +22,7 @@ __all__ = [
     "FrameLimits",
     "JobRecipe",
     "Limits",
+    "PageSettings",
     "Plausible",
     "Recipe",
     "ReportSettings",
@@ -142,6 +143,23 @@ class ReportSettings(Closed):
         pattern=r"^[a-z0-9][a-z0-9.]*[a-z0-9]$|^$",
         description="Instance of the observatory's store of large files that reports are uploaded to, such as cp; "
         "empty: they are not uploaded (text).",
+    )
+
+
+class PageSettings(Closed):
+    """Where the status page is served. It is a mapping in any case, because salobj overrides no null by a mapping."""
+
+    address: str = Field(
+        pattern=r"^[0-9A-Za-z.:-]*$",
+        description="Address that the page is served on, such as 0.0.0.0 for all networks or 127.0.0.1 for this "
+        "machine only; empty: there is no page (IP address or name).",
+    )
+    port: int = Field(
+        ge=0, le=65535, description="Port of the page; 0: any that is free, which the log names (number)."
+    )
+    frame_ancestors: tuple[Annotated[str, Field(pattern=r"^(self|https?://[A-Za-z0-9.*-]+(:[0-9]+)?)$")], ...] = Field(
+        description="Sites that may show the page in a frame of theirs, such as https://love.example.org for LOVE's "
+        "EmbeddedView, or self; if there are none, nobody may (texts)."
     )
 
 
@@ -284,7 +302,7 @@ class Recipe(Closed):
         "each other run side by side.",
     )
     verification: VerificationRecipe | None = Field(
-        description="Its verification by cp_verify; null: the values of the product itself are checked."
+        description="Its verification by cp_verify; null, for DEFECTS, PTC, GAIN: its values count."
     )
 
     @pydantic.model_validator(mode="after")

@@ -9,55 +9,25 @@ from __future__ import annotations
 
 import json
 import logging
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ParamSpec
 
 import jinja2
 from markupsafe import Markup
 
-from ..enums import CalibType, StageState, Verdict
+from ..enums import CalibType
 from . import data
 from .figures import draw_curves, draw_defects, draw_drifts, draw_images, draw_map
+from .finding_groups import grouped
 from .repository import Readings
+from .words import badge, duration, number
 
 __all__ = ["render"]
 
 P = ParamSpec("P")
 
 TEMPLATES = Path(__file__).parent / "templates"
-
-# Symbol and class of each word: colour is never the only sign.
-SIGNS: Mapping[str, tuple[str, str]] = {
-    Verdict.PASSED.name: ("✔", "good"),
-    Verdict.PASSED_WITH_FAILURES.name: ("▲", "fair"),
-    Verdict.FAILED.name: ("✖", "bad"),
-    Verdict.UNKNOWN.name: ("?", "unknown"),
-    Verdict.ACCEPTED_BY_OPERATOR.name: ("●", "fair"),
-    StageState.SUCCEEDED.name: ("✔", "good"),
-    StageState.SKIPPED.name: ("–", "unknown"),
-    StageState.ABORTED.name: ("■", "unknown"),
-    StageState.PENDING.name: ("○", "unknown"),
-    StageState.RUNNING.name: ("▶", "unknown"),
-    "COMPLETED": ("✔", "good"),
-    "INTERRUPTED": ("‖", "unknown"),
-    "ABORTING": ("■", "unknown"),
-    "ACCEPTED": ("○", "unknown"),
-    "certified": ("✔", "good"),
-    "not certified": ("–", "unknown"),
-    "unknown": ("?", "unknown"),
-    "withdrawn": ("↶", "fair"),
-    "used": ("✔", "good"),
-    "discarded": ("–", "unknown"),
-    "given up": ("✖", "bad"),
-    "not taken": ("✖", "bad"),
-    "one too many": ("✖", "bad"),
-    "FAILURE": ("▲", "fair"),
-    "NOTED": ("i", "unknown"),
-    "NOT MADE": ("–", "unknown"),
-    "NOT VERIFIED": ("?", "unknown"),
-}
 
 
 def render(document: data.Document, readings: Readings) -> str:
@@ -78,8 +48,8 @@ def render(document: data.Document, readings: Readings) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters.update(number=_number, duration=_duration, pretty=_pretty, python=repr)
-    environment.globals.update(badge=_badge)
+    environment.filters.update(number=number, duration=duration, range=_range, pretty=_pretty, python=repr)
+    environment.globals.update(badge=badge, grouped=grouped)
     return environment.get_template("report.html").render(
         document=document,
         run=document.run,
@@ -122,27 +92,11 @@ def _title(calib_type: CalibType, physical_filter: str, found: int, expected: in
     return f"{calib_type.name} {physical_filter}".strip() + f", {found} of {expected} detectors"
 
 
-def _badge(word: str) -> Markup:
-    """Return a word with its sign."""
-    sign, kind = SIGNS.get(word, ("?", "unknown"))
-    return Markup('<span class="badge {}"><span aria-hidden="true">{}</span> {}</span>').format(kind, sign, word)
-
-
-def _number(value: float | None, digits: int = 4) -> str:
-    if value is None or not math.isfinite(value):
-        return "not measured"
-    text = f"{value:.{digits}g}"
-    return f"{float(text):,.0f}" if 1000 <= abs(value) < 1e9 else text
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
+def _range(values: tuple[float, float] | None) -> str:
+    if values is None:
         return "–"
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+    low, high = map(number, values)
+    return low if low == high else f"{low} to {high}"
 
 
 def _pretty(value: object) -> str:

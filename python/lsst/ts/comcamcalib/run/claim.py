@@ -64,7 +64,7 @@ class Claim:
         self.runner: Runner | None = None
         """None while the journal is not open."""
         self.problem = ""
-        """Who owns the journal that is waited for, in sentences without the last full stop; empty if it is not."""
+        """Why there is no runner yet, in sentences without the last full stop; empty if nothing is waited for."""
 
     async def open(self, config: CscConfig) -> None:
         """Open the journal, unless that is done; if another process owns it, wait in the background for it."""
@@ -102,6 +102,8 @@ class Claim:
         runner = Runner(config, journal, self._publish, self._clock)
         try:
             await journal.open()
+            # Commands that come now must not hear of an owner that is gone.
+            self.problem = f"The journal {journal.path} is being read; try again in a few seconds"
             await runner.start()
         except JournalOwnedError:
             raise
@@ -111,6 +113,7 @@ class Claim:
             await journal.close()
             raise
         except Exception as error:
+            self.problem = ""
             await journal.close()
             sentence = str(error)
             if not isinstance(error, JournalError):

@@ -22,6 +22,9 @@ __all__ = ["EXPIRY_S", "RENEW_INTERVAL_S", "JournalError", "JournalLostError", "
 EXPIRY_S = 15.0
 """An owner that has not renewed its row for so long is dead (seconds)."""
 
+CLOCKS_DIFFER_S = 60.0
+"""The clocks of two machines differ by less than this (seconds)."""
+
 RENEW_INTERVAL_S = 5.0
 """Time between two renewals (seconds)."""
 
@@ -68,8 +71,10 @@ class Owner:
 
     Notes
     -----
-    Clocks of two machines differ, and a clock may be set back, so that a row may seem to be valid for hours. So a row
-    also counts as expired if it was not renewed while this process watched it for `EXPIRY_S`.
+    Clocks of two machines differ, and a clock may be set back, so that a row may seem to be valid for hours, or to have
+    expired although it was just renewed. So a row counts as expired if it was not renewed while this process watched it
+    for `EXPIRY_S`. That need not be watched of a row that expired longer ago than clocks differ, nor of a process that
+    is not among those of this machine any more.
     """
 
     def __init__(self, path: Path, clock: Clock) -> None:
@@ -97,7 +102,8 @@ class Owner:
         connection.execute(TABLE)
         row = _read(connection)
         if row is not None and row.token != self._token and not self._is_dead(row, now_s):
-            left_s = min(max(row.until - self._clock.tai(), 0.0), EXPIRY_S)
+            assert self._seen is not None
+            left_s = self._seen[1] + EXPIRY_S - now_s
             raise JournalOwnedError(
                 f"The journal {self._path} belongs to process {row.pid} on {row.host}, which has renewed that within "
                 f"the last {EXPIRY_S:g} s. There can be only one ComCamCalib: stop that one, or use another "
@@ -134,7 +140,8 @@ class Owner:
     def _is_dead(self, row: _Row, now_s: float) -> bool:
         if self._seen is None or self._seen[0] != row:
             self._seen = (row, now_s)
-        return row.until <= self._clock.tai() or now_s - self._seen[1] >= EXPIRY_S or _has_ended(row)
+        long_ago = row.until + CLOCKS_DIFFER_S <= self._clock.tai()
+        return long_ago or now_s - self._seen[1] >= EXPIRY_S or _has_ended(row)
 
 
 def _read(connection: sqlite3.Connection) -> _Row | None:

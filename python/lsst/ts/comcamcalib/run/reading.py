@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..enums import RunState
-from ..record.facts import Entry
+from ..record.facts import Entry, ReportWritten, fact_from_json
 from .journal import SCHEMA_VERSION, read_facts
 from .owner import JournalError
 
-__all__ = ["RunFound", "list_runs", "read_entries"]
+__all__ = ["RunFound", "RunOverview", "list_runs", "read_entries", "read_overviews", "read_report"]
 
 BUSY_LIMIT_S = 10.0
 """Longest wait for a writer (seconds)."""
@@ -30,6 +30,98 @@ class RunFound:
 
     run_id: str
     state: RunState | None
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOverview:
+    """A run in a few words; times are TAI unix seconds, and the state is None if it makes no sense."""
+
+    run_id: str
+    state: RunState | None
+    accepted_s: float
+    last_s: float
+    """When its last fact was recorded."""
+    requested_by: str
+    why: str
+    script_mode: str
+    calib_collection: str
+    reason: str
+    """Of its state."""
+    has_report: bool
+
+
+OVERVIEWS = """
+SELECT runs.run_id, runs.state, first.at,
+    (SELECT at FROM facts WHERE run_id = runs.run_id ORDER BY seq DESC LIMIT 1),
+    json_extract(first.body, '$.requested_by'),
+    coalesce(nullif(json_extract(first.body, '$.why'), ''), json_extract(first.body, '$.plan.options.reason')),
+    json_extract(first.body, '$.plan.options.script_mode'),
+    json_extract(first.body, '$.plan.options.calib_collection'),
+    (SELECT json_extract(body, '$.reason') FROM facts WHERE run_id = runs.run_id AND kind = 'run_moved'
+        ORDER BY seq DESC LIMIT 1),
+    EXISTS (SELECT 1 FROM facts WHERE run_id = runs.run_id AND kind = 'report_written')
+FROM runs JOIN facts AS first ON first.run_id = runs.run_id AND first.seq = 1
+ORDER BY runs.number DESC LIMIT ?
+"""
+
+
+def read_overviews(path: Path, count: int) -> tuple[list[RunOverview], int]:
+    """Return the latest runs of a journal, the latest first, and how many it has.
+
+    Raises
+    ------
+    JournalError
+        If there is no such journal, or it can't be read.
+    """
+    known = {int(state): state for state in RunState}
+    with _opened(path) as connection:
+        (total,) = connection.execute("SELECT count(*) FROM runs").fetchone()
+        rows = connection.execute(OVERVIEWS, (count,)).fetchall()
+    overviews = [
+        RunOverview(
+            run_id=str(run_id),
+            state=known.get(state),
+            accepted_s=float(accepted_s),
+            last_s=float(last_s),
+            requested_by=str(requested_by or ""),
+            why=str(why or ""),
+            script_mode=str(script_mode or ""),
+            calib_collection=str(calib_collection or ""),
+            reason=str(reason or ""),
+            has_report=bool(has_report),
+        )
+        for (
+            run_id,
+            state,
+            accepted_s,
+            last_s,
+            requested_by,
+            why,
+            script_mode,
+            calib_collection,
+            reason,
+            has_report,
+        ) in (rows)
+    ]
+    return overviews, int(total)
+
+
+def read_report(path: Path, run_id: str) -> ReportWritten | None:
+    """Return what the journal says of the latest report of a run; None: there is no such run, or no report of it.
+
+    Raises
+    ------
+    JournalError
+        If there is no such journal, or it can't be read.
+    """
+    query = "SELECT body FROM facts WHERE run_id = ? AND kind = 'report_written' ORDER BY seq DESC LIMIT 1"
+    with _opened(path) as connection:
+        row = connection.execute(query, (run_id,)).fetchone()
+    try:
+        fact = fact_from_json(row[0]) if row else None
+    except ValueError as error:
+        raise JournalError(f"What the journal {path} has of the report of run {run_id} can't be understood") from error
+    return fact if isinstance(fact, ReportWritten) else None
 
 
 def list_runs(path: Path) -> list[RunFound]:

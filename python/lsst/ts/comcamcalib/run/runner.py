@@ -366,6 +366,11 @@ class Runner:
         self._backend_problem = "" if reachable else reason
 
     @property
+    def alarms(self) -> Alarms:
+        """The alarms as they were published last."""
+        return self._alarms
+
+    @property
     def is_connected(self) -> bool:
         """Whether there are connections."""
         return self._services is not None

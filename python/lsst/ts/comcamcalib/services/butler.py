@@ -18,6 +18,7 @@ from ..butler_data import (
     CertifiedRange,
     CertifyOutcome,
     CertifyRequest,
+    Coverage,
     DatasetFound,
     DetectorValues,
     ExposureFound,
@@ -146,6 +147,12 @@ class ButlerService:
         what = f"look for {dataset_type} in {', '.join(collections)}"
         look_up = butler_lookup.detectors_without
         return await self._ask(what, look_up, self._instrument, dataset_type, collections, detectors, at_iso_tai)
+
+    async def coverage(self, dataset_types: Sequence[str], collection: str, since_iso_tai: str) -> list[Coverage]:
+        """Return what a calibration collection has since some time; see `Repository.coverage`."""
+        what = f"look up what {collection} has"
+        look_up = butler_lookup.coverage
+        return await self._ask(what, look_up, self._instrument, dataset_types, collection, since_iso_tai)
 
     async def get(self, dataset_type: str, collection: str, **data_id: int | str) -> object:
         """Read one dataset; the instrument need not be given."""

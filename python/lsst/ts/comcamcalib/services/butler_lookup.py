@@ -15,12 +15,13 @@ import dataclasses
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .butler_queries import datasets, exposure_records, missing_collections
+from ..butler_data import Coverage
+from .butler_queries import datasets, exposure_records, iso_tai, missing_collections
 
 if TYPE_CHECKING:
     from lsst.daf.butler import Butler, Timespan
 
-__all__ = ["Match", "detectors_without", "foreign_inputs", "matches"]
+__all__ = ["Match", "coverage", "detectors_without", "foreign_inputs", "matches"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +118,38 @@ def detectors_without(
     except MissingDatasetTypeError:
         found = []
     return sorted(set(detectors) - {match.detector for match in found})
+
+
+def coverage(
+    butler: Butler, instrument: str, dataset_types: Sequence[str], collection: str, since_iso_tai: str
+) -> list[Coverage]:
+    """Return what a collection has since some time; see `Repository.coverage`."""
+    from astropy.time import Time
+    from lsst.daf.butler import MissingDatasetTypeError, Timespan
+
+    if missing_collections(butler, [collection]):
+        return []
+    searched = list(butler.collections.query(collection, flatten_chains=True))
+    since = Timespan(Time(since_iso_tai, format="isot", scale="tai"), None)
+    found: list[Coverage] = []
+    for dataset_type in dataset_types:
+        try:
+            there = matches(butler, instrument, dataset_type, searched, since) if searched else []
+        except MissingDatasetTypeError:
+            continue
+        found += [
+            Coverage(
+                dataset_type,
+                one.detector,
+                one.physical_filter or "",
+                one.run,
+                iso_tai(one.timespan.begin),
+                iso_tai(one.timespan.end),
+            )
+            for one in there
+            if one.detector is not None
+        ]
+    return found
 
 
 def foreign_inputs(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..butler_data import ProductValue
 from ..enums import CalibType
+from ..measurements import SIGMA_OF_MAD
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     Pixels = npt.NDArray[np.floating[Any]]
 
 __all__ = ["Region", "changed_fractions", "frame_values", "regions"]
-
-SIGMA_OF_MAD = 1.4826
-"""Standard deviation of a normal distribution in units of its median absolute deviation."""
 
 OUTLIER_SIGMAS = 6.0
 """From here on a pixel counts as changed: of a million pixels with normal noise not even one is."""

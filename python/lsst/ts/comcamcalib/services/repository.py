@@ -16,6 +16,7 @@ from ..butler_data import (
     CertifiedRange,
     CertifyOutcome,
     CertifyRequest,
+    Coverage,
     DatasetFound,
     DetectorValues,
     ExposureFound,
@@ -92,6 +93,12 @@ class Repository(Protocol):
         self, dataset_type: str, collections: Sequence[str], detectors: Collection[int], at_iso_tai: str
     ) -> list[int]:
         """Return the detectors for which the collections have no calibration of a type at some time (ISO 8601 TAI)."""
+
+    async def coverage(self, dataset_types: Sequence[str], collection: str, since_iso_tai: str) -> list[Coverage]:
+        """Return what a calibration collection has for any time since some time (ISO 8601 TAI).
+
+        Types that the repository does not know are left out, and so is everything if there is no such collection.
+        """
 
     async def get(self, dataset_type: str, collection: str, **data_id: int | str) -> object:
         """Read one dataset; the instrument need not be given."""

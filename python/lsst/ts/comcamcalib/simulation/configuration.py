@@ -83,6 +83,7 @@ def csc_settings(*, uws_url: str, repo: Path, work_directory: Path, speed: float
             "report_s": 20.0,
         },
         "report": {"directory": str(work_directory / "reports"), "s3_instance": ""},
+        "page": {"address": "", "port": 8080, "frame_ancestors": []},
     }
 
 

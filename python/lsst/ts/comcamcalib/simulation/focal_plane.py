@@ -32,6 +32,12 @@ _GAIN_RANGE = (1.65, 1.85)  # electron/adu
 _READ_NOISE_RANGE = (6.0, 8.0)  # electron
 _FULL_WELL_RANGE = (92_000.0, 100_000.0)  # electron
 _BIAS_LEVEL_RANGE = (900.0, 1500.0)  # adu; low, so that a full well fits into 16 bits
+_AMPLIFIER_RANGES = {
+    "gain": _GAIN_RANGE,
+    "read_noise": _READ_NOISE_RANGE,
+    "full_well": _FULL_WELL_RANGE,
+    "bias_level": _BIAS_LEVEL_RANGE,
+}
 _BIAS_COLUMN_SIGMA = 1.5  # adu, from column to column
 _BIAS_PIXEL_SIGMA = 0.7  # adu, from pixel to pixel
 _BIAS_DRIFT_SIGMA = 2.0  # adu, of an amplifier's level from exposure to exposure
@@ -271,20 +277,33 @@ def _make_truth(focal_plane: FocalPlane, detector: int) -> DetectorTruth:
     for x, y in low:
         response[y, x] *= rng.uniform(*_LOW_PIXEL_RANGE)
 
-    def each_amplifier(limits: tuple[float, float]) -> dict[str, float]:
-        return {name: float(rng.uniform(*limits)) for name in AMPLIFIER_NAMES}
-
+    amplifiers = _draw_amplifiers(focal_plane, detector, rng)
     return DetectorTruth(
-        gain=each_amplifier(_GAIN_RANGE),
-        read_noise=each_amplifier(_READ_NOISE_RANGE),
-        full_well=each_amplifier(_FULL_WELL_RANGE),
-        bias_level=each_amplifier(_BIAS_LEVEL_RANGE),
+        **amplifiers,
         bias_pattern=_draw_bias_pattern(shape, rng),
         dark_rate=dark_rate.astype(np.float32),
         response=response.astype(np.float32),
         hot_pixels=hot,
         low_pixels=low,
     )
+
+
+def _draw_amplifiers(
+    focal_plane: FocalPlane, detector: int, rng: np.random.Generator
+) -> dict[str, Mapping[str, float]]:
+    """Draw gain, read noise, full well and bias level of each amplifier.
+
+    They do not depend on the amplifiers' size, so that products that were recorded of the default focal plane fit to
+    the frames of a smaller one.
+    """
+    default = FocalPlane(seed=focal_plane.seed)
+    if focal_plane != default:
+        truth = default.truth(detector)
+        return {field: getattr(truth, field) for field in _AMPLIFIER_RANGES}
+    return {
+        field: {name: float(rng.uniform(*limits)) for name in AMPLIFIER_NAMES}
+        for field, limits in _AMPLIFIER_RANGES.items()
+    }
 
 
 def _draw_pixels(shape: tuple[int, int], number: int, rng: np.random.Generator) -> tuple[tuple[int, int], ...]:

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from .. import data
-from .places import amplifier_boxes
+from ..places import amplifier_boxes
 from .style import FAINT, INK, new_figure, to_svg
 
 __all__ = ["draw_curves"]

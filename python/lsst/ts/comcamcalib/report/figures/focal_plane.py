@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from .. import data
-from .places import DETECTOR_SIZE, amplifier_boxes, detector_corners
+from ..places import DETECTOR_SIZE, amplifier_boxes, detector_corners
 from .style import FAINT, INK, new_figure, to_svg
 
 __all__ = ["SCALES", "Scale", "draw_map"]

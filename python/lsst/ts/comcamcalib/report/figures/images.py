@@ -16,7 +16,7 @@ from matplotlib import colormaps
 
 from ...enums import CalibType
 from ...services.butler_pictures import BinnedImage, DefectsFound
-from .places import DETECTOR_SIZE, PITCH, detector_corners
+from ..places import DETECTOR_SIZE, PITCH, detector_corners
 from .style import new_figure, to_svg
 
 __all__ = ["draw_defects", "draw_images"]

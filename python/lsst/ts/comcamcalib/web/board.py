@@ -1,0 +1,208 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The board: whether the calibrations that are needed are valid now, by type, filter and detector."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+from lsst.ts import utils
+
+from ..butler_data import Coverage
+from ..clock import Clock
+from ..config import CscConfig
+from ..enums import CalibType
+from ..errors import ServiceError
+from ..options import usual_collection
+from ..report import story
+from ..services.repository import Repository
+from . import data
+
+__all__ = ["LOOK_BACK_DAYS", "BoardKeeper", "board_rows", "board_types"]
+
+INTERVAL_S = 300.0
+"""Time between two looks into the repository (seconds)."""
+
+PAUSE_S = 5.0
+"""How soon after a certification it is looked at again (seconds)."""
+
+LOOK_BACK_DAYS = 60
+"""What ended longer ago counts as MISSING (days)."""
+
+EXPIRING = datetime.timedelta(hours=6)
+"""What ends within this time is EXPIRING. Calibrations of a day end at noon TAI; a new run takes an hour."""
+
+STATUSES = ("OK", "EXPIRING", "EXPIRED", "MISSING")
+"""From the best to the worst."""
+
+# What to ask a run for; frames that the product is made of come with it.
+ADVICE: Mapping[CalibType, str] = {
+    CalibType.BIAS: "script_mode: BIAS",
+    CalibType.DARK: "script_mode: BIAS_DARK",
+    CalibType.FLAT: "script_mode: BIAS_DARK_FLAT",
+    CalibType.DEFECTS: "script_mode: BIAS_DARK_FLAT and do_defects: true",
+    CalibType.PTC: "script_mode: BIAS_DARK_FLAT and do_ptc: true",
+}
+
+
+def board_types(config: CscConfig) -> dict[CalibType, str]:
+    """Return the products that runs certify, with their dataset types."""
+    return {
+        one: config.recipes[one.name].dataset_type
+        for one in CalibType
+        if config.recipes[one.name].jobs[-1].dimensions != "detector+exposure_pair"
+    }
+
+
+def board_rows(
+    coverage: Iterable[Coverage], types: Mapping[CalibType, str], names: Mapping[int, str], now_s: float
+) -> tuple[data.BoardRow, ...]:
+    """Return the rows of the board.
+
+    Parameters
+    ----------
+    coverage
+        What the collection has.
+    types
+        The products, with their dataset types.
+    names
+        Names of the detectors by id.
+    now_s
+        The time (TAI unix seconds).
+    """
+    now = _iso_tai(now_s)
+    found: dict[tuple[str, str], dict[int, list[Coverage]]] = {}
+    for one in coverage:
+        found.setdefault((one.dataset_type, one.physical_filter), {}).setdefault(one.detector, []).append(one)
+    rows = []
+    for calib_type, dataset_type in types.items():
+        filters = sorted(name for one, name in found if one == dataset_type) or [""]
+        for physical_filter in filters:
+            of_detectors = found.get((dataset_type, physical_filter), {})
+            cells = tuple(
+                _cell(detector, name, of_detectors.get(detector, ()), now) for detector, name in names.items()
+            )
+            rows.append(_row(calib_type, physical_filter, cells))
+    return tuple(rows)
+
+
+def _cell(detector: int, name: str, ranges: Collection[Coverage], now: str) -> data.BoardCell:
+    """Return the state of one detector; of several ranges that counts which is valid now, else the last that was."""
+    begun = [one for one in ranges if one.begin_iso_tai <= now]
+    best = max(begun, key=lambda one: (one.end_iso_tai or "~", one.begin_iso_tai), default=None)
+    if best is None:
+        return data.BoardCell(detector=detector, name=name, status="MISSING", begin="", end="", age_days=None, run="")
+    end = best.end_iso_tai
+    soon = (datetime.datetime.fromisoformat(now) + EXPIRING).isoformat()
+    status = "OK" if not end or end > soon else "EXPIRING" if end > now else "EXPIRED"
+    begin = best.begin_iso_tai
+    age = datetime.datetime.fromisoformat(now) - datetime.datetime.fromisoformat(begin[:26]) if begin else None
+    return data.BoardCell(
+        detector=detector,
+        name=name,
+        status=status,
+        begin=begin,
+        end=end,
+        age_days=None if age is None else age.total_seconds() / 86400,
+        run=best.run,
+    )
+
+
+def _row(calib_type: CalibType, physical_filter: str, cells: Sequence[data.BoardCell]) -> data.BoardRow:
+    worst = max((cell.status for cell in cells), key=STATUSES.index, default="MISSING")
+    bad = [cell.name for cell in cells if cell.status == worst]
+    advice = ""
+    if worst != "OK":
+        who = "all detectors" if len(bad) == len(cells) else ", ".join(bad[:9]) + (" …" if len(bad) > 9 else "")
+        in_filter = f" with filter: {physical_filter}" if physical_filter and calib_type is CalibType.FLAT else ""
+        advice = f"{who}: start a run with {ADVICE.get(calib_type, calib_type.name)}{in_filter}."
+    return data.BoardRow(
+        calib_type=calib_type.name,
+        physical_filter=physical_filter,
+        status=worst,
+        advice=advice,
+        cells=tuple(cells),
+    )
+
+
+def _iso_tai(tai_s: float) -> str:
+    return str(utils.astropy_time_from_tai_unix(tai_s).tai.isot)
+
+
+class BoardKeeper:
+    """Keeps the board: asks the repository every some minutes, and soon after each certification.
+
+    Parameters
+    ----------
+    config
+        The CSC's configuration.
+    clock
+        The clock.
+    repository
+        Returns the repository; None while the CSC is not ENABLED.
+    certified
+        Returns something that is another one after each certification and withdrawal.
+    """
+
+    def __init__(
+        self,
+        config: CscConfig,
+        clock: Clock,
+        repository: Callable[[], Repository | None],
+        certified: Callable[[], object],
+    ) -> None:
+        self._types = board_types(config)
+        self._names = config.instrument.detector_names
+        self._collection = usual_collection(config.option_rules())
+        self._clock = clock
+        self._repository = repository
+        self._certified = certified
+        self.board = data.Board(
+            looked="", collection=self._collection, rows=(), problem="The repository was not asked yet."
+        )
+        """The board as it was seen last."""
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
+        last_s, seen, connected = float("-inf"), self._certified(), False
+        while True:
+            repository, certified = self._repository(), self._certified()
+            due = self._clock.monotonic() - last_s >= INTERVAL_S
+            if repository is not None and (due or certified != seen or not connected):
+                last_s, seen = self._clock.monotonic(), certified
+                await self.look(repository)
+            elif repository is None and (connected or not self.board.looked):
+                self._say("The repository is asked only while the CSC is ENABLED.")
+            connected = repository is not None
+            await asyncio.sleep(PAUSE_S)
+
+    async def look(self, repository: Repository) -> None:
+        """Look once; if the repository does not answer, the board stays, and says so."""
+        now_s = self._clock.tai()
+        since = _iso_tai(now_s - LOOK_BACK_DAYS * 86400)
+        try:
+            found = await repository.coverage(list(self._types.values()), self._collection, since)
+        except ServiceError as error:
+            self._say(f"It could not be looked up again: {error}")
+            return
+        except Exception as error:
+            logging.getLogger(__name__).exception("Bug: the board could not be made")
+            self._say(f"It could not be looked up again: {type(error).__name__}. The CSC's log has more.")
+            return
+        self.board = data.Board(
+            looked=story.iso_utc(now_s),
+            collection=self._collection,
+            rows=board_rows(found, self._types, self._names, now_s),
+            problem="",
+        )
+
+    def _say(self, problem: str) -> None:
+        if problem != self.board.problem:
+            self.board = self.board.model_copy(update={"problem": problem})

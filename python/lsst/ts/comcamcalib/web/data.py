@@ -1,0 +1,328 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the status page shows, as closed models: the page, the JSON for programs and its OpenAPI document agree by them.
+
+Times are ISO 8601, UTC, and empty for what has not happened; a number is null where nothing was measured.
+"""
+
+from __future__ import annotations
+
+from ..report.data import ExposureRow, JobRow, Model, Number
+
+__all__ = [
+    "AlarmRow",
+    "Board",
+    "BoardCell",
+    "BoardRow",
+    "CertificationRow",
+    "CscSection",
+    "DecisionRow",
+    "DetectorSquare",
+    "Health",
+    "Now",
+    "Problem",
+    "ProgressSection",
+    "Readiness",
+    "RunDocument",
+    "RunList",
+    "RunRow",
+    "StageNode",
+    "TrendList",
+    "TrendPoint",
+    "TrendProduct",
+    "TrendRow",
+    "TrendTable",
+    "VerdictRow",
+    "WaitRow",
+]
+
+
+class Problem(Model):
+    """Why a request could not be answered."""
+
+    error: str
+
+
+class WaitRow(Model):
+    """What a stage is doing or waiting for."""
+
+    stage: str
+    what: str
+    until: str
+    """When it is given up; empty: there is no limit."""
+
+
+class AlarmRow(Model):
+    """An alarm as the event ``alarms`` has it."""
+
+    name: str
+    on: bool
+
+
+class CscSection(Model):
+    """The CSC itself."""
+
+    state: str
+    version: str
+    journal_owned: bool
+    connected: bool
+    problems: tuple[str, ...]
+    """What keeps it from working, a sentence each."""
+
+
+class ProgressSection(Model):
+    """How far the run is; durations in seconds."""
+
+    fraction: float
+    elapsed_s: float
+    remaining_s: float
+    images_taken: int
+    images_ingested: int
+    images_expected: int
+    jobs_running: int
+    jobs_completed: int
+    jobs_expected: int
+    stages_completed: int
+    stages_total: int
+
+
+class DecisionRow(Model):
+    """What somebody decided about the run."""
+
+    what: str
+    who: str
+    why: str
+
+
+class StageNode(Model):
+    """A stage, and what it waits for."""
+
+    name: str
+    calib_type: str
+    """Empty: it belongs to no product."""
+    kind: str
+    state: str
+    attempt: int
+    reason: str
+    needs: tuple[str, ...]
+    """Stages that it waits for."""
+    critical: bool
+    """Whether the end of the run depends on it: as estimated before the run, and after it as it was."""
+    started: str
+    ended: str
+    duration_s: Number
+
+
+class DetectorSquare(Model):
+    """A detector's part in a verdict."""
+
+    detector: int
+    name: str
+    outcome: str
+    """As of a verdict."""
+    remark: str
+
+
+class VerdictRow(Model):
+    """A verdict, for flats in one filter."""
+
+    calib_type: str
+    physical_filter: str
+    verdict: str
+    reason: str
+    attempt: int
+    accepted_by: str
+    accepted_because: str
+    detectors: tuple[DetectorSquare, ...]
+
+
+class CertificationRow(Model):
+    """A certification; validity in ISO 8601 TAI, empty = open."""
+
+    calib_type: str
+    dataset_type: str
+    collection: str
+    outcome: str
+    datasets: int
+    validity_begin: str
+    validity_end: str
+    reason: str
+
+
+class RunDocument(Model):
+    """A run."""
+
+    run_id: str
+    state: str
+    reason: str
+    script_mode: str
+    requested_by: str
+    why: str
+    program: str
+    test_case: str
+    note: str
+    instrument: str
+    detectors: dict[int, str]
+    """Names by id."""
+    repo: str
+    calib_collection: str
+    accepted: str
+    started: str
+    ended: str
+    estimated_duration_s: Number
+    notices: tuple[str, ...]
+    decisions: tuple[DecisionRow, ...]
+    stages: tuple[StageNode, ...]
+    critical_path: tuple[str, ...]
+    jobs: tuple[JobRow, ...]
+    exposures: tuple[ExposureRow, ...]
+    verdicts: tuple[VerdictRow, ...]
+    certifications: tuple[CertificationRow, ...]
+    has_report: bool
+
+
+class Now(Model):
+    """What happens now."""
+
+    written: str
+    csc: CscSection
+    alarms: tuple[AlarmRow, ...]
+    alarm_reason: str
+    progress: ProgressSection | None
+    waits: tuple[WaitRow, ...]
+    unwell: tuple[str, ...]
+    """Components that have failed, a sentence each."""
+    run: RunDocument | None
+    """The open run, otherwise the latest; null: the journal has none, or is not open."""
+
+
+class RunRow(Model):
+    """A run of the journal in a few words."""
+
+    run_id: str
+    state: str
+    reason: str
+    script_mode: str
+    requested_by: str
+    why: str
+    calib_collection: str
+    accepted: str
+    last: str
+    """When its last fact was recorded."""
+    has_report: bool
+
+
+class RunList(Model):
+    """The latest runs, the latest first."""
+
+    written: str
+    runs: tuple[RunRow, ...]
+    total: int
+    problem: str
+    """Why they can't be read; empty if they can."""
+
+
+class TrendProduct(Model):
+    """A product that runs have measured."""
+
+    calib_type: str
+    physical_filter: str
+    latest_run: str
+    runs: int
+    quantities: tuple[str, ...]
+
+
+class TrendList(Model):
+    """What there are trends of."""
+
+    written: str
+    products: tuple[TrendProduct, ...]
+    problem: str
+
+
+class TrendPoint(Model):
+    """A value in a run."""
+
+    run_id: str
+    value: Number
+
+
+class TrendRow(Model):
+    """The values of a quantity of a detector, or of one of its amplifiers; the latest first."""
+
+    quantity: str
+    of: str
+    unit: str
+    median: Number
+    spread: Number
+    """Robust standard deviation."""
+    latest: Number
+    points: tuple[TrendPoint, ...]
+
+
+class TrendTable(Model):
+    """The trends of a product: of all detectors, or of the amplifiers of one."""
+
+    written: str
+    calib_type: str
+    physical_filter: str
+    detector: str
+    """Empty: all, each with the median over its amplifiers."""
+    rows: tuple[TrendRow, ...]
+
+
+class BoardCell(Model):
+    """Whether there is a valid calibration of a detector; times are ISO 8601 TAI, empty = open."""
+
+    detector: int
+    name: str
+    status: str
+    """OK, EXPIRING, EXPIRED or MISSING."""
+    begin: str
+    end: str
+    age_days: Number
+    """Time since the validity began (days)."""
+    run: str
+    """RUN collection that the dataset was written to."""
+
+
+class BoardRow(Model):
+    """A type of calibration, for flats in one filter."""
+
+    calib_type: str
+    physical_filter: str
+    status: str
+    """The worst of its detectors."""
+    advice: str
+    """What to do; empty if nothing is to be done."""
+    cells: tuple[BoardCell, ...]
+
+
+class Board(Model):
+    """Whether the calibrations that are needed are there."""
+
+    looked: str
+    """When the repository was asked; empty: it has not answered yet."""
+    collection: str
+    rows: tuple[BoardRow, ...]
+    problem: str
+    """Why it could not be asked again since; empty if it could."""
+
+
+class Health(Model):
+    """Whether the event loop of the process keeps time."""
+
+    healthy: bool
+    loop_delay_s: float
+    """Longest delay within the last minute."""
+
+
+class Readiness(Model):
+    """Whether the CSC can begin a run."""
+
+    ready: bool
+    reason: str

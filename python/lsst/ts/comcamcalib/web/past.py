@@ -1,0 +1,282 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What was: the runs of the journal, their reports, and the trends of what they measured."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import statistics
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import unquote, urlsplit
+
+from ..clock import Clock
+from ..config import CscConfig
+from ..enums import CalibType
+from ..errors import ServiceError
+from ..instrument import Instrument
+from ..measurements import trend_of
+from ..record.fold import fold
+from ..report import story
+from ..run.measurements import Place, Series, filters_of, latest_runs, open_to_read, series
+from ..run.owner import JournalError
+from ..run.reading import read_entries, read_overviews, read_report
+from ..services.worker_threads import WorkerThreads
+from . import data
+from .memory import Memory
+from .now import run_document
+
+__all__ = ["NotFoundError", "Past"]
+
+T = TypeVar("T")
+
+MAX_RUNS = 200
+"""Runs in the list."""
+
+TREND_RUNS = 90
+"""Runs in a trend: about three months of daily runs."""
+
+READ_LIMIT_S = 20.0
+"""Longest time for reading (seconds)."""
+
+REMEMBERED_S = 30.0
+"""How long what was read is shown again (seconds)."""
+
+REPORT_TYPES: Mapping[str, str] = {"html": "text/html", "json": "application/json"}
+
+
+class NotFoundError(Exception):
+    """There is no such thing; the message says what there is."""
+
+
+class Past:
+    """Reads the journal, beside the run that writes it, in threads of its own.
+
+    Parameters
+    ----------
+    config
+        The CSC's configuration.
+    clock
+        The clock.
+    threads
+        In which it is read.
+    """
+
+    def __init__(self, config: CscConfig, clock: Clock, threads: WorkerThreads) -> None:
+        self._config = config
+        self._journal = Path(config.journal_path)
+        self._clock = clock
+        self._threads = threads
+        self._lists: Memory[data.RunList | data.TrendList] = Memory(2, REMEMBERED_S)
+        self._runs: Memory[data.RunDocument] = Memory(8, REMEMBERED_S)
+        self._trends: Memory[data.TrendTable] = Memory(8, REMEMBERED_S)
+
+    async def close(self) -> None:
+        """Wait for nothing any more."""
+        for memory in (self._lists, self._runs, self._trends):
+            await memory.close()
+
+    async def runs(self) -> data.RunList:
+        """Return the latest runs; what keeps them from being read is in the answer."""
+        found = await self._lists.get("runs", lambda: self._do("list the runs", self._read_runs))
+        assert isinstance(found, data.RunList)
+        return found
+
+    async def run(self, run_id: str) -> data.RunDocument:
+        """Return a run.
+
+        Raises
+        ------
+        NotFoundError
+            If there is none.
+        """
+
+        def read() -> data.RunDocument:
+            try:
+                return run_document(fold(read_entries(self._journal, run_id)), self._clock.tai())
+            except (JournalError, ValueError) as error:
+                raise NotFoundError(f"{error}.") from error
+
+        return await self._runs.get(run_id, lambda: self._do(f"read run {run_id}", read))
+
+    async def report(self, run_id: str, suffix: str) -> Path:
+        """Return where a report is that the journal names.
+
+        Raises
+        ------
+        NotFoundError
+            If there is none.
+        """
+        return await self._do(f"look for the report of run {run_id}", lambda: self._find_report(run_id, suffix))
+
+    async def trend_list(self) -> data.TrendList:
+        """Return what there are trends of; what keeps them from being read is in the answer."""
+        found = await self._lists.get("trends", lambda: self._do("list the trends", self._read_trend_list))
+        assert isinstance(found, data.TrendList)
+        return found
+
+    async def trend(self, type_name: str, physical_filter: str, detector: str) -> data.TrendTable:
+        """Return the trends of a product: of all detectors, or of the amplifiers of one.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such product or detector.
+        """
+        if type_name not in CalibType.__members__:
+            raise NotFoundError(f"There is no product {type_name}; there are {', '.join(CalibType.__members__)}.")
+        names = self._config.instrument.detector_names
+        if detector and detector not in names.values():
+            raise NotFoundError(f"There is no detector {detector}; there are {', '.join(names.values())}.")
+        key = (CalibType[type_name], physical_filter, detector)
+        return await self._trends.get(key, lambda: self._do(f"read trends of {type_name}", lambda: self._read(*key)))
+
+    async def _do(self, what: str, read: Callable[[], T]) -> T:
+        return await self._threads.do(what, READ_LIMIT_S, read, READ_LIMIT_S)
+
+    # In the thread
+
+    def _read_runs(self) -> data.RunList:
+        try:
+            overviews, total = read_overviews(self._journal, MAX_RUNS)
+        except JournalError as error:
+            return data.RunList(written=self._written(), runs=(), total=0, problem=f"{error}.")
+        rows = tuple(
+            data.RunRow(
+                run_id=one.run_id,
+                state=one.state.name if one.state is not None else "unknown",
+                reason=one.reason,
+                script_mode=one.script_mode,
+                requested_by=one.requested_by,
+                why=one.why,
+                calib_collection=one.calib_collection,
+                accepted=story.iso_utc(one.accepted_s),
+                last=story.iso_utc(one.last_s),
+                has_report=one.has_report,
+            )
+            for one in overviews
+        )
+        return data.RunList(written=self._written(), runs=rows, total=total, problem="")
+
+    def _find_report(self, run_id: str, suffix: str) -> Path:
+        try:
+            written = read_report(self._journal, run_id)
+        except JournalError as error:
+            raise NotFoundError(f"{error}.") from error
+        if written is None:
+            raise NotFoundError(f"The journal has no report of run {run_id}.")
+        named = next((one for one in written.files if one.mime_type == REPORT_TYPES[suffix]), None)
+        if named is None or not self._config.report.directory:
+            raise NotFoundError(f"There is no such report of run {run_id} on this machine.")
+        # The journal's word for the name only: the file must be directly in the directory of reports.
+        directory = Path(self._config.report.directory).resolve()
+        path = directory / Path(unquote(urlsplit(named.url).path)).name
+        if path.suffix != f".{suffix}" or not path.is_file() or path.resolve().parent != directory:
+            raise NotFoundError(
+                f"The report of run {run_id} is not on this machine any more. Write it again: "
+                f"comcamcalib report {run_id}"
+            )
+        return path
+
+    def _read_trend_list(self) -> data.TrendList:
+        try:
+            with open_to_read(self._journal) as connection:
+                products = tuple(
+                    _trend_product(connection, one, physical_filter)
+                    for one in CalibType
+                    for physical_filter in filters_of(connection, one)
+                )
+        except ServiceError as error:
+            return data.TrendList(written=self._written(), products=(), problem=str(error))
+        return data.TrendList(written=self._written(), products=products, problem="")
+
+    def _read(self, calib_type: CalibType, physical_filter: str, detector: str) -> data.TrendTable:
+        try:
+            with open_to_read(self._journal) as connection:
+                found = series(connection, calib_type, physical_filter, TREND_RUNS)
+        except ServiceError as error:
+            raise NotFoundError(str(error)) from error
+        if not found:
+            words = f"{calib_type.name} {physical_filter}".strip()
+            raise NotFoundError(f"No run has measured {words} yet.")
+        names = self._config.instrument.detector_names
+        number = next((one for one, name in names.items() if name == detector), None)
+        rows = _of_detectors(found, self._config.instrument) if number is None else _of_amplifiers(found, number)
+        return data.TrendTable(
+            written=self._written(),
+            calib_type=calib_type.name,
+            physical_filter=physical_filter,
+            detector=detector,
+            rows=tuple(sorted(rows, key=lambda row: (row.quantity, row.of))),
+        )
+
+    def _written(self) -> str:
+        return story.iso_utc(self._clock.tai())
+
+
+def _trend_product(connection: sqlite3.Connection, calib_type: CalibType, physical_filter: str) -> data.TrendProduct:
+    runs = latest_runs(connection, calib_type, physical_filter, TREND_RUNS)
+    return data.TrendProduct(
+        calib_type=calib_type.name,
+        physical_filter=physical_filter,
+        latest_run=runs[0] if runs else "",
+        runs=len(runs),
+        quantities=tuple(dict.fromkeys(place[2] for place in series(connection, calib_type, physical_filter, 1))),
+    )
+
+
+def _of_amplifiers(found: Mapping[Place, Series], detector: int) -> list[data.TrendRow]:
+    return [
+        _row(quantity, amplifier or "whole detector", one.unit, list(one.values))
+        for (number, amplifier, quantity), one in found.items()
+        if number == detector
+    ]
+
+
+def _of_detectors(found: Mapping[Place, Series], instrument: Instrument) -> list[data.TrendRow]:
+    """Return the trends of detectors: their own values or, in each run, the median over their amplifiers."""
+    whole = {(detector, quantity) for detector, amplifier, quantity in found if not amplifier}
+    values: dict[tuple[int, str], dict[str, list[float]]] = {}
+    units: dict[tuple[int, str], str] = {}
+    for (detector, amplifier, quantity), one in found.items():
+        key = detector, quantity
+        if amplifier and key in whole:
+            continue
+        units[key] = one.unit
+        for run_id, value in one.values:
+            values.setdefault(key, {}).setdefault(run_id, []).append(value)
+    names = instrument.detector_names
+    return [
+        _row(
+            quantity,
+            names.get(detector, str(detector)),
+            units[detector, quantity],
+            [(run_id, _median(some)) for run_id, some in sorted(by_run.items(), reverse=True)],
+        )
+        for (detector, quantity), by_run in values.items()
+    ]
+
+
+def _median(values: list[float]) -> float:
+    finite = [value for value in values if math.isfinite(value)]
+    return statistics.median(finite) if finite else math.nan
+
+
+def _row(quantity: str, of: str, unit: str, values: list[tuple[str, float]]) -> data.TrendRow:
+    trend = trend_of((value for _, value in values), unit)
+    points = tuple(data.TrendPoint(run_id=run_id, value=value) for run_id, value in values)
+    return data.TrendRow(
+        quantity=quantity,
+        of=of,
+        unit=unit,
+        median=trend.median,
+        spread=trend.spread,
+        latest=points[0].value if points else None,
+        points=points,
+    )

@@ -1,0 +1,130 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A status page as a test looks at it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import types
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from lsst.ts.comcamcalib.web.look import look_at
+from lsst.ts.comcamcalib.web.now import Seen
+from lsst.ts.comcamcalib.web.server import StatusPage
+
+from support.house import House
+from support.plans import make_config
+
+__all__ = ["ADDRESS", "Answer", "Events", "Site", "opened"]
+
+ADDRESS = "127.0.0.1"
+LIMIT_S = 30.0
+
+
+@dataclasses.dataclass
+class Answer:
+    """An answer of the page."""
+
+    status: int
+    headers: Any
+    text: str
+
+    @property
+    def json(self) -> Any:
+        """What it says to programs."""
+        return json.loads(self.text)
+
+
+class Events:
+    """The stream of what happens, as a browser reads it."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self.response = response
+
+    async def next(self) -> tuple[str, Any]:
+        """Return the next event and its data."""
+        lines = []
+        async with asyncio.timeout(LIMIT_S):
+            while line := (await self.response.content.readline()).decode().rstrip("\n"):
+                lines.append(line)
+        if not lines:
+            raise EOFError
+        fields = dict(line.split(":", 1) for line in lines)
+        text = fields["data"].strip()
+        return fields["event"].strip(), json.loads(text) if text else None
+
+    async def until(self, part: str, words: str) -> str:
+        """Wait until a part has some words; return it."""
+        async with asyncio.timeout(LIMIT_S):
+            while True:
+                _, parts = await self.next()
+                if parts and words in parts.get(part, ""):
+                    return str(parts[part])
+
+
+class Site:
+    """The page, the house whose runs it shows, and a reader."""
+
+    def __init__(self, house: House, session: aiohttp.ClientSession, folder: Path) -> None:
+        self.house = house
+        self.folder = folder
+        self.state = "ENABLED"
+        self.session = session
+        self.page = StatusPage(self._look, lambda: house.observatory.repository, house.clock)
+
+    def _look(self) -> Seen:
+        claim: Any = types.SimpleNamespace(runner=self.house.runner, problem="")
+        return look_at(self.state, claim, self.house.clock)
+
+    @property
+    def url(self) -> str:
+        """Where the page is, without a slash at its end."""
+        assert self.page.address is not None
+        return f"http://{ADDRESS}:{self.page.address[1]}"
+
+    async def ask(self, path: str, method: str = "GET", **keywords: Any) -> Answer:
+        """Ask for a path."""
+        async with self.session.request(method, self.url + path, allow_redirects=False, **keywords) as response:
+            return Answer(response.status, response.headers, await response.text())
+
+    async def see(self, path: str) -> Answer:
+        """Ask as a browser does."""
+        return await self.ask(path, headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+
+    @contextlib.asynccontextmanager
+    async def events(self) -> AsyncIterator[Events]:
+        """Watch the page."""
+        async with self.session.get(f"{self.url}/events") as response:
+            assert response.status == 200
+            yield Events(response)
+
+
+@contextlib.asynccontextmanager
+async def opened(folder: Path, **settings: Any) -> AsyncIterator[Site]:
+    """Open a page over a new house whose journal is in a folder; settings are those of the page."""
+    path = folder / "journal.sqlite"
+    config = make_config(
+        journal_path=str(path),
+        page={"address": ADDRESS, "port": 0, "frame_ancestors": (), **settings},
+        report={"directory": str(folder / "reports"), "s3_instance": ""},
+    )
+    house = await House(config, path).open()
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector, auto_decompress=True) as session:
+        site = Site(house, session, folder)
+        await site.page.open(config)
+        try:
+            yield site
+        finally:
+            await site.page.close()
+            await house.close()
