@@ -20,10 +20,27 @@ import yaml
 ROOT = Path(__file__).parents[2]
 
 # What conda-forge calls differently; matplotlib-base is matplotlib without windows.
-CONDA_NAMES = {"confluent-kafka": "python-confluent-kafka", "matplotlib": "matplotlib-base", "moto": "moto"}
+CONDA_NAMES = {
+    "confluent-kafka": "python-confluent-kafka",
+    "matplotlib": "matplotlib-base",
+    "prometheus-client": "prometheus_client",
+}
 
 # They come with ts-conda-build, which knows the versions that belong together.
 OBSERVATORY = {"ts-xml", "ts-salobj", "ts-utils", "ts-observatory-control"}
+
+# The conda environment of the science pipelines (rubin-env 13) has these.
+IN_THE_BASE = {
+    "aiohttp",
+    "astropy",
+    "matplotlib-base",
+    "numpy",
+    "pydantic",
+    "python",
+    "python-confluent-kafka",
+    "pyyaml",
+}
+
 VARIABLES = {
     "PY_VER": "3.13",
     "PKG_HASH": "h0123",
@@ -72,6 +89,13 @@ def test_it_needs_what_the_project_needs_and_nothing_else(project: dict[str, Any
     assert {name: run[name] for name in needed if name in run} == needed
     assert set(run) == set(needed) | OBSERVATORY | {"python"}
     assert run["python"] == project["requires-python"]
+
+
+def test_our_own_image_gets_what_its_base_lacks() -> None:
+    """There the package comes as a wheel, so conda has to be told."""
+    (installed,) = re.findall(r"--freeze-installed ((?:[\w.-]+ )+)", (ROOT / "Dockerfile").read_text())
+    run = {split(one)[0] for one in render()["requirements"]["run"]}
+    assert set(installed.split()) == run - OBSERVATORY - IN_THE_BASE
 
 
 def test_it_is_built_with_what_the_project_is_built_with() -> None:

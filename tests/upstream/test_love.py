@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,14 @@ def test_view_shows_the_page_of_its_site_and_the_component(site: str) -> None:
     expanded = shown["CSCExpanded"]["config"]
     assert (expanded["name"], expanded["salindex"]) == (COMPONENT, 0)
     assert shown["EventLog"]["config"]["cscList"][0] == {"name": COMPONENT, "salindex": 0}
+
+
+@pytest.mark.parametrize("site", HOSTS)
+def test_the_page_lets_love_show_it(site: str, read_site: Callable[[str], dict[str, Any]]) -> None:
+    """LOVE has the same host as the page, but the page is asked for its own permission."""
+    page = read_site(site.removesuffix("-teststand"))["page"]
+    assert page["address"]
+    assert f"https://{HOSTS[site]}" in page["frame_ancestors"]
 
 
 def test_the_log_shows_the_components_that_a_run_needs(config_values: dict[str, Any]) -> None:
