@@ -35,7 +35,7 @@ SETTINGS = {
     # So many places that no job has to wait for one.
     "max_jobs": 20,
     # Searches are conclusive after seconds instead of minutes, as this observatory is faster than the real one.
-    "limits": {"job_submission": 4, "exposure_overhead": 20, "readout": 5},
+    "limits": {"job_submission": 20, "exposure_overhead": 20, "readout": 5},
 }
 
 

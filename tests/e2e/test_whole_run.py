@@ -429,7 +429,8 @@ async def test_report_has_the_products_and_needs_no_network(story: Story) -> Non
     rows = {one.calib_type: len(one.exposure) for one in document.statistics}
     assert rows["BIAS"] == rows["DARK"] == 6 * 9 * 16
     assert rows["FLAT"] == 14 * 9 * 17, "flats have statistics of whole detectors, too"
-    assert text.count("<svg") == len(document.maps) + len(document.curves) + 4
+    images_and_drift = 4 + 1  # bias, dark, flat and defects
+    assert text.count("<svg") == len(document.maps) + len(document.curves) + images_and_drift
 
 
 async def test_late_joiner_is_told_everything_by_status(story: Story) -> None:

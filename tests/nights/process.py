@@ -50,7 +50,7 @@ REPORT_S = 20.0
 ANSWER_LIMIT_S = 10.0
 """INTERFACE: every command is answered within this time (seconds), because LOVE gives up then."""
 
-BACKGROUND = ("search for", "stop job", "submission of", "stop the jobs")
+BACKGROUND = ("search for", "stop job", "submission of", "stop the jobs", "record of run")
 """How the names of tasks begin that may go on after the end of a run."""
 
 

@@ -69,6 +69,15 @@ FOUND = {
     "a stage that is dropped while its job of an earlier process is searched for": NightPlan(
         42, DARKS, (Happening("kill", "before write", 43, 0.0, 25.0), Happening("product", "BIAS")), auto_resume=True
     ),
+    "the broker is down when the next process starts": NightPlan(
+        3, BIASES, (Happening("kill", "at", 0, 20.0, 5.0), Happening("later period", "broker down", 0, 15.0, 60.0))
+    ),
+    "the broker is down when a run is accepted": NightPlan(
+        4, BIASES, (Happening("later period", "broker down", 0, 0.3, 30.0),)
+    ),
+    "the broker is down when a run ends": NightPlan(
+        40196, BIASES, (Happening("later period", "broker down", 0, 110.0, 60.0),)
+    ),
 }
 """Nights of which each, or one like it, has shown a fault that was mended."""
 

@@ -22,7 +22,9 @@ from lsst.ts.comcamcalib.findings import Finding, Outcome
 from lsst.ts.comcamcalib.record import facts
 from lsst.ts.comcamcalib.record.facts import Entry
 from lsst.ts.comcamcalib.record.fold import fold
+from lsst.ts.comcamcalib.report import data
 from lsst.ts.comcamcalib.report.data import Document
+from lsst.ts.comcamcalib.report.finding_groups import grouped
 from lsst.ts.comcamcalib.report.page import render
 from lsst.ts.comcamcalib.report.repository import Readings
 from lsst.ts.comcamcalib.report.write import Ending, ReportError, make_document, make_report
@@ -274,3 +276,22 @@ def test_program_that_finds_no_run_says_so(
 def run_program(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "lsst.ts.comcamcalib.report", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_findings_of_a_kind_are_one_row() -> None:
+    lamp = [
+        data.FindingRow(
+            **{"rule": "light", "outcome": "FAILED", "quantity": "LEVEL", "unit": "electron", "amplifier": ""},
+            **{"detector": f"R22_S0{detector}", "exposure": exposure, "value": 1480.0 + exposure, "limit": 5000.0},
+            detail="",
+        )
+        for detector in range(3)
+        for exposure in range(1, 7)
+    ]
+    absent = lamp[0].model_copy(
+        update={"outcome": "UNKNOWN", "exposure": None, "value": None, "limit": None, "detail": "no file"}
+    )
+    light, unknown = grouped([*lamp, absent, absent])
+    assert (light.count, light.where) == (18, "R22_S00, R22_S01, R22_S02; 6 exposures")
+    assert (light.values, light.limits) == ((1481.0, 1486.0), (5000.0, 5000.0))
+    assert (unknown.count, unknown.values, unknown.details) == (2, None, ("no file",))

@@ -174,3 +174,26 @@ async def test_store_that_is_down_leaves_the_files_where_they_are(tmp_path: Path
         "It could not be uploaded, and is only on the disk of the CSC: the store of large files (cp) failed: "
         "ConnectionError: Could not connect to the endpoint URL"
     )
+
+
+async def test_files_are_in_the_bucket_of_salobj(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("moto", reason="salobj's mock of S3 needs moto")
+    buckets: list[salobj.AsyncS3Bucket] = []
+
+    class Mocked(salobj.AsyncS3Bucket):  # type: ignore[misc]
+        def __init__(self, name: str) -> None:
+            super().__init__(name, create=True, domock=True)
+            buckets.append(self)
+
+    monkeypatch.setattr(salobj, "AsyncS3Bucket", Mocked)
+    made = await uploaded(tmp_path)
+    (bucket,) = buckets
+    try:
+        assert bucket.name == "rubinobs-lfa-cp"
+        keys = [one.url.partition(f"{bucket.name}/")[2] for one in made.files]
+        assert [key.rpartition(".")[2] for key in keys] == ["html", "json"]
+        assert all(key.startswith("ComCamCalib/report/") and "20261122-001" in key for key in keys)
+        content = await bucket.download(keys[1])
+        assert content.read() == b"{}"
+    finally:
+        bucket.stop_mock()

@@ -19,6 +19,7 @@ from markupsafe import Markup
 from ..enums import CalibType
 from . import data
 from .figures import draw_curves, draw_defects, draw_drifts, draw_images, draw_map
+from .finding_groups import grouped
 from .repository import Readings
 from .words import badge, duration, number
 
@@ -47,8 +48,8 @@ def render(document: data.Document, readings: Readings) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters.update(number=number, duration=duration, pretty=_pretty, python=repr)
-    environment.globals.update(badge=badge)
+    environment.filters.update(number=number, duration=duration, range=_range, pretty=_pretty, python=repr)
+    environment.globals.update(badge=badge, grouped=grouped)
     return environment.get_template("report.html").render(
         document=document,
         run=document.run,
@@ -89,6 +90,13 @@ def _drawn(draw: Callable[P, str], *args: P.args, **kwargs: P.kwargs) -> Markup:
 
 def _title(calib_type: CalibType, physical_filter: str, found: int, expected: int) -> str:
     return f"{calib_type.name} {physical_filter}".strip() + f", {found} of {expected} detectors"
+
+
+def _range(values: tuple[float, float] | None) -> str:
+    if values is None:
+        return "–"
+    low, high = map(number, values)
+    return low if low == high else f"{low} to {high}"
 
 
 def _pretty(value: object) -> str:

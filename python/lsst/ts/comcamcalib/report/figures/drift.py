@@ -25,8 +25,8 @@ def draw_drifts(drifts: Sequence[data.DriftRow], names: Mapping[int, str]) -> st
         return ""
     places = {detector: place for place, detector in enumerate(names)}
     products = list(dict.fromkeys(f"{row.calib_type} {row.physical_filter}".strip() for row in rows))
-    figure = new_figure(7.4, 3.0)
-    axes = figure.add_axes((0.08, 0.22, 0.91, 0.74))
+    figure = new_figure(11.6, 3.2)
+    axes = figure.add_axes((0.06, 0.2, 0.93, 0.68))
     for number, product in enumerate(products):
         own = [row for row in rows if f"{row.calib_type} {row.physical_filter}".strip() == product]
         axes.scatter(
@@ -45,6 +45,6 @@ def draw_drifts(drifts: Sequence[data.DriftRow], names: Mapping[int, str]) -> st
     axes.set_xticks(range(len(names)), list(names.values()), rotation=30 if len(names) < 30 else 90)
     axes.set_ylabel("largest change / its limit")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=7.5, ncols=3)
+    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=6)
     beyond = sum(1 for row in rows if abs(row.drift or 0.0) > 1.0)
     return to_svg(figure, f"Change against what was certified before: {beyond} of {len(rows)} are beyond their limit.")
