@@ -91,9 +91,9 @@ ADDRESSES = (
 
 def openapi_document() -> dict[str, Any]:
     """Return the document."""
-    models = dict.fromkeys((*(one.model for one in ADDRESSES), data.Problem))
+    models: list[type[Model]] = [*(one.model for one in ADDRESSES), data.Problem]
     _, schemas = models_json_schema(
-        [(model, "serialization") for model in models], ref_template="#/components/schemas/{model}"
+        [(model, "serialization") for model in dict.fromkeys(models)], ref_template="#/components/schemas/{model}"
     )
     return {
         "openapi": "3.1.0",
