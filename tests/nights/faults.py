@@ -56,7 +56,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "certify": ("answer lost", "refused", "hangs"),
     # At a time, for some time
     "period": ("UWS down", "OCPS disabled", "OODS down", "Butler locked", "journal locked", "journal hangs", "stopped"),
-    # The same, from a random generator of their own, so that nights of before these were added stay as they were
+    # The same, drawn from a random generator of their own, so that the nights of old seeds are as they were
     "later period": (
         "UWS answers 500",  # also HTML or truncated JSON: nothing that can be understood
         "UWS answers 403",  # a status that it never gives

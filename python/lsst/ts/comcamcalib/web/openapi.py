@@ -16,7 +16,7 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic.json_schema import models_json_schema
 
@@ -91,10 +91,11 @@ ADDRESSES = (
 
 def openapi_document() -> dict[str, Any]:
     """Return the document."""
-    models = dict.fromkeys((*(one.model for one in ADDRESSES), data.Problem))
-    _, schemas = models_json_schema(
-        [(model, "serialization") for model in models], ref_template="#/components/schemas/{model}"
-    )
+    models: list[type[Model]] = [*(one.model for one in ADDRESSES), data.Problem]
+    modes: list[tuple[type[Model], Literal["validation", "serialization"]]] = [
+        (model, "serialization") for model in dict.fromkeys(models)
+    ]
+    _, schemas = models_json_schema(modes, ref_template="#/components/schemas/{model}")
     return {
         "openapi": "3.1.0",
         "info": {
