@@ -67,7 +67,7 @@ COPY deploy/image/startup.sh /home/saluser/.startup.sh
 # The science pipelines, salobj, ts_xml and observatory_control are in the base. What its conda environment lacks of our
 # dependencies comes from the same channel as all of it; our own package never changes what is there.
 RUN bash -c "source /home/saluser/.setup_sal_env.sh \
-    && conda install --quiet --yes --channel conda-forge --freeze-installed rich tenacity typer \
+    && conda install --quiet --yes --channel conda-forge --freeze-installed jinja2 prometheus_client rich tenacity typer \
     && python -m pip install --quiet --no-cache-dir --no-deps /wheels/*.whl \
     && comcamcalib interface install \
     && conda clean --all --yes" \

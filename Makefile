@@ -71,7 +71,7 @@ lint: $(READY) ## Check style, types and layers.
 	$(BIN) ruff format --check .
 	$(BIN) mypy $(PACKAGE)
 	$(LINT_IMPORTS)
-	$(HADOLINT) Dockerfile
+	$(HADOLINT) Dockerfile upstream/ts_cycle_build/build/comcamcalib/Dockerfile
 
 format: $(READY) ## Bring the code into the common style.
 	$(BIN) ruff check --fix .

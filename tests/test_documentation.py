@@ -324,19 +324,3 @@ def test_each_dependency_has_its_decision() -> None:
     dependencies = names_of([*product["dependencies"], *extras, *standins["dependencies"]])
     text = "\n".join(file.read_text() for file in DECISIONS).lower()
     assert [name for name in sorted(dependencies) if not re.search(rf"\b{re.escape(name.lower())}\b", text)] == []
-
-
-def test_the_conda_recipe_has_the_dependencies_and_commands_of_the_project() -> None:
-    recipe = (ROOT / "conda" / "meta.yaml").read_text()
-    product = project(ROOT / "pyproject.toml")
-    # conda-forge's names of some begin with python-; matplotlib-base is matplotlib without windows.
-    run = recipe.split("  run:\n")[1].split("\ntest:")[0]
-    listed = set(re.findall(r"^    - (?:python-)?(\S.*?)$", run.replace("matplotlib-base", "matplotlib"), re.MULTILINE))
-    # Butler comes with the stack; the recipe says so.
-    core = {re.sub(r"(?=[<>=])", " ", one, count=1).lower() for one in product["dependencies"]}
-    butler = {one for one in core if one.startswith("lsst-daf-butler")}
-    assert butler
-    assert core - butler <= listed
-    assert {"ts-xml", "ts-salobj", "ts-utils", "ts-observatory-control"} <= {one.split(" ")[0] for one in listed}
-    for name, target in product["scripts"].items():
-        assert f"- {name} = {target}\n" in recipe

@@ -56,11 +56,11 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "certify": ("answer lost", "refused", "hangs"),
     # At a time, for some time
     "period": ("UWS down", "OCPS disabled", "OODS down", "Butler locked", "journal locked", "journal hangs", "stopped"),
-    # At a time, for some time; drawn with dice of their own
+    # The same, drawn from a random generator of their own, so that the nights of old seeds are as they were
     "later period": (
         "UWS answers 500",  # also HTML or truncated JSON: nothing that can be understood
         "UWS answers 403",  # a status that it never gives
-        "UWS answers 404",  # with its own words, for jobs that exist
+        "UWS answers 404",  # as for a job that it does not know, although the job exists
         "journal disk full",
         "broker down",  # nothing can be published, and nothing is heard
     ),
@@ -173,7 +173,7 @@ def draw_night(seed: int) -> NightPlan:
     if dice.random() < 0.15:
         what = dice.choice(("abort", "start another", "status", "interrupt"))
         drawn.append(Happening("command", what, at_s=round(dice.uniform(0.0, length_s), 1)))
-    # With dice of its own, so that it came later than the rest and did not change the other nights.
+    # From a generator of its own, because it was added later and must not change what the others draw.
     fate = random.Random(f"product {seed}")
     if fate.random() < 0.06 and options.get("do_verify", True):
         drawn.append(Happening("product", fate.choice(BAD_PRODUCTS)))

@@ -87,6 +87,13 @@ async def test_failed_run_names_every_failure_and_what_was_skipped(house: House)
     assert house.certified == {"bias"}
 
 
+async def test_one_stage_that_was_skipped_is_told_as_one(house: House) -> None:
+    house.observatory.world.bad_amplifiers["BIAS", 0] = 12
+    await house.start(**BIAS)
+    status = await house.ended()
+    assert status.reason.startswith("Failed (1 stage that needs them was skipped): BIAS.VERIFY: BIAS is FAILED: ")
+
+
 async def test_run_that_makes_nothing_completes_without_certifying(house: House) -> None:
     await house.start(**BIAS, generate_calibrations=False, do_verify=False)
     status = await house.ended()

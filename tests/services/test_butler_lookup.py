@@ -77,3 +77,15 @@ async def test_detectors_without_a_valid_calibration_are_found(service: ButlerSe
     assert await service.detectors_without("bias", ["no/such", DAILY], [0, 1], after) == [0, 1]
     assert await service.detectors_without("bias", ["no/such"], [0], within) == [0]
     assert await service.detectors_without("cti", [DAILY], [0], within) == [0]
+
+
+async def test_what_a_collection_has_since_some_time(service: ButlerService, butler: Butler) -> None:
+    certified = bias_job(butler, "b", [0, 1])
+    await service.certify(certify_request("b", certified, NOON, NEXT_NOON))
+    found = await service.coverage(["bias", "flat", "no_such_type"], DAILY, NOON)
+    assert [(one.dataset_type, one.detector, one.physical_filter, one.run) for one in found] == [
+        ("bias", detector, "", "u/ocps/b/run") for detector in (0, 1)
+    ]
+    assert {(one.begin_iso_tai, one.end_iso_tai) for one in found} == {(NOON, NEXT_NOON)}
+    assert await service.coverage(["bias"], DAILY, NEXT_NOON) == []
+    assert await service.coverage(["bias"], "LSSTComCam/calib/nowhere", NOON) == []

@@ -50,7 +50,8 @@ def test_values_are_in_electrons_with_units() -> None:
 
 
 def test_turnoff_that_no_flat_reached_is_not_measured() -> None:
-    assert math.isnan(found(curve_values(curve(rawMeans={"C10": [1000.0, 40_000.0]})))["turnoff"])
+    lower = {"rawMeans": {"C10": [1000.0, 40_000.0]}, "rawVars": {"C10": [509.0, 20_009.0]}}
+    assert math.isnan(found(curve_values(curve(**lower, expIdMask={"C10": [True, True]})))["turnoff"])
 
 
 def test_pairs_that_the_fit_left_out_have_no_residual() -> None:
@@ -66,7 +67,8 @@ def test_model_of_cp_pipe_counts_whatever_was_fitted() -> None:
 
 
 def test_fit_that_can_not_be_evaluated_has_no_residual() -> None:
-    assert math.isnan(found(curve_values(curve(ptcFitType="EXPAPPROXIMATION")))["fit_residual"])
+    without_model = SimpleNamespace(**vars(curve(ptcFitType="EXPAPPROXIMATION")))
+    assert math.isnan(found(curve_values(without_model))["fit_residual"])
 
 
 def test_nominal_curve_has_gain_and_noise_only() -> None:

@@ -3,9 +3,10 @@
 # Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make a journal with facts of every kind, to be kept: ``python -m support.record_journal FILE`` in ``tests``.
+"""Make a journal to be kept, of one of `STORIES`: ``python -m support.record_journal STORY FILE`` in ``tests``.
 
-Later releases must read it, so it is made once for each format of the journal, and never again.
+Later releases must read it, so a file that is in ``data/journals`` is never made anew.
+Facts that are new, or have new fields, get a file of their own beside it.
 """
 
 from __future__ import annotations
@@ -16,18 +17,23 @@ import sys
 import tempfile
 from pathlib import Path
 
-from lsst.ts.comcamcalib.enums import CalibType
+from lsst.ts.comcamcalib.enums import CalibType, CertificationState
 from lsst.ts.comcamcalib.record import facts
+from lsst.ts.comcamcalib.record.events import Certification
 from lsst.ts.comcamcalib.record.facts import Fact
+from lsst.ts.comcamcalib.run.acceptance import AcceptRequest
+from lsst.ts.comcamcalib.run.decisions import DecertifyRequest
 
+from support.gate import Gate
 from support.house import House
 from support.plans import make_config
+from support.services import Observatory
 
 BIAS = CalibType.BIAS
 
 
 def rare_facts() -> list[Fact]:
-    """Return a fact of each kind that a run without trouble does not have."""
+    """Return a fact of each kind that a run without trouble or decisions does not have."""
     return [
         facts.Decision(what="resume", who="op@console", why="the disk was full"),
         facts.FrameIntended(calib_type=BIAS, index=3, exposure_time_s=0.0, replaces=2),
@@ -70,33 +76,10 @@ def rare_facts() -> list[Fact]:
             remarks=("certified without verification, as certify_unverified asks",),
         ),
         facts.CertifyAbsent(number=9, reason="nothing of it is in the collection"),
-        facts.VerdictAccepted(calib_type=BIAS, physical_filter="", attempt=9, who="op@console", why="it is known"),
-        facts.DecertifyIntended(
-            number=1,
-            certifications=(9,),
-            collection="LSSTComCam/calib/daily",
-            out=(_range("6b7e1d6e-0000-4000-8000-000000000001"),),
-            back=(_range("6b7e1d6e-0000-4000-8000-000000000002"),),
-            who="op@console",
-            why="a light leak",
-        ),
-        facts.DecertifyAbsent(number=1, reason="the repository can't be reached"),
-        facts.Decertified(number=1, reason="1 dataset is out of LSSTComCam/calib/daily", found=True),
     ]
 
 
-def _range(dataset_id: str) -> facts.RangeChange:
-    return facts.RangeChange(
-        dataset_type="bias",
-        dataset_id=dataset_id,
-        detector=4,
-        physical_filter=None,
-        validity_begin="",
-        validity_end="2026-11-23T12:00:00",
-    )
-
-
-async def record(path: Path) -> None:
+async def everything(path: Path) -> None:
     """Have a small run with everything done, and add the rare facts."""
     house = await House(make_config(), path).open()
     await house.start(do_defects=True, do_ptc=True, do_gain_from_flat_pairs=True)
@@ -107,15 +90,46 @@ async def record(path: Path) -> None:
     await house.close()
 
 
+async def decisions(path: Path) -> None:
+    """Have the verdict on a second run's biases accepted, and what that run certified withdrawn in two attempts.
+
+    The CSC is killed before the first attempt has changed anything; the next process sees that, and finishes it.
+    """
+    house = await House(make_config(report={"directory": "/reports", "s3_instance": ""}), path).open()
+    await house.start(script_mode="BIAS")
+    await house.ended()
+    house.observatory.world.bad_amplifiers["BIAS", 0] = 12
+    run_id = await house.start(script_mode="BIAS")
+    await house.ended()
+    await house.runner.decisions.accept(AcceptRequest(run_id, BIAS, "", 0, "the noise is known", "op@console"))
+    await house.ended()
+
+    gate = house.observatory.repository.gates["withdraw"] = Gate()
+    request = DecertifyRequest(run_id, BIAS, "a light leak", "op@console")
+    killed = asyncio.create_task(house.runner.decisions.decertify(request))
+    await gate.until_reached()
+    world = house.observatory.world
+    await house.die()
+    await asyncio.gather(killed, return_exceptions=True)
+
+    house = await House(house.config, path, Observatory.of(world)).open()
+    await house.until(lambda: any(one.state is CertificationState.DECERTIFIED for one in house.of(Certification)))
+    await house.close()
+
+
+STORIES = {"everything": everything, "decisions": decisions}
+
+
 def main() -> None:
     """Write the journal as SQL text."""
+    story, file = sys.argv[1:]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "journal.sqlite"
-        asyncio.run(record(path))
+        asyncio.run(STORIES[story](path))
         with sqlite3.connect(path) as connection:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             lines = [*connection.iterdump(), f"PRAGMA user_version = {version};"]
-    Path(sys.argv[1]).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    Path(file).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

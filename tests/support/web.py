@@ -50,6 +50,8 @@ class Events:
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self.response = response
+        self.parts: dict[str, str] = {}
+        """Each part of the page as it was heard last."""
 
     async def next(self) -> tuple[str, Any]:
         """Return the next event and its data."""
@@ -61,15 +63,16 @@ class Events:
             raise EOFError
         fields = dict(line.split(":", 1) for line in lines)
         text = fields["data"].strip()
-        return fields["event"].strip(), json.loads(text) if text else None
+        parts = json.loads(text) if text else {}
+        self.parts |= parts
+        return fields["event"].strip(), parts
 
     async def until(self, part: str, words: str) -> str:
         """Wait until a part has some words; return it."""
         async with asyncio.timeout(LIMIT_S):
-            while True:
-                _, parts = await self.next()
-                if parts and words in parts.get(part, ""):
-                    return str(parts[part])
+            while words not in self.parts.get(part, ""):
+                await self.next()
+        return self.parts[part]
 
 
 class Site:

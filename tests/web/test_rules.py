@@ -175,7 +175,7 @@ async def test_a_reader_that_does_not_read_is_dropped_and_others_are_served(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app_module, "WRITE_LIMIT_S", 0.3)
-    live = site.page.live
+    live = site.page.parts.live
     _, port = site.page.address or ("", 0)
     slow = socket.socket()
     slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -197,7 +197,7 @@ async def test_a_reader_that_does_not_read_is_dropped_and_others_are_served(
 
 async def test_what_waits_for_a_slow_reader_does_not_grow(site: Site) -> None:
     await site.ask("/api/now")
-    with site.page.live.reading() as reader:
+    with site.page.parts.live.reading() as reader:
         for number in range(1000):
             reader.tell({"progress": f"{number} " + "x" * 1000})
         chunk = await reader.next()
@@ -210,7 +210,7 @@ async def test_a_page_that_fails_gets_a_sentence_and_its_cause_only_the_log(
     async def broken() -> None:
         raise RuntimeError("the secret is swordfish")
 
-    monkeypatch.setattr(site.page.past, "runs", broken)
+    monkeypatch.setattr(site.page.parts.past, "runs", broken)
     answer = await site.ask("/api/runs")
     assert answer.status == 500
     assert "The CSC's log says why; runs are not affected." in answer.json["error"]

@@ -113,9 +113,10 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
             on_unusable=self._on_journal_unusable,
             on_lost=self._on_journal_lost,
         )
-        self._page = StatusPage(
+        self.status_page = StatusPage(
             lambda: look_at(self.summary_state.name, self._claim, self._clock), self._repository, self._clock
         )
+        """The page for people and monitoring, from DISABLED on."""
 
     @staticmethod
     def get_config_pkg() -> str:
@@ -153,9 +154,9 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
             await self._connect()
         # In FAULT the page stays: it is wanted then.
         if self.disabled_or_enabled and self.config is not None:
-            await self._page.open(self.config)
+            await self.status_page.open(self.config)
         elif self.summary_state in (salobj.State.STANDBY, salobj.State.OFFLINE):
-            await self._page.close()
+            await self.status_page.close()
 
     async def close_tasks(self) -> None:
         """End all tasks and connections of this CSC."""
@@ -163,7 +164,7 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         self._progress_task.cancel()
         await asyncio.gather(self._progress_task, self._losing, return_exceptions=True)
         await self._disconnect("The CSC was closed")
-        await self._page.close()
+        await self.status_page.close()
         await self._claim.close()
         logging.getLogger(__package__).removeHandler(self._package_log)
 

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal
 
@@ -25,6 +26,7 @@ from . import data
 __all__ = ["drifts", "exposures", "iso_utc", "jobs", "measurements", "products", "run_section", "timeline"]
 
 
+@functools.lru_cache(maxsize=4096)  # astropy takes 0.2 ms, and the status page shows the same times again and again
 def iso_utc(tai_s: float) -> str:
     """Return TAI unix seconds as ISO 8601, UTC, to the second; "" for 0."""
     return f"{utils.astropy_time_from_tai_unix(tai_s).utc.isot[:19]}Z" if tai_s else ""

@@ -32,10 +32,18 @@ def how_it_ends(history: History, broke_off: str = "") -> tuple[RunState, str]:
         Why it broke off; empty if it did not.
     """
     if failures := broke_off or _failures(history):
-        skipped = len(history.stages_in(StageState.SKIPPED))
-        rest = f" ({skipped} stages that need them were skipped)" if skipped else ""
-        return RunState.FAILED, f"Failed{rest}: {failures}"
+        return RunState.FAILED, f"Failed{_skipped(len(history.stages_in(StageState.SKIPPED)))}: {failures}"
     return RunState.COMPLETED, _praise(history)
+
+
+def _skipped(number: int) -> str:
+    match number:
+        case 0:
+            return ""
+        case 1:
+            return " (1 stage that needs them was skipped)"
+        case _:
+            return f" ({number} stages that need them were skipped)"
 
 
 async def write_report(context: RunContext, state: RunState, reason: str) -> None:

@@ -33,6 +33,9 @@ class Memory(Generic[T]):
         self._age_s = age_s
         self._answers: dict[Hashable, tuple[float, asyncio.Task[T]]] = {}
 
+    def __len__(self) -> int:
+        return len(self._answers)
+
     async def get(self, key: Hashable, read: Callable[[], Awaitable[T]]) -> T:
         """Return the answer to a key, which is read if it is not known.
 

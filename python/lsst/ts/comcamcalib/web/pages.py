@@ -41,11 +41,11 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters.update(number=number, duration=duration, moment=_moment)
+    environment.filters.update(number=number, duration=duration, moment=_moment, age=_age)
     environment.globals.update(badge=badge, graph_of=graph_of, plane_of=plane_of, spark_of=spark_of)
     # A part is made without the rest of the template, so what all of them use must not be in it.
     macros = environment.get_template("macros.html").module
-    environment.globals.update({name: getattr(macros, name) for name in ("dash", "plane", "tile")})
+    environment.globals.update({name: getattr(macros, name) for name in ("dash", "plane", "square", "tile")})
     return environment.get_template("page.html")
 
 
@@ -99,3 +99,11 @@ def styles() -> str:
 def _moment(text: str) -> str:
     """Return a time as people read it."""
     return text.replace("T", " ").removesuffix("Z") if text else "–"
+
+
+def _age(seconds: float) -> str:
+    """Return an age as people say it."""
+    for length_s, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * length_s:
+            return f"{seconds / length_s:.0f} {unit}"
+    return f"{seconds:.0f} s"

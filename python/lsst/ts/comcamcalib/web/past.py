@@ -82,6 +82,11 @@ class Past:
         for memory in (self._lists, self._runs, self._trends):
             await memory.close()
 
+    def forget(self) -> None:
+        """Read everything again."""
+        for memory in (self._lists, self._runs, self._trends):
+            memory.forget()
+
     async def runs(self) -> data.RunList:
         """Return the latest runs; what keeps them from being read is in the answer."""
         found = await self._lists.get("runs", lambda: self._do("list the runs", self._read_runs))

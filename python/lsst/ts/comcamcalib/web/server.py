@@ -69,16 +69,10 @@ class StatusPage:
         """Where it is served; None: it is not."""
 
     @property
-    def live(self) -> Live:
-        """What happens now, while the page is open."""
+    def parts(self) -> Parts:
+        """What the pages are made from, while the page is open."""
         assert self._parts is not None, "Bug: the page is not open"
-        return self._parts.live
-
-    @property
-    def past(self) -> Past:
-        """What was, while the page is open."""
-        assert self._parts is not None, "Bug: the page is not open"
-        return self._parts.past
+        return self._parts
 
     async def open(self, config: CscConfig) -> None:
         """Serve the page where the configuration says, unless that is done already or there is to be none."""

@@ -1,0 +1,127 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The board says of each detector whether its calibrations are valid, and what to do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from lsst.ts.comcamcalib.butler_data import Coverage
+from lsst.ts.comcamcalib.clock import Clock
+from lsst.ts.comcamcalib.enums import CalibType
+from lsst.ts.comcamcalib.web import board as board_module
+from lsst.ts.comcamcalib.web.board import BoardKeeper, board_rows, board_types
+from lsst.ts.comcamcalib.web.data import BoardRow
+from support.plans import make_config
+from support.services import FakeRepository
+from support.world import World
+
+NOW_S = 1795694437.0  # 2026-11-26T12:00:37 TAI
+NAMES = {0: "R22_S00", 1: "R22_S01"}
+TYPES = {CalibType.BIAS: "bias", CalibType.FLAT: "flat"}
+
+
+def covered(detector: int, begin: str, end: str, dataset_type: str = "bias", physical_filter: str = "") -> Coverage:
+    return Coverage(dataset_type, detector, physical_filter, f"u/ocps/{detector}/run", begin, end)
+
+
+def rows(*coverage: Coverage) -> dict[tuple[str, str], BoardRow]:
+    found = board_rows(coverage, TYPES, NAMES, NOW_S)
+    return {(row.calib_type, row.physical_filter): row for row in found}
+
+
+def statuses(*ranges: tuple[str, str]) -> str:
+    """Return the status of a detector with these ranges."""
+    row = rows(*(covered(0, *one) for one in ranges))["BIAS", ""]
+    return row.cells[0].status
+
+
+@pytest.mark.parametrize(
+    ("ranges", "status"),
+    [
+        ([], "MISSING"),
+        ([("2026-11-25T12:00:00", "2026-11-26T12:00:00")], "EXPIRED"),
+        ([("2026-11-25T12:00:00", "2026-11-26T12:00:38")], "EXPIRING"),
+        ([("2026-11-25T12:00:00", "2026-11-26T18:00:36")], "EXPIRING"),
+        ([("2026-11-26T12:00:00", "2026-11-27T12:00:00")], "OK"),
+        ([("2026-11-26T12:00:00", "")], "OK"),
+        ([("", "")], "OK"),
+        # Not valid yet.
+        ([("2026-11-27T12:00:00", "2026-11-28T12:00:00")], "MISSING"),
+        ([("2026-11-27T12:00:00", ""), ("2026-11-20T12:00:00", "2026-11-21T12:00:00")], "EXPIRED"),
+        # The one that is valid counts, not the one that began last.
+        ([("2026-11-20T12:00:00", ""), ("2026-11-25T12:00:00", "2026-11-26T12:00:00")], "OK"),
+    ],
+)
+def test_status_of_a_detector(ranges: Sequence[tuple[str, str]], status: str) -> None:
+    assert statuses(*ranges) == status
+
+
+def test_the_worst_detector_decides_and_the_advice_names_it() -> None:
+    row = rows(covered(0, "2026-11-25T12:00:00", ""))["BIAS", ""]
+    assert (row.status, row.advice) == ("MISSING", "R22_S01: start a run with script_mode: BIAS.")
+    assert (row.cells[0].age_days, row.cells[1].age_days) == (pytest.approx(1.0, abs=0.01), None)
+
+
+def test_if_all_is_well_nothing_is_to_be_done() -> None:
+    row = rows(*(covered(one, "2026-11-25T12:00:00", "") for one in NAMES))["BIAS", ""]
+    assert (row.status, row.advice) == ("OK", "")
+
+
+def test_flats_have_a_row_for_each_filter_and_one_without_if_there_is_none() -> None:
+    assert rows()["FLAT", ""].status == "MISSING"
+    found = rows(covered(0, "", "", "flat", "r_03"), covered(1, "", "", "flat", "i_06"))
+    assert ("FLAT", "") not in found
+    assert found["FLAT", "r_03"].advice == "R22_S01: start a run with script_mode: BIAS_DARK_FLAT with filter: r_03."
+
+
+def test_what_is_never_certified_is_not_on_the_board() -> None:
+    assert set(board_types(make_config())) == set(CalibType) - {CalibType.GAIN}
+
+
+class Keeping:
+    """A board that is kept, with everything that it depends on."""
+
+    def __init__(self) -> None:
+        config = make_config()
+        self.fake = FakeRepository(World(config))
+        self.repository: FakeRepository | None = self.fake
+        self.certified = 0
+        self.keeper = BoardKeeper(config, Clock(), lambda: self.repository, lambda: self.certified)
+
+    async def until(self, condition: str) -> None:
+        async with asyncio.timeout(30):
+            while not eval(condition, {"board": self.keeper.board, "asked": len(self.fake.asked)}):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+
+async def test_the_repository_is_asked_only_when_connected_and_after_certifications(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(board_module, "PAUSE_S", 0.01)
+    keeping = Keeping()
+    keeping.repository = None
+    task = asyncio.create_task(keeping.keeper.run())
+    try:
+        await keeping.until("'only while the CSC is ENABLED' in board.problem")
+        assert not keeping.fake.asked
+        keeping.repository = keeping.fake
+        await keeping.until("board.looked and not board.problem")
+        await asyncio.sleep(0.1)
+        assert keeping.fake.asked == ["coverage"]
+        keeping.fake.covered.append(covered(0, "2026-11-25T12:00:00", ""))
+        keeping.certified += 1
+        await keeping.until("asked == 2 and board.rows[0].cells[0].status == 'OK'")
+        # What was seen stays when it does not answer any more.
+        keeping.fake.errors["coverage"] = "the database is down"
+        keeping.certified += 1
+        await keeping.until("'the database is down' in board.problem and board.rows")
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

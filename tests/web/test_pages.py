@@ -1,0 +1,79 @@
+# This file is part of ts_comcamcalib.
+#
+# Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
+# See the COPYRIGHT file at the top-level directory of this distribution.
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The pages need no script and no eyes, and fit a camera of any size."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from lsst.ts.comcamcalib.butler_data import Coverage
+from lsst.ts.comcamcalib.enums import CalibType
+from lsst.ts.comcamcalib.web.board import board_rows
+from lsst.ts.comcamcalib.web.data import Board
+from lsst.ts.comcamcalib.web.drawing import plane_of
+from lsst.ts.comcamcalib.web.pages import PARTS, STATIC, page, styles
+from support.web import Site
+
+NOW_S = 1795694437.0
+
+
+def board(detectors: int) -> Board:
+    names = {one: f"R{one // 45}{one // 9 % 5}_S{one // 3 % 3}{one % 3}" for one in range(detectors)}
+    coverage = [Coverage("bias", one, "", "run", "2026-11-25T12:00:00", "2026-11-26T15:00:00") for one in names]
+    rows = board_rows(coverage, {CalibType.BIAS: "bias", CalibType.DARK: "dark"}, names, NOW_S)
+    return Board(looked="2026-11-26T12:00:00Z", collection="LSSTComCam/calib/daily", rows=rows, problem="")
+
+
+async def test_without_script_the_page_has_everything_and_is_loaded_again(old_site: Site) -> None:
+    text = (await old_site.see("/")).text
+    assert '<noscript><meta http-equiv="refresh" content="30"></noscript>' in text
+    for words in ("COMPLETED", "BIAS.ACQUIRE", "cpDefects", "PASSED", "certified", "CC_O_"):
+        assert words in text
+    for part in PARTS:
+        assert f'id="{part}"' in text
+
+
+async def test_the_page_can_be_heard(old_site: Site) -> None:
+    """Landmarks, a heading, headers of tables, and words for what is drawn."""
+    for path in ("/", "/runs", "/board", "/trends"):
+        text = (await old_site.see(path)).text
+        assert '<html lang="en">' in text and "<title>" in text
+        assert text.count("<main") == text.count("<h1") == 1 and "<nav aria-label" in text and 'href="#content"' in text
+        assert text.count('aria-current="page"') == 1
+        for head in re.findall(r"<thead>(.*?)</thead>", text, re.DOTALL):
+            assert head.count("<th ") == head.count('scope="col"')
+        for drawing in re.findall(r"<svg[^>]*>", text):
+            assert 'role="img"' in drawing and "aria-label=" in drawing
+        ids = re.findall(r' id="([^"]*)"', text)
+        assert len(ids) == len(set(ids))
+    assert 'id="headline" aria-live="polite"' in (await old_site.see("/")).text
+
+
+def test_the_board_says_when_it_ends_and_what_to_do() -> None:
+    text = page("board", board=board(9))
+    assert text.count("EXPIRING") >= 10 and "to 11-26 15:00" in text
+    assert "all detectors: start a run with script_mode: BIAS." in text
+    assert "24 h" in text
+
+
+@pytest.mark.parametrize("detectors", [1, 9, 205])
+def test_a_board_of_any_camera_is_a_table(detectors: int) -> None:
+    text = page("board", board=board(detectors))
+    cells = detectors if detectors <= 30 else 0
+    assert text.count('class="only-heard"') == 2 * cells
+
+
+def test_a_whole_camera_is_a_plane_of_its_own_form() -> None:
+    names = {one: f"R{one // 45}{one // 9 % 5}_S{one // 3 % 3}{one % 3}" for one in range(205)}
+    places = {(one.x, one.y) for one in plane_of(names).places}
+    assert len(places) == 205
+
+
+def test_style_and_script_load_nothing() -> None:
+    for text in (styles(), (STATIC / "page.js").read_text(encoding="utf-8")):
+        assert "http:" not in text and "https:" not in text and "@import" not in text and "url(" not in text
