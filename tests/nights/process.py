@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lsst.ts.comcamcalib.config import CscConfig
-from lsst.ts.comcamcalib.enums import RunState, Verdict
+from lsst.ts.comcamcalib.enums import RunState, StageKind, StageState, Verdict
 from lsst.ts.comcamcalib.errors import BadInputError
 from lsst.ts.comcamcalib.record.events import Event
 from lsst.ts.comcamcalib.record.facts import Entry
@@ -298,7 +298,14 @@ class _Operator:
         """Accept what is FAILED; return whether the run goes on."""
         run = self._csc.runner.run
         assert run is not None
-        bad = [one for one in run.history.verdicts.values() if one.verdict is Verdict.FAILED]
+        # After a kill, what was accepted may not be done yet; then the operator sends the command again.
+        waiting = {one.calib_type for one in run.history.stages_in(StageState.FAILED) if one.kind is StageKind.VERIFY}
+        bad = [
+            one
+            for one in run.history.verdicts.values()
+            if one.verdict is Verdict.FAILED
+            or (one.verdict is Verdict.ACCEPTED_BY_OPERATOR and one.calib_type in waiting)
+        ]
         for one in bad:
             request = AcceptRequest(
                 run.history.run_id, one.calib_type, one.physical_filter, one.attempt, "it is good enough", "operator"
