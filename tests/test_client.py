@@ -17,6 +17,7 @@ from lsst.ts.comcamcalib import client as client_module
 from lsst.ts.comcamcalib.client import CalibrationClient, RefusedError, clock
 from lsst.ts.comcamcalib.csc import ComCamCalibCsc
 from lsst.ts.comcamcalib.enums import CalibType, RunState
+from lsst.ts.comcamcalib.publisher import EVENTS
 from lsst.ts.comcamcalib.simulation.faults import Fault
 from lsst.ts.comcamcalib.simulation.observatory import Observatory
 from support.observatory import running_csc
@@ -31,6 +32,10 @@ def test_time_of_day_is_utc_and_empty_for_not_yet() -> None:
     # TAI is 37 s ahead of UTC.
     assert clock(1_795_336_757.0) == "08:38:40"
     assert clock(0.0) == ""
+
+
+def test_listeners_hear_every_event_that_is_published_of_a_run() -> None:
+    assert set(EVENTS.values()) - {"runConfiguration"} <= set(client_module.EVENTS)
 
 
 @on_the_bus

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given
+from hypothesis import given, settings
 from lsst.ts.comcamcalib.enums import RunState, StageState
 from lsst.ts.comcamcalib.record import events, facts
 from lsst.ts.comcamcalib.record.events import Event
@@ -35,6 +35,7 @@ def key(event: Event) -> tuple[object, ...]:
     return (type(event), *(getattr(event, name) for name in KEYS[type(event)]))
 
 
+@settings(deadline=None)
 @given(any_run())
 def test_what_is_published_again_is_what_was_published_last(entries: list[Entry]) -> None:
     history = begin(entries[0])
@@ -47,6 +48,7 @@ def test_what_is_published_again_is_what_was_published_last(entries: list[Entry]
             assert repr(event) == repr(last[key(event)])
 
 
+@settings(deadline=None)
 @given(any_run())
 def test_status_of_any_run_can_be_answered(entries: list[Entry]) -> None:
     summary = json.loads(json.dumps(snapshot(fold(entries))))

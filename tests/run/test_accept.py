@@ -136,6 +136,29 @@ async def test_an_aborted_run_certifies_what_was_accepted_and_takes_no_further_f
     assert (await house.ended()).state is RunState.COMPLETED
 
 
+async def test_a_run_that_was_interrupted_while_it_was_aborted_does_not_go_on(house: House) -> None:
+    gate = house.observatory.camera.gates["DARK", 1] = Gate()
+    house.observatory.world.bad_amplifiers["BIAS", 0] = BAD
+    run_id = await house.start(script_mode="BIAS_DARK", **OPTIONS)
+    await house.until(lambda: house.states["BIAS.CERTIFY"] is StageState.SKIPPED)
+    await house.runner.abort("op")
+    await house.runner.disconnect("The CSC went to DISABLED", limit_s=0.0)
+    gate.open()
+    assert house.status.state is RunState.INTERRUPTED
+    house.runner.connect(house.observatory.services)
+    taken = len(house.observatory.camera.requests)
+    assert await refusal(house, run_id) == (
+        f"Run {run_id} was aborted, and then interrupted. End it with abort, or go on with resumeCalibrationRun, and "
+        "then accept the verdict."
+    )
+    assert house.status.state is RunState.INTERRUPTED and len(house.observatory.camera.requests) == taken
+    await house.runner.abort("op")
+    assert (await house.ended()).state is RunState.ABORTED
+    await accept(house, run_id)
+    await house.ended()
+    assert house.certified == {"bias"}
+
+
 async def test_stop_on_failure_takes_the_remaining_frames_after_all(house: House) -> None:
     run_id = await failed(house, script_mode="BIAS_DARK", on_failure="stop", speculate=False)
     await accept(house, run_id)

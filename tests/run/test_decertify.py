@@ -18,6 +18,7 @@ from lsst.ts.comcamcalib.errors import BadInputError
 from lsst.ts.comcamcalib.record.events import Certification, RunStatus
 from lsst.ts.comcamcalib.record.facts import Decertified, DecertifyAbsent, DecertifyIntended
 from lsst.ts.comcamcalib.run.decisions import DecertifyRequest
+from lsst.ts.comcamcalib.run.recorder import Recorder
 from support.gate import Gate
 from support.house import House
 
@@ -167,12 +168,56 @@ async def test_no_run_is_begun_meanwhile(house: House, monkeypatch: pytest.Monke
     assert await decertify(house, run_id) == "Butler is still at it; the event certification tells when it is done"
     with pytest.raises(BadInputError, match=f"What run {run_id} certified is being withdrawn, as op@console wants it"):
         await house.start(**OPTIONS)
+    with pytest.raises(BadInputError, match=r"as op@console wants it\. That can't be aborted, and no run is open\."):
+        await house.runner.abort("op@console")
     gate.open()
     await house.until(lambda: house.of(Certification)[-1].state is CertificationState.DECERTIFIED)
     assert not house.alarms.certification_failed
     while house.runner.decisions.doing:  # noqa: ASYNC110  # a few turns of the loop
         await asyncio.sleep(0)
     await completed(house)
+
+
+async def look_at_a_gate(house: House, monkeypatch: pytest.MonkeyPatch, run_id: str) -> tuple[Gate, Any]:
+    """Begin to withdraw, and stop before Butler is asked for anything."""
+    gate, flush = Gate(), Recorder.flush
+
+    async def flush_at_the_gate(record: Recorder) -> None:
+        await gate.pass_through()
+        await flush(record)
+
+    monkeypatch.setattr(Recorder, "flush", flush_at_the_gate)
+    task = asyncio.create_task(decertify(house, run_id))
+    await gate.until_reached()
+    monkeypatch.undo()
+    return gate, task
+
+
+async def test_leaving_enabled_while_it_is_checked_withdraws_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = await completed(house)
+    before = certified(house)
+    gate, task = await look_at_a_gate(house, monkeypatch, run_id)
+    await house.runner.disconnect("The CSC went to DISABLED")
+    gate.open()
+    with pytest.raises(BadInputError, match="The CSC left ENABLED while the checks were going on"):
+        await task
+    house.runner.connect(house.observatory.services)
+    assert certified(house) == before
+    assert not any(isinstance(one, DecertifyIntended) for one in await facts_of(house, run_id))
+
+
+async def test_an_abort_while_it_is_checked_withdraws_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = await completed(house)
+    before = certified(house)
+    gate, task = await look_at_a_gate(house, monkeypatch, run_id)
+    await house.runner.abort("somebody@console")
+    gate.open()
+    with pytest.raises(BadInputError, match="Aborted by somebody@console while it was being checked"):
+        await task
+    assert certified(house) == before
+    await decertify(house, run_id)
 
 
 # Unclear answers, kills

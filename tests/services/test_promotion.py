@@ -164,7 +164,35 @@ async def test_what_can_not_be_promoted_is_refused(
     assert "is no name of a collection" in await refusal(repo, journal, collection="two words")
     later = bias_job(butler, "later", [0, 1])
     await service.certify(certify_request("later", later, end=NEXT_NOON))
-    assert "BIAS of run 20261122-001 is not in LSSTComCam/calib/daily any more" in await refusal(repo, journal)
+    assert (
+        "2 of the 2 datasets of BIAS of run 20261122-001 are not in LSSTComCam/calib/daily any more"
+        in await refusal(repo, journal)
+    )
+
+
+async def test_what_a_later_run_has_replaced_in_part_is_not_promoted(
+    repo: Path, journal: Path, record: MemoryRecord, service: ButlerService, butler: Butler
+) -> None:
+    later = bias_job(butler, "later", [0])
+    await service.certify(certify_request("later", later, end=NEXT_NOON))
+    assert await refusal(repo, journal) == (
+        f"1 of the 2 datasets of BIAS of run {RUN_ID} are not in {DAILY} any more: a later run has replaced them, or "
+        "somebody has withdrawn them. Nothing is promoted in part; promote the later run."
+    )
+
+
+async def test_a_user_without_a_name_is_recorded_by_number(
+    repo: Path, journal: Path, record: MemoryRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container, where a user need not have a name."""
+
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 73006")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    monkeypatch.setattr("os.getuid", lambda: 73006)
+    said = await asyncio.to_thread(promote_planned, await plan(repo, journal))
+    assert "by uid73006@" in said[0]
 
 
 async def test_what_was_withdrawn_is_not_promoted(repo: Path, record: MemoryRecord, tmp_path: Path) -> None:

@@ -128,6 +128,20 @@ async def test_what_the_run_has_certified_itself_is_in_nobodys_way_when_it_is_re
     assert await problems(bench, resumed=True) == [], "it does not certify that any more"
 
 
+async def test_a_run_of_yesterday_with_all_its_frames_is_not_in_the_way_of_today(make_conflict: Any) -> None:
+    bench = await make_conflict("fail")
+    certify_older(bench, "bias", ("2026-11-23T12:00:00", "2026-11-24T12:00:00"))
+    now = bench.record.clock.tai()
+    looked = bench.context.plan, bench.observatory.services, now + 86_400.0
+    frames = {key: dataclasses.replace(one, taken_s=now) for key, one in bench.record.history.frames.items()}
+    history = dataclasses.replace(bench.record.history, frames=frames)
+    assert await check_conflicts(*looked, history) == []
+    (new,) = await check_conflicts(*looked, None)
+    assert "valid from 2026-11-23T12:00:00" in new
+    del frames[max(frames)]
+    assert len(await check_conflicts(*looked, history)) == 1, "the last frame is still to be taken"
+
+
 async def test_flats_are_compared_in_the_filter_that_the_run_says(make_bench: Any) -> None:
     bench = make_bench(script_mode="BIAS_DARK_FLAT", on_conflict="fail", filter="i_06")
     certify_older(bench, "flat")

@@ -35,6 +35,7 @@ from lsst.ts.comcamcalib.services.camera import FrameRequest, TakenFrame
 from lsst.ts.comcamcalib.services.components import Unwell
 from lsst.ts.comcamcalib.services.oods import IngestNotice
 from lsst.ts.comcamcalib.services.raw_level import KnownAmplifiers
+from lsst.ts.comcamcalib.services.undoing import Span
 from lsst.ts.comcamcalib.services.uws import Phase, UwsJob
 from lsst.ts.comcamcalib.stages.context import Services
 
@@ -392,6 +393,7 @@ class FakeRepository:
                 for one in self.world.certificates
                 if (one.collection, one.dataset_type) == (calib_collection, dataset_type)
                 and one.dataset.detector in detectors
+                and Span(*one.validity).overlaps(Span(begin_iso_tai, end_iso_tai))
             ],
         )
 

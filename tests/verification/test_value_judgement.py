@@ -64,6 +64,45 @@ def defects(*fractions: float, **fields: Any) -> MeasuredProduct:
     return product(CalibType.DEFECTS, dict(zip(NAMES, values, strict=False)), **fields)
 
 
+# Frames
+
+
+@pytest.mark.parametrize("calib_type", [CalibType.BIAS, CalibType.DARK, CalibType.FLAT])
+def test_an_amplifier_of_a_frame_without_a_number_is_unknown(calib_type: CalibType) -> None:
+    """There is nothing to compare it with, so that no other rule looks at it."""
+    good = with_values(*amplifiers("level", 0.1), *amplifiers("dark_rate_noise", 7.0))
+    bad = with_values(
+        *amplifiers("level", 0.1, C10=math.nan), *amplifiers("dark_rate_noise", 7.0, C10=math.nan, C11=math.inf)
+    )
+    one = product(calib_type, {0: good, 4: bad}, compared=False)
+    context = context_of(one)
+    found = [it for it in value_findings(one, CONFIG, context) if it.outcome is Outcome.UNKNOWN]
+    assert [(it.detector, it.amplifier, it.detail) for it in found] == [
+        (4, "C10", "level and dark rate noise not measured"),
+        (4, "C11", "dark rate noise not measured"),
+    ]
+    reason = judge_values(one, found, context).reason
+    assert "R22_S11 C10 (level and dark rate noise not measured)" in reason
+
+
+def test_that_a_flat_without_light_has_no_values_is_not_said_as_well() -> None:
+    one = product(CalibType.FLAT, {0: with_values(*amplifiers("response", math.nan))})
+    context = context_of(one)
+    dark = Finding("light", Outcome.FAILED, "LEVEL", 0, exposure=1, value=0.0, limit=100.0, kind="NO_LIGHT")
+    reason = judge([dark, *value_findings(one, CONFIG, context)], context, Counts(), "").reason
+    assert "No good FLAT can be made from these frames." in reason
+    assert "not measured" not in reason
+
+
+def test_an_amplifier_that_is_known_to_be_bad_may_have_no_number() -> None:
+    values = with_values(*amplifiers("level", 0.1, C10=math.nan))
+    judgement = judged(
+        product(CalibType.BIAS, {0: values, 4: values}), bad_amplifiers={0: {"C10": "dead"}, 4: {"C10": "dead"}}
+    )
+    assert judgement.verdict is Verdict.PASSED
+    assert "Not measured: R22_S00 C10, R22_S11 C10 (level not measured)." in judgement.reason
+
+
 # DEFECTS
 
 

@@ -98,9 +98,35 @@ def test_an_exposure_that_run_and_its_own_statistics_see_differently_is_named() 
     assert finding == ("run", "levels", FIRST, None, "the run has it as a success, its own statistics as a failure")
 
 
+def unread(context: RuleContext, *failures: Any) -> StatisticsTable:
+    """Return a table in which the statistics of detector 1 can't be read in the first exposure."""
+    table = make_table(context, failures)
+    readable, success, results = table.readable.copy(), table.success.copy(), table.results.copy()
+    readable[0, 1], success[0, 1], results[0, 1] = False, -1, -1
+    return dataclasses.replace(table, readable=readable, success=success, results=results)
+
+
 def test_what_is_missing_is_not_compared() -> None:
+    """The summaries may say of it what they want."""
     context = make_context(2)
-    readable = np.ones((2, 3), bool)
-    readable[0, 1] = False
-    table = make_table(context, [FAILURE], readable=readable)
-    assert found(context, table, run=summary(table, success=np.array([1, 1], np.int8))) == []
+    table = unread(context, FAILURE)
+    failed = make_table(context, [FAILURE, (0, 1, "C17", "MEAN")]).results == 0
+    others = {FIRST: ("R22_S01 C99 NOISE",)}
+    of_detectors = np.array([[1, 0, 0], [1, 1, 1]], np.int8)
+    said = summary(
+        table, success=np.array([0, 1], np.int8), failed=failed, others=others, detector_success=of_detectors
+    )
+    assert found(context, table, run=said, of_exposures=said) == []
+    none_failed = summary(unread(context), success=np.array([0, 1], np.int8))
+    assert found(context, unread(context), run=none_failed) == [], "the one that is missing may have failed"
+
+
+def test_what_is_missing_does_not_hide_contradictions_about_others() -> None:
+    """With certify_good_detectors only the detector that is missing is left out."""
+    context = make_context(2)
+    table = unread(context, FAILURE)
+    assert found(context, table, run=summary(table, success=np.array([1, 1], np.int8))) == [
+        ("run", "success", FIRST, 4, "")
+    ]
+    said = summary(table, success=np.array([0, 1], np.int8), failed=np.zeros_like(table.results, bool))
+    assert found(context, table, of_exposures=said) == [("exposure", "tests", FIRST, 4, "R22_S11 C10 NOISE")]

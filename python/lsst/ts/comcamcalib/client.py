@@ -56,6 +56,7 @@ EVENTS = (
     "jobState",
     "verificationResult",
     "detectorVerification",
+    "detectorMeasurement",
     "gainEstimate",
     "certification",
     "largeFileObjectAvailable",

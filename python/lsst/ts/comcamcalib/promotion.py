@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import getpass
 import json
+import os
 import socket
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -140,7 +141,7 @@ def promote_planned(planned: Planned) -> list[str]:
     ServiceError
         If that failed, or the copies are not found afterwards.
     """
-    wanted, who = planned.wanted, f"{getpass.getuser()}@{socket.gethostname()}"
+    wanted, who = planned.wanted, f"{_user()}@{socket.gethostname()}"
     with _butler(planned.repo, writeable=True) as butler:
         try:
             with butler.transaction():
@@ -235,11 +236,12 @@ def _requests(
         )
         new = [found for found in now if (intent.dataset_type, found) not in seen]
         seen |= {(intent.dataset_type, found) for found in new}
-        if not now:
+        if gone := set(intent.dataset_ids) - {found.dataset_id for found in now}:
             raise BadInputError(
                 [
-                    f"{intent.calib_type.name} of run {wanted.run_id} is not in {intent.collection} any more: a later "
-                    "run has replaced it, or somebody has withdrawn it."
+                    f"{len(gone)} of the {len(intent.dataset_ids)} datasets of {intent.calib_type.name} of run "
+                    f"{wanted.run_id} are not in {intent.collection} any more: a later run has replaced them, or "
+                    "somebody has withdrawn them. Nothing is promoted in part; promote the later run."
                 ]
             )
         for begin, end in sorted({(found.begin_iso_tai, found.end_iso_tai) for found in new}):
@@ -325,6 +327,13 @@ def _write_line(planned: Planned, who: str) -> None:
     }
     with planned.log.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may know its user by number only
+        return f"uid{os.getuid()}"
 
 
 def _now() -> str:

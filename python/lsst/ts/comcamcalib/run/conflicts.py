@@ -61,8 +61,12 @@ async def check_conflicts(plan: RunPlan, services: Services, tai_s: float, histo
 
 
 def _validity(plan: RunPlan, tai_s: float, history: History | None) -> Validity:
-    taken = [] if history is None else [frame.taken_s for frame in history.frames.values() if frame.used]
-    return validity_of(plan.options, {day_obs_of(one) for one in (*taken, tai_s)})
+    frames = [] if history is None else [frame for frame in history.frames.values() if frame.exposure_id]
+    there = {(frame.calib_type, frame.index) for frame in frames}
+    planned = {(one.calib_type, one.index) for sequence in plan.sequences.values() for one in sequence.frames}
+    days = {day_obs_of(frame.taken_s) for frame in frames if frame.used}
+    # A run of yesterday that only has to certify says nothing about today.
+    return validity_of(plan.options, days if days and planned <= there else days | {day_obs_of(tai_s)})
 
 
 def _to_certify(plan: RunPlan, history: History | None) -> Iterator[CalibType]:

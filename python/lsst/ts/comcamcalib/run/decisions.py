@@ -131,6 +131,7 @@ class Decisions:
             run = await runner.find(request.run_id)
             if not run.resumable and run.state is not RunState.COMPLETED:
                 raise BadInputError([f"Run {request.run_id} is {run.state.name}; wait for its end."])
+            _check_no_abort(run.history)
             if goes_on(run.history, request):
                 await self._check(run, services, start)
                 await runner.adopt(run, start)
@@ -170,14 +171,14 @@ class Decisions:
         Raises
         ------
         BadInputError
-            If it is refused, or something else is certified there by now; then nothing is changed.
+            If it is refused or called off, or something else is certified there by now; then nothing is changed.
         JournalError
             If the journal can't be read.
         """
         _check_reason(request.reason, "decertify")
         runner = self._runner
         wanted = [calib_type_of(request.calib_type)] if request.calib_type else list(CalibType)
-        runner.begin_checks()
+        start = runner.begin_checks()
         handed_over = False
         try:
             services = runner.connected()
@@ -189,6 +190,7 @@ class Decisions:
             context = RunContext(run.record, services, self._clock)
             numbers = await self._numbers(wanted, context)
             act = Withdrawing(numbers, request.who, request.reason.strip(), context)
+            start.check()
             self.doing = f"What run {request.run_id} certified is being withdrawn, as {request.who} wants it."
             self._task = asyncio.create_task(self._withdraw(act, run), name=f"decertify {request.run_id}")
             handed_over = True
@@ -339,6 +341,17 @@ async def _settle(one: Certification, context: RunContext) -> None:
             ]
         ) from error
     await record_look(one, there, (), context)
+
+
+def _check_no_abort(history: History) -> None:
+    """Refuse to go on with a run that was interrupted while it was being aborted."""
+    if history.state is RunState.INTERRUPTED and [one.what for one in history.decisions[-1:]] == ["abort"]:
+        raise BadInputError(
+            [
+                f"Run {history.run_id} was aborted, and then interrupted. End it with abort, or go on with "
+                "resumeCalibrationRun, and then accept the verdict."
+            ]
+        )
 
 
 def _check_reason(reason: str, command: str) -> None:

@@ -315,6 +315,8 @@ class Runner:
             If there is no open run, or it is being aborted already.
         """
         run = self.open_run
+        if self.decisions.doing:
+            raise BadInputError([f"{self.decisions.doing} That can't be aborted, and no run is open."])
         if self._starting is not None and (run is None or run.state is RunState.INTERRUPTED):
             self._starting.abort(requested_by)
             if run is None:

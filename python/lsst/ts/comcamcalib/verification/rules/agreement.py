@@ -48,23 +48,23 @@ def _word(success: int) -> str:
 
 
 def _compare(level: str, summary: Summary, table: StatisticsTable, context: RuleContext) -> Iterator[Finding]:
-    """Compare a summary with the statistics of the detectors, exposure by exposure."""
+    """Compare a summary with the statistics of the detectors, exposure by exposure, as far as these can be read."""
     # Of flats the run names the tests of whole exposures; it does not repeat those of the detectors.
     hides = level == "run" and context.calib_type is CalibType.FLAT
-    readable = np.asarray(table.readable.all(axis=1))
     named = np.asarray(summary.failed.any(axis=(1, 2, 3)))
     for index, exposure in enumerate(table.exposures):
-        if summary.success[index] == ABSENT or not readable[index]:
+        if summary.success[index] == ABSENT:
             continue  # it is already named as missing
+        readable = table.readable[index]
         failed = np.flatnonzero(table.success[index] == FAILED)
         said = summary.detector_success[index]
-        odd = np.flatnonzero((said != ABSENT) & (said != table.success[index]))
+        odd = np.flatnonzero(readable & (said != ABSENT) & (said != table.success[index]))
         whole, others = summary.whole.get(exposure, ()), summary.others.get(exposure, ())
         if len(odd):
             yield from (_of_detector(level, exposure, table, int(one), "detector") for one in odd)
         elif summary.success[index] == PASSED and len(failed):
             yield from (_of_detector(level, exposure, table, int(one), "success") for one in failed)
-        elif summary.success[index] == FAILED and not len(failed) and not whole:
+        elif summary.success[index] == FAILED and not len(failed) and not whole and readable.all():
             yield _of_exposure(level, exposure, "failure")
         elif not hides or named[index] or others:
             yield from _different_failures(level, summary, index, table, context)
@@ -91,15 +91,18 @@ def _of_detector(
 def _different_failures(
     level: str, summary: Summary, index: int, table: StatisticsTable, context: RuleContext
 ) -> Iterator[Finding]:
-    """Compare the failures of the tests that count."""
+    """Compare the failures of the tests that count, of the detectors whose statistics can be read."""
     assert context.recipe is not None
     exposure = table.exposures[index]
     counting = (*context.recipe.tests, FAILS_ALWAYS)
+    readable = table.readable[index]
+    unread = {name for name, one in zip(table.names, readable, strict=True) if not one}
     for text in summary.others.get(exposure, ()):
-        if text.split(" ")[-1] in counting:
+        words = text.split(" ")
+        if words[-1] in counting and words[0] not in unread:
             yield _of_exposure(level, exposure, "tests", text)
     counts = np.array([test in counting for test in table.tests], bool)
-    different = (summary.failed[index] != (table.results[index] == FAILED)) & counts
+    different = (summary.failed[index] != (table.results[index] == FAILED)) & counts & readable[:, None, None]
     for detector, amplifier, test in table.places(different):
         name = (*table.amplifiers, "")[amplifier]
         text = " ".join(word for word in (table.names[detector], name, table.tests[test]) if word)
