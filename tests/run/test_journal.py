@@ -13,6 +13,7 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lsst.ts.comcamcalib.clock import Clock
@@ -312,6 +313,29 @@ async def test_a_hanging_disk_does_not_hold_up_closing(
     async with asyncio.timeout(10):
         await journal.close()
     assert "Could not close the journal" in caplog.text
+
+
+async def test_an_opening_that_hung_and_was_given_up_takes_the_journal_from_nobody(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released, prepare = threading.Event(), Journal._prepare
+    first, second = make_journal(path), make_journal(path)
+
+    def hang_first(journal: Journal, *arguments: Any) -> None:
+        assert journal is second or released.wait(20)
+        prepare(journal, *arguments)
+
+    monkeypatch.setattr(Journal, "_prepare", hang_first)
+    monkeypatch.setattr(journal_module, "WRITE_LIMIT_S", 0.1)
+    with pytest.raises(JournalError, match=r"Could not open the journal .*: no answer within 0.1 s"):
+        await first.open()
+    monkeypatch.setattr(journal_module, "WRITE_LIMIT_S", 20.0)
+    await second.open()
+    released.set()
+    while first._thread.doing:  # noqa: ASYNC110  another thread wakes nobody
+        await asyncio.sleep(0.01)
+    await second.begin(DAY, 1.8e9, accept)
+    await second.close()
 
 
 async def test_nothing_is_written_after_closing_nor_before_opening(path: Path) -> None:

@@ -17,6 +17,7 @@ import contextlib
 import functools
 import logging
 import sqlite3
+import threading
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -90,9 +91,12 @@ class Journal:
             If it can't be opened, or was written by another version of this package.
         """
         self._thread.start()
+        given_up = threading.Event()
         try:
-            await self._do("open", functools.partial(self._open, self._clock.monotonic()))
+            await self._do("open", functools.partial(self._open, self._clock.monotonic(), given_up))
         except BaseException:
+            # The call may hang, and go on later: then it must not take the journal from whoever has it by then.
+            given_up.set()
             await self._thread.close(0.0 if self._hangs else WRITE_LIMIT_S)
             raise
         self._renewing = asyncio.create_task(self._renew(), name="renew the ownership of the journal")
@@ -232,19 +236,21 @@ class Journal:
 
     # In the journal's thread
 
-    def _open(self, now_s: float) -> None:
+    def _open(self, now_s: float, given_up: threading.Event) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(
             self.path, timeout=WRITE_LIMIT_S / 2, check_same_thread=False, isolation_level=None
         )
         try:
-            self._prepare(connection, now_s)
+            self._prepare(connection, now_s, given_up)
         except BaseException:
             connection.close()
             raise
         self._connection = connection
+        if given_up.is_set():
+            self._close()
 
-    def _prepare(self, connection: sqlite3.Connection, now_s: float) -> None:
+    def _prepare(self, connection: sqlite3.Connection, now_s: float, given_up: threading.Event) -> None:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version == 1:
             raise JournalError(
@@ -263,6 +269,8 @@ class Journal:
             for statement in (*TABLES.split(";"), f"PRAGMA user_version = {SCHEMA_VERSION}"):
                 connection.execute(statement)
             measurements.make_table(connection)
+            if given_up.is_set():
+                raise JournalError(f"Nothing waits any more for the journal {self.path} to be opened")
             self._owner.claim(connection, now_s)
 
     def _close(self) -> None:
