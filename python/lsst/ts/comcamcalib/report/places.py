@@ -55,13 +55,14 @@ def amplifier_boxes(names: Sequence[str]) -> dict[str, tuple[float, float, float
     Parameters
     ----------
     names
-        In readout order; ``C10`` to ``C17`` are above, ``C00`` to ``C07`` below, others are spread over two rows.
+        In readout order; ``C10`` to ``C17`` are below and ``C00`` to ``C07`` above, as obs_lsst
+        (cameraHeader.yaml) has them in the image; others are spread over two rows.
     """
     known = [_AMPLIFIER.fullmatch(name) for name in names]
     if names and all(known):
         half = DETECTOR_SIZE / 2
         return {
-            name: (float(match[2]) * DETECTOR_SIZE / 8, half * int(match[1]), DETECTOR_SIZE / 8, half)
+            name: (float(match[2]) * DETECTOR_SIZE / 8, half * (1 - int(match[1])), DETECTOR_SIZE / 8, half)
             for name, match in zip(names, known, strict=True)
             if match is not None
         }
