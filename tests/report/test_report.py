@@ -116,6 +116,10 @@ def test_report_of_a_recorded_run_is_complete(page: str, entries: list[Entry]) -
     assert re.search(r"Missing in this report", text) is None
 
 
+def test_page_says_how_it_is_written_again_although_it_is_there(page: str, entries: list[Entry]) -> None:
+    assert f"comcamcalib report {fold(entries).run_id} --again" in page
+
+
 def test_page_loads_nothing_and_forbids_it(page: str) -> None:
     assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
     assert not re.findall(r"<(?:script|link|iframe|object|embed)|@import", page)
