@@ -64,6 +64,7 @@ def test_outcome_is_as_configured() -> None:
 def test_too_few_runs_are_told_once() -> None:
     (one,) = judge(9.0, past(runs=4))
     assert (one.outcome, one.detail) == (Outcome.NOTED, "4 of at least 5 earlier runs have values")
+    assert (one.value, one.limit, one.unit) == (4, 5, "runs")
     (one,) = judge(9.0, None)
     assert one.detail.startswith("0 of at least 5")
 

@@ -38,7 +38,8 @@ def trend(product: MeasuredProduct, wanted: TrendLimits | None) -> list[Finding]
     runs = max((one.runs for one in product.trends.values()), default=0)
     if runs < wanted.min_runs:
         detail = f"{runs} of at least {wanted.min_runs} earlier runs have values"
-        return [Finding("trend", Outcome.NOTED, "", value=float(runs), limit=float(wanted.min_runs), detail=detail)]
+        limit = float(wanted.min_runs)
+        return [Finding("trend", Outcome.NOTED, "", value=float(runs), limit=limit, unit="runs", detail=detail)]
     for detector in product.detectors:
         for one in product.values[detector].values if detector in product.values else ():
             past = product.trends.get((detector, one.amplifier, one.quantity))
