@@ -62,6 +62,15 @@ def test_mistakes_are_named(directory: Path, name: str, content: str, words: str
     assert words in str(caught.value)
 
 
+def test_configuration_that_is_wrong_is_named(directory: Path) -> None:
+    (directory / "small.yaml").write_text("max_jobs: 0\n")
+    with pytest.raises(BadInputError) as caught:
+        read_config(directory, "summit", "small.yaml")
+    where, *mistakes = caught.value.problems
+    assert where == f"The configuration in {directory} (_init.yaml, _summit.yaml, small.yaml) is wrong."
+    assert len(mistakes) == 1 and mistakes[0].startswith("max_jobs: ")
+
+
 def test_site_that_does_not_exist_is_answered_with_those_that_do(directory: Path) -> None:
     with pytest.raises(BadInputError, match=r"_sumit.yaml; that directory has _init.yaml, _summit.yaml\."):
         read_config(directory, "sumit")

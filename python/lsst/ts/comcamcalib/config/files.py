@@ -37,9 +37,14 @@ def read_config(directory: Path, site: str, override: str = "") -> CscConfig:
         If a file can't be read or is no mapping, or the configuration is wrong; one sentence for each mistake.
     """
     values: dict[str, Any] = {}
-    for name in filter(None, ("_init.yaml", f"_{site}.yaml", override)):
+    names = [name for name in ("_init.yaml", f"_{site}.yaml", override) if name]
+    for name in names:
         values |= _read_mapping(directory / name)
-    return CscConfig.from_namespace(values)
+    try:
+        return CscConfig.from_namespace(values)
+    except BadInputError as error:
+        where = f"The configuration in {directory} ({', '.join(names)}) is wrong."
+        raise BadInputError([where, *error.problems]) from error
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:
