@@ -114,6 +114,7 @@ async def test_it_is_copied_with_who_and_why_and_the_original_stays(
     # Once more, it changes nothing but the record.
     await asyncio.to_thread(promote_planned, await plan(repo, journal, calib_types=("bias",)))
     assert len(planned.log.read_text().splitlines()) == 2
+    assert (await plan(repo, journal)).lines[-1] == "    is there already, for the same validity"
 
 
 async def test_what_is_there_is_not_replaced_but_may_end(
@@ -144,7 +145,13 @@ async def test_never_into_a_chain_and_a_member_of_one_is_named(
     )
     butler.collections.register(TARGET, CollectionType.CALIBRATION)
     butler.collections.extend_chain(CHAIN, TARGET)
-    assert f"{TARGET} is in the chain {CHAIN}: whoever uses that sees it at once." in (await plan(repo, journal)).lines
+    for job in ("one", "two"):
+        butler.collections.register(f"u/ocps/{job}", CollectionType.CHAINED)
+        butler.collections.extend_chain(f"u/ocps/{job}", TARGET)
+    assert (await plan(repo, journal)).lines[1:3] == (
+        f"{TARGET} is in the chain {CHAIN}: whoever uses that sees it at once.",
+        "It is also in the chains of 2 jobs (u/ocps/…).",
+    )
 
 
 async def test_what_can_not_be_promoted_is_refused(

@@ -17,7 +17,7 @@ import getpass
 import json
 import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,7 @@ from .record.things import Certification
 from .run.owner import JournalError
 from .run.reading import read_entries
 from .services import butler_certify, butler_read_back
+from .services.butler_queries import JOB_COLLECTIONS
 
 if TYPE_CHECKING:
     from lsst.daf.butler import Butler
@@ -124,7 +125,7 @@ def plan_promotion(wanted: Promotion, config: CscConfig, journal: Path, repo: st
         requests = list(_requests(butler, config.instrument.name, certifications, wanted))
         lines = [
             f"From {source} to {wanted.collection}{'' if chains is not None else ' (new)'}: {wanted.reason}",
-            *(f"{wanted.collection} is in the chain {one}: whoever uses that sees it at once." for one in chains or ()),
+            *_chain_lines(wanted.collection, chains or ()),
         ]
         for request in requests:
             lines += _lines(butler, config.instrument.name, request)
@@ -224,6 +225,24 @@ def _check_target(butler: Butler, name: str) -> list[str] | None:
     return sorted(info.parents or ())
 
 
+def _chain_lines(name: str, chains: Sequence[str]) -> list[str]:
+    """Say who else sees the copies; each job's own chain has the inputs of that job, so that they are only counted."""
+    jobs = [one for one in chains if one.startswith(JOB_COLLECTIONS)]
+    others = [one for one in chains if one not in jobs]
+    lines = [f"{name} is in the chain {one}: whoever uses that sees it at once." for one in others]
+    return [*lines, f"It is also in the chains of {len(jobs)} jobs ({JOB_COLLECTIONS}…)."] if jobs else lines
+
+
+def _is_there(butler: Butler, instrument: str, request: CertifyRequest) -> bool:
+    """Return whether exactly these datasets are certified there for exactly this validity."""
+    there = butler_certify.certified_ranges(
+        butler, instrument, request.dataset_type, request.calib_collection, request.dataset_ids
+    )
+    validity = (request.begin_iso_tai, request.end_iso_tai)
+    same = {one.dataset_id for one in there if (one.begin_iso_tai, one.end_iso_tai) == validity}
+    return same == set(request.dataset_ids)
+
+
 def _requests(
     butler: Butler, instrument: str, certifications: Iterable[Certification], wanted: Promotion
 ) -> Iterator[CertifyRequest]:
@@ -279,6 +298,8 @@ def _lines(butler: Butler, instrument: str, request: CertifyRequest) -> list[str
                 "--on-conflict truncate: that then ends where this begins."
             ]
         )
+    if _is_there(butler, instrument, request):
+        lines.append("    is there already, for the same validity")
     if there:
         lines.append(f"    ends then: {butler_certify.in_words(request.dataset_type, there)}")
     return lines
