@@ -35,10 +35,15 @@ def test_site_has_what_the_csc_gets(site: str) -> None:
     assert read_config(SHIPPED, site) == CscConfig.from_namespace(namespace)
 
 
-def test_each_file_replaces_the_fields_of_those_before_it(directory: Path) -> None:
-    (directory / "small.yaml").write_text(yaml.safe_dump({"max_jobs": 1, "run_defaults": {"script_mode": "BIAS"}}))
-    config = read_config(directory, "summit", "small.yaml")
-    assert (config.max_jobs, config.run_defaults) == (1, {"script_mode": "BIAS"})
+def test_override_changes_single_values_also_inside_mappings_as_for_the_csc(directory: Path) -> None:
+    changes = {"max_jobs": 1, "limits": {"job": 5000}, "run_defaults": {"n_bias": 7}}
+    (directory / "small.yaml").write_text(yaml.safe_dump(changes))
+    config, before = read_config(directory, "summit", "small.yaml"), read_config(directory, "summit")
+    assert (config.max_jobs, config.limits.job, config.limits.readout) == (1, 5000, before.limits.readout)
+    assert config.run_defaults == {**before.run_defaults, "n_bias": 7}
+    validator = salobj.StandardValidator(schema=CONFIG_SCHEMA)
+    files = ["_init.yaml", "_summit.yaml", "small.yaml"]
+    assert config == CscConfig.from_namespace(ComCamCalibCsc.read_config_files(validator, directory, files))
 
 
 def test_empty_file_changes_nothing(directory: Path) -> None:
@@ -51,6 +56,7 @@ def test_empty_file_changes_nothing(directory: Path) -> None:
     [
         ("_summit.yaml", "max_jobs: [", "can't be read"),
         ("_summit.yaml", "- 1\n", "is not a mapping"),
+        ("_summit.yaml", "limits: 3\n", "_summit.yaml can't be used: "),
         ("_summit.yaml", "max_jobs: 0\n", "max_jobs: Input should be greater than or equal to 1"),
         ("_summit.yaml", "colour: red\n", "colour: Extra inputs are not permitted"),
     ],

@@ -25,7 +25,8 @@ def read_config(directory: Path, site: str, override: str = "") -> CscConfig:
     Parameters
     ----------
     directory
-        Directory with ``_init.yaml`` and ``_<site>.yaml``; each file's fields replace those of the files before it.
+        Directory with ``_init.yaml`` and ``_<site>.yaml``; each file changes values of the files before it, also inside
+        mappings; a list is replaced as a whole.
     site
         Name of the site, such as ``summit``.
     override
@@ -36,10 +37,16 @@ def read_config(directory: Path, site: str, override: str = "") -> CscConfig:
     BadInputError
         If a file can't be read or is no mapping, or the configuration is wrong; one sentence for each mistake.
     """
+    # Imported here, because salobj takes a second and most of this package does not need it.
+    from lsst.ts import salobj
+
     values: dict[str, Any] = {}
     names = [name for name in ("_init.yaml", f"_{site}.yaml", override) if name]
     for name in names:
-        values |= _read_mapping(directory / name)
+        try:
+            salobj.hierarchical_update(values, _read_mapping(directory / name), "the files before it", name)
+        except ValueError as error:
+            raise BadInputError([f"The configuration file {directory / name} can't be used: {error}."]) from error
     try:
         return CscConfig.from_namespace(values)
     except BadInputError as error:
