@@ -8,7 +8,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -137,3 +139,21 @@ async def test_journal_of_a_new_csc_has_nothing_yet(tmp_path: Path) -> None:
 def test_journal_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ServiceError, match="There is no journal"):
         shown(tmp_path / "none.sqlite")
+
+
+def test_copy_on_a_read_only_disk_is_read_as_any(journal: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "readonly" / "journal.sqlite3"
+    copy.parent.mkdir()
+    with contextlib.closing(sqlite3.connect(journal)) as source, contextlib.closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    # Where a directory has the name of the file that SQLite needs beside it, that can't be made, as on such a disk.
+    Path(f"{copy}-shm").mkdir()
+    assert shown(copy) == shown(journal)
+
+
+def test_file_that_is_no_journal_is_named(tmp_path: Path) -> None:
+    other = tmp_path / "gen3.sqlite3"
+    with contextlib.closing(sqlite3.connect(other)) as connection:
+        connection.execute("CREATE TABLE something (name TEXT)")
+    with pytest.raises(ServiceError, match="it is one of another release, or no journal"):
+        shown(other)

@@ -16,7 +16,8 @@ import pytest
 import pytest_asyncio
 from lsst.ts import salobj
 from lsst.ts.comcamcalib.enums import CalibType, Verdict
-from lsst.ts.comcamcalib.run.measurements import open_to_read, series
+from lsst.ts.comcamcalib.run.measurements import series
+from lsst.ts.comcamcalib.run.reading import open_to_read
 from lsst.ts.comcamcalib.simulation.observatory import Observatory
 from lsst.ts.comcamcalib.simulation.replay import ReplayWorker
 from support.observatory import running_csc

@@ -20,15 +20,15 @@ from lsst.ts.comcamcalib.clock import Clock
 from lsst.ts.comcamcalib.enums import CalibType, RunState
 from lsst.ts.comcamcalib.errors import ServiceError
 from lsst.ts.comcamcalib.record.facts import Entry, Measured, Measurement
-from lsst.ts.comcamcalib.run.journal import Journal
+from lsst.ts.comcamcalib.run.journal import SCHEMA_VERSION, Journal
 from lsst.ts.comcamcalib.run.measurements import (
     filters_of,
     insert_measurements,
     make_table,
-    open_to_read,
     series,
     trends,
 )
+from lsst.ts.comcamcalib.run.reading import open_to_read
 from support.plans import make_plan
 from support.records import accepted
 
@@ -172,6 +172,7 @@ def test_what_can_not_be_read_is_said(tmp_path: Path) -> None:
     none, old, text = (tmp_path / f"{name}.sqlite" for name in ("none", "old", "text"))
     with contextlib.closing(sqlite3.connect(old)) as connection:
         connection.execute("CREATE TABLE facts (run_id TEXT)")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     text.write_text("this is no database, however long it may be" * 100)
     for path, sentence in (
         (none, r"There is no journal .*none\.sqlite; journal_path in the CSC's configuration"),

@@ -22,7 +22,8 @@ from .enums import CalibType
 from .errors import BadInputError
 from .instrument import Instrument
 from .measurements import Trend, trend_of
-from .run.measurements import Place, Series, filters_of, latest_runs, open_to_read, series
+from .run.measurements import Place, Series, filters_of, latest_runs, series
+from .run.reading import open_to_read
 
 __all__ = ["show_trend"]
 

@@ -16,15 +16,13 @@ import contextlib
 import dataclasses
 import math
 import sqlite3
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
 
 from ..enums import CalibType
-from ..errors import ServiceError
 from ..measurements import Trend, trend_of
 from ..record.facts import Entry, Measured, fact_from_json
 
-__all__ = ["Place", "insert_measurements", "make_table", "open_to_read", "series", "trends"]
+__all__ = ["Place", "insert_measurements", "make_table", "series", "trends"]
 
 TABLE = """
 CREATE TABLE measurements (
@@ -33,9 +31,6 @@ CREATE TABLE measurements (
     PRIMARY KEY (calib_type, physical_filter, run_id, detector, amplifier, quantity)
 ) WITHOUT ROWID
 """
-
-BUSY_LIMIT_S = 5.0
-"""How long a reader waits for a writer (seconds); writes take milliseconds."""
 
 Place = tuple[int, str, str]
 """Detector, amplifier ("": the detector as a whole) and quantity."""
@@ -79,29 +74,6 @@ def insert_measurements(connection: sqlite3.Connection, run_id: str, entries: It
                     for one in fact.values
                 ],
             )
-
-
-@contextlib.contextmanager
-def open_to_read(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a journal for reading only, also while a CSC owns it.
-
-    Raises
-    ------
-    ServiceError
-        If there is none, or it has no measurements; a sentence.
-    """
-    if not path.exists():
-        raise ServiceError(f"There is no journal {path}; journal_path in the CSC's configuration says where it is.")
-    try:
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_LIMIT_S)
-        with contextlib.closing(connection):
-            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'measurements'").fetchone():
-                raise ServiceError(
-                    f"The journal {path} has no measurements: no CSC of this release has opened it yet. Enable one."
-                )
-            yield connection
-    except sqlite3.Error as error:
-        raise ServiceError(f"The journal {path} can't be read: {error}") from error
 
 
 def latest_runs(

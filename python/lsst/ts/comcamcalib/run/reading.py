@@ -14,11 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..enums import RunState
+from ..errors import ServiceError
 from ..record.facts import Entry, ReportWritten, fact_from_json
 from .journal import SCHEMA_VERSION, read_facts
 from .owner import JournalError
 
-__all__ = ["RunFound", "RunOverview", "list_runs", "read_entries", "read_overviews", "read_report"]
+__all__ = ["RunFound", "RunOverview", "list_runs", "open_to_read", "read_entries", "read_overviews", "read_report"]
 
 BUSY_LIMIT_S = 10.0
 """Longest wait for a writer (seconds)."""
@@ -153,6 +154,28 @@ def read_entries(path: Path, run_id: str) -> list[Entry]:
         last = connection.execute("SELECT run_id FROM runs ORDER BY number DESC LIMIT 1").fetchone()
     latest = f"its latest is {last[0]}" if last else "it has none"
     raise JournalError(f"The journal {path} has no run {run_id}; {latest}")
+
+
+@contextlib.contextmanager
+def open_to_read(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a journal that has measurements for reading only, also while a CSC owns it.
+
+    Raises
+    ------
+    ServiceError
+        If there is none, or it has no measurements, or it can't be read; a sentence.
+    """
+    if not path.exists():
+        raise ServiceError(f"There is no journal {path}; journal_path in the CSC's configuration says where it is.")
+    try:
+        with _opened(path) as connection:
+            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'measurements'").fetchone():
+                raise ServiceError(
+                    f"The journal {path} has no measurements: no CSC of this release has opened it yet. Enable one."
+                )
+            yield connection
+    except JournalError as error:
+        raise ServiceError(f"{error}.") from error
 
 
 @contextlib.contextmanager

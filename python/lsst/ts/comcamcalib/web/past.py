@@ -24,9 +24,9 @@ from ..instrument import Instrument
 from ..measurements import trend_of
 from ..record.fold import fold
 from ..report import story
-from ..run.measurements import Place, Series, filters_of, latest_runs, open_to_read, series
+from ..run.measurements import Place, Series, filters_of, latest_runs, series
 from ..run.owner import JournalError
-from ..run.reading import read_entries, read_overviews, read_report
+from ..run.reading import open_to_read, read_entries, read_overviews, read_report
 from ..services.worker_threads import WorkerThreads
 from . import data
 from .memory import Memory
