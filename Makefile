@@ -45,11 +45,11 @@ test test-all: interface
 
 # Runs on the simulated observatory, which mostly wait.
 test-observatory: interface
-	$(BIN) pytest -p no:cacheprovider --durations=25 tests/e2e tests/crash
+	$(BIN) pytest -p no:cacheprovider --durations=25 tests/e2e
 
 # Everything else.
 test-parts: interface
-	$(BIN) pytest -p no:cacheprovider --durations=25 --ignore=tests/e2e --ignore=tests/crash --ignore=tests/image
+	$(BIN) pytest -p no:cacheprovider --durations=25 --ignore=tests/e2e --ignore=tests/image
 
 test-fast: interface ## Run all tests but those that need the whole observatory or real pipelines.
 	$(BIN) pytest -m "not observatory and not pipelines"
