@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import Any
 
-from lsst.ts.comcamcalib.enums import CalibType, RunState, StageState, Verdict
+from lsst.ts.comcamcalib.enums import CalibType, CertificationState, RunState, StageState, Verdict
 from lsst.ts.comcamcalib.watch import Watcher
 from rich.console import Console
 
@@ -71,6 +71,7 @@ async def test_every_kind_of_news_has_a_line_that_says_what_happened() -> None:
     image = {"imageType": CalibType.DARK, "imageIndex": 2, "imagesInSequence": 6, "obsId": "CC_O_20261122_000008"}
     job = {"stageName": "BIAS.GENERATE", "jobId": "ab12", "phase": "error", "message": "no usable pixels"}
     certified = {"datasetType": "bias", "datasetCount": 9, "collection": "u/x", "validityBegin": "2026-11-22T12:00:00"}
+    certified["state"] = CertificationState.CERTIFIED
     told = await lines(
         ("stageState", {"stageName": "BIAS.ACQUIRE", "state": StageState.RUNNING}),
         ("imageTaken", {**image, "exposureTime": 5.0, "discarded": False}),

@@ -16,7 +16,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lsst.ts.comcamcalib.enums import CalibType, StageState, Verdict
-from lsst.ts.comcamcalib.record.facts import Dataset, Entry, Fact, ProductMade, StageMoved
+from lsst.ts.comcamcalib.record.facts import (
+    Certified,
+    CertifyIntended,
+    Dataset,
+    Decertified,
+    DecertifyIntended,
+    Entry,
+    Fact,
+    ProductMade,
+    StageMoved,
+)
 from lsst.ts.comcamcalib.record.fold import fold
 from lsst.ts.comcamcalib.record.history import History
 from lsst.ts.comcamcalib.record.things import GOOD_VERDICTS, GoodProduct
@@ -122,6 +132,36 @@ def test_without_verification_only_the_option_makes_a_product_good() -> None:
         after(made(), verdict_of(BIAS, Verdict.FAILED), **wanted).good_product(BIAS)
     with pytest.raises(ValueError, match=r"^BIAS is not made$"):
         after(**wanted).good_product(BIAS)
+
+
+def test_what_was_withdrawn_is_not_good_even_without_verification() -> None:
+    wanted = {"do_verify": False, "certify_unverified": True}
+    certified = [
+        CertifyIntended(
+            number=1,
+            stage_name="BIAS.CERTIFY",
+            calib_type=BIAS,
+            verdict=None,
+            dataset_type="bias",
+            collection="LSSTComCam/calib/daily",
+            output_collection="u/ocps/job-01/run",
+            validity_begin="2026-11-22T12:00:00",
+            validity_end="2026-11-23T12:00:00",
+            dataset_ids=("id-0-None", "id-1-None"),
+        ),
+        Certified(number=1, dataset_count=2, reason=""),
+    ]
+    withdrawn = [
+        DecertifyIntended(
+            number=1, certifications=(1,), collection="LSSTComCam/calib/daily", out=(), back=(), who="op", why="a crack"
+        ),
+        Decertified(number=1, reason=""),
+    ]
+    dark = made(CalibType.DARK).model_copy(update={"datasets": (Dataset(dataset_id="dark-0", detector=0),)})
+    facts = (made(), *certified, *withdrawn, dark)
+    for calib_type in (BIAS, CalibType.DARK):
+        with pytest.raises(ValueError, match=r"^BIAS was withdrawn by op: a crack$"):
+            after(*facts, **wanted).good_product(calib_type)
 
 
 def without(calib_type: CalibType, *detectors: int, physical_filter: str = "") -> Fact:

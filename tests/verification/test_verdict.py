@@ -530,3 +530,16 @@ def test_a_signal_that_is_not_there_is_missing_and_no_darkness(statistics: Make)
     assert judgement.verdict is Verdict.UNKNOWN
     assert "MEAN of C10 is missing" in judgement.reason
     assert "ight" not in judgement.reason
+
+
+@pytest.mark.parametrize("strictness", ["off", "note", "count"])
+def test_statistics_without_any_signal_never_pass_however_frames_are_judged(strictness: Any, statistics: Make) -> None:
+    flats = lit(statistics, 3)
+    rules = flats.expected.rules.model_copy(update={"frames": strictness})
+    flats.expected = dataclasses.replace(flats.expected, rules=rules)
+    assert judge(flats).verdict is Verdict.PASSED
+    for values in flats.detectors[2026112200002, 1]["AMP"].values():
+        values.update(MEAN=math.nan, NOISE=math.nan)
+    judgement = judge(flats)
+    assert judgement.verdict is Verdict.UNKNOWN
+    assert "R22_S01 in exposure 2026112200002 (MEAN of C10 is missing or not a finite number)" in judgement.reason

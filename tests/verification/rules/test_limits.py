@@ -85,6 +85,16 @@ def test_quantity_that_is_not_there_is_unknown_if_it_is_needed() -> None:
     assert found([], limit(quantity="gain", outcome="note")) == []
 
 
+def test_detector_without_a_single_value_is_unknown() -> None:
+    of_detector = limit(quantity="gain", of="detector", must_be="at most", limit=2.0, outcome="fail")
+    assert found(amplifiers("gain", NAN), of_detector) == [(4, "", Outcome.UNKNOWN)]
+    assert found(amplifiers("gain", NAN, C10=1.7), of_detector) == []
+
+
+def test_value_of_the_whole_detector_does_not_stand_for_its_amplifiers() -> None:
+    assert found([value("gain", 1e6)], limit(quantity="gain")) == [(4, "", Outcome.UNKNOWN)]
+
+
 @pytest.mark.parametrize(("needed", "outcome"), [(True, Outcome.UNKNOWN), (False, Outcome.NOTED)])
 def test_detector_that_can_not_be_read_is_unknown_if_it_is_needed(needed: bool, outcome: Outcome) -> None:
     one = product(CalibType.BIAS, {0: with_values()}, unread={4: "The file is broken."})
@@ -108,5 +118,6 @@ def test_any_values_are_judged_and_a_needed_one_that_is_not_finite_never_passes(
     one = limit(quantity="gain", of=of, must_be=must_be, limit=1.0, outcome=outcome)
     values = [value("gain", number, f"C{index:02d}") for index, number in enumerate(numbers)]
     outcomes = {it[2] for it in found(values, one)}
-    if of == "amplifier" and outcome != "note" and any(number != number for number in numbers):
+    nan = [number != number for number in numbers]
+    if outcome != "note" and (all(nan) or (of == "amplifier" and any(nan))):
         assert Outcome.UNKNOWN in outcomes

@@ -191,6 +191,9 @@ class History:
         product = self.product(calib_type)
         if product is None:
             raise ValueError(f"{calib_type.name} is not made")
+        for one in (calib_type, *self.bases_of(calib_type)):
+            if (withdrawal := self.withdrawn(one)) is not None:
+                raise ValueError(f"{one.name} was {withdrawal.words}")
         verdicts = self.verdicts_of(calib_type)
         if not self.plan.options.do_verify and self.plan.options.certify_unverified and not verdicts:
             return GoodProduct(product, None, ())
@@ -201,9 +204,6 @@ class History:
         filters = {one.physical_filter for one in product.datasets if one.physical_filter}
         if "" not in judged and (left_out := sorted(filters - judged)):
             raise ValueError(f"{calib_type.name} is not verified in {', '.join(left_out)}")
-        for one in (calib_type, *self.bases_of(calib_type)):
-            if (withdrawal := self.withdrawn(one)) is not None:
-                raise ValueError(f"{one.name} was {withdrawal.words}")
         stage = self.stage(calib_type, StageKind.VERIFY)
         if stage is None or stage.state is not StageState.SUCCEEDED:
             raise ValueError(f"the verification of {calib_type.name} has not succeeded")

@@ -81,8 +81,8 @@ class _Detectors:
             dark = without_signal(self._raw[exposure, detector], self._context, detector)
             if dark:
                 self._dark[place] = dark
-            if len(dark) == self._context.amplifiers[detector]:
-                return  # it is known what is wrong: there was no light
+            if len(dark) == self._context.amplifiers[detector] and self._context.rules.frames == "fail":
+                return  # it is known what is wrong: there was no light, and that fails the product
         self._problems[place] = problem
 
     def _reject_strange_amplifiers(self) -> None:

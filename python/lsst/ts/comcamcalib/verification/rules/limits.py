@@ -74,8 +74,9 @@ def beyond(rule: str, detector: int, values: Mapping[str, ProductValue], limit: 
 
 
 def _unknown(detector: int, values: Mapping[str, ProductValue], limit: ValueLimit) -> Iterator[Finding]:
-    if not values:
-        yield Finding("limits", Outcome.UNKNOWN, limit.quantity, detector, detail="not measured")
-    for name, one in values.items():
-        if not math.isfinite(one.value) and (limit.of == "amplifier" or not name):
+    judged = {"": detector_value(values)}
+    if limit.of == "amplifier":
+        judged = {name: one.value for name, one in values.items() if name} or {"": math.nan}
+    for name, value in judged.items():
+        if not math.isfinite(value):
             yield Finding("limits", Outcome.UNKNOWN, limit.quantity, detector, name, detail="not measured")
