@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,20 @@ def test_schema_refuses_what_kubernetes_would_refuse() -> None:
 def test_service_selects_the_pod(site: str) -> None:
     job, _, service = render("comcamcalib", values_of(site))
     assert service["spec"]["selector"] == job["spec"]["template"]["metadata"]["labels"]
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_service_and_scraper_reach_the_page_that_is_configured(
+    site: str, read_site: Callable[[str], dict[str, Any]]
+) -> None:
+    page = read_site(CONFIGURATIONS[site])["page"]
+    assert page["address"] == "0.0.0.0", "an address of the pod's own could not be reached from the Service"
+    job, _, service = render("comcamcalib", values_of(site))
+    (port,) = service["spec"]["ports"]
+    assert port.get("targetPort", port["port"]) == page["port"]
+    annotations = job["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["prometheus.io/port"] == str(page["port"])
+    assert annotations["prometheus.io/path"] == "/metrics"
 
 
 @pytest.mark.parametrize("site", SITES)
