@@ -148,6 +148,7 @@ async def test_scenarios_can_be_chosen_from_another_process(observatory: Observa
 async def test_reset_makes_it_as_good_as_new(observatory: Observatory, comcam: ComCam, ocps: salobj.Remote) -> None:
     observatory.set_scenarios(["noisy-detector"])
     (before,) = await take_bias(comcam, 1, files=9)
+    await comcam.rem.cccamera.cmd_setFilter.set_start(name="i_06", timeout=LIMIT_S)
     ack = await ocps.cmd_execute.set_start(pipeline="p.yaml", timeout=LIMIT_S, wait_done=False)
     # The command may end before the reset does, and salobj forgets a command that has ended.
     ended = asyncio.create_task(ocps.cmd_execute.next_ackcmd(ack, timeout=LIMIT_S), name="end of the command")
@@ -158,6 +159,7 @@ async def test_reset_makes_it_as_good_as_new(observatory: Observatory, comcam: C
     assert observatory.scenarios == []
     assert observatory.world.focal_plane.faults == ()
     assert observatory.camera.summary_state == salobj.State.ENABLED
+    assert observatory.camera.evt_endSetFilter.data.filterName == "r_03"
     assert await asyncio.to_thread(count_raws, observatory.repo) == 0
     (after,) = await take_bias(comcam, 1, files=9)
     assert after > before

@@ -55,6 +55,8 @@ FAULT_CODE = 1
 
 SECONDS_PER_DAY = 86400
 INSTALLED_FILTERS = ("g_01", "r_03", "i_06")
+FIRST_FILTER = INSTALLED_FILTERS[1]
+"""The filter that is in the beam at the start."""
 
 
 class CameraCsc(salobj.BaseCsc):  # type: ignore[misc]
@@ -88,7 +90,7 @@ class CameraCsc(salobj.BaseCsc):  # type: ignore[misc]
         self._offline: bool = initial_state == salobj.State.OFFLINE
         self.idle = asyncio.Event()
         self.idle.set()
-        self._filter = INSTALLED_FILTERS[1]
+        self._filter = FIRST_FILTER
         super().__init__("CCCamera", initial_state=salobj.State.STANDBY if self._offline else initial_state)
         # A second takeImages is refused by a busy camera; it does not wait in a queue.
         self.cmd_takeImages.allow_multiple_callbacks = True
@@ -120,6 +122,12 @@ class CameraCsc(salobj.BaseCsc):  # type: ignore[misc]
         await self._set_substate("imageReadinessDetailedState", 1)  # ready
         await self._publish_last_image()
         await self._set_substate("ccsCommandState", CommandState.IDLE)
+
+    async def reset_filter(self) -> None:
+        """Have the filter of the start in the beam again."""
+        if self._filter != FIRST_FILTER:
+            self._filter = FIRST_FILTER
+            await self.evt_endSetFilter.set_write(**filter_fields(FIRST_FILTER, INSTALLED_FILTERS), force_output=True)
 
     async def _publish_last_image(self) -> None:
         """Publish an image of the day before: an observatory that has worked before has one in its broker.

@@ -79,11 +79,12 @@ class Components:
         await asyncio.gather(*(csc.close() for csc in self._cscs.values()))
 
     async def rest(self) -> None:
-        """Let the camera finish its image, bring all to STANDBY, and forget images that wait for their ingest."""
+        """Let the camera finish its image, bring all to STANDBY, and forget filter and images that wait for ingest."""
         camera, oods = self._cscs.get("CCCamera"), self._cscs.get("CCOODS")
         if isinstance(camera, CameraCsc):
             async with asyncio.timeout(IDLE_LIMIT_S):
                 await camera.idle.wait()
+            await camera.reset_filter()
         for csc in self._cscs.values():
             await bring_to_standby(csc)
         if isinstance(oods, OodsCsc):
