@@ -8,7 +8,7 @@
 # In both, the process is of user 73006, as all CSCs, and writes to the journal's volume and /tmp only.
 ARG BASE=docker.io/library/python:3.12-slim-bookworm
 
-FROM ${BASE} AS wheels
+FROM ${BASE} AS stand-wheels
 ARG VERSION=0.0.0
 WORKDIR /source
 COPY pyproject.toml README.rst LICENSE COPYRIGHT ./
@@ -19,8 +19,8 @@ RUN SETUPTOOLS_SCM_PRETEND_VERSION_FOR_TS_COMCAMCALIB=${VERSION} python3 -m pip 
     && python3 -m pip wheel --quiet --no-deps --wheel-dir /wheels-of-the-stand-ins ./standins
 
 FROM ${BASE} AS stand-environment
-COPY --from=wheels /wheels /wheels
-COPY --from=wheels /wheels-of-the-stand-ins /wheels-of-the-stand-ins
+COPY --from=stand-wheels /wheels /wheels
+COPY --from=stand-wheels /wheels-of-the-stand-ins /wheels-of-the-stand-ins
 RUN python3 -m venv /opt/comcamcalib \
     && /opt/comcamcalib/bin/python -m pip install --quiet --no-cache-dir /wheels/*.whl /wheels-of-the-stand-ins/*.whl \
     && /opt/comcamcalib/bin/comcamcalib interface install \
@@ -52,6 +52,17 @@ WORKDIR /tmp
 VOLUME /var/lib/comcamcalib
 ENTRYPOINT ["run_comcamcalib"]
 
+# The base has no Python that builds wheels but that of its environment.
+FROM ${BASE} AS observatory-wheels
+ARG VERSION=0.0.0
+# hadolint ignore=DL3002
+USER 0
+WORKDIR /source
+COPY pyproject.toml README.rst LICENSE COPYRIGHT ./
+COPY python python
+RUN bash -c "source /home/saluser/.setup_sal_env.sh \
+    && SETUPTOOLS_SCM_PRETEND_VERSION_FOR_TS_COMCAMCALIB=${VERSION} python -m pip wheel --quiet --no-deps --wheel-dir /wheels ."
+
 FROM ${BASE} AS observatory
 ARG VERSION=0.0.0
 ARG REVISION=unknown
@@ -62,26 +73,25 @@ LABEL org.opencontainers.image.title="ts_comcamcalib" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 USER 0
-COPY --from=wheels /wheels /wheels
-COPY deploy/image/startup.sh /home/saluser/.startup.sh
+RUN install --directory --owner=73006 --group=73006 /var/lib/comcamcalib
+COPY config /opt/config
+COPY --chown=73006:73006 --chmod=0755 deploy/image/startup.sh /home/saluser/.startup.sh
+# The environment is of the base's user.
+USER 73006:73006
 # The science pipelines, salobj, ts_xml and observatory_control are in the base. What its conda environment lacks of our
 # dependencies comes from the same channel as all of it; our own package never changes what is there.
-RUN bash -c "source /home/saluser/.setup_sal_env.sh \
+RUN --mount=type=bind,from=observatory-wheels,source=/wheels,target=/wheels \
+    bash -c "source /home/saluser/.setup_sal_env.sh \
     && conda install --quiet --yes --channel conda-forge --freeze-installed jinja2 prometheus_client rich tenacity typer \
     && python -m pip install --quiet --no-cache-dir --no-deps /wheels/*.whl \
     && comcamcalib interface install \
-    && conda clean --all --yes" \
-    && rm -r /wheels \
-    && chmod 0755 /home/saluser/.startup.sh \
-    && install --directory --owner=73006 --group=73006 /var/lib/comcamcalib
-COPY config /opt/config
+    && conda clean --all --yes"
 ENV PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     MPLCONFIGDIR=/tmp \
     XDG_CACHE_HOME=/tmp \
     TS_CONFIG_OCS_DIR=/opt/config \
     RUN_ARG=""
-USER 73006:73006
 WORKDIR /tmp
 VOLUME /var/lib/comcamcalib
 ENTRYPOINT ["/home/saluser/.startup.sh"]

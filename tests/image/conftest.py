@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The image, built once for all tests of this folder; skipped where it can't be built, unless ``IMAGE_TEST`` is set.
+"""The images, built once for all tests of this folder; skipped where it can't be built, unless ``IMAGE_TEST`` is set.
 
 ``make image-test`` sets it, so that a missing program fails there instead of hiding that nothing was tested.
 """
@@ -13,14 +13,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from support.containers import Image, build, make_base, missing, mounted
+from support.containers import (
+    IMAGE,
+    OBSERVATORY_BASE,
+    OBSERVATORY_IMAGE,
+    Image,
+    build,
+    fetch_packages,
+    make_base,
+    make_observatory_base,
+    missing,
+    mounted,
+)
 
 
 @pytest.fixture(scope="session")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
-    """The image with its files."""
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with what the builds need from outside."""
     if reason := missing():
         if os.environ.get("IMAGE_TEST"):
             pytest.fail(f"The image can't be built here: it {reason}.")
@@ -29,6 +41,22 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
         pytest.skip("The image is built and tested by make image-test only, because that takes minutes.")
     folder = tmp_path_factory.mktemp("image")
     make_base(folder / "root")
-    build(folder)
-    with mounted() as image:
+    fetch_packages(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def image(packages: Path) -> Iterator[Image]:
+    """The image for a test stand, with its files."""
+    build(packages)
+    with mounted(IMAGE) as image:
+        yield image
+
+
+@pytest.fixture(scope="session")
+def observatory_image(packages: Path, image: Image) -> Iterator[Image]:
+    """The observatory's image, on what its base looks like to it, with its files."""
+    make_observatory_base()
+    build(packages, "observatory", OBSERVATORY_BASE, OBSERVATORY_IMAGE)
+    with mounted(OBSERVATORY_IMAGE) as image:
         yield image

@@ -85,6 +85,25 @@ async def volume(observatory: Observatory, tmp_path: Path) -> AsyncIterator[Path
 
 
 @pytest.mark.asyncio(loop_scope="session")
+async def test_observatorys_image_starts_the_csc_in_its_own_environment_and_hands_signals_on(
+    observatory_image: Image, observatory: Observatory, operator: Operator, volume: Path, tmp_path: Path
+) -> None:
+    assert observatory_image.config["User"] == "73006:73006"
+    assert not (observatory_image.files / "wheels").is_dir() or not list((observatory_image.files / "wheels").iterdir())
+    log = tmp_path / "csc.log"
+    environment = {**observatory.environment, "RUN_ARG": "--state enabled"}
+    async with running(observatory_image, volume, [observatory.work_directory], environment, log) as csc:
+        await operator.hear("summaryState", LIMIT_S, summaryState=salobj.State.ENABLED)
+        assert user_of(csc) == 73006
+        collection = "LSSTComCam/calib/u/image/observatory"
+        run_id = await operator.start_run(**OPTIONS, calib_collection=collection)
+        ended = await operator.until_ended(run_id, LIMIT_S)
+        assert ended.state == RunState.COMPLETED, f"{ended.reason}; see {log}"
+        await stop(csc)
+    assert len(await asyncio.to_thread(certified, observatory.repo, collection)) == 2
+
+
+@pytest.mark.asyncio(loop_scope="session")
 async def test_calibrations_are_made_in_the_image_and_a_run_outlives_its_pod(
     image: Image, observatory: Observatory, operator: Operator, volume: Path, tmp_path: Path
 ) -> None:

@@ -30,6 +30,8 @@ ROOT = Path(__file__).parents[2]
 
 BASE = "localhost/comcamcalib-test-base:bookworm"
 IMAGE = "localhost/comcamcalib:test"
+OBSERVATORY_BASE = "localhost/comcamcalib-test-base:observatory"
+OBSERVATORY_IMAGE = "localhost/comcamcalib:test-observatory"
 
 PROGRAMS = ("buildah", "debootstrap", "unshare", "chroot", "setpriv")
 BUILD_LIMIT_S = 1500.0
@@ -82,18 +84,27 @@ def make_base(folder: Path) -> None:
     shutil.rmtree(folder)
 
 
-def build(folder: Path) -> str:
-    """Build the image, with the Python packages that this machine gets, and return what the engine said.
-
-    The packages are fetched here, because the way to them is this machine's own, and must not be in the image.
+def fetch_packages(folder: Path) -> None:
+    """Fetch the Python packages that the builds need, because the way to them is this machine's own, and must not be in
+    an image.
     """
-    index, config = folder / "index", folder / "pip.conf"
     wanted = ("setuptools>=77", "setuptools-scm>=8")
-    fetch = (sys.executable, "-m", "pip", "download", "--quiet", "--dest", index, ROOT, ROOT / "standins", *wanted)
-    run(*fetch)
-    config.write_text("[global]\nno-index = true\nfind-links = /index\n")
-    volumes = ("--volume", f"{index}:/index:ro", "--volume", f"{config}:/etc/pip.conf:ro")
-    return run(ROOT / "deploy" / "image" / "build.sh", *volumes, ENGINE="buildah", BASE=BASE, TAG=IMAGE)
+    index = folder / "index"
+    run(sys.executable, "-m", "pip", "download", "--quiet", "--dest", index, ROOT, ROOT / "standins", *wanted)
+    (folder / "pip.conf").write_text("[global]\nno-index = true\nfind-links = /index\n")
+
+
+def build(folder: Path, target: str = "stand", base: str = BASE, tag: str = IMAGE) -> str:
+    """Build a target of the Dockerfile with the packages that were fetched, and return what the engine said."""
+    volumes = ("--volume", f"{folder}/index:/index:ro", "--volume", f"{folder}/pip.conf:/etc/pip.conf:ro")
+    script = ROOT / "deploy" / "image" / "build.sh"
+    return run(script, *volumes, ENGINE="buildah", TARGET=target, BASE=base, TAG=tag)
+
+
+def make_observatory_base() -> None:
+    """Make what our target "observatory" takes the observatory's base to be, from the image for a test stand."""
+    context = ROOT / "tests" / "image" / "observatory_base"
+    run("buildah", "bud", "--quiet", "--tag", OBSERVATORY_BASE, "--build-arg", f"STAND={IMAGE}", context)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,10 +129,10 @@ class Image:
 
 
 @contextlib.contextmanager
-def mounted() -> Iterator[Image]:
-    """Mount the files of the image."""
-    config = json.loads(run("buildah", "inspect", "--type", "image", IMAGE))["OCIv1"]["config"]
-    container = run("buildah", "from", "--pull-never", IMAGE).strip()
+def mounted(tag: str) -> Iterator[Image]:
+    """Mount the files of an image."""
+    config = json.loads(run("buildah", "inspect", "--type", "image", tag))["OCIv1"]["config"]
+    container = run("buildah", "from", "--pull-never", tag).strip()
     try:
         yield Image(Path(run("buildah", "mount", container).strip()), config)
     finally:
