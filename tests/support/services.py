@@ -339,9 +339,6 @@ class FakeRepository:
             "detectors_without", lambda: [one for one in detectors if (dataset_type, one) in self.world.not_calibrated]
         )
 
-    async def get(self, dataset_type: str, collection: str, **data_id: int | str) -> object:
-        raise AssertionError("the stages do not read single datasets")
-
     async def statistics(
         self, collection: str, types: StatisticsTypes, physical_filter: str | None = None
     ) -> VerificationStatistics:
