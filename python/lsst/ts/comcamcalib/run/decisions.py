@@ -150,7 +150,7 @@ class Decisions:
         await self._runner.check(run.history.plan, services, start, run)
 
     async def _leave(self, run: Run) -> None:
-        """Be done with a run; if it is not the latest one, tell of that one last, for clients that join late."""
+        """Be done with a run; if it is not the latest one, publish that one last, for clients that join late."""
         current = self._runner.run
         if current is run:
             return
@@ -210,8 +210,10 @@ class Decisions:
             raise BadInputError(["The CSC left ENABLED meanwhile; it goes on when the CSC is ENABLED again."]) from None
 
     def _conclude(self, task: asyncio.Task[str]) -> None:
+        """Let other things be done; begin to find out what became of the withdrawal, if that is not known."""
         self.doing = ""
         self._runner.end_checks()
+        self._begin_to_finish()
         if not task.cancelled() and (error := task.exception()) is not None:
             # The command may have been answered already.
             self._log.warning("%s: %s", task.get_name(), error)
@@ -243,30 +245,25 @@ class Decisions:
 
     async def _withdraw(self, act: Withdrawing, run: Run) -> str:
         """Withdraw, and return what was done in a sentence."""
-        run_id, begins = run.history.run_id, True
+        run_id = run.history.run_id
         try:
             done = await once(act, run.record)
-            self._log.warning("Run %s: %s", run_id, _told(done, run.history))
-            return _told(done, run.history)
-        except asyncio.CancelledError:
-            begins = False  # it is finished when the CSC is ENABLED again
-            raise
+            self._log.warning("Run %s: %s", run_id, _in_words(done, run.history))
+            return _in_words(done, run.history)
         finally:
             if run.history.open_withdrawals:
                 self.unfinished[run_id] = "whether Butler has done it is not known"
-                if begins:
-                    self._begin_to_finish()
             await self._leave(run)
 
     # What an earlier process has left
 
     def connect(self) -> None:
         """Finish what was not finished, because the CSC is ENABLED."""
-        if self.unfinished:
-            self._begin_to_finish()
+        self._begin_to_finish()
 
     def _begin_to_finish(self) -> None:
-        if self._runner.is_connected and (self._finishing is None or self._finishing.done()):
+        """Begin to finish what is not finished; without connections, it is begun when the CSC is ENABLED again."""
+        if self.unfinished and self._runner.is_connected and (self._finishing is None or self._finishing.done()):
             self._finishing = asyncio.create_task(self._finish(), name="finish decertify")
 
     async def close(self) -> None:
@@ -284,7 +281,7 @@ class Decisions:
 
     async def _finish(self) -> None:
         """Find out what became of withdrawals, and do those that were not done; try until that is known."""
-        if self._task is not None and self._task is not asyncio.current_task():
+        if self._task is not None:
             await asyncio.wait([self._task])
         while self.unfinished:
             for run_id in list(self.unfinished):
@@ -310,7 +307,7 @@ class Decisions:
                         raise
                     self._log.warning("Run %s: %s", run_id, await self.with_run_ids(str(error)))
                 else:
-                    self._log.warning("Run %s: %s", run_id, _told(done, run.history))
+                    self._log.warning("Run %s: %s", run_id, _in_words(done, run.history))
             self.unfinished.pop(run_id, None)
         finally:
             await self._leave(run)
@@ -359,7 +356,7 @@ def _check_reason(reason: str, command: str) -> None:
         raise BadInputError([f"reason: {command} needs a reason; say why, because it is recorded with your name."])
 
 
-def _told(done: Withdrawal, history: History) -> str:
+def _in_words(done: Withdrawal, history: History) -> str:
     """Say what was withdrawn, and what else of the run stays certified that is built on it."""
     types = [
         history.certifications[number].intent.calib_type
