@@ -419,7 +419,7 @@ def live(
             return None
         finally:
             world.audience = None
-            connection = csc.journal._connection if hasattr(csc, "journal") else None
+            connection = csc.journal._file.connection if hasattr(csc, "journal") else None
             if connection is not None:
                 connection.close()
 
