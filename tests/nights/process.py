@@ -23,7 +23,7 @@ from lsst.ts.comcamcalib.errors import BadInputError
 from lsst.ts.comcamcalib.record.events import Event
 from lsst.ts.comcamcalib.record.facts import Entry
 from lsst.ts.comcamcalib.run.acceptance import AcceptRequest
-from lsst.ts.comcamcalib.run.decisions import DecertifyRequest
+from lsst.ts.comcamcalib.run.decertification import DecertifyRequest
 from lsst.ts.comcamcalib.run.journal import Journal
 from lsst.ts.comcamcalib.run.owner import JournalError
 from lsst.ts.comcamcalib.run.runner import Runner, StartRequest

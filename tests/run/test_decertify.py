@@ -17,7 +17,7 @@ from lsst.ts.comcamcalib.enums import CalibType, CertificationState, RunState
 from lsst.ts.comcamcalib.errors import BadInputError
 from lsst.ts.comcamcalib.record.events import Certification, RunStatus
 from lsst.ts.comcamcalib.record.facts import Decertified, DecertifyAbsent, DecertifyIntended
-from lsst.ts.comcamcalib.run.decisions import DecertifyRequest
+from lsst.ts.comcamcalib.run.decertification import DecertifyRequest
 from lsst.ts.comcamcalib.run.recorder import Recorder
 from support.gate import Gate
 from support.house import House

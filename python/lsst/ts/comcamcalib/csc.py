@@ -33,7 +33,7 @@ from .publisher import Publisher
 from .record.events import Alarms
 from .run.acceptance import AcceptRequest
 from .run.claim import Claim
-from .run.decisions import DecertifyRequest
+from .run.decertification import DecertifyRequest
 from .run.owner import JournalError, JournalLostError
 from .run.progress import Progress
 from .run.runner import Runner, StartRequest
