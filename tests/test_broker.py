@@ -38,16 +38,18 @@ async def dumb_server(request: pytest.FixtureRequest) -> AsyncIterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("addresses", "told"),
+    ("addresses", "sentence"),
     [
         ("127.0.0.1:1", r"no Kafka broker at 127\.0\.0\.1:1 \(.*\); check LSST_KAFKA_BROKER_ADDR"),
         ("127.0.0.1:1, 127.0.0.1:2", r"127\.0\.0\.1:1 \(.*\), 127\.0\.0\.1:2 \("),
         ("kafka", r"no Kafka broker at kafka \(invalid literal"),
     ],
 )
-async def test_broker_that_is_not_there_is_named(addresses: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_broker_that_is_not_there_is_named(
+    addresses: str, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LSST_KAFKA_BROKER_ADDR", addresses)
-    with pytest.raises(RuntimeError, match=told):
+    with pytest.raises(RuntimeError, match=sentence):
         await check_connection()
 
 

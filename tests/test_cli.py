@@ -259,7 +259,7 @@ async def disabled_csc(csc: ComCamCalibCsc, operator: Operator) -> AsyncIterator
 
 @on_the_bus
 @pytest.mark.asyncio(loop_scope="session")
-async def test_run_is_started_watched_and_told_afterwards(enabled_csc: ComCamCalibCsc, tmp_path: Path) -> None:
+async def test_run_is_started_watched_and_shown_afterwards(enabled_csc: ComCamCalibCsc, tmp_path: Path) -> None:
     nothing = await comcamcalib("status")
     assert (nothing.code, nothing.last_words) == (1, "There has been no run yet.")
     options = tmp_path / "options.yaml"
@@ -320,8 +320,8 @@ async def test_run_is_started_without_watching_aborted_and_watched_to_its_end(
     assert "ABORTED" in watched.output and run_id in watched.output
     nothing = await comcamcalib("abort")
     assert (nothing.code, nothing.last_words) == (1, "There is no open run that could be aborted.")
-    told = await comcamcalib("watch")
-    assert told.code == 1 and f"Run {run_id} is ABORTED." in told.output
+    shown = await comcamcalib("watch")
+    assert shown.code == 1 and f"Run {run_id} is ABORTED." in shown.output
 
 
 @on_the_bus

@@ -51,8 +51,8 @@ async def test_program_of_the_docstring_does_what_it_says(csc: ComCamCalibCsc) -
         assert states == [RunState.ACCEPTED, RunState.RUNNING, RunState.COMPLETED]
         summary = await client.status()
         assert (summary["runId"], summary["runState"]) == (run_id, RunState.COMPLETED)
-    told = {name for name, message in heard if getattr(message, "runId", run_id) == run_id}
-    assert told >= {"runState", "stageState", "imageTaken", "imageIngested", "jobState", "verificationResult"}
+    published = {name for name, message in heard if getattr(message, "runId", run_id) == run_id}
+    assert published >= {"runState", "stageState", "imageTaken", "imageIngested", "jobState", "verificationResult"}
 
 
 @on_the_bus

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The commander: what is typed reaches the CSC, what the CSC tells is printed."""
+"""The commander: what is typed reaches the CSC, what the CSC publishes is printed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def commander(enabled_csc: ComCamCalibCsc) -> AsyncIterator[ComCamCalibCom
 
 
 async def printed(commander: ComCamCalibCommander, *words: str) -> str:
-    """Wait until a line is printed that has all of the words, and take it; what topics tell comes in any order."""
+    """Wait until a line is printed that has all of the words, and take it; what topics publish comes in any order."""
     async with asyncio.timeout(LIMIT_S):
         while True:
             for line in commander.output_queue:

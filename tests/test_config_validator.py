@@ -36,11 +36,11 @@ def test_every_field_that_is_wrong_is_named(config: dict[str, Any]) -> None:
     config["uws_ulr"] = "http://127.0.0.1:1"
     with pytest.raises(jsonschema.ValidationError) as caught:
         ConfigValidator(CONFIG_SCHEMA).validate(config)
-    told = caught.value.message.split("; ")
-    assert "instrument.ocps_index: 'two' is not of type 'integer'" in told
-    assert any(one.startswith("limits.preflight: -1 is less than") for one in told)
-    assert any("'uws_ulr' was unexpected" in one for one in told)
-    assert len(told) == 3
+    problems = caught.value.message.split("; ")
+    assert "instrument.ocps_index: 'two' is not of type 'integer'" in problems
+    assert any(one.startswith("limits.preflight: -1 is less than") for one in problems)
+    assert any("'uws_ulr' was unexpected" in one for one in problems)
+    assert len(problems) == 3
 
 
 def test_what_is_no_mapping_is_refused() -> None:

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is told has exactly the fields that the component's XML declares."""
+"""What is published has exactly the fields that the component's XML declares."""
 
 from __future__ import annotations
 

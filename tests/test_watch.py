@@ -21,24 +21,24 @@ RUN = "20261122-001"
 TAI = 1_795_336_757.0  # 08:38:40 UTC
 
 
-class ToldClient:
-    """A client to which the test tells what the CSC would tell."""
+class FakeClient:
+    """A client that hears what the test publishes in place of the CSC."""
 
     def __init__(self, *news: tuple[str, dict[str, Any]]) -> None:
         self._news = news
-        self._tell: Callable[[str, Any], None] = lambda name, message: None
+        self._notify: Callable[[str, Any], None] = lambda name, message: None
 
     def listen(self, listener: Callable[[str, Any], None]) -> None:
-        self._tell = listener
+        self._notify = listener
 
-    def tell(self, name: str, **fields: Any) -> Any:
+    def publish(self, name: str, **fields: Any) -> Any:
         message = SimpleNamespace(**{"runId": RUN, "private_sndStamp": TAI, "reason": "", **fields})
-        self._tell(name, message)
+        self._notify(name, message)
         return message
 
     async def follow(self, run_id: str) -> AsyncIterator[Any]:
         for name, fields in self._news:
-            message = self.tell(name, **fields)
+            message = self.publish(name, **fields)
             if name == "runState" and message.runId == run_id:
                 yield message
 
@@ -47,7 +47,7 @@ async def watched(*news: tuple[str, dict[str, Any]], terminal: bool = False) -> 
     """Return how the run ended, and what was printed."""
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=terminal, width=200, highlight=False)
-    state = await Watcher(ToldClient(*news), console).follow(RUN)  # type: ignore[arg-type]
+    state = await Watcher(FakeClient(*news), console).follow(RUN)  # type: ignore[arg-type]
     return state, stream.getvalue()
 
 
@@ -62,8 +62,8 @@ async def lines(*news: tuple[str, dict[str, Any]]) -> list[str]:
 
 async def test_end_of_the_run_is_what_is_returned() -> None:
     for state in (RunState.COMPLETED, RunState.FAILED, RunState.ABORTED):
-        told, text = await watched(("runState", {"state": state, "reason": "So it is."}))
-        assert told is state
+        ended, text = await watched(("runState", {"state": state, "reason": "So it is."}))
+        assert ended is state
         assert text == f"08:38:40  {state.name:10} run {RUN}: So it is.\n"
 
 
@@ -72,7 +72,7 @@ async def test_every_kind_of_news_has_a_line_that_says_what_happened() -> None:
     job = {"stageName": "BIAS.GENERATE", "jobId": "ab12", "phase": "error", "message": "no usable pixels"}
     certified = {"datasetType": "bias", "datasetCount": 9, "collection": "u/x", "validityBegin": "2026-11-22T12:00:00"}
     certified["state"] = CertificationState.CERTIFIED
-    told = await lines(
+    printed = await lines(
         ("stageState", {"stageName": "BIAS.ACQUIRE", "state": StageState.RUNNING}),
         ("imageTaken", {**image, "exposureTime": 5.0, "discarded": False}),
         ("imageTaken", {**image, "imageIndex": 1, "exposureTime": 5.0, "discarded": True}),
@@ -85,7 +85,7 @@ async def test_every_kind_of_news_has_a_line_that_says_what_happened() -> None:
         ("certification", {**certified, "validityEnd": ""}),
         ("alarms", {"reason": "The run failed"}),
     )
-    assert [line[10:].split(maxsplit=1) for line in told] == [
+    assert [line[10:].split(maxsplit=1) for line in printed] == [
         ["RUNNING", "BIAS.ACQUIRE"],
         ["image", "DARK 2 of 6: CC_O_20261122_000008, 5 s"],
         ["image", "DARK 1 of 6: CC_O_20261122_000008, 5 s, not used"],
@@ -111,17 +111,17 @@ async def test_what_is_no_news_has_no_line() -> None:
     )
 
 
-async def test_what_status_publishes_again_is_told_once() -> None:
+async def test_what_status_publishes_again_is_printed_once() -> None:
     stage = ("stageState", {"stageName": "BIAS.ACQUIRE", "state": StageState.SUCCEEDED, "reason": "3 frames"})
     assert len(await lines(stage, stage)) == 1
 
 
-async def test_what_came_before_the_run_was_known_is_told_as_well() -> None:
+async def test_what_came_before_the_run_was_known_is_printed_as_well() -> None:
     stream = io.StringIO()
-    client = ToldClient(END)
+    client = FakeClient(END)
     watcher = Watcher(client, Console(file=stream, width=200))  # type: ignore[arg-type]
-    client.tell("stageState", stageName="BIAS.ACQUIRE", state=StageState.RUNNING)
-    client.tell("stageState", stageName="BIAS.ACQUIRE", state=StageState.RUNNING, runId="20261121-007")
+    client.publish("stageState", stageName="BIAS.ACQUIRE", state=StageState.RUNNING)
+    client.publish("stageState", stageName="BIAS.ACQUIRE", state=StageState.RUNNING, runId="20261121-007")
     assert stream.getvalue() == ""
     await watcher.follow(RUN)
     assert stream.getvalue().count("BIAS.ACQUIRE") == 1
@@ -151,9 +151,9 @@ async def test_terminal_shows_a_table_of_the_stages_and_what_is_waited_for() -> 
 
 async def test_page_of_the_runs_own_report_is_shown_and_no_other_file() -> None:
     page = {"id": RUN, "mimeType": "text/html", "url": "file:///reports/ComCamCalib-20261122-001.html"}
-    told = await lines(
+    printed = await lines(
         ("largeFileObjectAvailable", page),
         ("largeFileObjectAvailable", {**page, "mimeType": "application/json", "url": "file:///reports/x.json"}),
         ("largeFileObjectAvailable", {**page, "id": "20261121-009", "url": "file:///reports/older.html"}),
     )
-    assert told == ["08:38:40  report     file:///reports/ComCamCalib-20261122-001.html"]
+    assert printed == ["08:38:40  report     file:///reports/ComCamCalib-20261122-001.html"]

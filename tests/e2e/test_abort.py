@@ -271,7 +271,7 @@ async def test_disable_is_answered_in_time_while_the_repository_is_locked(
 
 # Death
 
-# Kills itself as soon as Butler has certified something, before anybody is told so.
+# Kills itself as soon as Butler has certified something, before anybody is notified of it.
 CSC_THAT_DIES_AFTER_BUTLERS_COMMIT = """
 import os, signal
 from lsst.ts.comcamcalib.csc import run_comcamcalib
@@ -303,10 +303,10 @@ async def test_what_butler_committed_when_the_process_was_killed_is_found_and_pu
     async with running_csc(initial_state=salobj.State.ENABLED):
         await operator.command("abort")
         state = await run.ended(RunState.ABORTED)
-        told = await run.hear("certification")
+        published = await run.hear("certification")
     assert "bias of u/ocps/" in state.reason and "was certified: 9 datasets of type bias are in" in state.reason
-    assert (told.datasetCount, told.datasetType, told.collection) == (9, "bias", run.collection)
-    assert {(one.begin, one.end) for one in await run.certified()} == {(told.validityBegin, told.validityEnd)}
+    assert (published.datasetCount, published.datasetType, published.collection) == (9, "bias", run.collection)
+    assert {(one.begin, one.end) for one in await run.certified()} == {(published.validityBegin, published.validityEnd)}
 
 
 async def test_run_of_a_killed_process_is_interrupted_and_can_be_aborted(

@@ -134,8 +134,8 @@ async def test_what_somebody_certifies_during_the_run_is_replaced_and_that_is_na
         assert before[0] == ours[0] == after[0]
         assert (before[1][:10], before[2], ours[2], after[2][:10]) == ("2026-01-01", ours[1], after[1], "2027-06-01")
         assert before[3] == after[3] in theirs and ours[3] not in theirs
-    (told,) = run.samples("certification")
-    assert "replace" in told.reason
+    (published,) = run.samples("certification")
+    assert "replace" in published.reason
 
 
 async def failed_and_mended(site: Site, fault: contextlib.AbstractContextManager[object], cause: str) -> None:
@@ -255,11 +255,11 @@ async def test_clock_that_is_set_back_by_two_hours_changes_no_limit(processes: S
         os.kill(process.pid, signal.SIGUSR1)
         async with salobj.Domain() as domain, Operator(domain) as late, asyncio.timeout(60.0):
             while True:
-                told = json.loads((await late.command("status", runId=run.run_id)).result)
-                if told["runState"] in ENDED:
+                status = json.loads((await late.command("status", runId=run.run_id)).result)
+                if status["runState"] in ENDED:
                     break
                 await asyncio.sleep(0.5)
-        assert (told["runState"], told["imagesTaken"]) == (RunState.COMPLETED, 3)
+        assert (status["runState"], status["imagesTaken"]) == (RunState.COMPLETED, 3)
         assert sorted(one.detector for one in await run.certified()) == list(range(9))
 
 

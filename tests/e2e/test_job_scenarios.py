@@ -56,13 +56,13 @@ async def test_job_that_can_not_be_stopped_is_stopped_later_and_that_is_publishe
         assert "It is not ENABLED: enable it." in state.reason
         assert run.samples("jobState")[-1].timestampEnded == 0
         await salobj.set_summary_state(remote, salobj.State.ENABLED)
-    told = await run.hear("jobState", phase="aborted")
-    assert (told.jobId, told.exitCode) == (job_id, 255)
+    published = await run.hear("jobState", phase="aborted")
+    assert (published.jobId, published.exitCode) == (job_id, 255)
     assert await uws_jobs(site.observatory) == []
 
 
 async def test_job_that_the_ocps_makes_when_its_run_is_aborted_already_is_stopped(site: Site) -> None:
-    """The UWS let the OCPS wait; meanwhile the CSC was disabled, enabled, and told to abort."""
+    """The UWS let the OCPS wait; meanwhile the CSC was disabled, enabled, and sent an abort."""
     late = Fault("http", "delay", match={"resource": "submit"}, value=9.0)
     site.observatory.world.faults.set([late, Fault("worker", "slow", value=600.0)])
     run = await site.start(**BIAS)
@@ -71,8 +71,8 @@ async def test_job_that_the_ocps_makes_when_its_run_is_aborted_already_is_stoppe
     await site.operator.command("abort")
     state = await run.ended(RunState.ABORTED)
     assert "whether the OCPS still makes a job cpBias for BIAS.GENERATE" in state.reason
-    told = await run.hear("jobState", phase="aborted")
-    assert told.exitCode == 255 and "appeared after its run was closed" in told.message
+    published = await run.hear("jobState", phase="aborted")
+    assert published.exitCode == 255 and "appeared after its run was closed" in published.message
     assert await uws_jobs(site.observatory) == []
 
 

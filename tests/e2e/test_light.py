@@ -60,7 +60,7 @@ async def test_sound_lamp_is_certified(site: Site) -> None:
     assert {one.dataset_type for one in await run.certified()} == {"bias", "dark", "flat"}
 
 
-async def test_bias_with_a_light_leak_is_named_wherever_the_verdict_is_told(site: Site) -> None:
+async def test_bias_with_a_light_leak_is_named_wherever_the_verdict_is_published(site: Site) -> None:
     site.observatory.set_scenarios(["light-leak"])
     run = await site.start(script_mode="BIAS", n_bias=6)
     await site.operator.until_ended(run.run_id, 60.0)

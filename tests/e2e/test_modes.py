@@ -118,8 +118,8 @@ async def test_unverified_products_are_not_certified(site: Site) -> None:
 async def test_unverified_products_are_certified_on_request_and_said_to_be_unverified(site: Site) -> None:
     done = await site.complete(script_mode="BIAS", n_bias=1, do_verify=False, certify_unverified=True)
     assert set(done.stages) == stages(BIAS=["ACQUIRE", "INGEST", "GENERATE", "CERTIFY"])
-    (told,) = done.samples("certification")
-    assert "certified without verification" in told.reason
+    (published,) = done.samples("certification")
+    assert "certified without verification" in published.reason
     assert len(await done.certified()) == 9
 
 
@@ -133,8 +133,8 @@ async def test_some_detectors_only(site: Site) -> None:
     assert "detector IN (1, 4)" in (await done.job("BIAS.GENERATE"))["DATA_QUERY"]
     assert [one.detectorName for one in done.samples("detectorVerification")] == ["R22_S01", "R22_S11"]
     assert sorted(one.detector for one in await done.certified()) == [1, 4]
-    (told,) = done.samples("certification")
-    assert told.datasetCount == 2
+    (published,) = done.samples("certification")
+    assert published.datasetCount == 2
 
 
 async def test_discarded_frames_are_taken_first_and_not_used(site: Site) -> None:
@@ -183,6 +183,8 @@ async def test_validity_that_does_not_cover_the_frames_is_warned_of_and_kept(sit
     (warning,) = [one for one in site.operator.samples("logMessage") if "covers nothing" in one.message]
     assert warning.level == logging.WARNING
     assert done.run_id in warning.message and "2021-07-15" in warning.message
-    (told,) = done.samples("certification")
-    assert (told.validityBegin, told.validityEnd) == ("2021-07-15T00:00:00", "2021-07-16T00:00:00")
-    assert {(one.begin, one.end) for one in await done.certified()} == {(told.validityBegin, told.validityEnd)}
+    (published,) = done.samples("certification")
+    assert (published.validityBegin, published.validityEnd) == ("2021-07-15T00:00:00", "2021-07-16T00:00:00")
+    assert {(one.begin, one.end) for one in await done.certified()} == {
+        (published.validityBegin, published.validityEnd)
+    }

@@ -67,7 +67,7 @@ async def test_noisy_detector_is_not_certified_nor_what_builds_on_it(real_site: 
     assert alarms.verificationFailed and alarms.operatorDecisionNeeded and NOISY in alarms.reason
 
 
-async def test_noisy_amplifier_is_told_and_its_detector_certified(real_site: Site) -> None:
+async def test_noisy_amplifier_is_published_and_its_detector_certified(real_site: Site) -> None:
     real_site.observatory.set_scenarios(["noisy-amplifier"])
     run = await real_site.start(**OPTIONS)
     await run.ended(RunState.COMPLETED, LIMIT_S)

@@ -71,10 +71,10 @@ async def test_a_run_is_certified_and_read_back(site: Site) -> None:
     await run.ended(RunState.COMPLETED, LIMIT_S)
     certified = await run.certified()
     assert {one.dataset_type: one.detector for one in certified}.keys() == {"bias", "dark"} and len(certified) == 18
-    told = {one.datasetType: one for one in run.samples("certification")}
-    assert {one.datasetCount for one in told.values()} == {9}
+    published = {one.datasetType: one for one in run.samples("certification")}
+    assert {one.datasetCount for one in published.values()} == {9}
     assert {(one.begin, one.end) for one in certified} == {
-        (one.validityBegin, one.validityEnd) for one in told.values()
+        (one.validityBegin, one.validityEnd) for one in published.values()
     }
     assert not [name for name in os.listdir(site.observatory.repo) if name.endswith(".sqlite3")]
     # Again for the same night: what was certified is replaced, and the event says by its ids what.
@@ -126,7 +126,7 @@ async def test_a_server_that_is_down_when_a_product_is_certified_is_waited_for(
         assert csc._connection is not None
         butler = csc._connection._butler
 
-        def told() -> list[str]:
+        def warned() -> list[str]:
             return [one.message for one in operator.samples("logMessage") if "database is lost" in one.message]
 
         certify = butler.certify
@@ -134,13 +134,13 @@ async def test_a_server_that_is_down_when_a_product_is_certified_is_waited_for(
         async def certify_in_outage(request: CertifyRequest) -> CertifyOutcome:
             await server.stop()
             certifying = asyncio.create_task(certify(request))
-            await operator.wait_for("a warning", told)
+            await operator.wait_for("a warning", warned)
             await server.start()
             return await certifying
 
         monkeypatch.setattr(butler, "certify", certify_in_outage)
         run = await Site(on_postgresql, operator, csc).start(script_mode="BIAS", n_bias=3)
         await run.ended(RunState.COMPLETED, LIMIT_S)
-        (warning,) = told()
+        (warning,) = warned()
         assert "could not certify bias" in warning
         assert len(await run.certified()) == 9

@@ -26,16 +26,16 @@ PATIENCE = {"oods_timeout": 2, "max_counter_archiver_check": 3}
 # image-lost
 
 
-async def test_lost_image_is_told_and_taken_again(site: Site) -> None:
+async def test_lost_image_is_published_and_taken_again(site: Site) -> None:
     site.observatory.set_scenarios(["image-lost"])
     run = await site.complete(script_mode="BIAS", n_bias=4, **PATIENCE)
     images = run.samples("imageTaken")
     assert [one.imageIndex for one in images] == [1, 2, 3, 4, 5]
     lost = images[2]
-    told = run.samples("imageIngested", exposureId=lost.exposureId)[-1]
-    assert (told.detectorsExpected, told.detectorsIngested, told.detectorsFailed) == (9, 8, 0)
-    assert (told.missing, told.obsId) == ("R22_S11", lost.obsId)
-    assert "no event" in told.reason and "Butler does not have" in told.reason
+    published = run.samples("imageIngested", exposureId=lost.exposureId)[-1]
+    assert (published.detectorsExpected, published.detectorsIngested, published.detectorsFailed) == (9, 8, 0)
+    assert (published.missing, published.obsId) == ("R22_S11", lost.obsId)
+    assert "no event" in published.reason and "Butler does not have" in published.reason
     used = [str(one.exposureId) for one in images if one is not lost]
     assert f"exposure IN ({', '.join(used)})" in (await run.job("BIAS.GENERATE"))["DATA_QUERY"]
     assert "1 of them taken again" in run.samples("stageState", stageName="BIAS.INGEST")[-1].reason
@@ -71,14 +71,14 @@ async def test_image_that_no_event_announced_is_found_in_butler(site: Site) -> N
     assert [one.detectorsIngested for one in run.samples("imageIngested")] == [9, 9]
 
 
-async def test_failed_ingest_is_told_with_what_the_oods_said_and_taken_again(site: Site) -> None:
+async def test_failed_ingest_is_published_with_what_the_oods_said_and_taken_again(site: Site) -> None:
     fault = Fault("oods", "fail", match={"detector": 7}, text="the disk is full")
     site.observatory.world.faults.set([fault])
     run = await site.complete(script_mode="BIAS", n_bias=2, **PATIENCE)
     assert len(run.samples("imageTaken")) == 3
-    (told,) = [one for one in run.samples("imageIngested") if one.missing]
-    assert (told.missing, told.detectorsFailed) == ("R22_S21", 1)
-    assert "the disk is full" in told.reason
+    (published,) = [one for one in run.samples("imageIngested") if one.missing]
+    assert (published.missing, published.detectorsFailed) == ("R22_S21", 1)
+    assert "the disk is full" in published.reason
 
 
 # job-errors

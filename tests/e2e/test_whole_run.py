@@ -6,7 +6,7 @@
 
 """The procedure's run, from a bare Remote, with the CSC in a process of its own.
 
-One run is made for all of these tests; each looks at another part of what it told and left.
+One run is made for all of these tests; each looks at another part of what it published and left.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ async def test_start_is_answered_in_time_with_the_run_id(story: Story) -> None:
     assert story.run_id == f"{story.day_obs}-001"
 
 
-async def test_run_state_tells_acceptance_start_and_end(story: Story) -> None:
+async def test_run_state_publishes_acceptance_start_and_end(story: Story) -> None:
     accepted, running, completed = story.samples("runState")
     assert [one.state for one in (accepted, running, completed)] == [
         RunState.ACCEPTED,
@@ -162,8 +162,8 @@ async def test_run_state_tells_acceptance_start_and_end(story: Story) -> None:
 
 
 async def test_run_configuration_has_every_option_with_its_effective_value(story: Story) -> None:
-    (told,) = story.samples("runConfiguration")
-    options = json.loads(told.config)
+    (published,) = story.samples("runConfiguration")
+    options = json.loads(published.config)
     # That one is accepted, but has no effect.
     assert set(options) == set(OPTION_DESCRIPTIONS) - {"background_task_timeout"}
     assert options["exp_times_dark"] == [5, 5, 5, 10, 15, 20]
@@ -174,7 +174,7 @@ async def test_run_configuration_has_every_option_with_its_effective_value(story
     assert options["repo"] == str(story.observatory.repo)
 
 
-async def test_every_stage_is_told_from_pending_to_succeeded(story: Story) -> None:
+async def test_every_stage_is_published_from_pending_to_succeeded(story: Story) -> None:
     names = {one.stageName for one in story.samples("stageState")}
     assert names == STAGES
     for name in names:
@@ -182,7 +182,7 @@ async def test_every_stage_is_told_from_pending_to_succeeded(story: Story) -> No
         pending, running, *with_jobs, succeeded = samples
         assert (pending.state, running.state) == (StageState.PENDING, StageState.RUNNING)
         assert succeeded.state == StageState.SUCCEEDED
-        # While it is RUNNING, it is told again with each of its jobs.
+        # While it is RUNNING, it is published again with each of its jobs.
         assert {one.state for one in with_jobs} <= {StageState.RUNNING}
         assert len({one.jobId for one in with_jobs}) == len(with_jobs) == JOBS.get(name, 0)
         calib_type, _, kind = name.rpartition(".")
@@ -214,7 +214,7 @@ async def test_no_stage_and_no_job_begins_before_what_it_needs_has_succeeded(sto
     assert ended["BIAS.GENERATE"].timestampStarted < ended["FLAT.INGEST"].timestampEnded
 
 
-async def test_every_image_is_told_as_it_was_taken(story: Story) -> None:
+async def test_every_image_is_published_as_it_was_taken(story: Story) -> None:
     options = yaml.safe_load(story.config_text)
     times = {
         CalibType.BIAS: [0.0] * 6,
@@ -237,7 +237,7 @@ async def test_every_image_is_told_as_it_was_taken(story: Story) -> None:
         assert story.begin < one.timestampTaken < other.timestampTaken < story.end
 
 
-async def test_every_image_is_told_to_be_in_the_repository(story: Story) -> None:
+async def test_every_image_is_published_to_be_in_the_repository(story: Story) -> None:
     ingested = story.samples("imageIngested")
     assert {one.exposureId for one in ingested} == {one.exposureId for one in story.samples("imageTaken")}
     assert len(ingested) == sum(FRAMES.values())
@@ -274,7 +274,7 @@ async def test_log_url_leads_to_the_jobs_log(story: Story) -> None:
 
 
 @pytest.mark.parametrize("calib_type", FRAMES)
-async def test_verification_is_told_with_the_procedures_rule_next_to_the_verdict(
+async def test_verification_is_published_with_the_procedures_rule_next_to_the_verdict(
     story: Story, calib_type: CalibType
 ) -> None:
     (result,) = story.samples("verificationResult", calibType=calib_type)
@@ -293,7 +293,7 @@ async def test_verification_is_told_with_the_procedures_rule_next_to_the_verdict
 
 
 @pytest.mark.parametrize("calib_type", FRAMES)
-async def test_every_detector_is_told_with_its_signal_and_noise(story: Story, calib_type: CalibType) -> None:
+async def test_every_detector_is_published_with_its_signal_and_noise(story: Story, calib_type: CalibType) -> None:
     (result,) = story.samples("verificationResult", calibType=calib_type)
     detectors = story.samples("detectorVerification", calibType=calib_type)
     assert [(one.detector, one.detectorName) for one in detectors] == list(enumerate(DETECTORS))
@@ -318,9 +318,9 @@ async def test_products_without_statistics_have_a_verdict_too(story: Story) -> N
 
 
 @pytest.mark.parametrize("calib_type", [one for one in CalibType])
-async def test_values_of_each_product_and_detector_are_told(story: Story, calib_type: CalibType) -> None:
-    told = story.samples("detectorMeasurement", calibType=calib_type)
-    assert [(one.detector, one.detectorName) for one in told] == list(enumerate(DETECTORS))
+async def test_values_of_each_product_and_detector_are_published(story: Story, calib_type: CalibType) -> None:
+    published = story.samples("detectorMeasurement", calibType=calib_type)
+    assert [(one.detector, one.detectorName) for one in published] == list(enumerate(DETECTORS))
     known = {
         CalibType.BIAS: "level",
         CalibType.DARK: "darkRate",
@@ -328,12 +328,12 @@ async def test_values_of_each_product_and_detector_are_told(story: Story, calib_
         CalibType.PTC: "gain",
         CalibType.GAIN: "gain",
     }
-    for one in told:
+    for one in published:
         assert one.comparedWith.startswith("LSSTComCam/calib/initial ")
         assert calib_type not in known or math.isfinite(getattr(one, known[calib_type]))
 
 
-async def test_gains_of_each_flat_pair_and_detector_are_told(story: Story) -> None:
+async def test_gains_of_each_flat_pair_and_detector_are_published(story: Story) -> None:
     gains = story.samples("gainEstimate")
     assert len(gains) == PAIRS * 9
     assert len({(one.exposureId, one.detector) for one in gains}) == PAIRS * 9
@@ -346,14 +346,14 @@ async def test_gains_of_each_flat_pair_and_detector_are_told(story: Story) -> No
         assert all(1.0 < noise < 50.0 for noise in one.noise)
 
 
-async def test_certification_of_each_type_is_told_and_true(story: Story) -> None:
+async def test_certification_of_each_type_is_published_and_true(story: Story) -> None:
     tai = utils.astropy_time_from_tai_unix
     begin = f"{str(story.day_obs)[:4]}-{str(story.day_obs)[4:6]}-{str(story.day_obs)[6:]}T12:00:00"
     in_repo = await asyncio.to_thread(certified, story.observatory.repo, COLLECTION)
     assert len(in_repo) == 5 * 9
-    told = story.samples("certification")
-    assert Counter(one.datasetType for one in told) == Counter(["bias", "dark", "flat", "defects", "ptc"])
-    for one in told:
+    published = story.samples("certification")
+    assert Counter(one.datasetType for one in published) == Counter(["bias", "dark", "flat", "defects", "ptc"])
+    for one in published:
         assert (one.state, one.collection, one.datasetCount) == (CertificationState.CERTIFIED, COLLECTION, 9)
         assert one.calibType == CalibType[one.datasetType.upper()]
         assert one.validityBegin == begin
@@ -366,7 +366,7 @@ async def test_certification_of_each_type_is_told_and_true(story: Story) -> None
         assert one.outputCollection == f"u/ocps/{job_id}/run"
     # The validity covers the frames: day_obs is from noon to noon, TAI.
     taken = [tai(one.timestampTaken).isot for one in story.samples("imageTaken")]
-    assert told[0].validityBegin <= min(taken) <= max(taken) < told[0].validityEnd
+    assert published[0].validityBegin <= min(taken) <= max(taken) < published[0].validityEnd
 
 
 async def test_progress_never_goes_back_and_ends_at_one(story: Story) -> None:
@@ -433,7 +433,7 @@ async def test_report_has_the_products_and_needs_no_network(story: Story) -> Non
     assert text.count("<svg") == len(document.maps) + len(document.curves) + images_and_drift
 
 
-async def test_late_joiner_is_told_everything_by_status(story: Story) -> None:
+async def test_late_joiner_gets_everything_by_status(story: Story) -> None:
     async with salobj.Domain() as domain, Operator(domain) as late:
         ack = await late.command("status")
         await late.hear("progress", runId=story.run_id, limit_s=15.0)
@@ -451,24 +451,24 @@ async def test_late_joiner_is_told_everything_by_status(story: Story) -> None:
             ("runConfiguration", ()),
         ):
             expected = _newest(story.operator, topic, key)
-            await _be_told(late, topic, key, expected)
+            await _hear_all(late, topic, key, expected)
         await late.hear("alarms")
 
 
-async def _be_told(
+async def _hear_all(
     operator: Operator, topic: str, key: tuple[str, ...], expected: Mapping[tuple[object, ...], object]
 ) -> None:
-    """Wait until an operator was told of as many things as expected; see that they are those."""
+    """Wait until as many things as expected were published to an operator; see that they are those."""
 
-    def told_enough() -> bool:
+    def heard_enough() -> bool:
         return len(_newest(operator, topic, key)) >= len(expected)
 
-    await operator.wait_for(f"{topic} of {len(expected)} things", told_enough)
+    await operator.wait_for(f"{topic} of {len(expected)} things", heard_enough)
     assert _newest(operator, topic, key) == expected, topic
 
 
 def _newest(operator: Operator, topic: str, key: tuple[str, ...]) -> dict[tuple[object, ...], dict[str, object]]:
-    """Return the last sample of each thing that a topic tells of, without what salobj adds."""
+    """Return the last sample of each thing that was published with a topic, without what salobj adds."""
     return {
         tuple(getattr(sample, name) for name in key): {
             name: value for name, value in vars(sample).items() if not name.startswith("private_")
@@ -484,9 +484,9 @@ async def test_second_run_of_the_day_replaces_the_first_and_says_so(story: Story
     assert run_id == f"{story.day_obs}-002"
     state = await story.operator.until_ended(run_id)
     assert state.state == RunState.COMPLETED, state.reason
-    told = await story.operator.hear("certification", runId=run_id)
-    assert told.reason.startswith("replaces 9 datasets that were certified before")
-    assert all(dataset_id in told.reason for dataset_id in old)
+    published = await story.operator.hear("certification", runId=run_id)
+    assert published.reason.startswith("replaces 9 datasets that were certified before")
+    assert all(dataset_id in published.reason for dataset_id in old)
     after = await asyncio.to_thread(certified, story.observatory.repo, COLLECTION)
     new = {one.dataset_id for one in after if one.dataset_type == "bias"}
     assert len(new) == 9 and not new & old
@@ -516,4 +516,4 @@ async def test_status_is_known_from_the_journal_after_a_restart(story: Story, cs
         assert json.loads((await operator.command("status")).result)["runId"].endswith("-002")
         snapshot = json.loads((await operator.command("status", runId=story.run_id)).result)
         assert (snapshot["runState"], len(snapshot["stages"])) == (RunState.COMPLETED, len(STAGES))
-        await _be_told(operator, "stageState", ("runId", "stageName"), expected)
+        await _hear_all(operator, "stageState", ("runId", "stageName"), expected)

@@ -23,7 +23,7 @@ from lsst.ts.comcamcalib.errors import BadInputError
 from lsst.ts.comcamcalib.record.events import Event
 from lsst.ts.comcamcalib.record.facts import Entry
 from lsst.ts.comcamcalib.run.acceptance import AcceptRequest
-from lsst.ts.comcamcalib.run.decisions import DecertifyRequest
+from lsst.ts.comcamcalib.run.decertification import DecertifyRequest
 from lsst.ts.comcamcalib.run.journal import Journal
 from lsst.ts.comcamcalib.run.owner import JournalError
 from lsst.ts.comcamcalib.run.runner import Runner, StartRequest
@@ -419,7 +419,7 @@ def live(
             return None
         finally:
             world.audience = None
-            connection = csc.journal._connection if hasattr(csc, "journal") else None
+            connection = csc.journal._file.connection if hasattr(csc, "journal") else None
             if connection is not None:
                 connection.close()
 

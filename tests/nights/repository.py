@@ -18,6 +18,7 @@ from lsst.ts.comcamcalib.butler_data import (
     CertifiedRange,
     CertifyOutcome,
     CertifyRequest,
+    Coverage,
     DatasetFound,
     DetectorValues,
     ExposureFound,
@@ -148,8 +149,16 @@ class NightRepository:
     ) -> list[int]:
         return await self._look(f"look for {dataset_type}", list)  # what the site began with covers all detectors
 
-    async def get(self, dataset_type: str, collection: str, **data_id: int | str) -> object:
-        raise AssertionError("the stages do not read single datasets")
+    async def coverage(self, dataset_types: Sequence[str], collection: str, since_iso_tai: str) -> list[Coverage]:
+        def work() -> list[Coverage]:
+            return [
+                Coverage(name, one.detector, one.physical_filter or "", one.run, valid.begin, valid.end)
+                for name in dataset_types
+                for valid in self._world.in_range(collection, name, since_iso_tai, "")
+                if (one := valid.dataset).detector is not None
+            ]
+
+        return await self._look("look what the collection has", work)
 
     async def statistics(
         self, collection: str, types: StatisticsTypes, physical_filter: str | None = None

@@ -23,6 +23,9 @@ RUN = (
     ("do_ptc", True),
     ("do_gain_from_flat_pairs", True),
 )
+# A process that is killed begins nothing more: its loop does not turn again.
+pytestmark = pytest.mark.filterwarnings("error:coroutine .* was never awaited:RuntimeWarning")
+
 OCCASIONS = ("before write", "after write", "at act")
 SHARES = 8
 """Into so many tests the points of an occasion are divided."""

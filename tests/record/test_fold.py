@@ -251,7 +251,7 @@ WITHDRAWAL = facts.DecertifyIntended(
 )
 
 
-def test_a_withdrawal_that_was_done_ends_the_certification_and_is_told_with_the_run() -> None:
+def test_a_withdrawal_that_was_done_ends_the_certification_and_is_published_with_the_run() -> None:
     history = after(*certified(), WITHDRAWAL)
     assert history.certifications[1].sound and len(history.open_withdrawals) == 1
     history = after(*certified(), WITHDRAWAL, facts.Decertified(number=1, reason="1 dataset is out"))

@@ -68,9 +68,9 @@ async def test_a_failed_run_goes_on_and_certifies_what_was_accepted(house: House
     # Nothing was made or taken again.
     assert house.observatory.jobs.labels == ["cpBias", "verifyBias"]
     assert len(house.observatory.camera.requests) == 2
-    told = verdict(house)
-    assert told.verdict is Verdict.ACCEPTED_BY_OPERATOR
-    assert told.reason.startswith("Accepted by op@console: one noisy detector is known. It was FAILED: ")
+    published = verdict(house)
+    assert published.verdict is Verdict.ACCEPTED_BY_OPERATOR
+    assert published.reason.startswith("Accepted by op@console: one noisy detector is known. It was FAILED: ")
     (certification,) = house.of(Certification)
     assert "accepted by op@console: one noisy detector is known" in certification.reason
     assert not house.alarms.verification_failed and not house.alarms.operator_decision_needed

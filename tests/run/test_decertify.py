@@ -17,7 +17,7 @@ from lsst.ts.comcamcalib.enums import CalibType, CertificationState, RunState
 from lsst.ts.comcamcalib.errors import BadInputError
 from lsst.ts.comcamcalib.record.events import Certification, RunStatus
 from lsst.ts.comcamcalib.record.facts import Decertified, DecertifyAbsent, DecertifyIntended
-from lsst.ts.comcamcalib.run.decisions import DecertifyRequest
+from lsst.ts.comcamcalib.run.decertification import DecertifyRequest
 from lsst.ts.comcamcalib.run.recorder import Recorder
 from support.gate import Gate
 from support.house import House
@@ -53,7 +53,7 @@ async def facts_of(house: House, run_id: str) -> list[Any]:
     return [entry.fact for entry in await house.journal.read(run_id)]
 
 
-async def test_what_was_replaced_is_back_and_everybody_is_told(house: House) -> None:
+async def test_what_was_replaced_is_back_and_that_is_published(house: House) -> None:
     first = await completed(house)
     before = certified(house)
     second = await completed(house)
@@ -64,9 +64,9 @@ async def test_what_was_replaced_is_back_and_everybody_is_told(house: House) -> 
         "BIAS: 3 datasets are out of LSSTComCam/calib/daily; back with the former ranges: 3 datasets "
         f"({', '.join(sorted(before))})"
     )
-    told = house.of(Certification)[-1]
-    assert (told.run_id, told.state, told.dataset_count) == (second, CertificationState.DECERTIFIED, 3)
-    assert told.reason.startswith("withdrawn by op@console: a crack in the window; 3 datasets are out of ")
+    published = house.of(Certification)[-1]
+    assert (published.run_id, published.state, published.dataset_count) == (second, CertificationState.DECERTIFIED, 3)
+    assert published.reason.startswith("withdrawn by op@console: a crack in the window; 3 datasets are out of ")
     status = house.of(RunStatus)[-1]
     assert status.state is RunState.COMPLETED
     assert status.reason.endswith(
@@ -154,7 +154,7 @@ async def test_what_can_not_be_withdrawn_is_refused(house: House) -> None:
     assert certified(house) == now
 
 
-async def test_what_is_not_found_as_it_should_be_is_told(house: House) -> None:
+async def test_what_is_not_found_as_it_should_be_is_published(house: House) -> None:
     run_id = await completed(house)
     house.observatory.repository.not_found = ["bias of detector 0 is not back in LSSTComCam/calib/daily."]
     assert "bias of detector 0 is not back" in await decertify(house, run_id)
@@ -295,7 +295,7 @@ async def test_leaving_enabled_in_the_middle_it_is_finished_afterwards(house: Ho
     assert certified(house) == set()
 
 
-async def test_if_somebody_certifies_there_before_it_is_finished_nothing_is_done_and_that_is_told(
+async def test_if_somebody_certifies_there_before_it_is_finished_nothing_is_done_and_that_is_published(
     stored_house: House,
 ) -> None:
     run_id = await completed(stored_house)

@@ -123,10 +123,14 @@ async def test_what_was_certified_just_before_the_process_died_is_found_and_publ
         "Aborted by op after it had been interrupted. Found: bias of u/ocps/job-01/run was certified: 3 datasets of "
         "type bias are in LSSTComCam/calib/daily"
     )
-    (told,) = after.of(Certification)
-    assert (told.state, told.dataset_type, told.dataset_count) == (CertificationState.CERTIFIED, "bias", 3)
-    assert (told.collection, told.output_collection) == ("LSSTComCam/calib/daily", "u/ocps/job-01/run")
-    assert told.validity_begin and told.validity_end
+    (published,) = after.of(Certification)
+    assert (published.state, published.dataset_type, published.dataset_count) == (
+        CertificationState.CERTIFIED,
+        "bias",
+        3,
+    )
+    assert (published.collection, published.output_collection) == ("LSSTComCam/calib/daily", "u/ocps/job-01/run")
+    assert published.validity_begin and published.validity_end
     assert after.states["BIAS.CERTIFY"] is StageState.ABORTED, "it did not get to look after what it had certified"
     await after.close()
     # And it stays known.

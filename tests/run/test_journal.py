@@ -20,7 +20,9 @@ from lsst.ts.comcamcalib.clock import Clock
 from lsst.ts.comcamcalib.enums import RunState
 from lsst.ts.comcamcalib.record.facts import Decision, Entry, RunAccepted
 from lsst.ts.comcamcalib.run import journal as journal_module
+from lsst.ts.comcamcalib.run import journal_file
 from lsst.ts.comcamcalib.run.journal import Journal
+from lsst.ts.comcamcalib.run.journal_file import JournalFile
 from lsst.ts.comcamcalib.run.owner import JournalError
 from support.plans import make_plan
 
@@ -67,8 +69,8 @@ async def new_run(journal: Journal, day_obs: int = DAY, state: RunState = RunSta
 
 
 def pragma(journal: Journal, name: str) -> object:
-    assert journal._connection is not None
-    return journal._connection.execute(f"PRAGMA {name}").fetchone()[0]
+    assert journal._file.connection is not None
+    return journal._file.connection.execute(f"PRAGMA {name}").fetchone()[0]
 
 
 async def test_every_write_is_on_the_disk_before_it_is_done(journal: Journal) -> None:
@@ -83,8 +85,8 @@ async def test_runs_are_counted_from_001_each_day(journal: Journal) -> None:
 
 
 async def test_counter_goes_on_after_999(journal: Journal) -> None:
-    assert journal._connection is not None
-    journal._connection.execute("INSERT INTO runs (run_id, state) VALUES ('20261122-999', 4)")
+    assert journal._file.connection is not None
+    journal._file.connection.execute("INSERT INTO runs (run_id, state) VALUES ('20261122-999', 4)")
     assert [await new_run(journal) for _ in range(3)] == ["20261122-1000", "20261122-1001", "20261122-1002"]
 
 
@@ -112,8 +114,8 @@ async def test_fact_that_is_there_already_is_left_alone(journal: Journal) -> Non
 
 async def test_state_and_facts_are_written_together_or_not_at_all(journal: Journal) -> None:
     run_id = await new_run(journal, state=RunState.RUNNING)
-    assert journal._connection is not None
-    journal._connection.execute("CREATE TRIGGER no BEFORE UPDATE ON runs BEGIN SELECT RAISE(ABORT, 'no'); END")
+    assert journal._file.connection is not None
+    journal._file.connection.execute("CREATE TRIGGER no BEFORE UPDATE ON runs BEGIN SELECT RAISE(ABORT, 'no'); END")
     with pytest.raises(JournalError, match="no"):
         await journal.append(run_id, [Entry(3, 2.0, SOMEBODY)], RunState.FAILED)
     assert len(await journal.read(run_id)) == 2
@@ -164,8 +166,8 @@ async def test_ten_thousandth_fact_costs_what_the_first_did(journal: Journal, pa
     wal = path.with_name("journal.sqlite-wal")
 
     def written() -> int:
-        assert journal._connection is not None
-        journal._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        assert journal._file.connection is not None
+        journal._file.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return wal.stat().st_size
 
     async def bytes_for(seq: int) -> int:
@@ -228,8 +230,8 @@ async def test_folder_that_can_not_be_made_is_named(tmp_path: Path) -> None:
 )
 async def test_damaged_facts_are_not_half_understood(journal: Journal, damage: str, words: str) -> None:
     run_id = await new_run(journal)
-    assert journal._connection is not None
-    journal._connection.execute(damage)
+    assert journal._file.connection is not None
+    journal._file.connection.execute(damage)
     with pytest.raises(JournalError, match=f"has run {run_id} with {words}.*it is damaged. Move the file away"):
         await journal.read(run_id)
 
@@ -237,8 +239,8 @@ async def test_damaged_facts_are_not_half_understood(journal: Journal, damage: s
 @pytest.mark.parametrize("state", ["'RUNNING'", "99", "2.5", "x'01'"])
 async def test_state_that_does_not_exist_may_be_an_open_run(journal: Journal, state: str) -> None:
     run_id = await new_run(journal)
-    assert journal._connection is not None
-    journal._connection.execute(f"UPDATE runs SET state = {state}")
+    assert journal._file.connection is not None
+    journal._file.connection.execute(f"UPDATE runs SET state = {state}")
     with pytest.raises(JournalError, match=f"has run {run_id} in a state that does not exist"):
         await journal.open_run()
 
@@ -254,7 +256,7 @@ async def test_folder_that_can_not_be_written_is_named(path: Path, monkeypatch: 
     def connect(name: Path, **options: object) -> sqlite3.Connection:
         return sqlite3.Connection(f"file:{name}?mode=ro", uri=True, isolation_level=None)
 
-    monkeypatch.setattr(journal_module.sqlite3, "connect", connect)
+    monkeypatch.setattr(journal_file.sqlite3, "connect", connect)
     journal = make_journal(path)
     with pytest.raises(JournalError, match="attempt to write a readonly database"):
         await journal.open()
@@ -264,8 +266,8 @@ async def test_folder_that_can_not_be_written_is_named(path: Path, monkeypatch: 
 async def test_full_disk_is_named_and_what_was_written_before_stays(journal: Journal) -> None:
     run_id = await new_run(journal, state=RunState.RUNNING)
     before = await journal.read(run_id)
-    assert journal._connection is not None
-    journal._connection.execute(f"PRAGMA max_page_count = {pragma(journal, 'page_count')}")
+    assert journal._file.connection is not None
+    journal._file.connection.execute(f"PRAGMA max_page_count = {pragma(journal, 'page_count')}")
     long = Decision(what="abort", who="x" * 100_000)
     with pytest.raises(JournalError, match="database or disk is full"):
         await journal.append(run_id, [Entry(3, 2.0, long)], RunState.ABORTED)
@@ -278,7 +280,7 @@ async def hanging_disk(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> Asy
     """A disk on which looking for the open run hangs until the event is set."""
     released = threading.Event()
     monkeypatch.setattr(journal_module, "WRITE_LIMIT_S", 0.2)
-    monkeypatch.setattr(journal, "_open_run", lambda: released.wait(20) and "")
+    monkeypatch.setattr(journal._file, "open_run", lambda: released.wait(20) and "")
     yield released
     released.set()
 
@@ -318,14 +320,14 @@ async def test_a_hanging_disk_does_not_hold_up_closing(
 async def test_an_opening_that_hung_and_was_given_up_takes_the_journal_from_nobody(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    released, prepare = threading.Event(), Journal._prepare
+    released, prepare = threading.Event(), JournalFile._prepare
     first, second = make_journal(path), make_journal(path)
 
-    def hang_first(journal: Journal, *arguments: Any) -> None:
-        assert journal is second or released.wait(20)
-        prepare(journal, *arguments)
+    def hang_first(file: JournalFile, *arguments: Any) -> None:
+        assert file is second._file or released.wait(20)
+        prepare(file, *arguments)
 
-    monkeypatch.setattr(Journal, "_prepare", hang_first)
+    monkeypatch.setattr(JournalFile, "_prepare", hang_first)
     monkeypatch.setattr(journal_module, "WRITE_LIMIT_S", 0.1)
     with pytest.raises(JournalError, match=r"Could not open the journal .*: no answer within 0.1 s"):
         await first.open()

@@ -20,7 +20,8 @@ from lsst.ts.comcamcalib.clock import Clock
 from lsst.ts.comcamcalib.enums import CalibType, RunState
 from lsst.ts.comcamcalib.errors import ServiceError
 from lsst.ts.comcamcalib.record.facts import Entry, Measured, Measurement
-from lsst.ts.comcamcalib.run.journal import SCHEMA_VERSION, Journal
+from lsst.ts.comcamcalib.run.journal import Journal
+from lsst.ts.comcamcalib.run.journal_file import SCHEMA_VERSION
 from lsst.ts.comcamcalib.run.measurements import (
     filters_of,
     insert_measurements,

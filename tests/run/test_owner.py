@@ -212,7 +212,7 @@ async def test_journal_is_free_as_soon_as_it_is_closed(path: Path) -> None:
     assert sqlite3.connect(path).execute("SELECT count(*) FROM owner").fetchone() == (0,)
 
 
-async def test_every_write_checks_the_owner_and_the_loss_is_told_once(path: Path) -> None:
+async def test_every_write_checks_the_owner_and_the_journal_notifies_of_the_loss_once(path: Path) -> None:
     lost: list[str] = []
     journal = make_journal(path, on_lost=lost.append)
     await journal.open()

@@ -71,13 +71,13 @@ async def test_alarms_of_a_run_clear_when_the_next_one_is_accepted(house: House)
     assert house.alarms == Alarms(run_id=run_id)
 
 
-async def test_alarms_are_told_only_when_they_change(house: House) -> None:
+async def test_alarms_are_published_only_when_they_change(house: House) -> None:
     await house.start(**BIAS)
     await house.ended()
-    told = len(house.of(Alarms))
+    published = len(house.of(Alarms))
     await house.runner.update_alarms()
     await house.runner.update_alarms()
-    assert len(house.of(Alarms)) == told
+    assert len(house.of(Alarms)) == published
 
 
 async def test_backend_that_does_not_answer_is_an_alarm_until_it_does(house: House) -> None:

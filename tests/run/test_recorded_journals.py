@@ -110,9 +110,11 @@ async def test_decisions_mean_what_they_meant(tmp_path: Path) -> None:
     product = first.product(CalibType.BIAS)
     assert product is not None and back == {one.dataset_id for one in product.datasets}
 
-    (told,) = [one for one in all_events(second) if isinstance(one, events.Certification)]
-    assert told.state is CertificationState.DECERTIFIED
-    assert told.reason.startswith("withdrawn by op@console: a light leak; 3 datasets are out of LSSTComCam/calib/daily")
+    (published,) = [one for one in all_events(second) if isinstance(one, events.Certification)]
+    assert published.state is CertificationState.DECERTIFIED
+    assert published.reason.startswith(
+        "withdrawn by op@console: a light leak; 3 datasets are out of LSSTComCam/calib/daily"
+    )
 
 
 async def test_recorded_measurements_are_there_for_trends(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def attempt(house: House) -> int:
     return [one for one in house.of(StageStatus) if one.stage_name == "REPORT"][-1].attempt
 
 
-async def test_report_is_the_last_stage_and_its_files_are_told(house: House) -> None:
+async def test_report_is_the_last_stage_and_its_files_are_published(house: House) -> None:
     await house.start(**BIAS)
     status = await house.ended()
     assert status.state is RunState.COMPLETED
@@ -61,7 +61,7 @@ async def test_report_is_the_last_stage_and_its_files_are_told(house: House) -> 
     assert house.runner.progress().fraction_complete == 1.0
 
 
-async def test_late_joiner_is_told_the_files_again(house: House) -> None:
+async def test_late_joiner_gets_the_files_again(house: House) -> None:
     await house.start(**BIAS)
     await house.ended()
     house.published.clear()

@@ -66,7 +66,7 @@ async def test_a_slow_certification_holds_up_no_product(house: House) -> None:
     assert house.certified == {"bias", "dark", "flat"}
 
 
-async def test_run_is_told_before_its_first_stage(house: House) -> None:
+async def test_run_is_published_before_its_first_stage(house: House) -> None:
     await house.start(**BIAS)
     await house.ended()
     kinds = [type(entry) for entry in house.published if not isinstance(entry, Alarms)]
@@ -87,7 +87,7 @@ async def test_failed_run_names_every_failure_and_what_was_skipped(house: House)
     assert house.certified == {"bias"}
 
 
-async def test_one_stage_that_was_skipped_is_told_as_one(house: House) -> None:
+async def test_one_stage_that_was_skipped_is_published_as_one(house: House) -> None:
     house.observatory.world.bad_amplifiers["BIAS", 0] = 12
     await house.start(**BIAS)
     status = await house.ended()
@@ -144,7 +144,7 @@ async def test_without_speculation_nothing_is_begun_on_a_product_that_turns_out_
 # Abort
 
 
-async def test_abort_is_told_at_once_and_takes_no_further_exposure(house: House) -> None:
+async def test_abort_is_published_at_once_and_takes_no_further_exposure(house: House) -> None:
     gate = house.observatory.camera.gates["DARK", 1] = Gate()
     await house.start()
     await gate.until_reached()
@@ -160,7 +160,7 @@ async def test_abort_is_told_at_once_and_takes_no_further_exposure(house: House)
     assert house.states["DARK.ACQUIRE"] is StageState.ABORTED
 
 
-async def test_abort_stops_every_job_and_tells_how_they_ended(house: House) -> None:
+async def test_abort_stops_every_job_and_publishes_how_they_ended(house: House) -> None:
     jobs = house.observatory.jobs
     jobs.hold("cpBias")
     jobs.hold("cpBiasBootstrap")
@@ -241,7 +241,7 @@ async def test_abort_in_which_the_job_service_breaks_still_ends(house: House) ->
     )
 
 
-async def test_abort_while_butler_certifies_tells_the_truth(house: House) -> None:
+async def test_abort_while_butler_certifies_publishes_the_truth(house: House) -> None:
     gate = house.observatory.repository.gates["certify"] = Gate()
     await house.start(**BIAS)
     await gate.until_reached()
@@ -299,7 +299,7 @@ def running(events: list[Event]) -> set[str]:
 
 
 async def run_aborted_after(number: int, options: dict[str, Any]) -> tuple[House, int]:
-    """Run, and abort when a number of entries were told; return how many frames the camera had begun."""
+    """Run, and abort when a number of events were published; return how many frames the camera had begun."""
     house = await House(make_config(), Path(":memory:")).open()
     begun: list[int] = []
     tasks: list[asyncio.Task[None]] = []
@@ -320,7 +320,7 @@ async def run_aborted_after(number: int, options: dict[str, Any]) -> tuple[House
     return house, begun[0] if begun else -1
 
 
-# A run of biases tells some 30 entries, one with everything 160; the first ones while it is being accepted.
+# A run of biases publishes some 30 events, one with everything 160; the first ones while it is being accepted.
 @pytest.mark.parametrize(
     ("options", "number"),
     [*((BIAS, number) for number in range(1, 34)), *((ALL, number) for number in range(12, 170, 12))],
@@ -341,7 +341,7 @@ async def test_abort_at_any_moment_ends_in_order(options: dict[str, Any], number
         assert len(house.of(ImageTaken)) == len(world.exposures)
         assert all(job.ended for job in world.jobs.values())
         assert not {StageState.PENDING, StageState.RUNNING, StageState.FAILED} & set(house.states.values())
-        # What is certified was told, and its stage says so.
+        # What is certified was published, and its stage says so.
         assert {one.dataset_type for one in world.certificates} == house.certified
         done = [
             name for name, state in house.states.items() if name.endswith("CERTIFY") and state is StageState.SUCCEEDED

@@ -338,7 +338,7 @@ async def test_cancelling_ends_the_stages_and_starts_no_more() -> None:
 
 
 async def test_stage_that_had_ended_when_the_run_was_cancelled_keeps_its_outcome() -> None:
-    """It has ended all the same, and the truth has to be told."""
+    """It has ended all the same, and the truth has to be recorded."""
     play = Play({"BIAS.INGEST"}, script_mode="BIAS")
 
     async def finish_all_the_same(stage: StagePlan, context: RunContext) -> str:

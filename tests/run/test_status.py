@@ -25,7 +25,7 @@ from support.house import House
 BIAS = {"script_mode": "BIAS", "oods_timeout": 0.2}
 
 
-async def test_status_tells_everything_again(house: House) -> None:
+async def test_status_publishes_everything_again(house: House) -> None:
     run_id = await house.start(**BIAS)
     await house.ended()
     newest = {

@@ -21,7 +21,7 @@ from lsst.ts.comcamcalib.config import Limits
 from lsst.ts.comcamcalib.errors import ServiceError
 from lsst.ts.comcamcalib.services import butler_certify, butler_lookup, butler_read_back
 from lsst.ts.comcamcalib.services.butler import ButlerService
-from lsst.ts.comcamcalib.simulation.containers import Exposure, PhotonTransferCurve
+from lsst.ts.comcamcalib.simulation.containers import PhotonTransferCurve
 from lsst.ts.comcamcalib.simulation.repo import register_exposure
 from support.small_repository import (
     BIASES,
@@ -180,10 +180,3 @@ def test_the_number_of_queries_does_not_grow_with_the_detectors(butler: Butler) 
             assert queries(look, 1) == queries(look, 9) < 25
     finally:
         sqlalchemy.event.remove(sqlalchemy.engine.Engine, "before_cursor_execute", note)
-
-
-async def test_get_reads_a_certified_calibration_for_an_exposure(service: ButlerService) -> None:
-    bias = await service.get("bias", CHAIN, detector=0, exposure=BIASES[0])
-    assert isinstance(bias, Exposure)
-    with pytest.raises(ServiceError, match="could not read bias of detector 0, exposure 4 from"):
-        await service.get("bias", CHAIN, detector=0, exposure=4)

@@ -324,7 +324,7 @@ async def test_a_withdrawal_whose_answer_was_lost_is_not_done_twice(
 async def test_a_server_that_is_restarted_is_waited_for(
     service: ButlerService, butler: Butler, server: PostgresqlServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def told() -> list[str]:
+    def logged() -> list[str]:
         return [record.getMessage() for record in caplog.records if record.name == butler_threads.__name__]
 
     ids = bias_job(butler, "b")
@@ -333,14 +333,14 @@ async def test_a_server_that_is_restarted_is_waited_for(
         looking = asyncio.create_task(service.datasets("u/ocps/b/run", "bias"))
         certifying = asyncio.create_task(service.certify(certify_request("b", ids)))
         async with asyncio.timeout(20):
-            while len(told()) < 2:  # noqa: ASYNC110
+            while len(logged()) < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
     finally:
         await server.start()
     assert len(await looking) == 9
     assert len((await certifying).certified) == 9
-    assert len(told()) == 2, "each is logged once, however often it is tried"
-    for message in told():
+    assert len(logged()) == 2, "each is logged once, however often it is tried"
+    for message in logged():
         assert "the connection to the registry's database is lost" in message
         assert message.endswith("It is tried again for 16 s")
 

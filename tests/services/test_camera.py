@@ -435,14 +435,14 @@ async def test_a_filter_that_does_not_arrive_is_an_error(
     async def take_another(_data: Any) -> None:
         await driven.evt_endSetFilter.set_write(filterName="g_01", force_output=True)
 
-    async def tell_nothing(_data: Any) -> None:
+    async def publish_nothing(_data: Any) -> None:
         pass
 
     with_limits(camera, limits, filter_change=0.5)
     for script, words in (
         (stick, "could not set filter i_06: the camera said: Failed: stuck"),
         (take_another, "commanded to set filter i_06, but put filter g_01 in place"),
-        (tell_nothing, r"could not set filter i_06: there was no answer within its limit \(at most 0\.5 s\)"),
+        (publish_nothing, r"could not set filter i_06: there was no answer within its limit \(at most 0\.5 s\)"),
     ):
         driven.on_filter = script
         with pytest.raises(ServiceError, match=words):

@@ -90,8 +90,8 @@ bad dataset
 def test_out_of_memory_counts_in_whatever_form_it_is_told() -> None:
     assert explain_failure("Loading\nKilled\n") == "Killed"
     assert "MemoryError" in explain_failure(f"{TRACEBACK}\n  File 'x', line 1\nMemoryError\n")
-    told = "tee: /uws/jobs/1/out/ocps.log: No space left on device"
-    assert explain_failure(f"Loading\n{told}\nError: exit status 1: tee\n") == told
+    line = "tee: /uws/jobs/1/out/ocps.log: No space left on device"
+    assert explain_failure(f"Loading\n{line}\nError: exit status 1: tee\n") == line
 
 
 def test_a_long_exception_does_not_displace_its_cause() -> None:

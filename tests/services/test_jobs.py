@@ -134,7 +134,9 @@ async def test_the_uws_that_corrects_itself_is_believed(world: JobWorld) -> None
     assert world.uws.looks == 3
 
 
-async def test_a_job_that_the_uws_has_forgotten_fails_unless_the_ocps_tells_its_end_meanwhile(world: JobWorld) -> None:
+async def test_a_job_that_the_uws_has_forgotten_fails_unless_the_ocps_publishes_its_end_meanwhile(
+    world: JobWorld,
+) -> None:
     world.uws.prepare("executing", None)
     status = await world.run(world.service())
     assert status.phase == "unknown" and not status.succeeded and status.exit_code == 1
@@ -151,7 +153,7 @@ async def test_a_job_that_the_uws_has_forgotten_fails_unless_the_ocps_tells_its_
 
 
 @pytest.mark.parametrize(("exit_code", "phase"), [(255, "aborted"), (1, "error")])
-async def test_a_deleted_job_has_the_end_that_the_ocps_told(world: JobWorld, exit_code: int, phase: str) -> None:
+async def test_a_deleted_job_has_the_end_that_the_ocps_published(world: JobWorld, exit_code: int, phase: str) -> None:
     service = world.service()
     world.ocps.publish_result("job1", exit_code)
     world.uws.prepare(None)
@@ -160,7 +162,7 @@ async def test_a_deleted_job_has_the_end_that_the_ocps_told(world: JobWorld, exi
     assert ("was aborted" in status.message) == (exit_code == 255)
 
 
-async def test_an_unreachable_uws_is_told_once_and_tried_on(world: JobWorld) -> None:
+async def test_of_an_unreachable_uws_the_csc_is_notified_once_and_it_is_tried_on(world: JobWorld) -> None:
     world.uws.prepare("executing", DOWN, DOWN, DOWN, "executing", DOWN, "completed")
     assert (await world.run(world.service())).succeeded
     assert world.backend == [(False, str(DOWN)), (True, ""), (False, str(DOWN)), (True, "")]

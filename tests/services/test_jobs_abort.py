@@ -176,7 +176,7 @@ async def test_single_answers_that_there_is_no_such_job_do_not_add_up(world: Job
     assert (await world.run(world.service())).succeeded
 
 
-async def test_a_uws_that_comes_back_is_told_though_no_job_is_followed_any_more(world: JobWorld) -> None:
+async def test_of_a_uws_that_comes_back_the_csc_is_notified_though_no_job_is_followed_any_more(world: JobWorld) -> None:
     service = world.service(uws_unreachable=0.01)
     world.uws.prepare("executing", DOWN)
     assert (await world.run(service)).phase == "unknown"

@@ -148,7 +148,7 @@ async def test_a_job_is_attached_to_by_another_service_after_the_first_one_was_c
     await other.close()
 
 
-async def test_a_uws_that_is_down_for_a_while_is_told_and_waited_out(place: Place) -> None:
+async def test_of_a_uws_that_is_down_for_a_while_the_csc_is_notified_and_it_is_waited_out(place: Place) -> None:
     running, job_id = await place.start()
     place.worker.move(job_id, "executing")
     # Only the looks at jobs: more of them than one question of the client tries.

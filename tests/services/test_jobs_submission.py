@@ -280,7 +280,7 @@ async def test_a_job_that_appears_after_it_was_searched_for_in_vain_is_stopped_a
 # Jobs of a run that is closed
 
 
-async def test_a_job_that_appears_when_its_run_is_closed_is_stopped_and_told_of(world: JobWorld) -> None:
+async def test_a_job_that_appears_when_its_run_is_closed_is_stopped_and_the_run_is_notified(world: JobWorld) -> None:
     service = world.service()
     now = utils.current_tai()
     world.uws.by_id["late"] = ["executing"]

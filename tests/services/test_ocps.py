@@ -65,7 +65,7 @@ class DrivenOcps(salobj.Controller):  # type: ignore[misc]
         """Do nothing, well."""
 
     async def in_progress(self, data: Any, result: str) -> None:
-        """Tell a result, and then take the time that a job takes."""
+        """Publish a result, and then take the time that a job takes."""
         await self.cmd_execute.ack_in_progress(data, timeout=600, result=result)
         await self.ended.wait()
 

@@ -52,8 +52,8 @@ async def test_program_is_told_the_run_its_end_and_the_places(tmp_path: Path) ->
     assert page.url == (tmp_path / "ComCamCalib-20261122-001.html").as_uri()
     assert (page.mime_type, numbers.mime_type) == ("text/html", "application/json")
     assert (numbers.byte_size, numbers.checksum) == (2, "99914b932bd37a50b983c5e7c90ae93b")
-    told = json.loads((tmp_path / "ComCamCalib-20261122-001.html").read_text())
-    assert told == [
+    given = json.loads((tmp_path / "ComCamCalib-20261122-001.html").read_text())
+    assert given == [
         *("20261122-001", "--journal", "/journal.sqlite", "--directory", str(tmp_path)),
         *("--attempt", "2", "--state", "FAILED", "--reason", REQUEST.reason),
     ]

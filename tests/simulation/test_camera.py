@@ -268,7 +268,7 @@ async def test_fault_in_mid_exposure_loses_the_image(camera: CameraCsc, client: 
         await take(client)
 
 
-async def test_end_of_readout_may_never_be_told(camera: CameraCsc, client: salobj.Remote) -> None:
+async def test_end_of_readout_may_never_be_published(camera: CameraCsc, client: salobj.Remote) -> None:
     camera._world.faults.set([Fault("camera", "no_end_readout")])
     with Ear(client, "endReadout", "endOfImageTelemetry") as heard:
         await take(client)

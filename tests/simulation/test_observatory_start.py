@@ -54,7 +54,7 @@ def is_undisturbed() -> bool:
 
 
 async def come_to(comcam: ComCam, state: salobj.State) -> None:
-    """Wait until all components have told of a state; a command can be answered before that is heard."""
+    """Wait until all components have published a state; a command can be answered before that is heard."""
     async with asyncio.timeout(LIMIT_S):
         for attr in comcam.get_work_components():
             while await comcam.next_state(attr) != state:
@@ -162,7 +162,7 @@ async def test_other_servers_take_the_place_of_those_that_are_left_out(
 
 
 async def test_worker_that_does_not_start_leaves_nothing_behind(options: dict[str, Any], tmp_path: Path) -> None:
-    async def start(tell: object) -> None:
+    async def start(notify: object) -> None:
         raise RuntimeError("no memory for the worker")
 
     options["worker"].start = start
@@ -192,7 +192,7 @@ async def test_component_that_does_not_start_leaves_nothing_behind(
 async def test_start_can_be_cancelled(options: dict[str, Any], tmp_path: Path) -> None:
     reached, never = asyncio.Event(), asyncio.Event()
 
-    async def start(tell: object) -> None:
+    async def start(notify: object) -> None:
         reached.set()
         await never.wait()
 

@@ -79,7 +79,7 @@ async def client(ocps: OcpsCsc) -> AsyncIterator[salobj.Remote]:
 
 
 async def execute(client: salobj.Remote, **fields: str) -> tuple[str, Any]:
-    """Submit a job; return its id and the acknowledgement that tells it."""
+    """Submit a job; return its id and the acknowledgement that has it."""
     given = {
         "pipeline": CP_BIAS,
         "config": "-j 1",
@@ -99,7 +99,7 @@ async def finish(client: salobj.Remote, ack: Any) -> Any:
     return await client.cmd_execute.next_ackcmd(ack, timeout=LIMIT_S)
 
 
-async def test_job_id_is_told_in_progress_and_the_result_is_the_submissions(
+async def test_job_id_is_published_in_progress_and_the_result_is_the_submissions(
     client: salobj.Remote, worker: HandWorker
 ) -> None:
     with Ear(client, "job_result") as heard:

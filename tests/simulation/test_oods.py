@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The simulated OODS puts files into a real Butler repository, and tells of them as the real one does."""
+"""The simulated OODS puts files into a real Butler repository, and publishes them as the real one does."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def without(detectors: Collection[int]) -> list[int]:
     return [detector for detector in ALL_DETECTORS if detector not in detectors]
 
 
-async def test_each_file_is_in_the_repository_and_told_once_in_any_order(
+async def test_each_file_is_in_the_repository_and_published_once_in_any_order(
     oods: OodsCsc, client: salobj.Remote, world: World, repo: Path
 ) -> None:
     image = new_image()
@@ -147,7 +147,7 @@ async def test_repository_knows_what_the_client_said_of_the_image(
     assert exposure.timespan is not None
 
 
-async def test_file_that_is_told_is_already_in_the_repository(
+async def test_file_that_is_published_is_already_in_the_repository(
     oods: OodsCsc, client: salobj.Remote, world: World, repo: Path
 ) -> None:
     image = new_image()
@@ -160,7 +160,7 @@ async def test_file_that_is_told_is_already_in_the_repository(
 
 
 @pytest.mark.parametrize(("effect", "in_repo"), [("lose", without([4])), ("silent", ALL_DETECTORS)])
-async def test_file_that_no_event_tells_may_be_there_or_not(
+async def test_file_that_no_event_names_may_be_there_or_not(
     oods: OodsCsc, client: salobj.Remote, world: World, repo: Path, effect: str, in_repo: list[int]
 ) -> None:
     world.faults.set([Fault("oods", effect, match={"image_type": "BIAS", "detector": 4})])
@@ -169,8 +169,8 @@ async def test_file_that_no_event_tells_may_be_there_or_not(
         for image in (hit, sound):
             world.image_taken(image)
         await heard.wait_for(lambda: len(heard.names) == 17)
-    told = [sample.sensor for sample in heard.samples("imageInOODS") if sample.obsid == hit.name]
-    assert sorted(told) == [SENSORS[detector] for detector in without([4])]
+    published = [sample.sensor for sample in heard.samples("imageInOODS") if sample.obsid == hit.name]
+    assert sorted(published) == [SENSORS[detector] for detector in without([4])]
     await all_ingests(oods)
     assert await asyncio.to_thread(ingested, repo, hit) == in_repo
     assert await asyncio.to_thread(ingested, repo, sound) == ALL_DETECTORS
@@ -192,7 +192,7 @@ async def test_failed_ingest_names_exposure_and_detector_by_numbers(
     assert await asyncio.to_thread(ingested, repo, image) == without([4])
 
 
-async def test_unreadable_headers_tell_nothing_and_the_second_not_even_that(
+async def test_unreadable_headers_publish_nothing_and_the_second_not_even_that(
     oods: OodsCsc, client: salobj.Remote, world: World, repo: Path
 ) -> None:
     # All other files are lost, so that the two equal events follow each other: the second is not published.

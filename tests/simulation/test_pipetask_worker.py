@@ -42,12 +42,12 @@ class WatchedWorker(PipetaskWorker):
 
     def __init__(self) -> None:
         super().__init__(max_jobs=2, environment=ENVIRONMENT, modules=["tiny_tasks"])
-        self.told = asyncio.Event()
+        self.notified = asyncio.Event()
 
     async def start(self, notify: Notify) -> None:
         def pass_on(job_id: str, phase: WorkerPhase) -> None:
             notify(job_id, phase)
-            self.told.set()
+            self.notified.set()
 
         await super().start(pass_on)
 
@@ -89,11 +89,11 @@ class Site:
         """Wait until a job is in one of these phases."""
         async with asyncio.timeout(LIMIT_S):
             while True:
-                self.worker.told.clear()
+                self.worker.notified.clear()
                 job = await self.get(job_id)
                 if job["phase"] in phases:
                     return job
-                await self.worker.told.wait()
+                await self.worker.notified.wait()
 
     async def log(self, job_id: str) -> str:
         results = (await self.get(job_id))["results"]

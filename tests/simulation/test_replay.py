@@ -74,12 +74,12 @@ class WatchedWorker(ReplayWorker):
 
     def __init__(self) -> None:
         super().__init__({"verifyBias": 0.3}, duration_s=0.0)
-        self.told = asyncio.Event()
+        self.notified = asyncio.Event()
 
     async def start(self, notify: Notify) -> None:
         def pass_on(job_id: str, phase: WorkerPhase) -> None:
             notify(job_id, phase)
-            self.told.set()
+            self.notified.set()
 
         await super().start(pass_on)
 
@@ -127,11 +127,11 @@ class Site:
         """Wait until a job has ended, and return its last phase."""
         async with asyncio.timeout(LIMIT_S):
             while True:
-                self.worker.told.clear()
+                self.worker.notified.clear()
                 phase = await self.phase(job_id)
                 if phase in ("completed", "error"):
                     return phase
-                await self.worker.told.wait()
+                await self.worker.notified.wait()
 
     async def log(self, job_id: str) -> str:
         async with self.session.get(f"{self.server.url}/job/result/{job_id}/0") as reply:
@@ -295,9 +295,9 @@ async def test_slow_job_ends_at_once_when_it_is_let(site: Site) -> None:
     site.faults.set([Fault("worker", "slow", value=600.0)])
     job_id = await site.submit("cpBias", BIASES)
     while await site.phase(job_id) != "executing":
-        site.worker.told.clear()
+        site.worker.notified.clear()
         async with asyncio.timeout(LIMIT_S):
-            await site.worker.told.wait()
+            await site.worker.notified.wait()
     site.worker.finish(job_id)
     assert await site.end(job_id) == "completed"
     with pytest.raises(KeyError):

@@ -58,9 +58,9 @@ async def test_killed_at_any_fact_it_is_certified_once_and_read_back(bench) -> N
         assert certified_ids(bench) == own_ids(bench), (last, done)
         assert repository.asked.count("certify") == (0 if done else 1), (last, done)
         assert ("read_back" in repository.asked) is (last != certified), "what is known is not looked for again"
-        (told,) = again.record.of(Certified)
-        assert ", ".join(sorted(old)) in told.reason, "what it replaced is known from the intent"
-        assert told.found is (last == intended and done)
+        (recorded,) = again.record.of(Certified)
+        assert ", ".join(sorted(old)) in recorded.reason, "what it replaced is known from the intent"
+        assert recorded.found is (last == intended and done)
         assert [one.number for one in again.record.of(CertifyAbsent)] == ([1] if last == intended and not done else [])
 
 

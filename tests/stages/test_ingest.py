@@ -110,7 +110,7 @@ async def test_file_that_the_oods_failed_on_is_looked_for_at_once_and_taken_agai
             exposure.exposure_id, [0, 1] if exposure.exposure_id == FIRST_EXPOSURE else range(9)
         )
         if exposure.exposure_id == FIRST_EXPOSURE:
-            bench.observatory.oods.tell(exposure.exposure_id, 4, ok=False, text="could not read header")
+            bench.observatory.oods.notify(exposure.exposure_id, 4, ok=False, text="could not read header")
 
     bench.observatory.camera.arrive = arrive
     begin = asyncio.get_running_loop().time()
@@ -128,7 +128,7 @@ async def test_failure_that_butler_does_not_confirm_is_no_failure(make_bench) ->
     def arrive(exposure: Exposure) -> None:
         bench.observatory.oods.ingest(exposure.exposure_id, [0, 1])
         bench.observatory.oods.ingest(exposure.exposure_id, [4], silently=True)
-        bench.observatory.oods.tell(exposure.exposure_id, 4, ok=False, text="locked")
+        bench.observatory.oods.notify(exposure.exposure_id, 4, ok=False, text="locked")
 
     bench.observatory.camera.arrive = arrive
     await both(bench, "BIAS")
@@ -139,7 +139,7 @@ async def test_failure_that_butler_does_not_confirm_is_no_failure(make_bench) ->
 async def test_failure_that_names_no_file_is_named_with_the_loss(make_bench) -> None:
     bench = make_bench(n_bias=1, max_retakes=0, **QUICK)
     bench.observatory.camera.arrive = losing(bench, {"BIAS 1": [0]})
-    bench.observatory.oods.tell(None, None, ok=False, text="UNDEF: no header at all")
+    bench.observatory.oods.notify(None, None, ok=False, text="UNDEF: no header at all")
     error = (await both(bench, "BIAS"))[1]
     assert "the OODS also reported failures without naming a file: UNDEF: no header at all" in str(error)
 

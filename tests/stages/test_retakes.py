@@ -138,7 +138,7 @@ async def test_pair_is_taken_again_only_when_no_other_flat_can_come_between(make
         number = len(bench.observatory.world.of_kind("FLAT"))
         bench.observatory.oods.ingest(exposure.exposure_id, range(1, 9) if number == 1 else range(9))
         if number == 1:
-            bench.observatory.oods.tell(exposure.exposure_id, 0, ok=False, text="no")
+            bench.observatory.oods.notify(exposure.exposure_id, 0, ok=False, text="no")
 
     bench.observatory.camera.arrive = arrive
     task = asyncio.create_task(both(bench, "FLAT"))

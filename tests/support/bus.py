@@ -69,11 +69,11 @@ class HandWorker:
 
     def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}
-        self._tell: Callable[[str, WorkerPhase], None] | None = None
+        self._notify: Callable[[str, WorkerPhase], None] | None = None
         self._changed = asyncio.Event()
 
-    async def start(self, tell: Callable[[str, WorkerPhase], None]) -> None:
-        self._tell = tell
+    async def start(self, notify: Callable[[str, WorkerPhase], None]) -> None:
+        self._notify = notify
 
     async def submit(self, job: Job) -> None:
         self.jobs[job.job_id] = job
@@ -86,8 +86,8 @@ class HandWorker:
         self.jobs.clear()
 
     def move(self, job_id: str, phase: WorkerPhase) -> None:
-        assert self._tell is not None
-        self._tell(job_id, phase)
+        assert self._notify is not None
+        self._notify(job_id, phase)
 
     async def wait_for_jobs(self, count: int) -> list[str]:
         async with asyncio.timeout(LIMIT_S):

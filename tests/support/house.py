@@ -83,13 +83,13 @@ class House:
 
     def make_read_only(self) -> None:
         """Let nothing be written to the journal from now on, as on a disk that went read-only."""
-        assert self.journal._connection is not None
-        self.journal._connection.execute("PRAGMA query_only = ON")
+        assert self.journal._file.connection is not None
+        self.journal._file.connection.execute("PRAGMA query_only = ON")
 
     def make_writable(self) -> None:
         """Let the journal be written again."""
-        assert self.journal._connection is not None
-        self.journal._connection.execute("PRAGMA query_only = OFF")
+        assert self.journal._file.connection is not None
+        self.journal._file.connection.execute("PRAGMA query_only = OFF")
 
     async def publish(self, event: Event) -> None:
         """Hear an event."""

@@ -70,7 +70,7 @@ async def within_limit(task: asyncio.Task[T]) -> T:
 
 
 class FakeOcps:
-    """Gives job ids when the test says so, and tells results that the test makes up."""
+    """Gives job ids when the test says so, and publishes results that the test makes up."""
 
     def __init__(self) -> None:
         self.submitted: list[JobRequest] = []

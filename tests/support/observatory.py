@@ -109,7 +109,7 @@ def without_journal(observatory: Observatory) -> Path:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def operator(session_observatory: Observatory) -> AsyncIterator[Operator]:
-    """An operator who hears what the CSC tells from now on."""
+    """An operator who hears what the CSC publishes from now on."""
     from lsst.ts import salobj
 
     from .operator import Operator

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""An operator at a bare salobj Remote: sends commands, hears everything that the CSC tells."""
+"""An operator at a bare salobj Remote: sends commands, hears everything that the CSC publishes."""
 
 from __future__ import annotations
 
@@ -112,8 +112,8 @@ class Operator:
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
-            told = [f"{name} {getattr(sample, 'reason', '')}" for name, sample, _ in self.heard[-12:]]
-            raise AssertionError(f"No {what} within {limit_s:g} s. Heard last: {told}") from None
+            last = [f"{name} {getattr(sample, 'reason', '')}" for name, sample, _ in self.heard[-12:]]
+            raise AssertionError(f"No {what} within {limit_s:g} s. Heard last: {last}") from None
         return met
 
     async def hear(self, topic: str, limit_s: float = LIMIT_S, **fields: object) -> Any:
@@ -130,15 +130,15 @@ class Operator:
         return (await self.wait_for(f"end of run {run_id}", ended, limit_s))[-1]
 
     async def hear_all(self, csc: ComCamCalibCsc) -> None:
-        """Wait until everything was heard that a CSC in this process has told of runs.
+        """Wait until everything was heard that a CSC in this process has published of runs.
 
-        Kafka keeps the order within a topic only: what is heard last need not have been told last.
+        Kafka keeps the order within a topic only: what is heard last need not have been published last.
         """
 
         def behind() -> list[str]:
-            told = {name: getattr(csc, f"evt_{name}").data.private_sndStamp for name in RUN_EVENTS}
+            published = {name: getattr(csc, f"evt_{name}").data.private_sndStamp for name in RUN_EVENTS}
             heard = {name: self._heard_until.get(name, self._begin_tai) for name in RUN_EVENTS}
-            return [name for name in RUN_EVENTS if told[name] > heard[name]]
+            return [name for name in RUN_EVENTS if published[name] > heard[name]]
 
         await self.wait_for(f"newest sample of {behind()}", lambda: not behind(), limit_s=10.0)
 
@@ -180,12 +180,12 @@ class Operator:
         except salobj.AckError as error:
             ack = error.ackcmd
         assert ack.ack == salobj.SalRetCode.CMD_FAILED, f"{name} was not refused: {ack}"
-        told = await self.wait_for(
+        rejections = await self.wait_for(
             f"commandRejected for {name}",
             lambda: [one for one in self.samples("commandRejected", commandName=name) if one.private_sndStamp > before],
             limit_s=10.0,
         )
-        (rejected,) = told
+        (rejected,) = rejections
         assert rejected.requestedBy == self.remote.salinfo.domain.user_host
         assert rejected.reason
         assert rejected.reason in ack.result

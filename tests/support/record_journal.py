@@ -22,7 +22,7 @@ from lsst.ts.comcamcalib.record import facts
 from lsst.ts.comcamcalib.record.events import Certification
 from lsst.ts.comcamcalib.record.facts import Fact
 from lsst.ts.comcamcalib.run.acceptance import AcceptRequest
-from lsst.ts.comcamcalib.run.decisions import DecertifyRequest
+from lsst.ts.comcamcalib.run.decertification import DecertifyRequest
 
 from support.gate import Gate
 from support.house import House

@@ -45,7 +45,7 @@ class Site:
         return SiteRun(self, await self.operator.start_run(**options), collection)
 
     async def complete(self, **options: Any) -> SiteRun:
-        """Start a run, and wait until it is COMPLETED and all of it is told."""
+        """Start a run, and wait until it is COMPLETED and all of it is published."""
         run = await self.start(**options)
         await run.ended(RunState.COMPLETED)
         assert set(run.stages.values()) == {StageState.SUCCEEDED}
@@ -53,7 +53,7 @@ class Site:
 
 
 class SiteRun:
-    """A run and what is told of it."""
+    """A run and what is published of it."""
 
     def __init__(self, site: Site, run_id: str, collection: str) -> None:
         self._site = site
@@ -74,7 +74,7 @@ class SiteRun:
         )
 
     async def ended(self, expected: RunState, limit_s: float = 60.0) -> Any:
-        """Wait for the end, and until everything of it is told; return the last runState."""
+        """Wait for the end, and until everything of it is published; return the last runState."""
         state = await self._site.operator.until_ended(self.run_id, limit_s)
         assert state.state == expected, state.reason
         open_states = {StageState.PENDING, StageState.RUNNING}

@@ -51,7 +51,7 @@ TAI = 1_800_000_000.0
 
 
 class FakeOods:
-    """Tells of files."""
+    """Notifies of files."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -61,17 +61,17 @@ class FakeOods:
         self.subscribers.append(callback)
         return lambda: self.subscribers.remove(callback)
 
-    def tell(self, exposure_id: int | None, detector: int | None, ok: bool = True, text: str = "") -> None:
+    def notify(self, exposure_id: int | None, detector: int | None, ok: bool = True, text: str = "") -> None:
         """Send a notice."""
         for callback in tuple(self.subscribers):
             callback(IngestNotice(exposure_id, detector, ok, text))
 
     def ingest(self, exposure_id: int, detectors: Collection[int], silently: bool = False) -> None:
-        """Put files into the repository, and tell of it."""
+        """Put files into the repository, and notify of it."""
         for detector in detectors:
             self.world.raws.add((exposure_id, detector))
             if not silently:
-                self.tell(exposure_id, detector, True, "ok")
+                self.notify(exposure_id, detector, True, "ok")
 
 
 class FakeCamera:
@@ -161,7 +161,7 @@ class FakeComponents:
         return [*self.sentences, *(str(one) for one in self.unwell())]
 
     def state_of(self, name: str) -> None:
-        """Nothing was told."""
+        """Nothing was published."""
 
 
 class FakeUws:
@@ -338,9 +338,6 @@ class FakeRepository:
         return await self._do(
             "detectors_without", lambda: [one for one in detectors if (dataset_type, one) in self.world.not_calibrated]
         )
-
-    async def get(self, dataset_type: str, collection: str, **data_id: int | str) -> object:
-        raise AssertionError("the stages do not read single datasets")
 
     async def statistics(
         self, collection: str, types: StatisticsTypes, physical_filter: str | None = None

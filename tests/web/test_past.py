@@ -102,7 +102,7 @@ async def test_a_run_that_is_none_is_named_with_the_latest(old_site: Site) -> No
 
 
 async def test_a_damaged_run_is_a_sentence_and_others_are_shown(old_site: Site) -> None:
-    connection = old_site.house.journal._connection
+    connection = old_site.house.journal._file.connection
     assert connection is not None
     (first,) = (await old_site.ask("/api/runs")).json["runs"]
     await old_site.house.start(script_mode="BIAS")

@@ -33,13 +33,13 @@ from .publisher import Publisher
 from .record.events import Alarms
 from .run.acceptance import AcceptRequest
 from .run.claim import Claim
-from .run.decisions import DecertifyRequest
+from .run.decertification import DecertifyRequest
 from .run.owner import JournalError, JournalLostError
 from .run.progress import Progress
 from .run.runner import Runner, StartRequest
 from .sal_interfaces.install import interface_problem
+from .services.butler import ButlerService
 from .services.camera_class import camera_classes
-from .services.repository import Repository
 from .web.look import look_at
 from .web.server import StatusPage
 
@@ -280,7 +280,7 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
             private_seqNum=data.private_seqNum, ack=salobj.SalRetCode.CMD_COMPLETE, result=json.dumps(result)
         )
 
-    def _repository(self) -> Repository | None:
+    def _repository(self) -> ButlerService | None:
         return self._connection.services.repository if self._connection is not None else None
 
     def _on_runner(self, runner: Runner) -> None:

@@ -8,21 +8,19 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 import re
 from typing import TYPE_CHECKING, Any
 
 from ..clock import Clock
 from ..enums import CalibType, RunState
-from ..errors import BadInputError, ServiceError, StageError
+from ..errors import BadInputError, StageError
 from ..record.act import once
 from ..record.history import History
-from ..record.things import Certification, Withdrawal
-from ..stages.certifying import look_for_certification, record_look
 from ..stages.context import RunContext, Services
 from ..stages.withdrawing import Withdrawing
 from .acceptance import AcceptRequest, calib_type_of, goes_on
+from .decertification import DecertifyRequest, in_words, standing
 from .journal import Journal
 from .owner import JournalError
 from .resumption import differences
@@ -32,29 +30,16 @@ from .start import Start, write_end
 if TYPE_CHECKING:
     from .runner import Runner
 
-__all__ = ["DecertifyRequest", "Decisions"]
+__all__ = ["Decisions"]
 
 ANSWER_LIMIT_S = 6.0
 """After this time the answer is that Butler is still at it (seconds), because the command must be answered in 10 s."""
-
-SETTLE_LIMIT_S = 2.0
-"""Longest look for a certification of which the outcome was not recorded (seconds)."""
 
 CLOSE_LIMIT_S = 2.0
 """Longest wait for what goes on when the CSC leaves ENABLED (seconds)."""
 
 RETRY_INTERVAL_S = 10.0
 """Time between two attempts to find out what became of a withdrawal (seconds)."""
-
-
-@dataclasses.dataclass(frozen=True)
-class DecertifyRequest:
-    """What an operator sends with decertify; type 0 means all types."""
-
-    run_id: str
-    calib_type: int
-    reason: str
-    who: str
 
 
 class Decisions:
@@ -150,7 +135,7 @@ class Decisions:
         await self._runner.check(run.history.plan, services, start, run)
 
     async def _leave(self, run: Run) -> None:
-        """Be done with a run; if it is not the latest one, tell of that one last, for clients that join late."""
+        """Be done with a run; if it is not the latest one, publish that one last, for clients that join late."""
         current = self._runner.run
         if current is run:
             return
@@ -188,7 +173,7 @@ class Decisions:
             if run.history.plan.config.repo != runner.config.repo:
                 raise BadInputError([one for one in differences(run.history.plan, runner.config) if " repo " in one])
             context = RunContext(run.record, services, self._clock)
-            numbers = await self._numbers(wanted, context)
+            numbers = await standing(wanted, context)
             act = Withdrawing(numbers, request.who, request.reason.strip(), context)
             start.check()
             self.doing = f"What run {request.run_id} certified is being withdrawn, as {request.who} wants it."
@@ -210,63 +195,35 @@ class Decisions:
             raise BadInputError(["The CSC left ENABLED meanwhile; it goes on when the CSC is ENABLED again."]) from None
 
     def _conclude(self, task: asyncio.Task[str]) -> None:
+        """Let other things be done; begin to find out what became of the withdrawal, if that is not known."""
         self.doing = ""
         self._runner.end_checks()
+        self._begin_to_finish()
         if not task.cancelled() and (error := task.exception()) is not None:
             # The command may have been answered already.
             self._log.warning("%s: %s", task.get_name(), error)
 
-    async def _numbers(self, wanted: list[CalibType], context: RunContext) -> tuple[int, ...]:
-        """Return the numbers of the certifications of some types that stand.
-
-        Raises
-        ------
-        BadInputError
-            If there are none, or it can't be found out whether one was done.
-        """
-        for one in context.history.open_certifications:
-            if one.intent.calib_type in wanted:
-                await _settle(one, context)
-        ours = [one for one in context.history.certifications.values() if one.intent.calib_type in wanted and one.done]
-        standing = tuple(one.intent.number for one in ours if one.withdrawn is None)
-        if standing:
-            return standing
-        what = " or ".join(one.name for one in wanted) if len(wanted) == 1 else "anything"
-        gone = [f"{one.intent.calib_type.name} was {one.withdrawn.words}" for one in ours if one.withdrawn is not None]
-        raise BadInputError(
-            [
-                f"Run {context.run_id} has not certified {what}, so there is nothing to withdraw."
-                if not gone
-                else f"There is nothing to withdraw of run {context.run_id}: {'; '.join(dict.fromkeys(gone))}."
-            ]
-        )
-
     async def _withdraw(self, act: Withdrawing, run: Run) -> str:
         """Withdraw, and return what was done in a sentence."""
-        run_id, begins = run.history.run_id, True
+        run_id = run.history.run_id
         try:
             done = await once(act, run.record)
-            self._log.warning("Run %s: %s", run_id, _told(done, run.history))
-            return _told(done, run.history)
-        except asyncio.CancelledError:
-            begins = False  # it is finished when the CSC is ENABLED again
-            raise
+            self._log.warning("Run %s: %s", run_id, in_words(done, run.history))
+            return in_words(done, run.history)
         finally:
             if run.history.open_withdrawals:
                 self.unfinished[run_id] = "whether Butler has done it is not known"
-                if begins:
-                    self._begin_to_finish()
             await self._leave(run)
 
     # What an earlier process has left
 
     def connect(self) -> None:
         """Finish what was not finished, because the CSC is ENABLED."""
-        if self.unfinished:
-            self._begin_to_finish()
+        self._begin_to_finish()
 
     def _begin_to_finish(self) -> None:
-        if self._runner.is_connected and (self._finishing is None or self._finishing.done()):
+        """Begin to finish what is not finished; without connections, it is begun when the CSC is ENABLED again."""
+        if self.unfinished and self._runner.is_connected and (self._finishing is None or self._finishing.done()):
             self._finishing = asyncio.create_task(self._finish(), name="finish decertify")
 
     async def close(self) -> None:
@@ -284,7 +241,7 @@ class Decisions:
 
     async def _finish(self) -> None:
         """Find out what became of withdrawals, and do those that were not done; try until that is known."""
-        if self._task is not None and self._task is not asyncio.current_task():
+        if self._task is not None:
             await asyncio.wait([self._task])
         while self.unfinished:
             for run_id in list(self.unfinished):
@@ -310,7 +267,7 @@ class Decisions:
                         raise
                     self._log.warning("Run %s: %s", run_id, await self.with_run_ids(str(error)))
                 else:
-                    self._log.warning("Run %s: %s", run_id, _told(done, run.history))
+                    self._log.warning("Run %s: %s", run_id, in_words(done, run.history))
             self.unfinished.pop(run_id, None)
         finally:
             await self._leave(run)
@@ -327,22 +284,6 @@ class Decisions:
         return sentence
 
 
-async def _settle(one: Certification, context: RunContext) -> None:
-    """Find out what became of a certification whose outcome was not recorded."""
-    try:
-        async with asyncio.timeout(SETTLE_LIMIT_S):
-            there = await look_for_certification(one, context)
-    except (ServiceError, TimeoutError) as error:
-        why = str(error) or f"Butler did not answer within {SETTLE_LIMIT_S:g} s."
-        raise BadInputError(
-            [
-                f"Whether {one.intent.calib_type.name} was certified in {one.intent.collection} could not be found "
-                f"out, so nothing is withdrawn: {why}"
-            ]
-        ) from error
-    await record_look(one, there, (), context)
-
-
 def _check_no_abort(history: History) -> None:
     """Refuse to go on with a run that was interrupted while it was being aborted."""
     if history.state is RunState.INTERRUPTED and [one.what for one in history.decisions[-1:]] == ["abort"]:
@@ -357,22 +298,3 @@ def _check_no_abort(history: History) -> None:
 def _check_reason(reason: str, command: str) -> None:
     if not reason.strip():
         raise BadInputError([f"reason: {command} needs a reason; say why, because it is recorded with your name."])
-
-
-def _told(done: Withdrawal, history: History) -> str:
-    """Say what was withdrawn, and what else of the run stays certified that is built on it."""
-    types = [
-        history.certifications[number].intent.calib_type
-        for number in done.intent.certifications
-        if number in history.certifications
-    ]
-    left = [
-        one.intent.calib_type
-        for one in history.certifications.values()
-        if one.done and one.withdrawn is None and set(history.bases_of(one.intent.calib_type)) & set(types)
-    ]
-    names = ", ".join(dict.fromkeys(one.name for one in types))
-    rest = ", ".join(dict.fromkeys(one.name for one in left))
-    warning = f". {rest}, built on it, stay certified: withdraw them, too, if they are bad" if rest else ""
-    outcome = done.outcome
-    return f"{names}: {outcome.reason if outcome is not None else ''}{warning}"

@@ -16,7 +16,7 @@ from pathlib import Path
 from ..enums import RunState
 from ..errors import ServiceError
 from ..record.facts import Entry, ReportWritten, fact_from_json
-from .journal import SCHEMA_VERSION, read_facts
+from .journal_file import SCHEMA_VERSION, read_facts
 from .owner import JournalError
 
 __all__ = ["RunFound", "RunOverview", "list_runs", "open_to_read", "read_entries", "read_overviews", "read_report"]

@@ -14,19 +14,18 @@ from collections.abc import Awaitable, Callable
 from lsst.ts import utils
 
 from ..clock import Clock
-from ..enums import CalibType, RunState, StageKind, StageState
-from ..plan.plan import REPORT_STAGE
-from ..record.facts import Decision, StageMoved
-from ..record.history import OPEN_RUN_STATES, STAGE_ENDED, History
-from ..record.things import Job, Stage
-from ..services.uws_job import Phase
+from ..enums import RunState, StageKind, StageState
+from ..record.facts import Decision
+from ..record.history import OPEN_RUN_STATES, History
+from ..record.things import Job
 from ..stages.context import RunContext, Services
 from ..stages.job_records import stop_if_it_appears
-from .acceptance import AcceptRequest, acceptances, calib_type_of, is_verified, still_bad, to_take_up
+from .acceptance import AcceptRequest, acceptances, calib_type_of, still_bad
 from .closing import how_it_ends, write_report
 from .ending import stop_and_look
 from .moves import move_run, move_stage
 from .recorder import Recorder
+from .reopening import reopen, report_anew, take_up
 from .scheduler import Scheduler, settle_stages
 from .surroundings import watch_components
 
@@ -100,29 +99,7 @@ class Run:
         What has succeeded stays; what failed, was skipped or aborted is done again with its next attempt.
         """
         self._prepare(services)
-        await self._begin(lambda: self._reopen(who, why), limit_s)
-
-    async def _reopen(self, who: str, why: str) -> None:
-        await move_run(self.record, RunState.RUNNING, f"Resumed by {who}" + (f": {why}" if why else ""))
-        await self.record.note(Decision(what="resume", who=who, why=why))
-        for stage in self.history.stages.values():
-            if self.state is not RunState.RUNNING:
-                return
-            if (accepted := self._accepted(stage)) is not None:
-                await self._succeed(accepted)
-            elif stage.state in STAGE_ENDED and (
-                stage.state is not StageState.SUCCEEDED or stage.kind is StageKind.REPORT
-            ):
-                await move_stage(self.record, stage.name, StageState.PENDING, "The run was resumed")
-            elif stage.state is StageState.PENDING and self._was_aborted(stage):
-                await self.record.note(
-                    StageMoved(
-                        stage_name=stage.name,
-                        attempt=stage.attempt + 1,
-                        state=StageState.PENDING,
-                        reason="The run was resumed",
-                    )
-                )
+        await self._begin(lambda: reopen(self.record, who, why), limit_s)
 
     async def accept(self, services: Services, request: AcceptRequest) -> str:
         """Accept bad verdicts on a product; if none is left, what was skipped because of them is done.
@@ -158,54 +135,14 @@ class Run:
                 self._prepare(services)
                 reason = f"{request.who} accepted the verdict on {calib_type.name}: {request.reason.strip()}"
                 await move_run(self.record, RunState.RUNNING, reason)
-                taken_up = await self._take_up(calib_type)
+                taken_up = await take_up(self.record, calib_type)
                 if self.state is RunState.RUNNING:
                     self._task = asyncio.create_task(self._go(), name=f"run {self.history.run_id}")
             else:
-                taken_up = await self._take_up(calib_type)
+                taken_up = await take_up(self.record, calib_type)
                 if self._scheduler is not None:
                     self._scheduler.wake()
             return f"{calib_type.name}.VERIFY SUCCEEDED; stages to be done: {', '.join(taken_up) or 'none'}"
-
-    async def _take_up(self, calib_type: CalibType) -> list[str]:
-        """Let a VERIFY stage succeed and what was skipped because of it be done; return the names of these stages."""
-        if self.state is not RunState.RUNNING:
-            return []
-        await self._succeed(calib_type)
-        await self._report_anew()
-        names: list[str] = []
-        # One by one, because meanwhile others may still be skipped that need one of these.
-        while self.state is RunState.RUNNING and (skipped := to_take_up(self.history)):
-            names.append(skipped[0])
-            reason = f"The verdict on {calib_type.name} was accepted"
-            await move_stage(self.record, skipped[0], StageState.PENDING, reason)
-        return names
-
-    async def _report_anew(self) -> None:
-        """Let the report be written anew, because the run goes on."""
-        report = self.history.stages.get(REPORT_STAGE)
-        if report is not None and report.state in STAGE_ENDED:
-            await move_stage(self.record, REPORT_STAGE, StageState.PENDING, "The run goes on")
-
-    async def _succeed(self, calib_type: CalibType) -> None:
-        reasons = [one.reason for one in self.history.verdicts_of(calib_type)]
-        name = f"{calib_type.name}.{StageKind.VERIFY.name}"
-        if self.history.stages[name].state is StageState.FAILED:
-            await move_stage(self.record, name, StageState.SUCCEEDED, f"ACCEPTED_BY_OPERATOR: {'; '.join(reasons)}")
-
-    def _accepted(self, stage: Stage) -> CalibType | None:
-        """Return the product of a VERIFY stage that failed, and whose verdict was accepted when the process ended."""
-        failed = stage.kind is StageKind.VERIFY and stage.state is StageState.FAILED
-        if failed and stage.calib_type is not None and is_verified(self.history, stage.calib_type):
-            return stage.calib_type
-        return None
-
-    def _was_aborted(self, stage: Stage) -> bool:
-        """Whether an abort that was not finished had already aborted a job of a stage, which must be done again."""
-        if not any(decision.what == "abort" for decision in self.history.decisions):
-            return False
-        jobs = [job for job in self.history.jobs_of(stage.name) if job.stage_attempt == stage.attempt]
-        return any(job.ended_s and Phase.of(job.phase) is Phase.ABORTED for job in jobs)
 
     def _prepare(self, services: Services) -> None:
         self._context = RunContext(self.record, services, self._clock)
@@ -321,7 +258,7 @@ class Run:
                 if broke_off or not self._scheduler.woken:
                     await move_run(self.record, state, reason)
                     return
-                await self._report_anew()
+                await report_anew(self.record)
 
     async def _carry_out(self) -> str:
         """Do all stages that can be done; return why that broke off, "" if it did not."""

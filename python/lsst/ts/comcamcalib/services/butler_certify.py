@@ -37,7 +37,7 @@ __all__ = [
 
 
 def certify(butler: Butler, instrument: str, request: CertifyRequest) -> CertifyOutcome:
-    """Certify exactly these datasets, all or none; see `Repository.certify`."""
+    """Certify exactly these datasets, all or none; see `ButlerService.certify`."""
     calib_collection, dataset_type = request.calib_collection, request.dataset_type
     timespan = timespan_of(request.begin_iso_tai, request.end_iso_tai)
     refs = _refs_to_certify(butler, request)
@@ -149,7 +149,7 @@ def in_words(dataset_type: str, datasets: Collection[ReplacedDataset]) -> str:
 
 
 def certified_before(butler: Butler, instrument: str, request: CertifyRequest) -> list[ReplacedDataset]:
-    """Return what a certification would withdraw; see `Repository.certified_before`."""
+    """Return what a certification would withdraw; see `ButlerService.certified_before`."""
     from lsst.daf.butler import MissingCollectionError
 
     timespan = timespan_of(request.begin_iso_tai, request.end_iso_tai)
@@ -201,7 +201,7 @@ def _replaced(in_the_way: list[Match], dataset_ids: Collection[str]) -> list[Rep
 def certified_ranges(
     butler: Butler, instrument: str, dataset_type: str, calib_collection: str, dataset_ids: Collection[str]
 ) -> list[CertifiedRange]:
-    """Return the ranges for which some datasets are certified; see `Repository.certified_ranges`."""
+    """Return the ranges for which some datasets are certified; see `ButlerService.certified_ranges`."""
     from lsst.daf.butler import MissingCollectionError, MissingDatasetTypeError, Timespan
 
     try:

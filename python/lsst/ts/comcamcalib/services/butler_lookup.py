@@ -106,7 +106,7 @@ def detectors_without(
     detectors: Collection[int],
     at_iso_tai: str,
 ) -> list[int]:
-    """Return the detectors without a calibration of a type at some time; see `Repository.detectors_without`."""
+    """Return the detectors without a calibration of a type at some time; see `ButlerService.detectors_without`."""
     from astropy.time import Time
     from lsst.daf.butler import MissingDatasetTypeError, Timespan
 
@@ -123,7 +123,7 @@ def detectors_without(
 def coverage(
     butler: Butler, instrument: str, dataset_types: Sequence[str], collection: str, since_iso_tai: str
 ) -> list[Coverage]:
-    """Return what a collection has since some time; see `Repository.coverage`."""
+    """Return what a collection has since some time; see `ButlerService.coverage`."""
     from astropy.time import Time
     from lsst.daf.butler import MissingDatasetTypeError, Timespan
 

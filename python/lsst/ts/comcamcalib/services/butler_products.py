@@ -47,7 +47,7 @@ def predecessors(
     physical_filter: str,
     own: Collection[str],
 ) -> dict[int, Predecessor]:
-    """Return what is certified for each detector at the time of an exposure; see `Repository.predecessors`."""
+    """Return what is certified for each detector at the time of an exposure; see `ButlerService.predecessors`."""
     from lsst.daf.butler import MissingDatasetTypeError
 
     records = exposure_records(butler, instrument, [exposure_id])

@@ -31,7 +31,7 @@ def read_back(
     dataset_ids: Collection[str],
     exposures: Collection[int],
 ) -> list[str]:
-    """Return a sentence for each dataset that Butler does not find as it should; see `Repository.read_back`."""
+    """Return a sentence for each dataset that Butler does not find as it should; see `ButlerService.read_back`."""
     timespan = timespan_of(begin_iso_tai, end_iso_tai)
     records = exposure_records(butler, instrument, exposures)
     frames = [record for record in records if record.timespan.overlaps(timespan)]

@@ -19,12 +19,12 @@ from ..plan.estimate import urgency
 from ..plan.plan import RunPlan
 from ..record.history import History
 from ..record.record import Record
+from ..services.butler import ButlerService
 from ..services.camera import Camera
 from ..services.components import Components
 from ..services.jobs import Jobs
 from ..services.oods import Oods
 from ..services.reporter import Reporter
-from ..services.repository import Repository
 from ..services.uws import Uws
 from .ledger import IngestLedger
 from .places import Places
@@ -41,7 +41,7 @@ class Services:
     oods: Oods
     jobs: Jobs
     uws: Uws
-    repository: Repository
+    repository: ButlerService
     reporter: Reporter
 
 

@@ -22,7 +22,7 @@ from ..enums import CalibType
 from ..errors import ServiceError
 from ..options import usual_collection
 from ..report import story
-from ..services.repository import Repository
+from ..services.butler import ButlerService
 from . import data
 
 __all__ = ["LOOK_BACK_DAYS", "BoardKeeper", "board_rows", "board_types"]
@@ -155,7 +155,7 @@ class BoardKeeper:
         self,
         config: CscConfig,
         clock: Clock,
-        repository: Callable[[], Repository | None],
+        repository: Callable[[], ButlerService | None],
         certified: Callable[[], object],
     ) -> None:
         self._types = board_types(config)
@@ -183,7 +183,7 @@ class BoardKeeper:
             connected = repository is not None
             await asyncio.sleep(PAUSE_S)
 
-    async def look(self, repository: Repository) -> None:
+    async def look(self, repository: ButlerService) -> None:
         """Look once; if the repository does not answer, the board stays, and says so."""
         now_s = self._clock.tai()
         since = _iso_tai(now_s - LOOK_BACK_DAYS * 86400)

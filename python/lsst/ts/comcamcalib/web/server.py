@@ -18,7 +18,7 @@ from lsst.ts import utils
 
 from ..clock import Clock
 from ..config import CscConfig
-from ..services.repository import Repository
+from ..services.butler import ButlerService
 from ..services.worker_threads import WorkerThreads
 from .app import Parts, make_app
 from .board import BoardKeeper
@@ -52,7 +52,7 @@ class StatusPage:
         The clock.
     """
 
-    def __init__(self, look: Callable[[], Seen], repository: Callable[[], Repository | None], clock: Clock) -> None:
+    def __init__(self, look: Callable[[], Seen], repository: Callable[[], ButlerService | None], clock: Clock) -> None:
         self._look = look
         self._repository = repository
         self._clock = clock
