@@ -7,8 +7,8 @@
 """A login in front of the embedded Kafka broker, which has none: SASL with SCRAM-SHA-512, as at the observatory.
 
 It speaks the part of Kafka's protocol that comes before a login, as a broker does: which requests there are
-(ApiVersions), which mechanism (SaslHandshake), and the exchange of SCRAM (SaslAuthenticate, RFC 5802). Any other request
-before the login ends the connection. After the login, bytes are passed on as they are.
+(ApiVersions), which mechanism (SaslHandshake), and the exchange of SCRAM (SaslAuthenticate, RFC 5802). Any other
+request before the login ends the connection. After the login, bytes are passed on as they are.
 
 Known limitations: one mechanism, no TLS, no limit to the life of a session, no access rights.
 """
