@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,16 @@ def test_csc_writes_to_the_journals_volume_and_tmp_only(stand: dict[str, Any]) -
     assert csc["tmpfs"] == ["/tmp"]
     assert csc["volumes"] == ["journal:/var/lib/comcamcalib"]
     assert "journal" in stand["volumes"]
+
+
+def test_the_page_is_published_at_the_port_that_is_configured(
+    stand: dict[str, Any], read_site: Callable[[str], dict[str, Any]]
+) -> None:
+    csc = stand["services"]["csc"]
+    site = csc["environment"]["LSST_SITE"].removeprefix("${LSST_SITE:-").removesuffix("}")
+    page = read_site(site)["page"]
+    assert page["address"] == "0.0.0.0", "an address of the container's own could not be reached from outside"
+    assert csc["ports"] == [f"127.0.0.1:{page['port']}:{page['port']}"]
 
 
 def test_images_are_named_with_their_versions(stand: dict[str, Any]) -> None:

@@ -64,3 +64,21 @@ def test_environment_that_is_missing_ends_the_script(home: Path) -> None:
     done = subprocess.run(["bash", home / "startup.sh"], capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode != 0
     assert ".setup_sal_env.sh" in done.stderr
+
+
+def test_a_command_that_fails_in_passing_in_the_observatorys_file_does_not_keep_the_csc_from_starting(
+    home: Path,
+) -> None:
+    file = home / ".setup_sal_env.sh"
+    file.write_text(f"grep --quiet nothing /dev/null\n{file.read_text()}")
+    (home / "programs" / "run_comcamcalib").write_text("#!/bin/sh\necho started\n")
+    done = subprocess.run(["bash", home / "startup.sh"], capture_output=True, text=True, timeout=20, check=False)
+    assert (done.returncode, done.stdout) == (0, "setup lsst_distrib\nstarted\n")
+
+
+def test_pipelines_that_can_not_be_set_up_are_told_and_the_csc_is_not_started(home: Path) -> None:
+    file = home / ".setup_sal_env.sh"
+    file.write_text(f"{file.read_text()}\nsetup() {{ return 1; }}\n")
+    done = subprocess.run(["bash", home / "startup.sh"], capture_output=True, text=True, timeout=20, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "lsst_distrib" in done.stderr and "there is no Butler" in done.stderr

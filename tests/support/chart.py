@@ -23,6 +23,13 @@ KNOWN = {
     *("securityContext", "pvcMountpoint", "nfsMountpoint", "service", "annotations", "resources"),
 }
 
+DEFAULT_ENV = {
+    **dict.fromkeys(("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+    **dict.fromkeys(("MKL_DOMAIN_NUM_THREADS", "MPI_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMEXPR_MAX_THREADS"), "1"),
+    "OMP_PROC_BIND": "false",
+}
+"""What the chart sets for every CSC, unless its values say otherwise."""
+
 GRACE_PERIOD_S = 30
 """Kubernetes' own default of terminationGracePeriodSeconds, which the chart does not change."""
 
@@ -52,12 +59,18 @@ def secret_keys(values: Mapping[str, Any]) -> set[str]:
 
 
 def _job(alias: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    labels = {"csc": alias}
+    name = values["classifier"]
+    labels = {"csc": alias, "csc-name": name, "csc-class": name, "csc-is-primary": "true"}
     security = values["securityContext"]
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": alias, "namespace": NAMESPACE, "labels": labels, "annotations": values["annotations"]},
+        "metadata": {
+            "name": alias,
+            "namespace": NAMESPACE,
+            "labels": {"helm.sh/chart": alias, **labels},
+            "annotations": values["annotations"],
+        },
         "spec": {
             "completions": 1,
             "template": {
@@ -81,7 +94,7 @@ def _job(alias: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _container(alias: str, values: Mapping[str, Any]) -> dict[str, Any]:
     image, butler = values["image"], values["butlerSecret"]
-    own = [{"name": name, "value": str(value)} for name, value in values["env"].items()]
+    own = [{"name": name, "value": str(value)} for name, value in (DEFAULT_ENV | values["env"]).items()]
     secrets = [
         {"name": one["name"], "valueFrom": {"secretKeyRef": {"name": NAMESPACE, "key": one["key"]}}}
         for one in [
@@ -122,7 +135,7 @@ def _permissions(alias: str, values: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": f"{alias}-perm-fixer",
         "image": "alpine:latest",
-        "command": ["/bin/ash", "-c", "\n".join(lines)],
+        "command": ["/bin/ash", "-c", "\n".join([*lines, ""])],
         "volumeMounts": [
             {"name": f"{alias}-raw-file-secrets", "mountPath": "/secrets-raw", "readOnly": True},
             {"name": f"{alias}-file-secrets", "mountPath": "/secrets"},

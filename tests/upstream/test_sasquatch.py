@@ -167,6 +167,19 @@ def test_numbers_and_words_mean_what_the_enumerations_say() -> None:
     assert durations == [[str(int(item))] for item in CalibType]
 
 
+def test_cells_have_only_values_that_chronograf_takes() -> None:
+    """It refuses a whole dashboard for a single other one."""
+    for cell in DASHBOARD["cells"]:
+        assert cell["noteVisibility"] in ("default", "showWhenNoData")
+        assert cell["type"] in ("line", "line-stacked", "bar", "line-plus-single-stat", "single-stat", "table", "note")
+        for color in cell["colors"]:
+            assert color["type"] in ("max", "min", "threshold", "text", "background", "scale")
+            assert re.fullmatch("#[0-9A-F]{6}", color["hex"])
+        for axis in cell["axes"].values():
+            assert axis["scale"] in ("linear", "log", "") and axis["base"] in ("10", "2", "", "raw")
+        assert all(query["type"] == "influxql" for query in cell["queries"])
+
+
 def test_cells_have_their_own_place() -> None:
     cells = list(CELLS.values())
     assert len(cells) == len(DASHBOARD["cells"]) == len({cell["i"] for cell in cells})

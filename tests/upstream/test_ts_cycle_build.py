@@ -84,7 +84,7 @@ def test_it_stands_on_the_base_with_the_science_pipelines(cycle: list[tuple[str,
 
 def test_compose_gives_what_the_dockerfile_asks_for() -> None:
     content = yaml.safe_load((OURS / "cycle" / "docker-compose.yaml").read_text())
-    build: dict[str, Any] = content["x-comcamcalib"]
+    build: dict[str, Any] = content["x-comcamcalib"]["build"]
     wanted = {rest for word, rest in instructions(FOLDER / "Dockerfile") if word == "ARG"}
     assert set(build["args"]) == wanted
     assert (OURS / "cycle" / build["context"]).resolve() == FOLDER
@@ -100,5 +100,5 @@ def test_the_cycle_names_our_version() -> None:
     lines = [line for line in (OURS / "cycle" / "cycle.env").read_text().splitlines() if not line.startswith("#")]
     names = [line.partition("=")[0] for line in lines]
     assert names == ["ts_comcamcalib"]
-    build = yaml.safe_load((OURS / "cycle" / "docker-compose.yaml").read_text())["x-comcamcalib"]
+    build = yaml.safe_load((OURS / "cycle" / "docker-compose.yaml").read_text())["x-comcamcalib"]["build"]
     assert build["args"]["comcamcalib"] == f"${{{names[0]}}}"

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Check that a Kafka broker is there and answers, because salobj itself waits for it without a limit."""
+"""Check that a Kafka broker is there, answers and takes the login, because salobj waits for that without a limit."""
 
 from __future__ import annotations
 
@@ -13,14 +13,23 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
-__all__ = ["check_answer", "check_connection"]
+__all__ = ["LoginRefusedError", "check_answer", "check_connection", "check_login"]
+
+USER, PASSWORD = "LSST_KAFKA_SECURITY_USERNAME", "LSST_KAFKA_SECURITY_PASSWORD"
 
 # Longest waits (seconds): for a connection, and for an answer over that connection.
 CONNECTION_LIMIT_S = 5.0
 ANSWER_LIMIT_S = 10.0
+
+# An answer is asked for in tries that take these parts of the limit: between them a refusal is noticed.
+TRIES = (0.1, 0.3, 0.6)
+
+
+class LoginRefusedError(RuntimeError):
+    """The broker does not take the login, or there is only half of one."""
 
 
 async def check_connection() -> None:
@@ -33,7 +42,7 @@ async def check_connection() -> None:
     RuntimeError
         If no address takes a connection, or a login has only a user or only a password.
     """
-    _check_login()
+    _check_both_parts()
     problems = []
     for address in filter(None, map(str.strip, os.environ.get("LSST_KAFKA_BROKER_ADDR", "").split(","))):
         host, _, port = address.rpartition(":")
@@ -49,15 +58,25 @@ async def check_connection() -> None:
         raise RuntimeError(f"There is no Kafka broker at {', '.join(problems)}; check LSST_KAFKA_BROKER_ADDR.")
 
 
-def _check_login() -> None:
-    """Check that user and password are both there or both missing, because salobj uses no login if one is missing."""
-    user, password = ("LSST_KAFKA_SECURITY_USERNAME", "LSST_KAFKA_SECURITY_PASSWORD")
-    if bool(os.environ.get(user)) is not bool(os.environ.get(password)):
-        given, missing = (user, password) if os.environ.get(user) else (password, user)
-        raise RuntimeError(
-            f"The environment variable {given} is set, but {missing} is not, so that there would be no login at Kafka: "
-            "set both, or none."
-        )
+async def check_login(configuration: Mapping[str, Any]) -> None:
+    """Check that no broker refuses the login.
+
+    One that does not answer is no reason to give up: salobj waits for it, and it may come. Without a login nothing is
+    checked.
+
+    Parameters
+    ----------
+    configuration
+        librdkafka's settings to reach the broker, as salobj has them.
+
+    Raises
+    ------
+    LoginRefusedError
+        If a broker refuses the login, or a login has only a user or only a password.
+    """
+    _check_both_parts()
+    if "sasl.username" in configuration:
+        await asyncio.to_thread(_ask, configuration)
 
 
 async def check_answer(configuration: Mapping[str, Any]) -> None:
@@ -70,20 +89,51 @@ async def check_answer(configuration: Mapping[str, Any]) -> None:
 
     Raises
     ------
+    LoginRefusedError
+        If it refuses the login.
     RuntimeError
-        If it does not answer in time, or refuses the login.
+        If it does not answer in time.
     """
-    await asyncio.to_thread(_ask, configuration)
-
-
-def _ask(configuration: Mapping[str, Any]) -> None:
-    # librdkafka would print its own log lines to the terminal; the sentence below says the same.
-    client = AdminClient({**configuration, "log_level": 0})
-    try:
-        client.list_topics(timeout=ANSWER_LIMIT_S)
-    except KafkaException as error:
+    error = await asyncio.to_thread(_ask, configuration)
+    if error is not None:
         raise RuntimeError(
             f"Kafka at {configuration['bootstrap.servers']} takes connections, but gave no answer within "
-            f"{ANSWER_LIMIT_S:g} s ({error.args[0].str()}); check LSST_KAFKA_BROKER_ADDR, and "
-            "LSST_KAFKA_SECURITY_USERNAME and LSST_KAFKA_SECURITY_PASSWORD if it needs a login."
-        ) from error
+            f"{ANSWER_LIMIT_S:g} s ({error.str()}); check LSST_KAFKA_BROKER_ADDR, and {USER} and {PASSWORD} if it "
+            "needs a login."
+        )
+
+
+def _check_both_parts() -> None:
+    """Check that user and password are both there or both missing, because salobj uses no login if one is missing."""
+    if bool(os.environ.get(USER)) is not bool(os.environ.get(PASSWORD)):
+        given, missing = (USER, PASSWORD) if os.environ.get(USER) else (PASSWORD, USER)
+        raise LoginRefusedError(
+            f"The environment variable {given} is set, but {missing} is not, so that there would be no login at Kafka: "
+            "set both, or none."
+        )
+
+
+def _ask(configuration: Mapping[str, Any]) -> KafkaError | None:
+    """Return why no broker answers; None if one does."""
+    refusals: list[str] = []
+
+    def on_error(error: KafkaError) -> None:
+        if error.code() == KafkaError._AUTHENTICATION:
+            refusals.append(error.str())
+
+    # librdkafka would print its own log lines to the terminal; the sentences say the same.
+    client = AdminClient({**configuration, "log_level": 0, "error_cb": on_error})
+    failure: KafkaError | None = None
+    for part in TRIES:
+        try:
+            client.list_topics(timeout=part * ANSWER_LIMIT_S)
+            return None
+        except KafkaException as error:
+            failure = error.args[0]
+        client.poll(0)  # calls on_error
+        if refusals:
+            raise LoginRefusedError(
+                f"Kafka at {configuration['bootstrap.servers']} refuses the login of {configuration['sasl.username']} "
+                f"({refusals[-1]}): check {USER} and {PASSWORD}."
+            )
+    return failure

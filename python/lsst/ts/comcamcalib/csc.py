@@ -21,6 +21,7 @@ from typing import Any
 from lsst.ts import salobj, utils
 
 from . import __version__
+from .broker import LoginRefusedError, check_login
 from .clock import Clock
 from .config import CscConfig
 from .config_schema import CONFIG_SCHEMA
@@ -133,7 +134,11 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
             raise salobj.ExpectedError(f"The configuration can't be used: {error}") from error
 
     async def start(self) -> None:
-        """Start, and clear the alarms of an earlier process."""
+        """Start, and clear the alarms of an earlier process; end if Kafka refuses the login."""
+        try:
+            await check_login(self.salinfo.get_broker_client_configuration())
+        except LoginRefusedError as error:
+            raise salobj.ExpectedError(str(error)) from error
         logging.getLogger(__package__).addHandler(self._package_log)
         await super().start()
         if self._claim.runner is None:
@@ -346,4 +351,7 @@ def run_comcamcalib() -> None:
     """Run the CSC from the command line."""
     if problem := interface_problem():
         sys.exit(problem)
-    asyncio.run(ComCamCalibCsc.amain(index=None))
+    try:
+        asyncio.run(ComCamCalibCsc.amain(index=None))
+    except salobj.ExpectedError as error:  # the sentence says all; a traceback would hide it
+        sys.exit(str(error))

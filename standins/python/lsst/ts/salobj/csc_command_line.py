@@ -40,6 +40,7 @@ class CommandLine:
     simulation_help: ClassVar[str | None]
     enable_cmdline_state: ClassVar[bool]
     done_task: asyncio.Future[None]
+    start_task: asyncio.Task[None]
     check_if_duplicate: bool
     log: logging.Logger
 
@@ -61,7 +62,11 @@ class CommandLine:
             What made the CSC end, if anything did.
         """
         csc = cls.make_from_cmd_line(index=index, check_if_duplicate=True, **kwargs)
-        await csc.done_task
+        try:
+            await csc.done_task
+        finally:
+            # If the start has failed, done_task has told it.
+            await asyncio.gather(csc.start_task, return_exceptions=True)
 
     @classmethod
     def make_from_cmd_line(
