@@ -41,6 +41,7 @@ from . import (
     raw_level,
 )
 from .butler_threads import FILES, ButlerThreads
+from .permission import Permission
 from .raw_level import KnownAmplifiers
 from .side_by_side import all_of
 
@@ -66,13 +67,16 @@ class ButlerService:
         Collection that raws are ingested into.
     limits
         Limits of time: ``butler_queue``, ``butler_query``, ``butler_dataset``, ``butler_certify``.
+    permission
+        Whether this process may change anything in the repository.
     """
 
-    def __init__(self, repo: str, instrument: str, raw_collection: str, limits: Limits) -> None:
+    def __init__(self, repo: str, instrument: str, raw_collection: str, limits: Limits, permission: Permission) -> None:
         self._repo = repo
         self._instrument = instrument
         self._raw_collection = raw_collection
         self._limits = limits
+        self._permission = permission
         self._threads = ButlerThreads(repo, limits)
         # Records of exposures; they do not change after ingest.
         self._exposures: dict[int, ExposureFound] = {}
@@ -187,6 +191,7 @@ class ButlerService:
         """Certify datasets for a validity range, all or none; see `Repository.certify`."""
         what = f"certify {request.dataset_type} of {request.run_collection} in {request.calib_collection}"
         limit_s = self._limits.butler_certify
+        await self._permission()
         return await self._threads.in_order(what, limit_s, butler_certify.certify, self._instrument, request)
 
     async def certified_before(self, request: CertifyRequest) -> list[ReplacedDataset]:
@@ -256,6 +261,7 @@ class ButlerService:
         """Undo certifications, all or nothing; see `Repository.withdraw`."""
         what = f"withdraw from {planned.calib_collection}"
         limit_s = self._limits.butler_certify
+        await self._permission()
         await self._threads.in_order(what, limit_s, butler_withdraw.withdraw, self._instrument, planned)
 
     async def read_back_withdrawal(self, done: Withdrawal, exposures: Collection[int] = ()) -> list[str]:
