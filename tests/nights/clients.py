@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 from collections.abc import Callable, Mapping
 
@@ -18,11 +19,12 @@ from lsst.ts.comcamcalib.plan.request import JobRequest
 from lsst.ts.comcamcalib.services.camera import FrameRequest, TakenFrame
 from lsst.ts.comcamcalib.services.components import Unwell
 from lsst.ts.comcamcalib.services.oods import IngestNotice
+from lsst.ts.comcamcalib.services.permission import Permission
 from lsst.ts.comcamcalib.services.uws import Phase, UwsJob
 from lsst.ts.comcamcalib.services.uws_answers import OddStatusError
 
 from .camera_world import Image
-from .uws_world import Job
+from .uws_world import NOT_ENABLED, Job
 from .world import NightWorld
 
 __all__ = ["NightCamera", "NightComponents", "NightOcps", "NightOods", "NightUws"]
@@ -34,9 +36,10 @@ OCPS = "OCPS:2"
 class NightCamera:
     """The camera through its commands and events; a process that starts gets the last image's events again."""
 
-    def __init__(self, world: NightWorld, limits: Limits) -> None:
+    def __init__(self, world: NightWorld, limits: Limits, permission: Permission) -> None:
         self._world = world
         self._limits = limits
+        self._permission = permission
         self._begun: dict[int, Image] = {}
         self._ended: set[int] = set()
         self._group = ""
@@ -74,6 +77,8 @@ class NightCamera:
         return wanted
 
     async def set_filter(self, wanted: str) -> None:
+        await self._permission()
+        self._world.on_made("setFilter")
         await asyncio.sleep(20.0)
         self._world.filter = wanted
 
@@ -96,9 +101,14 @@ class NightCamera:
         # ComCam waits for the image in progress, whoever has it taken.
         while (rest_s := self._world.busy_until_s - self._world.time_s) > 0:  # noqa: ASYNC110  # another may begin
             await asyncio.sleep(rest_s + 0.01)
-        await asyncio.sleep(self._world.dice("camera commands").uniform(0.01, 0.2))
+        await self._permission()
+        self._world.on_made("takeImages")
+        # The command is on the bus: it arrives whatever becomes of the process.
         seconds = 0.0 if request.image_type == "BIAS" else request.exposure_time_s
-        self._world.expose_for(request.image_type, seconds, request.group_id)
+        self._world.after(
+            self._world.dice("camera commands").uniform(0.01, 0.2),
+            lambda: self._world.expose_for(request.image_type, seconds, request.group_id),
+        )
         error = await self._unless_fault(self._answer, seconds + self._limits.exposure_overhead, "takeImages", request)
         if error:
             raise ServiceError(f"{request.describe()} was not taken: the camera said: {error}.")
@@ -183,47 +193,41 @@ class NightComponents:
 class NightOcps:
     """The OCPS through its commands and job_result."""
 
-    def __init__(self, world: NightWorld, limits: Limits) -> None:
+    def __init__(self, world: NightWorld, limits: Limits, permission: Permission) -> None:
         self._world = world
         self._limits = limits
+        self._permission = permission
         self._answers: dict[int, asyncio.Future[tuple[str, str]]] = {}
         self._subscribers: list[Callable[[str, int], None]] = []
 
     async def submit(self, request: JobRequest) -> str:
-        await asyncio.sleep(self._world.dice("ocps commands").uniform(0.01, 0.3))
-        self._check_enabled("execute")
-        number = next(self._world.command_numbers)
+        await self._permission()
+        self._world.on_made("execute")
+        return await self._command("execute", functools.partial(self._world.submit_for, request))
+
+    async def _command(self, what: str, send: Callable[[int], None]) -> str:
+        """Send a command, which arrives a bit later whatever becomes of the process; return the answer to it."""
+        world, number = self._world, next(self._world.command_numbers)
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
-        self._world.submit_for(request, number)
-        limit_s = self._limits.job_submission
+        world.after(world.dice("ocps commands").uniform(0.01, 0.3), lambda: send(number))
+        limit_s = self._limits.job_submission if what == "execute" else self._limits.job_abort
         try:
             async with asyncio.timeout(limit_s):
-                job_id, error = await answer
+                result, error = await answer
         except TimeoutError:
-            raise UnreachableError(f"{OCPS} did not answer the command to execute within {limit_s:g} s.") from None
+            raise UnreachableError(f"{OCPS} did not answer the command to {what} within {limit_s:g} s.") from None
         finally:
             del self._answers[number]
+        if error == NOT_ENABLED:
+            raise NotEnabledError(f"{OCPS} refused to {what}. It is not ENABLED: enable it.")
         if error:
-            raise UnreachableError(f"{OCPS} could not execute: {error}.")
-        return job_id
+            raise UnreachableError(f"{OCPS} could not {what}: {error}.")
+        return result
 
     async def abort_job(self, job_id: str) -> None:
-        await asyncio.sleep(self._world.dice("ocps commands").uniform(0.05, 1.0))
-        self._check_enabled("abort_job")
-        if "UWS down" in self._world.down:
-            await asyncio.sleep(self._limits.job_abort)
-            raise UnreachableError(f"{OCPS} did not abort job {job_id} within {self._limits.job_abort:g} s.")
-        job = self._world.jobs.get(job_id)
-        if not self._world.delete_job(job_id):
-            raise UnreachableError(f"{OCPS} could not abort job {job_id}: 404 Client Error.")
-        await asyncio.sleep(self._world.dice("ocps commands").uniform(0.05, 0.5))
-        if isinstance(job, Job) and "abort unanswered" in job.faults:
-            await asyncio.sleep(self._limits.job_abort)
-            raise UnreachableError(f"{OCPS} did not abort job {job_id} within {self._limits.job_abort:g} s.")
-
-    def _check_enabled(self, what: str) -> None:
-        if "OCPS disabled" in self._world.down:
-            raise NotEnabledError(f"{OCPS} refused to {what}. It is not ENABLED: enable it.")
+        await self._permission()
+        self._world.on_made("abort_job")
+        await self._command("abort_job", functools.partial(self._world.abort_for, job_id))
 
     def on_result(self, callback: Callable[[str, int], None]) -> Callable[[], None]:
         self._subscribers.append(callback)
@@ -235,10 +239,10 @@ class NightOcps:
         for callback in tuple(self._subscribers):
             callback(job_id, exit_code)
 
-    def on_submitted(self, number: int, job_id: str, error: str) -> None:
+    def on_answer(self, number: int, result: str, error: str) -> None:
         answer = self._answers.get(number)
         if answer is not None and not answer.done():
-            answer.set_result((job_id, error))
+            answer.set_result((result, error))
 
 
 class NightUws:

@@ -64,6 +64,16 @@ FAULTS: dict[str, tuple[str, ...]] = {
         "journal disk full",
         "broker down",  # nothing can be published, and nothing is heard
     ),
+    # While a process lives, another is started, as the next pod is; drawn from a random generator of its own, too
+    "second process": (
+        "waits",
+        "first ends",  # some time later it gets SIGTERM
+        "first stopped",  # as with SIGSTOP: the second takes over after 15 s, and the first comes back
+        "first stopped before write",
+        "first stopped in a write",
+        "first stopped after write",
+        "first stopped at act",
+    ),
     # At a time
     "instant": ("clock set back", "strange result"),
 }
@@ -182,6 +192,9 @@ def draw_night(seed: int) -> NightPlan:
         what = late.choice(FAULTS["later period"])
         at_s, seconds = late.uniform(0.0, length_s), late.uniform(1.0, PERIODS.get(what, 30.0))
         drawn.append(Happening("later period", what, 0, round(at_s, 1), round(seconds, 1)))
+    overlap = random.Random(f"second process {seed}")
+    if overlap.random() < 0.25:
+        drawn += [_draw_second(overlap, length_s) for _ in range(overlap.choice((1, 1, 2)))]
     drawn += _draw_decisions(random.Random(f"decisions {seed}"), drawn, length_s)
     only_once = {(one.where, one.number, one.what if not one.number else ""): one for one in drawn}
     return NightPlan(seed, tuple(options.items()), tuple(only_once.values()), dice.random() < 0.5)
@@ -201,8 +214,18 @@ def _draw_decisions(dice: random.Random, drawn: list[Happening], length_s: float
     return decisions
 
 
+def _draw_second(dice: random.Random, length_s: float) -> Happening:
+    what = dice.choice(FAULTS["second process"])
+    seconds = round(
+        dice.uniform(0.0, 30.0) if what == "first ends" else dice.choice((10.0, 40.0, 90.0)) * dice.uniform(0.5, 1.5), 1
+    )
+    if what in ("waits", "first ends", "first stopped"):
+        return Happening("second process", what, 0, round(dice.uniform(0.0, length_s), 2), seconds)
+    return Happening("second process", what, dice.randint(1, 60 if what.endswith("act") else 120), 0.0, seconds)
+
+
 def _draw_fault(dice: random.Random, length_s: float) -> Happening:
-    where = dice.choice([one for one in FAULTS if one != "later period"])
+    where = dice.choice([one for one in FAULTS if one not in ("later period", "second process")])
     what = dice.choice(FAULTS[where])
     if where in MAX_NUMBER:
         return Happening(where, what, dice.randint(1, MAX_NUMBER[where]))

@@ -8,12 +8,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+
 from lsst.ts.comcamcalib.config import Limits
 from lsst.ts.comcamcalib.services.oods import IngestNotice
+from lsst.ts.comcamcalib.services.permission import Permission
 
 from .camera_world import Image
 from .clients import NightCamera, NightComponents, NightOcps, NightOods, NightUws
 from .repository import NightRepository
+from .timeline import Audience
 from .world import NightWorld
 
 __all__ = ["Listener"]
@@ -28,16 +33,27 @@ class Listener:
         What is outside.
     limits
         The product's limits of time.
+    permission
+        Whether the process may do anything outside.
     """
 
-    def __init__(self, world: NightWorld, limits: Limits) -> None:
-        self._world = world
-        self.camera = NightCamera(world, limits)
+    def __init__(self, world: NightWorld, limits: Limits, permission: Permission) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.held: list[Callable[[Audience], None]] | None = None
+        """What was published while the process was stopped; None if it is not."""
+        self.camera = NightCamera(world, limits, permission)
         self.oods = NightOods()
         self.components = NightComponents(world)
-        self.ocps = NightOcps(world, limits)
+        self.ocps = NightOcps(world, limits, permission)
         self.uws = NightUws(world, limits)
-        self.repository = NightRepository(world, limits)
+        self.repository = NightRepository(world, limits, permission)
+
+    def hear(self, send: Callable[[Audience], None]) -> None:
+        """Get something that was published, now or when the process goes on."""
+        if self.held is not None:
+            self.held.append(send)
+        else:
+            self._loop.call_soon(send, self)
 
     def on_start(self, image: Image) -> None:
         """An image began."""
@@ -59,14 +75,10 @@ class Listener:
         """A file was ingested, or was not."""
         self.oods.on_notice(notice)
 
-    def on_submitted(self, number: int, job_id: str, error: str) -> None:
-        """The OCPS has answered a submission."""
-        self.ocps.on_submitted(number, job_id, error)
+    def on_answer(self, number: int, result: str, error: str) -> None:
+        """The OCPS has answered a command."""
+        self.ocps.on_answer(number, result, error)
 
     def on_result(self, job_id: str, exit_code: int) -> None:
         """A job ended."""
         self.ocps.on_job_result(job_id, exit_code)
-
-    def stop(self, seconds: float) -> None:
-        """Do nothing for some time, while everything else goes on."""
-        self._world.pass_time(seconds)

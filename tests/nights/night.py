@@ -9,18 +9,24 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
+import sqlite3
 import tempfile
 from pathlib import Path
 
 from lsst.ts.comcamcalib.config import CscConfig
 from lsst.ts.comcamcalib.enums import RunState
 from lsst.ts.comcamcalib.record.events import Event
+from lsst.ts.comcamcalib.run.journal_file import read_facts
 from support.plans import make_config
 
 from .faults import NightPlan
 from .invariants import judge
-from .process import Killer, Outcome, live
+from .journal import Ownership, surroundings
+from .operator import Outcome
+from .processes import Processes
+from .service import Service
 from .virtual_loop import HangError
 from .world import NightWorld
 
@@ -30,8 +36,6 @@ LIMITS = {"uws_unreachable": 300.0}
 """Limits that are shorter than those of the summit, so that a night is shorter."""
 
 POLL_INTERVAL_S = 6.0
-
-MAX_PROCESSES = 60
 
 
 @dataclasses.dataclass
@@ -70,45 +74,63 @@ def folder_for_nights() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="nights", dir=shm if shm.is_dir() else None)
 
 
-def config_of(plan: NightPlan) -> CscConfig:
+def config_of(plan: NightPlan, path: Path) -> CscConfig:
     """Return the CSC's configuration for a night."""
     reports = {"directory": "/reports", "s3_instance": ""}
-    return make_config(auto_resume=plan.auto_resume, uws_poll_interval_s=POLL_INTERVAL_S, limits=LIMITS, report=reports)
+    return make_config(
+        auto_resume=plan.auto_resume,
+        uws_poll_interval_s=POLL_INTERVAL_S,
+        limits=LIMITS,
+        report=reports,
+        journal_path=str(path),
+    )
 
 
 def night(plan: NightPlan, folder: Path) -> NightResult:
     """Have a night, and judge it."""
     path = folder / f"{plan.seed}.sqlite3"
-    config = config_of(plan)
+    config = config_of(plan, path)
     world = NightWorld(config, plan)
-    killer = Killer(plan.of("kill"))
-    killer.plan(world)
     published: list[Event] = []
-    outcome, result = Outcome(), NightResult(plan)
-    csc = None
+    outcome, result, services = Outcome(), NightResult(plan), []
+
+    def program(_number: int) -> Service:
+        services.append(Service(world, config, published.append, outcome))
+        return services[-1]
+
+    processes = Processes(world, [*plan.of("kill"), *plan.of("second process")], program)
+    ownership = Ownership(path, processes, world)
     try:
-        while not outcome.over and result.processes < MAX_PROCESSES:
-            result.processes += 1
-            csc = live(world, config, path, killer, published.append, outcome)
-            if csc is None:
-                world.pass_time(killer.pause_s)
+        with surroundings(processes, world):
+            processes.run()
+        run = next((one.run for one in reversed(services) if one.over), None)
+        if run is not None:
+            result.history = _facts(path, run.history.run_id, world)
     except HangError as error:
+        run = None
         result.problems.append(f"hang: {error}")
     finally:
+        ownership.close()
         for suffix in ("", "-wal", "-shm"):
             Path(f"{path}{suffix}").unlink(missing_ok=True)
     world.pass_time(10_000.0)
-    result.seen = world.seen + collections.Counter(f"kill: {one.what}" for one in killer.done)
-    result.occasions, result.virtual_s = killer.counted, world.time_s
-    run = csc.runner.run if csc is not None else None
+    result.seen, result.processes = world.seen, len(processes.all)
+    result.occasions, result.virtual_s = processes.counted, world.time_s
+    result.problems += ownership.problems
+    result.problems += [f"process {one} has lost the journal, and did not say so" for one in processes.silent]
     if run is not None:
         result.state = run.state
         result.problems += judge(run.history, world, published)
-        result.history = csc.facts if csc is not None else []
         result.summary = _summary(world)
     elif not result.problems:
         result.problems.append("there is no run")
     return result
+
+
+def _facts(path: Path, run_id: str, world: NightWorld) -> list[str]:
+    """Return the facts of a run in the journal, in words."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return [f"{one.at - world.epoch_s:9.1f} s {one.fact!r}" for one in read_facts(connection, path, run_id)]
 
 
 def _summary(world: NightWorld) -> dict[str, int]:

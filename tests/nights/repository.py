@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lsst.ts.comcamcalib.butler_data import (
     AmplifierValues,
@@ -31,6 +31,7 @@ from lsst.ts.comcamcalib.butler_data import (
 from lsst.ts.comcamcalib.config import Limits
 from lsst.ts.comcamcalib.enums import CalibType
 from lsst.ts.comcamcalib.errors import ChangedError, ConflictError, ServiceError, UnreachableError
+from lsst.ts.comcamcalib.services.permission import Permission
 from lsst.ts.comcamcalib.services.raw_level import KnownAmplifiers
 from support.world import AMPLIFIERS, FULL_WELL
 
@@ -44,18 +45,42 @@ T = TypeVar("T")
 
 LOOK_UPS = 3
 
+LOCK_INTERVAL_S = 0.2
+"""Time between two attempts to write to a database that another process has locked (seconds)."""
+
+
+WRITES = ("certify", "withdraw")
+
 
 class _Threads(VirtualThreads):
-    """Threads that a locked database keeps waiting."""
+    """Threads that a locked database keeps waiting: locked by the world, or by another process that writes.
+
+    A call that writes holds the lock from its beginning to its end, also while its process is stopped.
+    """
 
     def __init__(self, name: str, count: int, world: NightWorld) -> None:
         super().__init__(name, count)
         self._world = world
 
+    def begun(self, what: str) -> None:
+        if what.startswith(WRITES):
+            self._world.on_made(what.split()[0])
+            self._world.writer = self._world.writer or self
+
+    def _finish(self, call: Any) -> None:
+        writes = call.what.startswith(WRITES)
+        if writes and self._world.writer not in (None, self):
+            self._world.seen["Butler locked by another process"] += 1
+            self.loop.call_later(LOCK_INTERVAL_S, self._finish, call)
+            return
+        super()._finish(call)
+        if writes:
+            self._world.writer = None
+
     def seconds(self, what: str) -> float:  # type: ignore[override]
-        if what.startswith(("certify", "withdraw")) and "hangs" in self._world.certify_faults:
+        if what.startswith(WRITES) and "hangs" in self._world.certify_faults:
             return 400.0
-        usual_s = self._world.dice("butler").uniform(0.01, 2.0 if what.startswith(("certify", "withdraw")) else 0.5)
+        usual_s = self._world.dice("butler").uniform(0.01, 2.0 if what.startswith(WRITES) else 0.5)
         locked_until_s = self._world.down.get("Butler locked", 0.0)
         return max(locked_until_s - self._world.time_s, 0.0) + usual_s
 
@@ -63,9 +88,10 @@ class _Threads(VirtualThreads):
 class NightRepository:
     """Certifies, and looks after that, one thing after the other; looks at the rest beside it."""
 
-    def __init__(self, world: NightWorld, limits: Limits) -> None:
+    def __init__(self, world: NightWorld, limits: Limits, permission: Permission) -> None:
         self._world = world
         self._limits = limits
+        self._permission = permission
         self._looking = _Threads("Butler", LOOK_UPS, world)
         self._certifying = _Threads("Butler", 1, world)
         self._looking.start()
@@ -207,6 +233,7 @@ class NightRepository:
     # Certifications
 
     async def certify(self, request: CertifyRequest) -> CertifyOutcome:
+        await self._permission()
         faults = self._world.certify_faults = self._world.faults_of_next("certify")
 
         def work() -> CertifyOutcome:
@@ -249,6 +276,7 @@ class NightRepository:
         return await self._in_order("look what to withdraw", limit_s, lambda: self._world.withdrawal(wanted))
 
     async def withdraw(self, planned: Withdrawal) -> None:
+        await self._permission()
         faults = self._world.certify_faults = self._world.faults_of_next("certify")
 
         def work() -> None:

@@ -47,6 +47,10 @@ GOOD_JOBS = {
 }
 
 
+async def allowed() -> None:
+    """The process may do everything."""
+
+
 def world_with(*happenings: Happening) -> NightWorld:
     return NightWorld(make_config(), NightPlan(1, (), happenings))
 
@@ -54,13 +58,15 @@ def world_with(*happenings: Happening) -> NightWorld:
 def run(world: NightWorld, work: Callable[[Listener], Awaitable[Any]], for_s: float | None = None) -> Any:
     """Run a process to its end, or kill it after some time (seconds)."""
     with virtual_process(world, 1000.0, lambda: 0.01) as loop:
-        listener = Listener(world, make_config().limits)
-        world.audience = listener
+        asyncio._set_running_loop(loop)
+        listener = Listener(world, make_config().limits, allowed)
+        asyncio._set_running_loop(None)
+        world.listeners.append(listener)
         task = loop.create_task(work(listener))
         if for_s is not None:
             world.after(for_s, loop.stop)
             loop.run_forever()
-            world.audience = None
+            world.listeners.clear()
             return None
         return loop.run_until_complete(task)
 

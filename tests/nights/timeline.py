@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 import heapq
 import itertools
 import random
@@ -31,7 +32,10 @@ DAY_S = 86400.0
 
 
 class Audience(Protocol):
-    """The process that listens at the moment."""
+    """A process that listens."""
+
+    def hear(self, send: Callable[[Audience], None]) -> None:
+        """Get something that was published, now or when the process goes on."""
 
     def on_start(self, image: Image) -> None:
         """An image began."""
@@ -51,11 +55,8 @@ class Audience(Protocol):
     def on_camera_fault(self) -> None:
         """The camera went to FAULT."""
 
-    def on_submitted(self, number: int, job_id: str, error: str) -> None:
-        """The OCPS has answered a submission: with the id of a job, or an error."""
-
-    def stop(self, seconds: float) -> None:
-        """The process is stopped and goes on later, as with SIGSTOP."""
+    def on_answer(self, number: int, result: str, error: str) -> None:
+        """The OCPS has answered a command: with a result such as the id of a job, or an error."""
 
 
 class Timeline:
@@ -72,13 +73,18 @@ class Timeline:
     def __init__(self, plan: NightPlan) -> None:
         self.plan = plan
         self.time_s = 0.0
-        self.audience: Audience | None = None
+        self.listeners: list[Audience] = []
+        """The processes that are connected."""
         self.seen: collections.Counter[str] = collections.Counter()
         """How often each fault happened."""
         self.down: dict[str, float] = {}
         """Periods that are going on, and until when (seconds of the night)."""
         self.on_act: Callable[[str], None] = lambda _what: None
-        """Called after each change that the process has caused outside."""
+        """Called after each change that a process has caused outside."""
+        self.on_made: Callable[[str], None] = lambda _what: None
+        """Called by a process that changes something outside, at the moment from which it can't be stopped."""
+        self.on_stop: Callable[[float], None] = lambda _seconds: None
+        """Called to stop a process for some time (seconds), as with SIGSTOP."""
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._counts: collections.Counter[str] = collections.Counter()
@@ -144,8 +150,7 @@ class Timeline:
         if what == "clock set back":
             self.set_back_s += self.dice("clock").uniform(1.0, 900.0)
         elif what == "stopped":
-            if self.audience is not None:
-                self.audience.stop(seconds)
+            self.on_stop(seconds)
         elif seconds:
             until_s = self.time_s + seconds
             self.down[what] = max(until_s, self.down.get(what, 0.0))
@@ -158,11 +163,13 @@ class Timeline:
         raise NotImplementedError(what)
 
     def publish(self, delay_s: float, send: Callable[[Audience], None]) -> None:
-        """Send something to whoever listens now, and still does when it arrives; the bus keeps it while it is down."""
-        audience = self.audience
-        if audience is not None:
-            delay_s += self.bus_delay_s
-            self.after(delay_s, lambda: send(audience) if self.audience is audience else None)
+        """Send something to all who listen now, and still do when it arrives; the bus keeps it while it is down."""
+        for one in self.listeners:
+            self.after(delay_s + self.bus_delay_s, functools.partial(self._deliver, one, send))
+
+    def _deliver(self, audience: Audience, send: Callable[[Audience], None]) -> None:
+        if audience in self.listeners:
+            audience.hear(send)
 
     @property
     def bus_delay_s(self) -> float:

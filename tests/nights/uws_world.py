@@ -18,7 +18,10 @@ from support.world import FakeJob
 from .camera_world import CameraWorld
 from .faults import NightPlan
 
-__all__ = ["Job", "UwsWorld"]
+__all__ = ["NOT_ENABLED", "Job", "UwsWorld"]
+
+NOT_ENABLED = "it is not ENABLED"
+"""The answer to a command that the OCPS does not do in its state."""
 
 
 @dataclasses.dataclass
@@ -68,6 +71,9 @@ class UwsWorld(CameraWorld):
         number
             What the client calls its command.
         """
+        if "OCPS disabled" in self.down:
+            self._answer(0.01, number, error=NOT_ENABLED)
+            return
         faults, dice = self.faults_of_next("job"), self.dice("ocps")
         made_s = dice.uniform(130.0, 400.0) if "made late" in faults else dice.uniform(0.5, 9.0)
         self.after(self.bus_delay_s + made_s, lambda: self._make(request, number, faults))
@@ -85,7 +91,7 @@ class UwsWorld(CameraWorld):
         if "called failed" in faults:
             job_id, error = "", "500 Server Error: Job creation timed out."
         if not faults & {"answer lost", "doubled"}:
-            self.publish(answer_s, lambda audience: audience.on_submitted(number, job_id, error))
+            self._answer(answer_s, number, job_id, error)
         if not error:
             self.on_act("job made")
 
@@ -129,15 +135,24 @@ class UwsWorld(CameraWorld):
         self.last_result = (job_id, exit_code)
         self.publish(self.dice("results").uniform(0.01, 0.3), lambda audience: audience.on_result(job_id, exit_code))
 
-    def delete_job(self, job_id: str) -> bool:
-        """Delete a job on behalf of the OCPS, as its abort_job does; return whether there was one."""
+    def abort_for(self, job_id: str, number: int) -> None:
+        """Do abort_job: the OCPS has the UWS delete a job, and answers; whatever becomes of the client."""
         job = self.jobs.get(job_id)
-        if not isinstance(job, Job) or not job.known:
-            return False
-        job.stopped, job.known = not job.ended, False
-        self._publish_result(job_id, 255)
-        self.on_act("job deleted")
-        return True
+        if "OCPS disabled" in self.down:
+            self._answer(0.01, number, error=NOT_ENABLED)
+        elif "UWS down" in self.down:
+            return  # the OCPS waits for it, and does not answer
+        elif not isinstance(job, Job) or not job.known:
+            self._answer(0.1, number, error="404 Client Error")
+        else:
+            job.stopped, job.known = not job.ended, False
+            self._publish_result(job_id, 255)
+            if "abort unanswered" not in job.faults:
+                self._answer(self.dice("ocps").uniform(0.05, 1.0), number)
+            self.on_act("job deleted")
+
+    def _answer(self, delay_s: float, number: int, result: str = "", error: str = "") -> None:
+        self.publish(delay_s, lambda audience: audience.on_answer(number, result, error))
 
     @property
     def all_jobs(self) -> list[Job]:

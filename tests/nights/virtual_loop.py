@@ -22,15 +22,23 @@ import heapq
 import itertools
 import logging
 import threading
-import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
-from unittest import mock
 
 from lsst.ts.comcamcalib.clock import Clock
 from lsst.ts.comcamcalib.services.worker_threads import WorkerThreads
 
-__all__ = ["HangError", "Killed", "Outside", "OutsideClock", "VirtualLoop", "VirtualThreads", "virtual_process"]
+__all__ = [
+    "HangError",
+    "Killed",
+    "Outside",
+    "OutsideClock",
+    "VirtualLoop",
+    "VirtualThreads",
+    "bury",
+    "leap",
+    "virtual_process",
+]
 
 MAX_TURNS = 200_000
 """So many turns of the loop without any progress of time are an endless loop."""
@@ -98,11 +106,13 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def __init__(self, outside: Outside, started_s: float, thread_s: Callable[[], float]) -> None:
         super().__init__()
+        self.set_exception_handler(lambda *_: None)  # a killed process says nothing
         self.outside = outside
         self.thread_s = thread_s
         self._ahead_s = started_s - outside.time_s
         self._owner = threading.get_ident()
         self._turns = 0
+        self._turned_s = outside.time_s
         # Beside the handle its time and a number, because handles are slow to compare and equal times have no order.
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._numbers = itertools.count()
@@ -129,37 +139,42 @@ class VirtualLoop(asyncio.BaseEventLoop):
             heapq.heapify(self._timers)
             self._cancelled = 0
 
-    def _run_once(self) -> None:
-        """Let time leap if nothing is ready, then call back once all that is ready, as asyncio's own loop does."""
+    @property
+    def next_s(self) -> float | None:
+        """When the next timer is due (seconds of what is outside); None: there is none."""
+        timers = self._timers
+        while timers and timers[0][2]._cancelled:  # type: ignore[attr-defined]
+            heapq.heappop(timers)
+        return timers[0][0] - self._ahead_s if timers else None
+
+    def due(self) -> bool:
+        """Return whether something can be called back now."""
         timers, ready = self._timers, self._ready
-        if not ready and not self._stopping:  # type: ignore[attr-defined]
-            self._leap()
-        else:
-            self._turns += 1
-            if self._turns > MAX_TURNS:
-                raise HangError(f"The loop has turned {MAX_TURNS} times, but time does not go on: {self._doing()}")
-        now_s = self.time() + RESOLUTION_S
-        while timers and timers[0][0] < now_s:
-            ready.append(heapq.heappop(timers)[2])
+        if timers:
+            now_s = self.outside.time_s + self._ahead_s + RESOLUTION_S
+            while timers and timers[0][0] < now_s:
+                ready.append(heapq.heappop(timers)[2])
+        return bool(ready)
+
+    def turn(self) -> None:
+        """Call back once all that is ready, as asyncio's own loop does."""
+        ready = self._ready
+        if self.outside.time_s != self._turned_s:
+            self._turned_s, self._turns = self.outside.time_s, 0
+        self._turns += 1
+        if self._turns > MAX_TURNS:
+            raise HangError(f"The loop has turned {MAX_TURNS} times, but time does not go on: {self._doing()}")
         for _ in range(len(ready)):
             handle = ready.popleft()
             if not handle._cancelled:  # type: ignore[attr-defined]
                 handle._run()  # type: ignore[attr-defined]
 
-    def _leap(self) -> None:
-        """Go to the time of the next timer, or let the next event outside happen, whichever is first."""
-        timers, outside = self._timers, self.outside
-        while timers and timers[0][2]._cancelled:  # type: ignore[attr-defined]
-            heapq.heappop(timers)
-        self._turns = 0
-        event_s = outside.next_s
-        timer_s = max(timers[0][0] - self._ahead_s, outside.time_s) if timers else None
-        if event_s is not None and (timer_s is None or event_s <= timer_s):
-            outside.happen()
-        elif timer_s is not None:
-            outside.time_s = timer_s
+    def _run_once(self) -> None:
+        """Let time leap if nothing is ready, otherwise turn; only if this is the only loop."""
+        if self.due() or self._stopping:  # type: ignore[attr-defined]
+            self.turn()
         else:
-            raise HangError("Every task waits, and nothing is planned that could wake one.")
+            leap(self.outside, self.next_s)
 
     def _doing(self) -> str:
         """Return the names of the tasks that can go on, and where they are."""
@@ -199,6 +214,17 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return future
 
 
+def leap(outside: Outside, timer_s: float | None) -> None:
+    """Go to the time of the next timer, or let the next event outside happen, whichever is first."""
+    event_s = outside.next_s
+    if event_s is not None and (timer_s is None or event_s <= timer_s):
+        outside.happen()
+    elif timer_s is not None:
+        outside.time_s = max(timer_s, outside.time_s)
+    else:
+        raise HangError("Every task waits, and nothing is planned that could wake one.")
+
+
 class _NoThread:
     """Stands for a thread that does its calls within the loop."""
 
@@ -236,6 +262,9 @@ class VirtualThreads(WorkerThreads):
         Does a call, and may do something before and after it; set by a test.
     """
 
+    loop: VirtualLoop
+    """The process's loop, from `start` on."""
+
     around: Callable[[str, Callable[[], Any]], Any] = staticmethod(lambda _what, function: function())
     seconds: Callable[[str], float | None] = staticmethod(lambda _what: None)
     """How long a call takes (seconds); None: as usual."""
@@ -245,6 +274,9 @@ class VirtualThreads(WorkerThreads):
         self._queue = _Queue(self._begin)  # type: ignore[assignment]
         self._threads = [_NoThread() for _ in range(self._count)]  # type: ignore[misc]
         self._free = self._count
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop), "virtual threads need the virtual loop"
+        self.loop = loop
 
     def _begin(self) -> None:
         while self._free and not self._queue.empty():
@@ -255,10 +287,12 @@ class VirtualThreads(WorkerThreads):
                 self._free -= 1
                 self._doing[f"call {id(call)}"] = call.what
                 call.begun.set_result(None)
-                loop = asyncio.get_running_loop()
-                assert isinstance(loop, VirtualLoop), "virtual threads need the virtual loop"
                 seconds = self.seconds(call.what)
-                loop.call_later(loop.thread_s() if seconds is None else seconds, self._finish, call)
+                self.begun(call.what)
+                self.loop.call_later(self.loop.thread_s() if seconds is None else seconds, self._finish, call)
+
+    def begun(self, what: str) -> None:
+        """A thread has begun a call."""
 
     def _finish(self, call: Any) -> None:
         try:
@@ -274,13 +308,8 @@ class VirtualThreads(WorkerThreads):
 
 
 @contextlib.contextmanager
-def virtual_process(
-    outside: Outside,
-    started_s: float,
-    thread_s: Callable[[], float],
-    threads: Mapping[str, type[VirtualThreads]] = types.MappingProxyType({}),
-) -> Iterator[VirtualLoop]:
-    """Be a process on virtual time: a loop, and the product's threads. Its time of day is an `OutsideClock`.
+def virtual_process(outside: Outside, started_s: float, thread_s: Callable[[], float]) -> Iterator[VirtualLoop]:
+    """Be a process on virtual time, and the only one. Its time of day is an `OutsideClock`.
 
     What still waits at the end is thrown away, as if the process had been killed: no task goes on.
 
@@ -288,21 +317,15 @@ def virtual_process(
     ----------
     outside, started_s, thread_s
         See `VirtualLoop`.
-    threads
-        What stands for `WorkerThreads`, by the name of the module that imports it.
     """
     loop = VirtualLoop(outside, started_s, thread_s)
-    loop.set_exception_handler(lambda *_: None)  # a killed process says nothing
-    with contextlib.ExitStack() as stack:
-        for module, substitute in threads.items():
-            stack.enter_context(mock.patch(f"{module}.WorkerThreads", substitute))
-        try:
-            yield loop
-        finally:
-            _bury(loop)
+    try:
+        yield loop
+    finally:
+        bury(loop)
 
 
-def _bury(loop: VirtualLoop) -> None:
+def bury(loop: VirtualLoop) -> None:
     """End what is left of a process.
 
     Left to the garbage collection, its coroutines would be closed at any time, perhaps within the loop of another

@@ -19,6 +19,7 @@ from support.world import FakeJob
 
 from .faults import NightPlan
 from .uws_world import Job, UwsWorld
+from .virtual_loop import VirtualThreads
 
 __all__ = ["NightWorld", "Validity"]
 
@@ -61,6 +62,8 @@ class NightWorld(UwsWorld):
         """What is certified."""
         self.certify_faults: frozenset[str] = frozenset()
         """What goes wrong with the latest certification."""
+        self.writer: VirtualThreads | None = None
+        """The threads that hold the lock of the repository's database."""
         self.withdrawn: set[str] = set()
         """Datasets that were withdrawn."""
         self.older: list[Validity] = []

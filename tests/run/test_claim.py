@@ -9,10 +9,12 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from pathlib import Path
 
 import pytest
 from lsst.ts.comcamcalib.clock import Clock
+from lsst.ts.comcamcalib.errors import ServiceError
 from lsst.ts.comcamcalib.record.events import Event
 from lsst.ts.comcamcalib.run.claim import Claim
 from lsst.ts.comcamcalib.run.owner import JournalError
@@ -126,3 +128,23 @@ async def test_journal_that_is_damaged_when_it_is_taken_over_is_reported_and_lef
     await first.open()
     assert first.claim.runner is not None
     await first.claim.close()
+
+
+async def test_only_who_has_the_journal_may_do_anything_outside(path: Path) -> None:
+    first, second = Place(path), Place(path)
+    with pytest.raises(ServiceError, match="the journal is not open"):
+        await first.claim.confirm()
+    await first.open()
+    await second.open()
+    await first.claim.confirm()
+    with pytest.raises(ServiceError, match=r"Nothing is done, because .* There can be only one ComCamCalib"):
+        await second.claim.confirm()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE owner SET token = 'somebody'")
+    assert first.claim._journal is not None
+    first.claim._journal._renewed_s -= 60.0  # as if this process had been stopped for a minute
+    with pytest.raises(ServiceError, match=r"Nothing was done: .* does not belong to this process any more"):
+        await first.claim.confirm()
+    assert len(first.lost) == 1
+    for one in (first, second):
+        await one.claim.close()

@@ -22,7 +22,7 @@ from lsst.ts.comcamcalib.enums import RunState
 from lsst.ts.comcamcalib.record.facts import Decision, Entry
 from lsst.ts.comcamcalib.run import owner as owner_module
 from lsst.ts.comcamcalib.run.journal import Journal
-from lsst.ts.comcamcalib.run.owner import JournalLostError, JournalOwnedError
+from lsst.ts.comcamcalib.run.owner import JournalError, JournalLostError, JournalOwnedError
 
 PROGRAM = """
 import asyncio, sys
@@ -225,3 +225,57 @@ async def test_every_write_checks_the_owner_and_the_journal_notifies_of_the_loss
     assert sqlite3.connect(path).execute("SELECT count(*) FROM facts").fetchone() == (0,)
     await journal.close()
     assert sqlite3.connect(path).execute("SELECT token FROM owner").fetchone() == ("somebody",), "it is not ours"
+
+
+class Stopwatch(Clock):
+    """A clock whose monotonic time is set by hand, as if the process had been stopped meanwhile."""
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead_s
+
+
+async def test_a_process_that_was_stopped_confirms_that_the_journal_is_still_its_own(path: Path) -> None:
+    clock = Stopwatch()
+    journal = make_journal(path, clock)
+    await journal.open()
+    with sqlite3.connect(path) as connection:
+        (until,) = connection.execute("SELECT until FROM owner").fetchone()
+    await journal.confirm()
+    assert sqlite3.connect(path).execute("SELECT until FROM owner").fetchone() == (until,), "it was just renewed"
+    clock.ahead_s = 60.0
+    await journal.confirm()
+    (renewed,) = sqlite3.connect(path).execute("SELECT until FROM owner").fetchone()
+    assert renewed > until
+    await journal.close()
+
+
+async def test_a_process_that_was_stopped_and_replaced_hears_of_it_before_it_does_anything(path: Path) -> None:
+    clock, lost = Stopwatch(), []
+    journal = make_journal(path, clock, lost.append)
+    await journal.open()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE owner SET token = 'somebody', pid = 1, host = 'pod-2'")
+    clock.ahead_s = 20.0
+    for _ in range(2):
+        with pytest.raises(JournalLostError, match="process 1 on pod-2 has taken it over"):
+            await journal.confirm()
+    assert len(lost) == 1
+    await journal.close()
+
+
+async def test_nothing_may_be_done_while_it_is_not_known_who_owns_the_journal(path: Path) -> None:
+    clock, lost = Stopwatch(), []
+    journal = make_journal(path, clock, lost.append)
+    await journal.open()
+    clock.ahead_s = 20.0
+    with sqlite3.connect(path, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(JournalError, match="database is locked"):
+            await journal.confirm()
+        other.execute("ROLLBACK")
+    await journal.confirm()
+    assert lost == []
+    await journal.close()

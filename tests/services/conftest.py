@@ -25,6 +25,7 @@ from lsst.ts.comcamcalib.simulation.registry import SchemaRegistry
 from lsst.ts.comcamcalib.simulation.repo import copy_repo
 from lsst.ts.comcamcalib.simulation.topics import topic_names
 from support.job_world import FakeOcps, FakeUws, JobWorld
+from support.permission import allowed
 from support.small_repository import INSTRUMENT, RAWS, make_template
 
 SUBNAME = "servicestest"
@@ -93,7 +94,7 @@ def butler(repo: Path) -> Iterator[Butler]:
 
 @pytest.fixture
 async def service(repo: Path, limits: Limits) -> AsyncIterator[ButlerService]:
-    service = ButlerService(str(repo), INSTRUMENT, RAWS, limits)
+    service = ButlerService(str(repo), INSTRUMENT, RAWS, limits, allowed)
     await service.start()
     yield service
     await service.close()

@@ -23,6 +23,7 @@ from lsst.ts.comcamcalib.services import butler_certify, butler_lookup, butler_r
 from lsst.ts.comcamcalib.services.butler import ButlerService
 from lsst.ts.comcamcalib.simulation.containers import PhotonTransferCurve
 from lsst.ts.comcamcalib.simulation.repo import register_exposure
+from support.permission import allowed
 from support.small_repository import (
     BIASES,
     CHAIN,
@@ -104,7 +105,7 @@ async def test_a_group_is_looked_up_by_its_whole_name(service: ButlerService, gr
 
 async def test_exposures_of_a_group_can_not_be_told_without_the_repository(tmp_path: Path, limits: Limits) -> None:
     """An empty answer would mean that a frame was not taken, so there must be none."""
-    service = ButlerService(str(tmp_path / "none"), INSTRUMENT, RAWS, limits)
+    service = ButlerService(str(tmp_path / "none"), INSTRUMENT, RAWS, limits, allowed)
     await service.start()
     with pytest.raises(ServiceError, match="could not look for exposures of group 20261122-001-X: FileNotFoundError"):
         await service.exposures_of_group("20261122-001-X")

@@ -9,17 +9,21 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 from lsst.daf.butler import Butler, CollectionType, DatasetRef, Timespan
-from lsst.ts.comcamcalib.butler_data import CertifiedRange
+from lsst.ts.comcamcalib.butler_data import CertifiedRange, Withdrawal
+from lsst.ts.comcamcalib.config import Limits
 from lsst.ts.comcamcalib.errors import ServiceError
 from lsst.ts.comcamcalib.services.butler import ButlerService
+from support.permission import LOST, refused
 from support.small_repository import (
     BIASES,
     CHAIN,
     DAILY,
     FLATS_R,
+    INSTRUMENT,
     NEXT_NOON,
     NOON,
     RAWS,
@@ -42,6 +46,20 @@ async def test_certified_datasets_are_found_within_the_range_and_not_outside(
     butler.registry.refresh()
     assert found_bias(butler, 4, "22T12:00:00") == found_bias(butler, 4, "23T11:59:59") == ids[4]
     assert found_bias(butler, 4, "22T11:59:59") is None and found_bias(butler, 4, "23T12:00:00") is None
+
+
+async def test_a_process_that_has_lost_its_journal_certifies_and_withdraws_nothing(
+    service: ButlerService, repo: Path, butler: Butler, limits: Limits
+) -> None:
+    ids = bias_job(butler, "b")
+    stale = ButlerService(str(repo), INSTRUMENT, RAWS, limits, refused)
+    await stale.start()
+    with pytest.raises(ServiceError, match=LOST):
+        await stale.certify(certify_request("b", ids))
+    with pytest.raises(ServiceError, match=LOST):
+        await stale.withdraw(Withdrawal(DAILY, ()))
+    await stale.close()
+    assert await service.certified_ranges("bias", DAILY, ids) == []
 
 
 async def test_the_same_call_twice_changes_nothing(service: ButlerService, butler: Butler) -> None:

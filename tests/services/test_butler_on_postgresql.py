@@ -31,6 +31,7 @@ from lsst.ts.comcamcalib.services import butler_certify, butler_threads, butler_
 from lsst.ts.comcamcalib.services.butler import ButlerService
 from lsst.ts.comcamcalib.simulation.postgresql import PostgresqlServer
 from lsst.ts.comcamcalib.simulation.repo import copy_repo
+from support.permission import allowed
 from support.small_repository import (
     DAILY,
     INSTRUMENT,
@@ -104,7 +105,7 @@ def variable(name: str, value: str) -> Iterator[None]:
 @contextlib.asynccontextmanager
 async def running(repo: Path, limits: Limits) -> AsyncIterator[ButlerService]:
     """A service whose connections have a name; both its Butlers are open."""
-    service = ButlerService(str(repo), INSTRUMENT, RAWS, limits)
+    service = ButlerService(str(repo), INSTRUMENT, RAWS, limits, allowed)
     with variable("PGAPPNAME", "csc"):
         await service.start()
         try:
@@ -387,7 +388,7 @@ async def test_a_refused_login_is_told_at_once_and_without_the_password(
     file = tmp_path / "pgpass"
     file.touch(mode=0o600)
     file.write_text("127.0.0.1:*:*:*:s3cr3t-of-yesterday\n")
-    service = ButlerService(str(repo), INSTRUMENT, RAWS, limits)
+    service = ButlerService(str(repo), INSTRUMENT, RAWS, limits, allowed)
     await service.start()
     with (
         variable("PGPASSFILE", str(file)),
@@ -407,7 +408,7 @@ async def test_a_database_that_is_not_there_is_told_at_once(
 ) -> None:
     file = repo / "butler.yaml"
     file.write_text(file.read_text().replace(database, "butler_summit"))
-    service = ButlerService(str(repo), INSTRUMENT, RAWS, limits)
+    service = ButlerService(str(repo), INSTRUMENT, RAWS, limits, allowed)
     await service.start()
     with pytest.raises(ServiceError, match=r'database "butler_summit" does not exist.*Check the host, the database'):
         await service.missing_collections([DAILY])
@@ -437,7 +438,7 @@ async def test_a_user_without_the_right_is_told_so(
     server.execute("DROP ROLE IF EXISTS reader")
     server.execute("CREATE ROLE reader LOGIN PASSWORD 'r3ads-only'")
     server.execute("GRANT pg_read_all_data TO reader")
-    service = ButlerService(str(repo), INSTRUMENT, RAWS, limits)
+    service = ButlerService(str(repo), INSTRUMENT, RAWS, limits, allowed)
     await service.start()
     with variable("PGPASSFILE", str(file)), variable("PGUSER", "reader"):
         assert len(await service.datasets("u/ocps/b/run", "bias")) == 9

@@ -24,6 +24,7 @@ from lsst.ts.comcamcalib.config import Limits
 from lsst.ts.comcamcalib.errors import ServiceError, UnreachableError
 from lsst.ts.comcamcalib.services import butler_certify
 from lsst.ts.comcamcalib.services.butler import ButlerService
+from support.permission import allowed
 from support.small_repository import (
     DAILY,
     INSTRUMENT,
@@ -36,7 +37,7 @@ from support.small_repository import (
 
 
 async def test_a_repository_that_is_not_there_is_told_in_a_sentence(tmp_path: Path, limits: Limits) -> None:
-    service = ButlerService(str(tmp_path / "none"), INSTRUMENT, RAWS, limits)
+    service = ButlerService(str(tmp_path / "none"), INSTRUMENT, RAWS, limits, allowed)
     await service.start()
     with pytest.raises(ServiceError, match=r"Butler \(.*none\) could not look for collections: FileNotFoundError"):
         await service.missing_collections([RAWS])
@@ -64,7 +65,7 @@ async def test_a_question_that_hangs_hits_its_limit_and_others_are_answered_besi
     repo: Path, limits: Limits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, released = block_lookups(monkeypatch)
-    service = ButlerService(str(repo), INSTRUMENT, RAWS, limits.model_copy(update={"butler_query": 0.2}))
+    service = ButlerService(str(repo), INSTRUMENT, RAWS, limits.model_copy(update={"butler_query": 0.2}), allowed)
     await service.start()
     hanging = asyncio.create_task(service.missing_collections(["a"]))
     await asyncio.to_thread(begun.wait, 20)
@@ -112,7 +113,7 @@ async def test_closing_does_not_wait_for_ever(
 
     begun, released = block_lookups(monkeypatch)
     monkeypatch.setattr(butler_threads, "CLOSE_LIMIT_S", 0.05)
-    service = ButlerService(str(repo), INSTRUMENT, RAWS, limits)
+    service = ButlerService(str(repo), INSTRUMENT, RAWS, limits, allowed)
     await service.start()
     hanging = asyncio.create_task(service.missing_collections(["a"]))
     await asyncio.to_thread(begun.wait, 20)

@@ -22,6 +22,7 @@ from lsst.ts.comcamcalib.services.camera import ComCamCamera, FrameRequest
 from lsst.ts.comcamcalib.services.camera_class import camera_classes
 from lsst.ts.comcamcalib.services.exposure import Exposure
 from lsst.ts.observatory.control.maintel.comcam import ComCam
+from support.permission import LOST, allowed, refused
 from support.plans import make_config
 
 pytestmark = [pytest.mark.observatory, pytest.mark.asyncio(loop_scope="module")]
@@ -114,7 +115,7 @@ async def driven(bus: None) -> AsyncIterator[DrivenCamera]:
 @pytest_asyncio.fixture(loop_scope="module")
 async def camera(driven: DrivenCamera, domain: salobj.Domain, limits: Limits) -> AsyncIterator[ComCamCamera]:
     await driven.reset()
-    camera = ComCamCamera(domain, INSTRUMENT, limits, Clock())
+    camera = ComCamCamera(domain, INSTRUMENT, limits, Clock(), allowed)
     await camera.start()
     yield camera
     await camera.close()
@@ -213,7 +214,7 @@ async def test_a_frame_that_is_never_read_out_is_named_and_does_not_hold_the_nex
 
     await driven.reset()
     driven.on_take = expose
-    camera = ComCamCamera(domain, INSTRUMENT, limits.model_copy(update={"readout": 2.0}), Clock())
+    camera = ComCamCamera(domain, INSTRUMENT, limits.model_copy(update={"readout": 2.0}), Clock(), allowed)
     await camera.start()
     try:
         with pytest.raises(
@@ -255,7 +256,7 @@ async def test_after_a_fault_in_mid_exposure_the_next_frame_is_taken(
     await driven.reset()
     driven.on_take = break_down
     limits = limits.model_copy(update={"readout": 2.0})
-    camera = ComCamCamera(domain, INSTRUMENT, limits, Clock())
+    camera = ComCamCamera(domain, INSTRUMENT, limits, Clock(), allowed)
     await camera.start()
     with pytest.raises(ServiceError, match="was not taken"):
         await asyncio.wait_for(camera.take(BIAS), LIMIT_S)
@@ -263,10 +264,42 @@ async def test_after_a_fault_in_mid_exposure_the_next_frame_is_taken(
     # Operators bring the camera back, and send the next run.
     driven.on_take = driven.expose
     await driven.evt_summaryState.set_write(summaryState=salobj.State.ENABLED)
-    camera = ComCamCamera(domain, INSTRUMENT, limits, Clock())
+    camera = ComCamCamera(domain, INSTRUMENT, limits, Clock(), allowed)
     await camera.start()
     try:
         assert (await asyncio.wait_for(camera.take(BIAS), LIMIT_S)).exposure_id
+    finally:
+        await camera.close()
+
+
+async def test_a_process_that_loses_its_journal_while_it_waits_for_the_camera_takes_no_image(
+    driven: DrivenCamera, domain: salobj.Domain, limits: Limits
+) -> None:
+    """It is stopped while the last image is read out; when it goes on, another process has taken over."""
+    await driven.reset()
+    taken: list[Any] = []
+
+    async def expose(data: Any) -> None:
+        taken.append(data)
+
+    driven.on_take = expose
+    name = await driven.begin("somebody else's", exposure_time_s=600.0)
+    asked = asyncio.Event()
+
+    async def permission() -> None:
+        asked.set()
+        await refused()
+
+    camera = ComCamCamera(domain, INSTRUMENT, limits, Clock(), permission)
+    await camera.start()
+    try:
+        taking = asyncio.create_task(camera.take(BIAS))
+        await asyncio.sleep(0)
+        assert not asked.is_set(), "it is asked after the wait"
+        await driven.end(name)
+        with pytest.raises(ServiceError, match=LOST):
+            await asyncio.wait_for(taking, LIMIT_S)
+        assert asked.is_set() and taken == []
     finally:
         await camera.close()
 
@@ -278,7 +311,7 @@ async def test_camera_that_exposes_since_before_the_connection_is_not_idle(
     await driven.reset()
     await driven.evt_ccsCommandState.set_write(substate=2, force_output=True)
     name = await driven.begin("20261122-001-DARK", exposure_time_s=600.0)
-    camera = ComCamCamera(domain, INSTRUMENT, limits, Clock())
+    camera = ComCamCamera(domain, INSTRUMENT, limits, Clock(), allowed)
     await camera.start()
     monkeypatch.setattr("lsst.ts.comcamcalib.services.camera.SETTLE_S", 0.1)
     try:

@@ -23,6 +23,7 @@ from lsst.ts.comcamcalib.simulation.camera import CameraCsc
 from lsst.ts.comcamcalib.simulation.faults import Fault, Faults
 from lsst.ts.comcamcalib.simulation.focal_plane import FocalPlane
 from lsst.ts.comcamcalib.simulation.world import World
+from support.permission import allowed
 from support.plans import make_config
 
 pytestmark = [pytest.mark.observatory, pytest.mark.asyncio(loop_scope="module")]
@@ -51,7 +52,7 @@ async def simulated(bus: None, faults: Faults) -> AsyncIterator[CameraCsc]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def camera(simulated: CameraCsc, domain: salobj.Domain, limits: Limits) -> AsyncIterator[ComCamCamera]:
-    camera = ComCamCamera(domain, make_config().instrument, limits, Clock())
+    camera = ComCamCamera(domain, make_config().instrument, limits, Clock(), allowed)
     await camera.start()
     yield camera
     await camera.close()
@@ -60,7 +61,7 @@ async def camera(simulated: CameraCsc, domain: salobj.Domain, limits: Limits) ->
 @pytest_asyncio.fixture(loop_scope="module")
 async def later(domain: salobj.Domain, limits: Limits) -> AsyncIterator[ComCamCamera]:
     """The camera service of a process that is started later, by the test."""
-    later = ComCamCamera(domain, make_config().instrument, limits, Clock())
+    later = ComCamCamera(domain, make_config().instrument, limits, Clock(), allowed)
     yield later
     await later.close()
 

@@ -29,6 +29,7 @@ from lsst.ts.comcamcalib.simulation.repo import create_repo, register_exposure
 from lsst.ts.comcamcalib.stages.certify import certify
 from lsst.ts.comcamcalib.stages.context import RunContext
 from support.certifying import ShownTime, in_repository, put_frame, put_product
+from support.permission import allowed
 from support.plans import make_plan
 from support.records import MemoryRecord
 
@@ -56,7 +57,7 @@ def butler(repo: Path) -> Iterator[Butler]:
 
 @pytest.fixture
 async def service(repo: Path, limits: Limits) -> AsyncIterator[ButlerService]:
-    service = ButlerService(str(repo), INSTRUMENT, RAWS, limits)
+    service = ButlerService(str(repo), INSTRUMENT, RAWS, limits, allowed)
     await service.start()
     yield service
     await service.close()

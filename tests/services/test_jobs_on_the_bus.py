@@ -30,6 +30,7 @@ from lsst.ts.comcamcalib.simulation.faults import Fault, Faults
 from lsst.ts.comcamcalib.simulation.ocps import OCPS_INDEX, OcpsCsc
 from lsst.ts.comcamcalib.simulation.uws_server import UwsServer
 from support.bus import HandWorker
+from support.permission import allowed
 
 pytestmark = [pytest.mark.observatory, pytest.mark.asyncio(loop_scope="module")]
 
@@ -77,7 +78,7 @@ async def whole_place(bus: None, limits: Limits, tmp_path_factory: pytest.TempPa
             salobj.Domain() as domain,
             UwsClient(server.url, limits, backoff_s=0.001) as uws,
         ):
-            ocps = SalOcps(domain, OCPS_INDEX, limits)
+            ocps = SalOcps(domain, OCPS_INDEX, limits, allowed)
             await ocps.start()
             yield ocps, uws, worker, faults
             await ocps.close()

@@ -22,6 +22,7 @@ from lsst.ts.comcamcalib.config import Limits
 from lsst.ts.comcamcalib.errors import NotEnabledError, ServiceError, UnreachableError
 from lsst.ts.comcamcalib.plan.request import JobRequest
 from lsst.ts.comcamcalib.services.ocps import SalOcps
+from support.permission import LOST, allowed, refused
 
 LIMIT_S = 20.0
 BIAS = JobRequest(
@@ -87,7 +88,7 @@ async def driven(whole: DrivenOcps) -> AsyncIterator[DrivenOcps]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def ocps(whole: DrivenOcps, domain: salobj.Domain, limits: Limits) -> AsyncIterator[SalOcps]:
-    ocps = SalOcps(domain, 2, limits)
+    ocps = SalOcps(domain, 2, limits, allowed)
     await ocps.start()
     yield ocps
     await ocps.close()
@@ -262,10 +263,24 @@ async def test_every_result_reaches_every_subscriber(
 
 @on_the_bus
 async def test_a_closed_connection_says_so(domain: salobj.Domain, limits: Limits) -> None:
-    ocps = SalOcps(domain, 2, limits)
+    ocps = SalOcps(domain, 2, limits, allowed)
     with pytest.raises(ServiceError, match="OCPS:2 is not connected"):
         await ocps.submit(BIAS)
     await ocps.close()
+
+
+@on_the_bus
+async def test_a_process_that_has_lost_its_journal_sends_nothing(
+    driven: DrivenOcps, domain: salobj.Domain, limits: Limits
+) -> None:
+    ocps = SalOcps(domain, 2, limits, refused)
+    await ocps.start()
+    with pytest.raises(ServiceError, match=LOST):
+        await ocps.submit(BIAS)
+    with pytest.raises(ServiceError, match=LOST):
+        await ocps.abort_job("0123abcd")
+    await ocps.close()
+    assert driven.commands == []
 
 
 @pytest.mark.parametrize("field", ["pipeline", "data_query", "config", "output_dataset_types"])
@@ -273,12 +288,12 @@ async def test_a_closed_connection_says_so(domain: salobj.Domain, limits: Limits
 async def test_what_would_become_something_else_on_the_way_is_not_sent(limits: Limits, field: str, bad: str) -> None:
     request = dataclasses.replace(BIAS, **{field: getattr(BIAS, field) + bad})
     with pytest.raises(ServiceError, match=f"The job's {field} can't be sent to the OCPS"):
-        await SalOcps(None, 2, limits).submit(request)
+        await SalOcps(None, 2, limits, allowed).submit(request)
 
 
 @given(st.text(max_size=40))
 async def test_no_control_character_passes(limits: Limits, text: str) -> None:
     with pytest.raises(ServiceError) as caught:
-        await SalOcps(None, 2, limits).submit(dataclasses.replace(BIAS, data_query=text))
+        await SalOcps(None, 2, limits, allowed).submit(dataclasses.replace(BIAS, data_query=text))
     clean = text.isprintable() and not set(text) & set('"\\;`$') and text.count("'") % 2 == 0
     assert ("is not connected" in str(caught.value)) == clean

@@ -25,6 +25,7 @@ from lsst.ts.comcamcalib.simulation.exposures import ExposureRecord, write_expos
 from lsst.ts.comcamcalib.simulation.focal_plane import FocalPlane, Light
 from lsst.ts.comcamcalib.simulation.layout import AMPLIFIER_NAMES
 from lsst.ts.comcamcalib.simulation.repo import create_repo, ingest_files
+from support.permission import allowed
 
 INSTRUMENT, RAWS, CHAIN, DAILY = "LSSTComCam", "LSSTComCam/raw/all", "LSSTComCam/calib", "LSSTComCam/calib/daily"
 PLANE = FocalPlane(amplifier_shape=(64, 32), overscan_columns=16)
@@ -67,7 +68,7 @@ def butler(repo: Path) -> Iterator[Butler]:
 
 @pytest.fixture
 async def service(repo: Path, limits: Limits) -> AsyncIterator[ButlerService]:
-    service = ButlerService(str(repo), INSTRUMENT, RAWS, limits)
+    service = ButlerService(str(repo), INSTRUMENT, RAWS, limits, allowed)
     await service.start()
     yield service
     await service.close()

@@ -23,6 +23,7 @@ from .services.components import ComponentWatch
 from .services.jobs import JobService
 from .services.ocps import SalOcps
 from .services.oods import SalOods
+from .services.permission import Permission
 from .services.reporter import ProgramReporter
 from .services.uws import UwsClient
 from .stages.context import Services
@@ -43,6 +44,8 @@ class Connection:
         The clock.
     on_backend
         Called when the services behind the OCPS stop answering, and when they answer again.
+    permission
+        Whether this process may do anything outside.
     """
 
     def __init__(
@@ -51,18 +54,19 @@ class Connection:
         config: CscConfig,
         clock: Clock,
         on_backend: Callable[[bool, str], Awaitable[None]],
+        permission: Permission,
     ) -> None:
         limits = config.limits
         self._log = logging.getLogger(__name__)
-        self._ocps = SalOcps(domain, config.instrument.ocps_index, limits)
+        self._ocps = SalOcps(domain, config.instrument.ocps_index, limits, permission)
         self._uws = UwsClient(config.uws_url, limits, config.uws_access)
         self._jobs = JobService(
             self._ocps, self._uws, config.uws_poll_interval_s, limits, clock, on_backend, config.repo
         )
-        self._camera = ComCamCamera(domain, config.instrument, limits, clock)
+        self._camera = ComCamCamera(domain, config.instrument, limits, clock, permission)
         self._oods = SalOods(domain, config.instrument)
         self._components = ComponentWatch(domain, config.instrument.components, limits, clock)
-        self._butler = ButlerService(config.repo, config.instrument.name, config.raw_collection, limits)
+        self._butler = ButlerService(config.repo, config.instrument.name, config.raw_collection, limits, permission)
         # Loads Butler and opens the repository, so that the first look-up is fast.
         self._warming_up: asyncio.Task[None] = utils.make_done_future()
         # Tasks that close the connections; each runs until its connection is closed.

@@ -301,7 +301,9 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
     async def _connect(self) -> None:
         if self.config is None:
             return
-        self._connection = connection = Connection(self.domain, self.config, self._clock, self._on_backend)
+        self._connection = connection = Connection(
+            self.domain, self.config, self._clock, self._on_backend, self._claim.confirm
+        )
         await connection.start()
         if self._claim.runner is not None:
             self._claim.runner.connect(connection.services)

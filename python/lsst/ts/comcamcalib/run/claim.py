@@ -16,6 +16,7 @@ from lsst.ts import utils
 
 from ..clock import Clock
 from ..config import CscConfig
+from ..errors import ServiceError
 from .journal import Journal
 from .owner import JournalError, JournalOwnedError
 from .recorder import Publish
@@ -77,6 +78,21 @@ class Claim:
             self.problem = str(error)
             logging.getLogger(__name__).warning("%s. Until then no run can be started or resumed.", error)
             self._waiting = asyncio.create_task(self._wait(journal, config), name="wait for the journal")
+
+    async def confirm(self) -> None:
+        """See that this process still owns the journal; see `lsst.ts.comcamcalib.services.permission.Permission`.
+
+        Raises
+        ------
+        ServiceError
+            If it does not, or that can't be found out.
+        """
+        if self._journal is None:
+            raise ServiceError(f"Nothing is done, because {self.problem or 'the journal is not open'}.")
+        try:
+            await self._journal.confirm()
+        except JournalError as error:
+            raise ServiceError(f"Nothing was done: {error}.") from error
 
     async def close(self) -> None:
         """Close the journal, or wait for it no longer."""

@@ -39,6 +39,10 @@ __all__ = ["Journal"]
 # have 10 s for everything.
 WRITE_LIMIT_S = 2.5
 
+# After this time without a renewal it is confirmed before anything is done outside (seconds). It is shorter than the
+# expiry by more than it takes to do that.
+CONFIRM_AFTER_S = 2 * RENEW_INTERVAL_S
+
 Result = TypeVar("Result")
 
 
@@ -62,7 +66,9 @@ class Journal:
         self._file = JournalFile(path, clock)
         self._thread = WorkerThreads("journal")
         self._hangs = False
-        self._lost = False
+        self._lost = ""
+        # When the latest renewal that has succeeded was asked for (seconds of the clock).
+        self._renewed_s = 0.0
         self._renewing: asyncio.Task[None] = utils.make_done_future()
 
     async def open(self) -> None:
@@ -78,15 +84,31 @@ class Journal:
         self._thread.start()
         given_up = threading.Event()
         try:
-            await self._do(
-                "open", functools.partial(self._file.open, self._clock.monotonic(), WRITE_LIMIT_S / 2, given_up)
-            )
+            opening = functools.partial(self._file.open, self._clock.monotonic(), WRITE_LIMIT_S / 2, given_up)
+            await self._do("open", opening, renews=True)
         except BaseException:
             # The call may hang, and go on later: then it must not take the journal from whoever has it by then.
             given_up.set()
             await self._thread.close(0.0 if self._hangs else WRITE_LIMIT_S)
             raise
         self._renewing = asyncio.create_task(self._renew(), name="renew the ownership of the journal")
+
+    async def confirm(self) -> None:
+        """See that this process still owns the journal; call it right before anything is done outside.
+
+        A process that was paused does not know yet whether another has taken over meanwhile.
+
+        Raises
+        ------
+        JournalLostError
+            If another process owns the journal.
+        JournalError
+            If that can't be found out.
+        """
+        if self._lost:
+            raise JournalLostError(self._lost)
+        if self._clock.monotonic() - self._renewed_s >= CONFIRM_AFTER_S:
+            await self._do("renew the ownership of", self._file.renew, renews=True)
 
     async def close(self) -> None:
         """Give up the ownership and close the file; it may be closed twice."""
@@ -119,7 +141,7 @@ class Journal:
         entry
             The acceptance, as recorded.
         """
-        return await self._do("begin a run in", functools.partial(self._file.begin, day_obs, at, accept))
+        return await self._do("begin a run in", functools.partial(self._file.begin, day_obs, at, accept), renews=True)
 
     async def append(self, run_id: str, entries: Sequence[Entry], state: RunState) -> None:
         """Append facts of a run, whose state they lead to; all or none. Facts that are there already are left alone.
@@ -131,7 +153,8 @@ class Journal:
         JournalError
             If it can't be written.
         """
-        await self._do(f"write run {run_id} to", functools.partial(self._file.append, run_id, entries, state))
+        appending = functools.partial(self._file.append, run_id, entries, state)
+        await self._do(f"write run {run_id} to", appending, renews=True)
 
     async def read(self, run_id: str) -> list[Entry]:
         """Return the facts of a run in order; empty if there is no such run.
@@ -185,11 +208,12 @@ class Journal:
 
         return await self._do("read the measurements of", read)
 
-    async def _do(self, what: str, function: Callable[[], Result]) -> Result:
-        """Have the journal's thread do something, within a limit.
+    async def _do(self, what: str, function: Callable[[], Result], renews: bool = False) -> Result:
+        """Have the journal's thread do something, within a limit; it may renew the ownership.
 
         While an earlier call hangs, this does not wait: a run writes often, and each write would take the whole limit.
         """
+        asked_s = self._clock.monotonic()
         hung_on = self._thread.doing if self._hangs else ""
         try:
             result = await self._thread.do(what, 0.0 if hung_on else WRITE_LIMIT_S, function)
@@ -203,10 +227,12 @@ class Journal:
             raise JournalError(f"Could not {what} the journal {self.path}: {error}") from error
         except JournalLostError as error:
             if not self._lost:
-                self._lost = True
-                self._on_lost(str(error))
+                self._lost = str(error)
+                self._on_lost(self._lost)
             raise
         self._hangs = False
+        if renews:
+            self._renewed_s = asked_s
         return result
 
     async def _renew(self) -> None:
@@ -215,7 +241,7 @@ class Journal:
         while True:
             await asyncio.sleep(RENEW_INTERVAL_S)
             try:
-                await self._do("renew the ownership of", self._file.renew)
+                await self._do("renew the ownership of", self._file.renew, renews=True)
             except JournalLostError:
                 return
             except JournalError as error:

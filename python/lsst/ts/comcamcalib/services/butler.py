@@ -20,8 +20,10 @@ from ..butler_data import (
     ReplacedDataset,
     Withdrawal,
 )
+from ..config import Limits
 from . import butler_certify, butler_lookup, butler_products, butler_read_back, butler_withdraw
 from .butler_reader import ButlerReader
+from .permission import Permission
 
 if TYPE_CHECKING:
     from lsst.daf.butler import Butler
@@ -34,7 +36,18 @@ class ButlerService(ButlerReader):
 
     Only `certify` and `withdraw` change something. `certified_ranges`, `read_back`, `look_withdrawal` and
     `read_back_withdrawal` take turns with them: what was requested before has ended, or was dropped, when they look.
+
+    Parameters
+    ----------
+    repo, instrument, raw_collection, limits
+        See `ButlerReader`; of the limits ``butler_certify``, too.
+    permission
+        Whether this process may change anything in the repository.
     """
+
+    def __init__(self, repo: str, instrument: str, raw_collection: str, limits: Limits, permission: Permission) -> None:
+        super().__init__(repo, instrument, raw_collection, limits)
+        self._permission = permission
 
     async def detectors_without(
         self, dataset_type: str, collections: Sequence[str], detectors: Collection[int], at_iso_tai: str
@@ -152,6 +165,7 @@ class ButlerService(ButlerReader):
         """
         what = f"certify {request.dataset_type} of {request.run_collection} in {request.calib_collection}"
         limit_s = self._limits.butler_certify
+        await self._permission()
         return await self._threads.in_order(what, limit_s, butler_certify.certify, self._instrument, request)
 
     async def certified_ranges(
@@ -231,6 +245,7 @@ class ButlerService(ButlerReader):
         """
         what = f"withdraw from {planned.calib_collection}"
         limit_s = self._limits.butler_certify
+        await self._permission()
         await self._threads.in_order(what, limit_s, butler_withdraw.withdraw, self._instrument, planned)
 
     async def read_back_withdrawal(self, done: Withdrawal, exposures: Collection[int] = ()) -> list[str]:

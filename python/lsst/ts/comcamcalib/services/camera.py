@@ -24,6 +24,7 @@ from .camera_activity import CameraActivity
 from .camera_class import CameraControl, camera_with_limit
 from .components import state_from
 from .exposure import Exposure, FrameRequest, TakenFrame, cause_of
+from .permission import Permission
 
 __all__ = ["Camera", "ComCamCamera", "FrameRequest", "TakenFrame"]
 
@@ -104,7 +105,9 @@ class ComCamCamera:
     ignores the controller in the image's name.
     """
 
-    def __init__(self, domain: salobj.Domain, instrument: Instrument, limits: Limits, clock: Clock) -> None:
+    def __init__(
+        self, domain: salobj.Domain, instrument: Instrument, limits: Limits, clock: Clock, permission: Permission
+    ) -> None:
         self._domain = domain
         self._instrument = instrument
         self._limits = limits
@@ -115,6 +118,7 @@ class ComCamCamera:
         self._exposure: Exposure | None = None
         self._groups: set[str] = set()  # group ids of all frames that this object was asked to take
         self._clock = clock
+        self._permission = permission
         self._activity = CameraActivity(instrument, limits.readout, clock)
         self._news = asyncio.Event()  # set when the activity may have changed
 
@@ -131,7 +135,9 @@ class ComCamCamera:
         self._events.evt_endReadout.callback = self._on_end_readout
         self._events.evt_ccsCommandState.callback = self._on_command_state
         self._events.evt_raftsDetailedState.callback = self._on_rafts_state
-        self._comcam = camera_with_limit(self._instrument, self._domain, self._limits.readout, self._clock, self._log)
+        self._comcam = camera_with_limit(
+            self._instrument, self._domain, self._limits.readout, self._clock, self._permission, self._log
+        )
         await asyncio.gather(self._comcam.start_task, self._events.start_task)
 
     async def close(self) -> None:
@@ -185,6 +191,7 @@ class ComCamCamera:
         filter_name = await self.find_filter(wanted)
         if current == filter_name:
             return
+        await self._permission()
         end = await self._within(comcam.setup_filter(filter_name), self._limits.filter_change, what)
         if end is None or end.filterName != filter_name:
             got = "no filter" if end is None else f"filter {end.filterName}"

@@ -18,6 +18,7 @@ from lsst.ts import salobj
 from ..clock import Clock
 from ..errors import BadInputError
 from ..instrument import Instrument
+from .permission import Permission
 
 __all__ = ["CameraControl", "camera_classes", "camera_with_limit"]
 
@@ -64,9 +65,16 @@ def camera_classes(instrument: Instrument) -> tuple[Any, Any]:
 
 
 def camera_with_limit(
-    instrument: Instrument, domain: salobj.Domain, readout_limit_s: float, clock: Clock, log: logging.Logger
+    instrument: Instrument,
+    domain: salobj.Domain,
+    readout_limit_s: float,
+    clock: Clock,
+    permission: Permission,
+    log: logging.Logger,
 ) -> CameraControl:
     """Make an object of the camera's class that stops waiting for an image that can't be in progress any more.
+
+    After its waits it asks whether the process may still take an image.
 
     Parameters
     ----------
@@ -78,13 +86,14 @@ def camera_with_limit(
         The longest time from the end of an exposure to endReadout (seconds).
     clock
         The clock.
+    permission
+        Whether this process may do anything outside.
     log
         Logger for the message about an image without endReadout.
     """
     base, usages = camera_classes(instrument)
-    made: Any = type(
-        f"{base.__name__}WithLimit", (_WithLimit, base), {"readout_limit_s": readout_limit_s, "readout_clock": clock}
-    )
+    added = {"readout_limit_s": readout_limit_s, "readout_clock": clock, "image_permission": staticmethod(permission)}
+    made: Any = type(f"{base.__name__}WithLimit", (_WithLimit, base), added)
     control: CameraControl = made(domain, log=log, intended_usage=usages.TakeImage)
     return control
 
@@ -100,6 +109,7 @@ class _WithLimit:
     log: logging.Logger
     readout_limit_s: float
     readout_clock: Clock
+    image_permission: Permission
 
     async def wait_for_camera_readiness(self) -> None:
         """Wait until the last image is read out, or its time for that is over."""
@@ -118,6 +128,11 @@ class _WithLimit:
                 break
         # The class takes the next startIntegration in its queue for the next image's, so those of earlier ones must go.
         self.camera.evt_startIntegration.flush()
+
+    async def wait_for_camera_state(self, *args: Any, **kwargs: Any) -> None:
+        """Wait for a state of the camera, which is the last wait before an image; then ask whether it may be taken."""
+        await super().wait_for_camera_state(*args, **kwargs)  # type: ignore[misc]
+        await self.image_permission()
 
     def _is_read_out(self, image: salobj.BaseMsgType) -> bool:
         """Whether this image is the last one that was read out."""

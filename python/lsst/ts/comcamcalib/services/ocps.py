@@ -20,6 +20,7 @@ from lsst.ts import salobj
 from ..config import Limits
 from ..errors import NotEnabledError, ServiceError, UnreachableError
 from ..plan.request import JobRequest
+from .permission import Permission
 from .server_text import explain_server_text
 
 __all__ = ["Ocps", "SalOcps"]
@@ -77,12 +78,15 @@ class SalOcps:
         SAL index of the OCPS that is configured for the instrument.
     limits
         Limits of time: ``job_submission``, ``job_abort``.
+    permission
+        Whether this process may do anything outside.
     """
 
-    def __init__(self, domain: salobj.Domain, index: int, limits: Limits) -> None:
+    def __init__(self, domain: salobj.Domain, index: int, limits: Limits, permission: Permission) -> None:
         self._domain = domain
         self._index = index
         self._limits = limits
+        self._permission = permission
         self._log = logging.getLogger(__name__)
         self._subscribers: list[Callable[[str, int], None]] = []
         self._remote: salobj.Remote | None = None
@@ -130,6 +134,7 @@ class SalOcps:
         )
         limit_s = self._limits.job_submission
         what = f"execute pipeline {request.pipeline}"
+        await self._permission()
         try:
             acknowledgement = await command.start(data=data, timeout=limit_s, wait_done=False)
         except salobj.AckTimeoutError as error:
@@ -153,6 +158,7 @@ class SalOcps:
         command = self._ready_remote().cmd_abort_job
         limit_s = self._limits.job_abort
         what = f"abort job {job_id}"
+        await self._permission()
         try:
             await command.start(data=command.DataType(job_id=job_id), timeout=limit_s)
         except salobj.AckTimeoutError as error:
