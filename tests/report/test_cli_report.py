@@ -78,6 +78,17 @@ def test_report_opens_in_a_browser(journal: Path, run_id: str, tmp_path: Path, m
     assert opened == [(tmp_path / f"ComCamCalib-{run_id}.html").as_uri()]
 
 
+def test_override_file_says_where_journal_and_reports_are(journal: Path, run_id: str, tmp_path: Path) -> None:
+    for name in ("_init.yaml", "_test.yaml"):
+        shutil.copyfile(CONFIG / name, tmp_path / name)
+    places = {"journal_path": str(journal), "report": {"directory": str(tmp_path / "r"), "s3_instance": ""}}
+    (tmp_path / "mine.yaml").write_text(json.dumps(places))
+    config = ("--config-dir", tmp_path, "--site", "test", "--override", "mine.yaml")
+    assert run_id in comcamcalib("runs", *config).output
+    result = comcamcalib("report", "--repo", tmp_path / "nowhere", *config)
+    assert result.stdout.strip().splitlines()[-1] == (tmp_path / "r" / f"ComCamCalib-{run_id}.html").as_uri()
+
+
 def test_what_is_missing_is_said(journal: Path, run_id: str, tmp_path: Path) -> None:
     for arguments, sentence in (
         (("report", "20010101-001", "--journal", journal), "has no run 20010101-001; its latest is"),

@@ -163,7 +163,7 @@ async def test_what_can_not_be_promoted_is_refused(
     assert text.splitlines() == [
         "--reason: say why; it is recorded with your name.",
         "--on-conflict: 'replace' is none of fail and truncate.",
-        "There is no type SKY; the types are BIAS, DARK, FLAT, DEFECTS, PTC, GAIN.",
+        "SKY: no such product; there are BIAS, DARK, FLAT, DEFECTS, PTC, GAIN.",
     ]
     assert await refusal(repo, journal, calib_types=("BIAS", "DARK")) == f"Run {RUN_ID} has not certified DARK."
     assert "name another collection" in await refusal(repo, journal, collection=DAILY)

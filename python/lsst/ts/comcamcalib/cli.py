@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .cli_config import DEFAULT_SITE, ConfigDir, JournalFile, Override, Repo, Site, find_config
 from .cli_decisions import accept, decertify, promote
 from .cli_interface import interface_app
 from .cli_report import report_app
@@ -115,17 +116,10 @@ def plan(
     options: Annotated[
         Path | None, typer.Argument(help="YAML or JSON file with run options; - for standard input.")
     ] = None,
-    config_dir: Annotated[
-        Path | None,
-        typer.Option(
-            help="Directory with the CSC's configuration files; ComCamCalib/v1 in TS_CONFIG_OCS_DIR if left out."
-        ),
-    ] = None,
-    site: Annotated[str, typer.Option(envvar="LSST_SITE", help="Site whose configuration counts.")] = "summit",
-    override: Annotated[str, typer.Option(help="Configuration override file.")] = "",
-    repo: Annotated[
-        str, typer.Option(help="Where this machine finds the Butler repository; the configured place if left out.")
-    ] = "",
+    config_dir: ConfigDir = None,
+    site: Site = DEFAULT_SITE,
+    override: Override = "",
+    repo: Repo = "",
     look: Annotated[bool, typer.Option(help="Look into the repository for what would be replaced.")] = True,
 ) -> None:
     """Print what a run with these options would do, without starting it and without a CSC.
@@ -134,7 +128,7 @@ def plan(
     are wrong; then all mistakes are printed.
     """
     from .errors import BadInputError
-    from .show_plan import find_config, make_plan, replacements_of, show_plan
+    from .show_plan import make_plan, replacements_of, show_plan
 
     try:
         config = find_config(config_dir, site, override)
@@ -151,33 +145,28 @@ def trend(
     ] = "",
     quantity: Annotated[str, typer.Argument(help="Measured quantity, such as gain; all if left out.")] = "",
     detector: Annotated[
-        str, typer.Option(help="Name or id of a detector, of which each amplifier is shown; all detectors if left out.")
+        str,
+        typer.Option(
+            help="Name or id of a detector, of which each amplifier is shown; all detectors if left out. Needs TYPE."
+        ),
     ] = "",
     runs: Annotated[int, typer.Option(min=1, max=1000, help="Number of runs, the latest first.")] = 30,
-    journal: Annotated[
-        Path | None, typer.Option(help="The CSC's journal; the one in its configuration if left out.")
-    ] = None,
-    config_dir: Annotated[
-        Path | None,
-        typer.Option(
-            help="Directory with the CSC's configuration files; ComCamCalib/v1 in TS_CONFIG_OCS_DIR if left out."
-        ),
-    ] = None,
-    site: Annotated[str, typer.Option(envvar="LSST_SITE", help="Site whose configuration counts.")] = "summit",
-    override: Annotated[str, typer.Option(help="Configuration override file.")] = "",
+    journal: JournalFile = None,
+    config_dir: ConfigDir = None,
+    site: Site = DEFAULT_SITE,
+    override: Override = "",
 ) -> None:
     """Print what the latest runs measured: latest value, median and robust spread.
 
-    It reads the CSC's journal, also while the CSC writes it, and so must run where that file is.
+    It reads the CSC's journal, also while the CSC writes it, and so must run where that file is. With --journal no
+    configuration is needed.
     """
     from .errors import BadInputError, ServiceError
-    from .show_plan import find_config
     from .show_trend import show_trend
 
     try:
-        config = find_config(config_dir, site, override)
-        path = journal or Path(config.journal_path)
-        show_trend(path, config.instrument, product, quantity, detector, runs, console)
+        path = journal or Path(find_config(config_dir, site, override).journal_path)
+        show_trend(path, product, quantity, detector, runs, console)
     except (BadInputError, ServiceError) as error:
         raise fail(str(error)) from error
 
@@ -248,7 +237,7 @@ async def _abort() -> None:
 
 
 @app.command()
-def enable(override: Annotated[str, typer.Option(help="Configuration override file.")] = "") -> None:
+def enable(override: Override = "") -> None:
     """Bring the CSC to ENABLED."""
     drive(_enable(override))
     console.print("ComCamCalib is ENABLED.")

@@ -13,7 +13,9 @@ from typing import Annotated
 
 import typer
 
+from .cli_config import DEFAULT_SITE, ConfigDir, JournalFile, Override, Repo, Site, find_config
 from .driving import drive
+from .enums import CalibType
 from .terminal import console, fail
 
 __all__ = ["accept", "decertify", "promote"]
@@ -25,10 +27,14 @@ def accept(
     reason: Annotated[str, typer.Option(help="Why it is good enough; it is recorded and published.")],
     physical_filter: Annotated[str, typer.Option("--filter", help="Only flats in this filter; all if left out.")] = "",
     attempt: Annotated[
-        int, typer.Option(help="Attempt of the verdict that you have seen; it is refused if another one stands by now.")
+        int,
+        typer.Option(
+            min=0, help="Attempt of the verdict that you have seen; it is refused if another one stands by now."
+        ),
     ] = 0,
 ) -> None:
     """Accept a FAILED or UNKNOWN verdict: the run goes on, and certifies the product."""
+    _check(reason, calib_type)
     console.print(drive(_accept(run_id, calib_type, reason, physical_filter, attempt)), markup=False)
 
 
@@ -48,6 +54,7 @@ def decertify(
     ] = "",
 ) -> None:
     """Withdraw what a run has certified, and put back what that had replaced: all or nothing."""
+    _check(reason, *filter(None, [calib_type]))
     console.print(drive(_decertify(run_id, calib_type, reason)), markup=False)
 
 
@@ -56,6 +63,17 @@ async def _decertify(run_id: str, calib_type: str, reason: str) -> str:
 
     async with CalibrationClient() as client:
         return f"Run {run_id}: {await client.decertify(run_id, calib_type or None, reason)}."
+
+
+def _check(reason: str, *calib_types: str) -> None:
+    """Check what a person has typed, before the CSC is looked for."""
+    if not reason.strip():
+        raise fail("--reason: say why; it is recorded with your name.")
+    try:
+        for name in calib_types:
+            CalibType.named(name)
+    except ValueError as error:
+        raise fail(str(error)) from error
 
 
 def promote(
@@ -70,20 +88,11 @@ def promote(
         typer.Option(help="What becomes of calibrations that are there: fail, or truncate (end where these begin)."),
     ] = "fail",
     yes: Annotated[bool, typer.Option("--yes", help="Do it; otherwise it is only shown what would be done.")] = False,
-    config_dir: Annotated[
-        Path | None,
-        typer.Option(
-            help="Directory with the CSC's configuration files; ComCamCalib/v1 in TS_CONFIG_OCS_DIR if left out."
-        ),
-    ] = None,
-    site: Annotated[str, typer.Option(envvar="LSST_SITE", help="Site whose configuration counts.")] = "summit",
-    override: Annotated[str, typer.Option(help="Configuration override file.")] = "",
-    journal: Annotated[
-        Path | None, typer.Option(help="The CSC's journal; the configured file if left out. It is only read.")
-    ] = None,
-    repo: Annotated[
-        str, typer.Option(help="Where this machine finds the Butler repository; the configured place if left out.")
-    ] = "",
+    config_dir: ConfigDir = None,
+    site: Site = DEFAULT_SITE,
+    override: Override = "",
+    journal: JournalFile = None,
+    repo: Repo = "",
 ) -> None:
     """Copy what a run has certified into another collection, with your name and reason.
 
@@ -91,7 +100,6 @@ def promote(
     """
     from .errors import BadInputError, ServiceError
     from .promotion import Promotion, plan_promotion, promote_planned
-    from .show_plan import find_config
 
     try:
         config = find_config(config_dir, site, override)

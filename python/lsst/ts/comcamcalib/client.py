@@ -361,10 +361,9 @@ def type_number(calib_type: CalibType | str) -> int:
     if isinstance(calib_type, CalibType):
         return int(calib_type)
     try:
-        return int(CalibType[calib_type.upper()])
-    except KeyError:
-        names = ", ".join(CalibType.__members__)
-        raise RefusedError(f"{calib_type!r} is no type of calibration; the types are {names}.") from None
+        return int(CalibType.named(calib_type))
+    except ValueError as error:
+        raise RefusedError(str(error)) from error
 
 
 def clock(tai_s: float) -> str:

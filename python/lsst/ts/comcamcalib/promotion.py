@@ -180,13 +180,16 @@ def _to_copy(wanted: Promotion, history: History) -> list[Certification]:
         problems.append("--reason: say why; it is recorded with your name.")
     if wanted.on_conflict not in ON_CONFLICT:
         problems.append(f"--on-conflict: {wanted.on_conflict!r} is none of {' and '.join(ON_CONFLICT)}.")
-    unknown = [name for name in wanted.calib_types if name.upper() not in CalibType.__members__]
-    problems += [f"There is no type {name}; the types are {', '.join(CalibType.__members__)}." for name in unknown]
+    types = set() if wanted.calib_types else set(CalibType)
+    for name in wanted.calib_types:
+        try:
+            types.add(CalibType.named(name))
+        except ValueError as error:
+            problems.append(str(error))
     if history.open:
         problems.append(f"Run {history.run_id} is {history.state.name}; wait for its end.")
     if problems:
         raise BadInputError(problems)
-    types = {CalibType[name.upper()] for name in wanted.calib_types} or set(CalibType)
     done = [one for one in history.certifications.values() if one.done and one.intent.calib_type in types]
     standing = [one for one in done if one.withdrawn is None]
     missing = {one.name for one in types if wanted.calib_types} - {one.intent.calib_type.name for one in standing}
