@@ -13,9 +13,10 @@ from typing import Annotated
 
 import typer
 
+from .calib_types import calib_type_named
 from .cli_config import DEFAULT_SITE, ConfigDir, JournalFile, Override, Repo, Site, find_config
 from .driving import drive
-from .enums import CalibType
+from .errors import BadInputError
 from .terminal import console, fail
 
 __all__ = ["accept", "decertify", "promote"]
@@ -71,8 +72,8 @@ def _check(reason: str, *calib_types: str) -> None:
         raise fail("--reason: say why; it is recorded with your name.")
     try:
         for name in calib_types:
-            CalibType.named(name)
-    except ValueError as error:
+            calib_type_named(name)
+    except BadInputError as error:
         raise fail(str(error)) from error
 
 
@@ -98,7 +99,7 @@ def promote(
 
     Without --yes nothing is changed. It needs no CSC, only the repository and the journal.
     """
-    from .errors import BadInputError, ServiceError
+    from .errors import ServiceError
     from .promotion import Promotion, plan_promotion, promote_planned
 
     try:

@@ -60,20 +60,6 @@ class CalibType(enum.IntEnum):
     PTC = 5
     GAIN = 6
 
-    @classmethod
-    def named(cls, name: str) -> CalibType:
-        """Return the type with a name, in upper or lower case.
-
-        Raises
-        ------
-        ValueError
-            If there is none; a sentence with what there is.
-        """
-        try:
-            return cls[name.upper()]
-        except KeyError:
-            raise ValueError(f"{name}: no such product; there are {', '.join(cls.__members__)}.") from None
-
 
 class Verdict(enum.IntEnum):
     """Outcome of the verification of a product."""

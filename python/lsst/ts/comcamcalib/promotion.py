@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from lsst.ts import utils
 
 from .butler_data import CertifiedRange, CertifyRequest
+from .calib_types import calib_type_named
 from .config import CscConfig
 from .enums import CalibType
 from .errors import BadInputError, ConflictError, ServiceError
@@ -183,9 +184,9 @@ def _to_copy(wanted: Promotion, history: History) -> list[Certification]:
     types = set() if wanted.calib_types else set(CalibType)
     for name in wanted.calib_types:
         try:
-            types.add(CalibType.named(name))
-        except ValueError as error:
-            problems.append(str(error))
+            types.add(calib_type_named(name))
+        except BadInputError as error:
+            problems += error.problems
     if history.open:
         problems.append(f"Run {history.run_id} is {history.state.name}; wait for its end.")
     if problems:

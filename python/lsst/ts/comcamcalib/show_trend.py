@@ -18,6 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from .calib_types import calib_type_named
 from .enums import CalibType
 from .errors import BadInputError
 from .instrument import Instrument
@@ -62,7 +63,7 @@ def show_trend(journal: Path, type_name: str, quantity: str, detector: str, runs
         if not type_name:
             _show_overview(connection, runs, console)
             return
-        calib_type = _calib_type(type_name)
+        calib_type = calib_type_named(type_name)
         filters = filters_of(connection, calib_type)
         if not filters:
             console.print(f"No run has measured {calib_type.name} yet.")
@@ -89,13 +90,6 @@ def _show_overview(connection: sqlite3.Connection, runs: int, console: Console) 
         console.print(table)
     else:
         console.print("No run has measured anything yet.")
-
-
-def _calib_type(name: str) -> CalibType:
-    try:
-        return CalibType.named(name)
-    except ValueError as error:
-        raise BadInputError([str(error)]) from error
 
 
 def _detector(text: str, instrument: Instrument) -> int:
