@@ -88,6 +88,9 @@ def promote(
         str,
         typer.Option(help="What becomes of calibrations that are there: fail, or truncate (end where these begin)."),
     ] = "fail",
+    by: Annotated[
+        str, typer.Option(help="Who wants it, for the record; user and host of this process if left out.")
+    ] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do it; otherwise it is only shown what would be done.")] = False,
     config_dir: ConfigDir = None,
     site: Site = DEFAULT_SITE,
@@ -97,14 +100,15 @@ def promote(
 ) -> None:
     """Copy what a run has certified into another collection, with your name and reason.
 
-    Without --yes nothing is changed. It needs no CSC, only the repository and the journal.
+    Without --yes nothing is changed. It needs no CSC, only the repository and the journal. In a container, where all
+    have the same user, say who you are with --by.
     """
     from .errors import ServiceError
     from .promotion import Promotion, plan_promotion, promote_planned
 
     try:
         config = find_config(config_dir, site, override)
-        wanted = Promotion(run_id, tuple(calib_types or ()), to, reason, on_conflict)
+        wanted = Promotion(run_id, tuple(calib_types or ()), to, reason, on_conflict, by)
         planned = plan_promotion(wanted, config, journal or Path(config.journal_path), repo or config.repo)
         for line in planned.lines:
             console.print(line, markup=False)

@@ -36,6 +36,7 @@ from .run.owner import JournalError
 from .run.reading import read_entries
 from .services import butler_certify, butler_read_back
 from .services.butler_queries import JOB_COLLECTIONS
+from .services.database_errors import Trouble, database_trouble
 
 if TYPE_CHECKING:
     from lsst.daf.butler import Butler
@@ -59,6 +60,8 @@ class Promotion:
         Why.
     on_conflict
         What becomes of calibrations that are there: ``fail`` or ``truncate``.
+    by
+        Who wants it; "": the user and host of this process.
     """
 
     run_id: str
@@ -66,6 +69,12 @@ class Promotion:
     collection: str
     reason: str
     on_conflict: str = "fail"
+    by: str = ""
+
+    @property
+    def who(self) -> str:
+        """Who wants it, for the record."""
+        return self.by.strip() or f"{_user()}@{socket.gethostname()}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,7 +152,7 @@ def promote_planned(planned: Planned) -> list[str]:
     ServiceError
         If that failed, or the copies are not found afterwards.
     """
-    wanted, who = planned.wanted, f"{_user()}@{socket.gethostname()}"
+    wanted, who = planned.wanted, planned.wanted.who
     with _butler(planned.repo, writeable=True) as butler:
         try:
             with butler.transaction():
@@ -152,6 +161,10 @@ def promote_planned(planned: Planned) -> list[str]:
                 _document(butler, planned, who)
         except ConflictError as error:
             raise BadInputError([f"Nothing was changed: {error}"]) from error
+        except ServiceError:
+            raise
+        except Exception as error:
+            raise _failed(planned, error) from error
     with _butler(planned.repo, writeable=False) as butler:
         lost = [sentence for request in planned.requests for sentence in _not_found(butler, planned, request)]
     if lost:
@@ -165,6 +178,20 @@ def promote_planned(planned: Planned) -> list[str]:
     else:
         lines.append(f"{planned.log} and the documentation of the collection have that.")
     return lines
+
+
+def _failed(planned: Planned, error: Exception) -> ServiceError:
+    """Say why nothing was copied; if the connection was lost, that is not certain."""
+    trouble = database_trouble(error)
+    if trouble is None:
+        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        return ServiceError(f"Nothing was changed: Butler could not certify in {planned.wanted.collection}: {cause}.")
+    if trouble.kind is Trouble.LOST:
+        return ServiceError(
+            f"Whether it was copied to {planned.wanted.collection} is not known: {trouble.sentence}. Run it "
+            "again without --yes: what is there already is said."
+        )
+    return ServiceError(f"Nothing was changed: {trouble.sentence}.")
 
 
 def _history(journal: Path, run_id: str) -> History:
@@ -371,5 +398,7 @@ def _butler(repo: str, writeable: bool) -> Butler:
     try:
         return Butler.from_config(repo, writeable=writeable)
     except Exception as error:
+        if (trouble := database_trouble(error)) is not None:
+            raise ServiceError(f"The repository {repo} can't be opened: {trouble.sentence}.") from error
         cause = " ".join(str(error).split())[:300] or type(error).__name__
         raise ServiceError(f"The repository {repo} can't be opened: {cause}. Name it with --repo.") from error
