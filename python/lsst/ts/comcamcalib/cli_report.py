@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import urllib.parse
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -127,7 +128,8 @@ def report(
 def _existing(history: History) -> str:
     """Return where a report is that was written before; "" if its file is not there."""
     url = _page(history)
-    gone = url.startswith("file://") and not Path(url.removeprefix("file://")).is_file()
+    parts = urllib.parse.urlsplit(url)
+    gone = parts.scheme == "file" and not Path(urllib.parse.unquote(parts.path)).is_file()
     return "" if gone else url
 
 
