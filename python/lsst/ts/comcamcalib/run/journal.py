@@ -164,6 +164,10 @@ class Journal:
         """Return the runs with a withdrawal of which it is not recorded what became of it."""
         return await self._do("read", self._unfinished_withdrawals)
 
+    async def withdrawn_since_report(self) -> list[str]:
+        """Return the runs of which something was withdrawn after their latest report, or without one."""
+        return await self._do("read", self._withdrawn_since_report)
+
     async def run_that_certified(self, run_collection: str) -> str:
         """Return the run that certified datasets of a RUN collection; "" if the journal does not know it."""
         return await self._do("read", functools.partial(self._run_that_certified, run_collection))
@@ -328,6 +332,14 @@ class Journal:
         query = (
             "SELECT run_id FROM facts WHERE kind LIKE 'decertif%' GROUP BY run_id "
             "HAVING sum(kind = 'decertify_intended') > sum(kind != 'decertify_intended') ORDER BY run_id"
+        )
+        return [str(row[0]) for row in self._opened().execute(query)]
+
+    def _withdrawn_since_report(self) -> list[str]:
+        query = (
+            "SELECT DISTINCT run_id FROM facts AS done WHERE kind LIKE 'decertif%' AND kind = 'decertified' AND NOT "
+            "EXISTS (SELECT 1 FROM facts AS later WHERE later.run_id = done.run_id AND later.seq > done.seq "
+            "AND later.kind = 'report_written')"
         )
         return [str(row[0]) for row in self._opened().execute(query)]
 
