@@ -23,7 +23,7 @@ from lsst.ts.comcamcalib.report.repository import Readings
 from lsst.ts.comcamcalib.report.write import Ending, make_document
 from support.browser import Browser, running_browser
 
-WIDE, PHONE = 1400, 390
+WIDE, PHONE, PAPER = 1400, 390, 720
 LEAST_LETTERS_PX = 9.0
 """Smallest letters of a figure that people read on a phone (height of the font)."""
 
@@ -139,6 +139,11 @@ async def dark_and_light(browser: Browser, page: Path) -> None:
 
 
 async def printed(browser: Browser) -> None:
+    await browser.call(
+        "Emulation.setDeviceMetricsOverride", width=PAPER, height=1000, deviceScaleFactor=1, mobile=False
+    )
+    await browser.call("Emulation.setEmulatedMedia", media="print")
+    assert await browser.value(WIDTHS) == {"page": PAPER, "window": PAPER}, "nothing is cut off"
     content = await browser.printed()
     assert content.startswith(b"%PDF-")
     assert len(re.findall(rb"/Type\s*/Page\b", content)) > 3
