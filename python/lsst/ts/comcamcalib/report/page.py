@@ -67,7 +67,7 @@ def render(document: data.Document, readings: Readings) -> str:
 
 def _length_s(document: data.Document) -> float:
     """Return how long the timeline is (seconds); never 0."""
-    rows = (*document.stages, *document.jobs)
+    rows: tuple[data.StageRow | data.JobRow, ...] = (*document.stages, *document.jobs)
     return max((row.end_s or row.begin_s or 0.0 for row in rows), default=0.0) or 1.0
 
 
