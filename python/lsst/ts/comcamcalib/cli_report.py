@@ -3,7 +3,7 @@
 # Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The commands ``comcamcalib runs`` and ``comcamcalib report``: what the journal has, without a CSC."""
+"""The commands ``comcamcalib runs``, ``report`` and ``trend``: what the journal has, without a CSC."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.table import Table
 
 from .cli_config import DEFAULT_SITE, ConfigDir, JournalFile, Override, Site, find_config
 from .enums import StageKind
-from .errors import BadInputError
+from .errors import BadInputError, ServiceError
 from .terminal import console, fail, problems
 
 if TYPE_CHECKING:
@@ -153,6 +153,38 @@ def _history(path: Path, run_id: str) -> History:
     from .run.reading import read_entries
 
     return fold(read_entries(path, run_id))
+
+
+@report_app.command()
+def trend(
+    product: Annotated[
+        str, typer.Argument(metavar="[TYPE]", help="BIAS, DARK, FLAT, DEFECTS, PTC or GAIN; what there is if left out.")
+    ] = "",
+    quantity: Annotated[str, typer.Argument(help="Measured quantity, such as gain; all if left out.")] = "",
+    detector: Annotated[
+        str,
+        typer.Option(
+            help="Name or id of a detector, of which each amplifier is shown; all detectors if left out. Needs TYPE."
+        ),
+    ] = "",
+    runs: Annotated[int, typer.Option(min=1, max=1000, help="Number of runs, the latest first.")] = 30,
+    journal: JournalFile = None,
+    config_dir: ConfigDir = None,
+    site: Site = DEFAULT_SITE,
+    override: Override = "",
+) -> None:
+    """Print what the latest runs measured: latest value, median and robust spread.
+
+    It reads the CSC's journal, also while the CSC writes it, and so must run where that file is. With --journal no
+    configuration is needed.
+    """
+    from .show_trend import show_trend
+
+    path = journal or Path(_config(config_dir, site, override, "--journal").journal_path)
+    try:
+        show_trend(path, product, quantity, detector, runs, console)
+    except (BadInputError, ServiceError) as error:
+        raise fail(str(error)) from error
 
 
 def _directory(config_dir: Path | None, site: str, override: str) -> Path:
