@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import sys
 from collections.abc import Callable
@@ -19,9 +18,6 @@ import yaml
 from lsst.ts.comcamcalib.config import CscConfig
 
 ROOT = pathlib.Path(__file__).parents[1]
-
-# What a command prints is as wide as its test says, not as the terminal is that runs the tests.
-os.environ.pop("COLUMNS", None)
 
 # With --import-mode=importlib, pytest does not make what tests share importable.
 sys.path.insert(0, str(ROOT / "tests"))

@@ -74,10 +74,8 @@ def bare_environment(**variables: str) -> dict[str, str]:
 # Without an observatory
 
 
-async def test_trend_of_a_journal_that_is_not_there_says_where_it_looked(tmp_path: Path) -> None:
-    config = Path(__file__).parents[1] / "config" / "ComCamCalib" / "v1"
-    arguments = ["trend", "PTC", "--config-dir", str(config), "--journal", str(tmp_path / "none.sqlite")]
-    done = await comcamcalib(*arguments, env=bare_environment())
+async def test_trend_of_a_journal_needs_no_configuration_and_says_where_it_looked(tmp_path: Path) -> None:
+    done = await comcamcalib("trend", "PTC", "--journal", str(tmp_path / "none.sqlite"), env=bare_environment())
     assert done.code == 1
     assert done.last_words.startswith(f"There is no journal {tmp_path / 'none.sqlite'}; ")
 
@@ -105,6 +103,22 @@ async def test_without_an_environment_it_says_what_to_source(command: list[str])
 async def test_a_decision_needs_a_reason(command: list[str]) -> None:
     done = await comcamcalib(*command, env=bare_environment(LSST_TOPIC_SUBNAME="nowhere"))
     assert done.code == 2 and "--reason" in done.errors
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (["accept", "20261122-001", "SKY", "--reason", "good"], "SKY: no such product; there are BIAS, DARK, "),
+        (["accept", "20261122-001", "", "--reason", "good"], ": no such product; there are BIAS, DARK, "),
+        (["accept", "20261122-001", "bias", "--reason", " "], "--reason: say why; it is recorded with your name."),
+        (["decertify", "20261122-001", "SKY", "--reason", "bad"], "SKY: no such product; there are BIAS, DARK, "),
+        (["decertify", "20261122-001", "--reason", ""], "--reason: say why; it is recorded with your name."),
+    ],
+)
+async def test_what_was_typed_is_checked_before_the_csc_is_looked_for(command: list[str], sentence: str) -> None:
+    done = await comcamcalib(*command, env=bare_environment())
+    assert done.code == 1
+    assert done.errors.startswith(sentence)
 
 
 async def test_promote_says_what_it_lacks(tmp_path: Path) -> None:
@@ -185,9 +199,11 @@ async def test_plan_without_a_configuration_says_where_to_name_it(tmp_path: Path
     done = await plan(text=BIAS)
     assert done.code == 1
     assert "--config-dir" in done.errors and "TS_CONFIG_OCS_DIR" in done.errors
+    assert "The site is summit; --site or LSST_SITE names another one." in done.errors
     done = await plan("--config-dir", str(CONFIGURATION), "--site", "moon", text=BIAS)
     assert done.code == 1
     assert "There is no configuration file" in done.errors and "_moon.yaml" in done.errors
+    assert "The site is moon; name yours with --site, or set the environment variable LSST_SITE." in done.errors
 
 
 async def test_interface_of_the_installed_component_is_this_packages() -> None:

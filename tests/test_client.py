@@ -76,7 +76,7 @@ async def test_refusals_have_a_line_for_each_reason(enabled_csc: ComCamCalibCsc)
             await client.decertify("20261122-001", None, "")
         with pytest.raises(RefusedError, match=r"^There is no run 20261122-001\.$"):
             await client.decertify("20261122-001", CalibType.FLAT, "it is bad")
-        with pytest.raises(RefusedError, match="'sky' is no type of calibration; the types are BIAS, DARK, FLAT"):
+        with pytest.raises(RefusedError, match="sky: no such product; there are BIAS, DARK, FLAT"):
             await client.accept("20261122-001", "sky", "it is good enough")
 
 

@@ -25,7 +25,7 @@ PACKAGE = Path(lsst.ts.comcamcalib.__path__[0])
 
 OF_ONE_INSTRUMENT = re.compile(r"LSSTComCam|CCCamera|CCOODS|CCHeaderService|\bCC_|^CC$|maintel\.comcam")
 
-WITH_SIMULATION = ("simulation/", "cli.py", "demo.py")
+WITH_SIMULATION = ("simulation/", "cli_simulation.py", "demo.py")
 """The simulation is a witness of its own; the command line and the demonstration start it."""
 
 

@@ -22,10 +22,8 @@ from lsst.ts.comcamcalib.record.facts import Entry, Measured, Measurement
 from lsst.ts.comcamcalib.run.journal import Journal
 from lsst.ts.comcamcalib.show_trend import show_trend
 from rich.console import Console
-from support.plans import make_config, make_plan
+from support.plans import make_plan
 from support.records import accepted
-
-INSTRUMENT = make_config().instrument
 
 
 def measured(calib_type: CalibType, physical_filter: str, *values: tuple[int, str, str, float]) -> Measured:
@@ -67,7 +65,7 @@ async def journal(tmp_path: Path) -> AsyncIterator[Path]:
 
 def shown(journal: Path, type_name: str = "", quantity: str = "", detector: str = "", runs: int = 30) -> str:
     text = io.StringIO()
-    show_trend(journal, INSTRUMENT, type_name, quantity, detector, runs, Console(file=text, width=160))
+    show_trend(journal, type_name, quantity, detector, runs, Console(file=text, width=160))
     return text.getvalue()
 
 
@@ -120,6 +118,7 @@ def test_product_that_no_run_has_measured_is_said(journal: Path) -> None:
     [
         (("PTCS",), "PTCS: no such product; there are BIAS, DARK, FLAT, DEFECTS, PTC, GAIN."),
         (("PTC", "gian"), "gian: not measured in PTC; did you mean gain? There are gain, noise."),
+        (("", "", "R22_S11"), "--detector R22_S11: name the product, too: BIAS, DARK, FLAT, DEFECTS, PTC, GAIN."),
         (("PTC", "gain", "R22_S99"), "R22_S99: LSSTComCam has no such detector; there are 0 R22_S00"),
     ],
 )

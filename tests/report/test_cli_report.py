@@ -10,23 +10,31 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
 import typer
 from lsst.ts.comcamcalib.cli import app
-from lsst.ts.comcamcalib.record.facts import Entry
+from lsst.ts.comcamcalib.record.facts import Entry, ReportFile, ReportWritten, fact_to_json
 from lsst.ts.comcamcalib.record.fold import fold
+from lsst.ts.comcamcalib.terminal import console
 from typer.testing import CliRunner, Result
 
 CONFIG = Path(__file__).parents[2] / "config" / "ComCamCalib" / "v1"
 
 
 def comcamcalib(*arguments: str | Path) -> Result:
-    result = CliRunner().invoke(app, [str(one) for one in arguments], env={"COLUMNS": "250", "TS_CONFIG_OCS_DIR": ""})
+    result = CliRunner().invoke(app, [str(one) for one in arguments], env={"TS_CONFIG_OCS_DIR": ""})
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
+
+
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let tables be as wide as these tests expect, not as the terminal is that runs them."""
+    monkeypatch.setattr(console, "_width", 250)
 
 
 @pytest.fixture
@@ -42,8 +50,6 @@ def test_runs_are_listed_with_state_verdicts_and_report(journal: Path, run_id: s
 
 
 def test_damaged_run_is_named_and_the_others_are_listed(journal: Path, run_id: str, tmp_path: Path) -> None:
-    import sqlite3
-
     copy = tmp_path / "journal.sqlite"
     shutil.copyfile(journal, copy)
     with sqlite3.connect(copy) as connection:
@@ -76,6 +82,36 @@ def test_report_opens_in_a_browser(journal: Path, run_id: str, tmp_path: Path, m
     monkeypatch.setattr(typer, "launch", opened.append)
     comcamcalib("report", run_id, "--open", "--journal", journal, "--directory", tmp_path, "--repo", tmp_path / "no")
     assert opened == [(tmp_path / f"ComCamCalib-{run_id}.html").as_uri()]
+
+
+def test_override_file_says_where_journal_and_reports_are(journal: Path, run_id: str, tmp_path: Path) -> None:
+    for name in ("_init.yaml", "_test.yaml"):
+        shutil.copyfile(CONFIG / name, tmp_path / name)
+    places = {"journal_path": str(journal), "report": {"directory": str(tmp_path / "r"), "s3_instance": ""}}
+    (tmp_path / "mine.yaml").write_text(json.dumps(places))
+    config = ("--config-dir", tmp_path, "--site", "test", "--override", "mine.yaml")
+    assert run_id in comcamcalib("runs", *config).output
+    result = comcamcalib("report", "--repo", tmp_path / "nowhere", *config)
+    assert result.stdout.strip().splitlines()[-1] == (tmp_path / "r" / f"ComCamCalib-{run_id}.html").as_uri()
+
+
+def test_report_that_is_there_is_named_and_not_written_again(journal: Path, run_id: str, tmp_path: Path) -> None:
+    page = tmp_path / "reports of 100 %" / f"ComCamCalib-{run_id}.html"
+    copy = tmp_path / "journal.sqlite"
+    shutil.copyfile(journal, copy)
+    file = ReportFile(url=page.as_uri(), mime_type="text/html", byte_size=1, checksum="")
+    with sqlite3.connect(copy) as connection:
+        (seq,) = connection.execute("SELECT max(seq) FROM facts WHERE run_id = ?", (run_id,)).fetchone()
+        body = fact_to_json(ReportWritten(attempt=1, files=(file,)))
+        connection.execute("INSERT INTO facts VALUES (?, ?, 1.8e9, 'report_written', ?)", (run_id, seq + 1, body))
+    connection.close()
+    page.parent.mkdir()
+    page.write_text("here")
+    result = comcamcalib("report", run_id, "--journal", copy)
+    assert (result.exit_code, result.output.strip()) == (0, page.as_uri())
+    assert page.read_text() == "here"
+    page.unlink()
+    assert "Or name the place with --directory." in comcamcalib("report", run_id, "--journal", copy).output
 
 
 def test_what_is_missing_is_said(journal: Path, run_id: str, tmp_path: Path) -> None:

@@ -105,7 +105,9 @@ def test_report_of_a_recorded_run_is_complete(page: str, entries: list[Entry]) -
     ):
         assert heading in text
     assert "op@console" in text
-    assert "Critical path: BIAS.ACQUIRE" in text
+    path = re.findall(r"Critical path: (\S+(?: → \S+)*)\.", text)[0].split(" → ")
+    assert path[0] == "BIAS.ACQUIRE" and set(path) <= set(history.stages), "stages, not labels of jobs"
+    assert len(path) == len(set(path)) > 1
     for certification in history.certifications.values():
         assert all(one in text for one in certification.intent.dataset_ids)
     # Each figure says what it shows to those who can't see it.
@@ -151,7 +153,7 @@ def test_text_of_others_stays_text(entries: list[Entry], readings: Readings) -> 
         job_id="job-09",
         reason=EVIL,
         findings=(
-            Finding("light", Outcome.FAILED, "LEVEL", 4, "C10", 1, 12.5, 5000.0, "electron", EVIL),
+            Finding("light", Outcome.FAILED, "LEVEL", 4, "C10", 1, 12.5, 5000.0, "electron", EVIL, "SATURATED"),
             Finding("completeness", Outcome.UNKNOWN, "statistics", detail="absent"),
         ),
         findings_dropped=7,
@@ -171,6 +173,7 @@ def test_text_of_others_stays_text(entries: list[Entry], readings: Readings) -> 
     text = " ".join(checker.text)
     assert "ACCEPTED_BY_OPERATOR" in text and "Accepted by op@console:" in text
     assert "Left out:" in text
+    assert "light (SATURATED)" in text
     assert "and 7 more only in the statistics" in text
 
 
@@ -295,7 +298,9 @@ def test_findings_of_a_kind_are_one_row() -> None:
     absent = lamp[0].model_copy(
         update={"outcome": "UNKNOWN", "exposure": None, "value": None, "limit": None, "detail": "no file"}
     )
-    light, unknown = grouped([*lamp, absent, absent])
+    saturated = lamp[0].model_copy(update={"kind": "SATURATED"})
+    light, unknown, other = grouped([*lamp, absent, absent, saturated])
+    assert (other.count, other.kind, light.kind) == (1, "SATURATED", "")
     assert (light.count, light.where) == (18, "R22_S00, R22_S01, R22_S02; 6 exposures")
     assert (light.values, light.limits) == ((1481.0, 1486.0), (5000.0, 5000.0))
     assert (unknown.count, unknown.values, unknown.details) == (2, None, ("no file",))

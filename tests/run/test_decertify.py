@@ -231,6 +231,40 @@ async def test_an_answer_that_does_not_come_is_looked_for(house: House) -> None:
     assert done.found and certified(house) == set()
 
 
+async def taken_away_by_hand(house: House, run_id: str, error: str = "") -> asyncio.Task[str]:
+    """Let a dataset be taken out by hand after it was looked up what must change; the next look may fail."""
+    repository = house.observatory.repository
+    gate = repository.gates["withdraw"] = Gate()
+    task = asyncio.create_task(decertify(house, run_id))
+    await gate.until_reached()
+    del house.observatory.world.certificates[0]
+    repository.gates.clear()
+    if error:
+        repository.errors["look_withdrawal"] = error
+    gate.open()
+    return task
+
+
+async def test_a_change_meanwhile_is_looked_at_again_and_nobody_hears_of_a_refusal(house: House) -> None:
+    run_id = await completed(house)
+    task = await taken_away_by_hand(house, run_id)
+    assert (await task).startswith("BIAS: 2 datasets are out of ")
+    absent, done = [one for one in await facts_of(house, run_id) if isinstance(one, DecertifyAbsent | Decertified)]
+    assert (absent.number, absent.again, done.number) == (1, True, 2)
+    assert not any("should be withdrawn" in one.reason for one in house.of(Certification))
+    assert house.of(Certification)[-1].state is CertificationState.DECERTIFIED
+
+
+async def test_a_change_meanwhile_after_which_it_can_not_be_looked_again_is_told(house: House) -> None:
+    run_id = await completed(house)
+    task = await taken_away_by_hand(house, run_id, "Butler could not look: disk I/O error.")
+    with pytest.raises(BadInputError, match=r"Nothing was withdrawn from .*: Butler could not look: disk I/O error"):
+        await task
+    told = house.of(Certification)[-1]
+    assert told.state is CertificationState.CERTIFIED and "it should be withdrawn by op@console" in told.reason
+    assert not house.runner.decisions.unfinished
+
+
 async def test_if_even_that_is_not_known_it_is_looked_for_until_it_is(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,13 +12,15 @@ import asyncio
 import dataclasses
 import datetime
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 from lsst.daf.butler import Butler, CollectionType
 from lsst.ts.comcamcalib.clock import Clock
 from lsst.ts.comcamcalib.enums import CalibType, RunState, StageKind
-from lsst.ts.comcamcalib.errors import BadInputError
+from lsst.ts.comcamcalib.errors import BadInputError, ServiceError
 from lsst.ts.comcamcalib.promotion import Planned, Promotion, plan_promotion, promote_planned
 from lsst.ts.comcamcalib.record.facts import Decertified, DecertifyIntended, RunMoved
 from lsst.ts.comcamcalib.run.journal import Journal
@@ -163,7 +165,7 @@ async def test_what_can_not_be_promoted_is_refused(
     assert text.splitlines() == [
         "--reason: say why; it is recorded with your name.",
         "--on-conflict: 'replace' is none of fail and truncate.",
-        "There is no type SKY; the types are BIAS, DARK, FLAT, DEFECTS, PTC, GAIN.",
+        "SKY: no such product; there are BIAS, DARK, FLAT, DEFECTS, PTC, GAIN.",
     ]
     assert await refusal(repo, journal, calib_types=("BIAS", "DARK")) == f"Run {RUN_ID} has not certified DARK."
     assert "name another collection" in await refusal(repo, journal, collection=DAILY)
@@ -200,6 +202,66 @@ async def test_a_user_without_a_name_is_recorded_by_number(
     monkeypatch.setattr("os.getuid", lambda: 73006)
     said = await asyncio.to_thread(promote_planned, await plan(repo, journal))
     assert "by uid73006@" in said[0]
+
+
+async def test_in_a_container_people_say_who_they_are(repo: Path, journal: Path, record: MemoryRecord) -> None:
+    planned = await plan(repo, journal, by="jdoe")
+    assert (await asyncio.to_thread(promote_planned, planned))[0].endswith(f" are certified in {TARGET}, by jdoe.")
+    assert json.loads(planned.log.read_text())["who"] == "jdoe"
+
+
+async def test_repository_that_can_only_be_read_is_a_sentence(
+    repo: Path, journal: Path, record: MemoryRecord, service: ButlerService
+) -> None:
+    planned = await plan(repo, journal)
+
+    def read_only(connection: sqlite3.Connection, _: object) -> None:
+        connection.execute("PRAGMA query_only = ON")  # as on such a disk; a superuser may write to any file
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "connect", read_only)
+    try:
+        with pytest.raises(ServiceError) as caught:
+            await asyncio.to_thread(promote_planned, planned)
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Engine, "connect", read_only)
+    assert str(caught.value) == (
+        f"The repository {repo} can't be opened: the registry's database can only be read (attempt to write a readonly "
+        "database). Check that the repository's address names the primary server, and that its disk can be written to."
+    )
+    assert await service.missing_collections([TARGET]) == [TARGET] and not planned.log.exists()
+
+
+async def test_disk_that_is_full_is_a_sentence(
+    repo: Path, journal: Path, record: MemoryRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = await plan(repo, journal)
+
+    def full(*_: object, **__: object) -> None:
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorname = "SQLITE_FULL"
+        raise error
+
+    monkeypatch.setattr("lsst.ts.comcamcalib.services.butler_certify.certify", full)
+    with pytest.raises(ServiceError) as caught:
+        await asyncio.to_thread(promote_planned, planned)
+    assert str(caught.value) == (
+        "Nothing was changed: there is no room for the registry's database (database or disk is full). Make room on "
+        "the disk of the database."
+    )
+    assert not planned.log.exists()
+
+
+async def test_lost_connection_leaves_it_open_whether_it_was_copied(
+    repo: Path, journal: Path, record: MemoryRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = await plan(repo, journal)
+
+    def lost(*_: object, **__: object) -> None:
+        raise ConnectionResetError("Connection reset by peer")
+
+    monkeypatch.setattr("lsst.ts.comcamcalib.services.butler_certify.certify", lost)
+    with pytest.raises(ServiceError, match=f"^Whether it was copied to {TARGET} is not known: the connection to the"):
+        await asyncio.to_thread(promote_planned, planned)
 
 
 async def test_what_was_withdrawn_is_not_promoted(repo: Path, record: MemoryRecord, tmp_path: Path) -> None:

@@ -36,6 +36,8 @@ class Browser:
     ----------
     complaints : list [str]
         Messages of the console that are errors, and exceptions of scripts: also what the page's own policy forbids.
+    requests : list [str]
+        What pages asked for, by its URL.
     """
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
@@ -43,6 +45,7 @@ class Browser:
         self._numbers = itertools.count(1)
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self.complaints: list[str] = []
+        self.requests: list[str] = []
 
     async def listen(self) -> None:
         """Hear what the browser says, until it ends."""
@@ -56,6 +59,8 @@ class Browser:
                 self.complaints.append(heard["params"]["entry"]["text"])
             elif heard["method"] == "Runtime.exceptionThrown":
                 self.complaints.append(str(heard["params"]["exceptionDetails"]))
+            elif heard["method"] == "Network.requestWillBeSent":
+                self.requests.append(heard["params"]["request"]["url"])
 
     async def call(self, method: str, **params: Any) -> dict[str, Any]:
         """Call a method of the protocol; return its result."""
@@ -97,6 +102,11 @@ class Browser:
         except TimeoutError:
             text = await self.value("document.body.innerText")
             raise AssertionError(f"{expression} did not hold within {limit_s:g} s. The page: {text[:2000]}") from None
+
+    async def printed(self) -> bytes:
+        """Return the page as it is printed, as PDF."""
+        answer = await self.call("Page.printToPDF", preferCSSPageSize=True)
+        return base64.b64decode(answer["data"])
 
     async def press(self, key: str) -> None:
         """Press a key."""
@@ -142,7 +152,7 @@ async def running_browser(folder: Path) -> AsyncIterator[Browser]:
             async with session.ws_connect(tab["webSocketDebuggerUrl"], max_msg_size=0) as socket:
                 browser = Browser(socket)
                 listening = asyncio.create_task(browser.listen(), name="browser")
-                for domain in ("Page", "Runtime", "Log"):
+                for domain in ("Page", "Runtime", "Log", "Network"):
                     await browser.call(f"{domain}.enable")
                 try:
                     yield browser

@@ -4,12 +4,11 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The command ``comcamcalib``: drive the CSC from a terminal, or try it with a simulated observatory."""
+"""The command ``comcamcalib``: drive the CSC from a terminal; other files have the commands that need no CSC."""
 
 from __future__ import annotations
 
 import contextlib
-import enum
 import json
 import sys
 from pathlib import Path
@@ -17,25 +16,20 @@ from typing import Annotated, Any
 
 import typer
 
+from .cli_config import DEFAULT_SITE, ConfigDir, Override, Repo, Site, find_config
 from .cli_decisions import accept, decertify, promote
 from .cli_interface import interface_app
 from .cli_report import report_app
-from .driving import drive, run
+from .cli_simulation import simulation_app
+from .driving import drive
 from .enums import RunState, StageState
 from .terminal import console, fail
 
 __all__ = ["app"]
 
 
-class Registry(enum.StrEnum):
-    """What a simulated Butler repository can have its registry in."""
-
-    SQLITE = "sqlite"
-    POSTGRESQL = "postgresql"
-
-
 app = typer.Typer(
-    help="Make LSSTComCam's calibrations: start, watch and stop runs; or try it with a simulated observatory.",
+    help="Make a camera's calibrations: start, watch and stop runs; or try it with a simulated observatory.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -43,6 +37,7 @@ app.add_typer(interface_app, name="interface")
 for command in (accept, decertify, promote):
     app.command()(command)
 app.add_typer(report_app)
+app.add_typer(simulation_app)
 
 
 @app.command()
@@ -115,17 +110,10 @@ def plan(
     options: Annotated[
         Path | None, typer.Argument(help="YAML or JSON file with run options; - for standard input.")
     ] = None,
-    config_dir: Annotated[
-        Path | None,
-        typer.Option(
-            help="Directory with the CSC's configuration files; ComCamCalib/v1 in TS_CONFIG_OCS_DIR if left out."
-        ),
-    ] = None,
-    site: Annotated[str, typer.Option(envvar="LSST_SITE", help="Site whose configuration counts.")] = "summit",
-    override: Annotated[str, typer.Option(help="Configuration override file.")] = "",
-    repo: Annotated[
-        str, typer.Option(help="Where this machine finds the Butler repository; the configured place if left out.")
-    ] = "",
+    config_dir: ConfigDir = None,
+    site: Site = DEFAULT_SITE,
+    override: Override = "",
+    repo: Repo = "",
     look: Annotated[bool, typer.Option(help="Look into the repository for what would be replaced.")] = True,
 ) -> None:
     """Print what a run with these options would do, without starting it and without a CSC.
@@ -134,7 +122,7 @@ def plan(
     are wrong; then all mistakes are printed.
     """
     from .errors import BadInputError
-    from .show_plan import find_config, make_plan, replacements_of, show_plan
+    from .show_plan import make_plan, replacements_of, show_plan
 
     try:
         config = find_config(config_dir, site, override)
@@ -142,44 +130,6 @@ def plan(
     except BadInputError as error:
         raise fail(str(error)) from error
     show_plan(planned, replacements_of(planned, repo or config.repo, look), console)
-
-
-@app.command()
-def trend(
-    product: Annotated[
-        str, typer.Argument(metavar="[TYPE]", help="BIAS, DARK, FLAT, DEFECTS, PTC or GAIN; what there is if left out.")
-    ] = "",
-    quantity: Annotated[str, typer.Argument(help="Measured quantity, such as gain; all if left out.")] = "",
-    detector: Annotated[
-        str, typer.Option(help="Name or id of a detector, of which each amplifier is shown; all detectors if left out.")
-    ] = "",
-    runs: Annotated[int, typer.Option(min=1, max=1000, help="Number of runs, the latest first.")] = 30,
-    journal: Annotated[
-        Path | None, typer.Option(help="The CSC's journal; the one in its configuration if left out.")
-    ] = None,
-    config_dir: Annotated[
-        Path | None,
-        typer.Option(
-            help="Directory with the CSC's configuration files; ComCamCalib/v1 in TS_CONFIG_OCS_DIR if left out."
-        ),
-    ] = None,
-    site: Annotated[str, typer.Option(envvar="LSST_SITE", help="Site whose configuration counts.")] = "summit",
-    override: Annotated[str, typer.Option(help="Configuration override file.")] = "",
-) -> None:
-    """Print what the latest runs measured: latest value, median and robust spread.
-
-    It reads the CSC's journal, also while the CSC writes it, and so must run where that file is.
-    """
-    from .errors import BadInputError, ServiceError
-    from .show_plan import find_config
-    from .show_trend import show_trend
-
-    try:
-        config = find_config(config_dir, site, override)
-        path = journal or Path(config.journal_path)
-        show_trend(path, config.instrument, product, quantity, detector, runs, console)
-    except (BadInputError, ServiceError) as error:
-        raise fail(str(error)) from error
 
 
 @app.command()
@@ -248,7 +198,7 @@ async def _abort() -> None:
 
 
 @app.command()
-def enable(override: Annotated[str, typer.Option(help="Configuration override file.")] = "") -> None:
+def enable(override: Override = "") -> None:
     """Bring the CSC to ENABLED."""
     drive(_enable(override))
     console.print("ComCamCalib is ENABLED.")
@@ -259,108 +209,6 @@ async def _enable(override: str) -> None:
 
     async with CalibrationClient() as client:
         await client.enable(override)
-
-
-@app.command()
-def observatory(
-    speed: Annotated[
-        float, typer.Option(min=0.1, help="Factor by which exposures and readout are faster than real ones.")
-    ] = 10.0,
-    scenario: Annotated[list[str] | None, typer.Option(help="Fault to simulate; may be repeated.")] = None,
-    repo: Annotated[Path, typer.Option(help="Butler repository; made if there is none.")] = Path("demo-data/repo"),
-    registry: Annotated[
-        Registry | None,
-        typer.Option(
-            help="What the repository has its registry in; SQLite for a new one if left out. For postgresql a server "
-            "runs beside the repository, which needs the package's extra postgres."
-        ),
-    ] = None,
-    replay: Annotated[
-        bool, typer.Option(help="Put recorded products into the repository instead of running pipelines.")
-    ] = False,
-    certified: Annotated[
-        bool,
-        typer.Option(
-            help="Make a new repository with bias, dark, flat and defects of an earlier day, certified in "
-            "LSSTComCam/calib/daily: a run has something to be compared with."
-        ),
-    ] = False,
-    env_file: Annotated[Path | None, typer.Option(help="Where to write the environment that clients need.")] = None,
-    without: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PART",
-            help="A part that does not run, so that a real one can take its place; may be given again: CCCamera, "
-            "CCHeaderService, CCOODS, OCPS, UWS, broker, registry.",
-        ),
-    ] = None,
-    enable_ocps: Annotated[
-        bool, typer.Option(help="Enable the OCPS, which the procedure asks of the operator before a run.")
-    ] = True,
-) -> None:
-    """Run the simulated observatory until Ctrl-C: broker, camera, OODS, OCPS, UWS, pipelines, Butler repository.
-
-    Without its own UWS, broker or registry it uses those that COMCAMCALIB_UWS_URL, LSST_KAFKA_BROKER_ADDR and
-    LSST_SCHEMA_REGISTRY_URL name; the broker's topics must exist or be made on demand.
-    """
-    from .simulation.program import run_observatory
-
-    run(
-        run_observatory(
-            speed=speed,
-            scenarios=scenario or [],
-            repo=repo,
-            registry=registry or "",
-            replay=replay,
-            env_file=env_file,
-            without=without or [],
-            enable_ocps=enable_ocps,
-            certified=certified,
-        )
-    )
-
-
-@app.command()
-def scenarios() -> None:
-    """List the scenarios (faults) of the simulated observatory."""
-    from .simulation.scenarios import SCENARIOS
-
-    for name, faults in SCENARIOS.items():
-        effects = ", ".join(
-            f"{fault.place}: {fault.effect} {fault.value or ''} {dict(fault.match)}".replace("  ", " ")
-            for fault in faults
-        )
-        console.print(f"{name:30}{effects}", markup=False)
-
-
-@app.command()
-def demo(
-    data: Annotated[Path, typer.Option(help="Where everything goes; an earlier demo's is replaced.")] = Path(
-        "demo-data"
-    ),
-    options: Annotated[
-        Path | None, typer.Option(help="Run options; the written procedure's example if left out.")
-    ] = None,
-    speed: Annotated[
-        float, typer.Option(min=0.1, help="Factor by which exposures and readout are faster than real ones.")
-    ] = 10.0,
-    scenario: Annotated[list[str] | None, typer.Option(help="Fault to simulate; may be repeated.")] = None,
-    registry: Annotated[
-        Registry,
-        typer.Option(
-            help="What the Butler repository has its registry in; postgresql, as on the summit, needs the package's "
-            "extra postgres."
-        ),
-    ] = Registry.SQLITE,
-) -> None:
-    """Make calibrations with a simulated observatory, and show the result.
-
-    The exit status is 0 only if everything was certified and can be read.
-    """
-    from .demo import run_demo
-
-    if not run(run_demo(data, options, speed, scenario or [], console, registry)):
-        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,10 @@ from typing import Annotated
 
 import typer
 
+from .calib_types import calib_type_named
+from .cli_config import DEFAULT_SITE, ConfigDir, JournalFile, Override, Repo, Site, find_config
 from .driving import drive
+from .errors import BadInputError
 from .terminal import console, fail
 
 __all__ = ["accept", "decertify", "promote"]
@@ -25,10 +28,14 @@ def accept(
     reason: Annotated[str, typer.Option(help="Why it is good enough; it is recorded and published.")],
     physical_filter: Annotated[str, typer.Option("--filter", help="Only flats in this filter; all if left out.")] = "",
     attempt: Annotated[
-        int, typer.Option(help="Attempt of the verdict that you have seen; it is refused if another one stands by now.")
+        int,
+        typer.Option(
+            min=0, help="Attempt of the verdict that you have seen; it is refused if another one stands by now."
+        ),
     ] = 0,
 ) -> None:
     """Accept a FAILED or UNKNOWN verdict: the run goes on, and certifies the product."""
+    _check(reason, calib_type)
     console.print(drive(_accept(run_id, calib_type, reason, physical_filter, attempt)), markup=False)
 
 
@@ -48,6 +55,7 @@ def decertify(
     ] = "",
 ) -> None:
     """Withdraw what a run has certified, and put back what that had replaced: all or nothing."""
+    _check(reason, *filter(None, [calib_type]))
     console.print(drive(_decertify(run_id, calib_type, reason)), markup=False)
 
 
@@ -56,6 +64,17 @@ async def _decertify(run_id: str, calib_type: str, reason: str) -> str:
 
     async with CalibrationClient() as client:
         return f"Run {run_id}: {await client.decertify(run_id, calib_type or None, reason)}."
+
+
+def _check(reason: str, *calib_types: str) -> None:
+    """Check what a person has typed, before the CSC is looked for."""
+    if not reason.strip():
+        raise fail("--reason: say why; it is recorded with your name.")
+    try:
+        for name in calib_types:
+            calib_type_named(name)
+    except BadInputError as error:
+        raise fail(str(error)) from error
 
 
 def promote(
@@ -69,33 +88,27 @@ def promote(
         str,
         typer.Option(help="What becomes of calibrations that are there: fail, or truncate (end where these begin)."),
     ] = "fail",
-    yes: Annotated[bool, typer.Option("--yes", help="Do it; otherwise it is only shown what would be done.")] = False,
-    config_dir: Annotated[
-        Path | None,
-        typer.Option(
-            help="Directory with the CSC's configuration files; ComCamCalib/v1 in TS_CONFIG_OCS_DIR if left out."
-        ),
-    ] = None,
-    site: Annotated[str, typer.Option(envvar="LSST_SITE", help="Site whose configuration counts.")] = "summit",
-    override: Annotated[str, typer.Option(help="Configuration override file.")] = "",
-    journal: Annotated[
-        Path | None, typer.Option(help="The CSC's journal; the configured file if left out. It is only read.")
-    ] = None,
-    repo: Annotated[
-        str, typer.Option(help="Where this machine finds the Butler repository; the configured place if left out.")
+    by: Annotated[
+        str, typer.Option(help="Who wants it, for the record; user and host of this process if left out.")
     ] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; otherwise it is only shown what would be done.")] = False,
+    config_dir: ConfigDir = None,
+    site: Site = DEFAULT_SITE,
+    override: Override = "",
+    journal: JournalFile = None,
+    repo: Repo = "",
 ) -> None:
     """Copy what a run has certified into another collection, with your name and reason.
 
-    Without --yes nothing is changed. It needs no CSC, only the repository and the journal.
+    Without --yes nothing is changed. It needs no CSC, only the repository and the journal. In a container, where all
+    have the same user, say who you are with --by.
     """
-    from .errors import BadInputError, ServiceError
+    from .errors import ServiceError
     from .promotion import Promotion, plan_promotion, promote_planned
-    from .show_plan import find_config
 
     try:
         config = find_config(config_dir, site, override)
-        wanted = Promotion(run_id, tuple(calib_types or ()), to, reason, on_conflict)
+        wanted = Promotion(run_id, tuple(calib_types or ()), to, reason, on_conflict, by)
         planned = plan_promotion(wanted, config, journal or Path(config.journal_path), repo or config.repo)
         for line in planned.lines:
             console.print(line, markup=False)

@@ -3,18 +3,20 @@
 # Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The commands ``comcamcalib runs`` and ``comcamcalib report``: what the journal has, without a CSC."""
+"""The commands ``comcamcalib runs``, ``report`` and ``trend``: what the journal has, without a CSC."""
 
 from __future__ import annotations
 
+import urllib.parse
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
+from .cli_config import DEFAULT_SITE, ConfigDir, JournalFile, Override, Site, find_config
 from .enums import StageKind
-from .errors import BadInputError
+from .errors import BadInputError, ServiceError
 from .terminal import console, fail, problems
 
 if TYPE_CHECKING:
@@ -25,22 +27,14 @@ __all__ = ["report_app"]
 
 report_app = typer.Typer()
 
-ConfigDir = Annotated[
-    Path | None,
-    typer.Option(help="Directory with the CSC's configuration files; ComCamCalib/v1 in TS_CONFIG_OCS_DIR if left out."),
-]
-Site = Annotated[str, typer.Option(envvar="LSST_SITE", help="Site whose configuration counts.")]
-JournalFile = Annotated[
-    Path | None, typer.Option(help="File with a journal, or a copy of one; the CSC's own if left out.")
-]
-
 
 @report_app.command()
 def runs(
     last: Annotated[int, typer.Option(min=1, help="How many runs, the latest first.")] = 20,
     journal: JournalFile = None,
     config_dir: ConfigDir = None,
-    site: Site = "summit",
+    site: Site = DEFAULT_SITE,
+    override: Override = "",
 ) -> None:
     """List the runs in the journal: how they ended, the verdicts, and where the reports are.
 
@@ -49,7 +43,7 @@ def runs(
     from .run.owner import JournalError
     from .run.reading import list_runs
 
-    path = _journal_path(journal, config_dir, site)
+    path = journal or Path(_config(config_dir, site, override, "--journal").journal_path)
     try:
         found = list_runs(path)
     except JournalError as error:
@@ -104,7 +98,8 @@ def report(
     ] = "",
     journal: JournalFile = None,
     config_dir: ConfigDir = None,
-    site: Site = "summit",
+    site: Site = DEFAULT_SITE,
+    override: Override = "",
 ) -> None:
     """Print where the report of a run is, and write it if there is none.
 
@@ -114,7 +109,7 @@ def report(
     from .run.owner import JournalError
     from .run.reading import list_runs
 
-    path = _journal_path(journal, config_dir, site)
+    path = journal or Path(_config(config_dir, site, override, "--journal").journal_path)
     try:
         run_id = run_id or next((one.run_id for one in list_runs(path)), "")
         if not run_id:
@@ -124,7 +119,7 @@ def report(
         raise fail(f"{error}.") from error
     url = "" if again or directory is not None else _existing(history)
     if not url:
-        url = _write(path, run_id, directory or _directory(config_dir, site), repo)
+        url = _write(path, run_id, directory or _directory(config_dir, site, override), repo)
     console.print(url, markup=False)
     if show:
         typer.launch(url)
@@ -133,7 +128,8 @@ def report(
 def _existing(history: History) -> str:
     """Return where a report is that was written before; "" if its file is not there."""
     url = _page(history)
-    gone = url.startswith("file://") and not Path(url.removeprefix("file://")).is_file()
+    parts = urllib.parse.urlsplit(url)
+    gone = parts.scheme == "file" and not Path(urllib.parse.unquote(parts.path)).is_file()
     return "" if gone else url
 
 
@@ -159,21 +155,47 @@ def _history(path: Path, run_id: str) -> History:
     return fold(read_entries(path, run_id))
 
 
-def _journal_path(journal: Path | None, config_dir: Path | None, site: str) -> Path:
-    return journal or Path(_config(config_dir, site, "--journal").journal_path)
+@report_app.command()
+def trend(
+    product: Annotated[
+        str, typer.Argument(metavar="[TYPE]", help="BIAS, DARK, FLAT, DEFECTS, PTC or GAIN; what there is if left out.")
+    ] = "",
+    quantity: Annotated[str, typer.Argument(help="Measured quantity, such as gain; all if left out.")] = "",
+    detector: Annotated[
+        str,
+        typer.Option(
+            help="Name or id of a detector, of which each amplifier is shown; all detectors if left out. Needs TYPE."
+        ),
+    ] = "",
+    runs: Annotated[int, typer.Option(min=1, max=1000, help="Number of runs, the latest first.")] = 30,
+    journal: JournalFile = None,
+    config_dir: ConfigDir = None,
+    site: Site = DEFAULT_SITE,
+    override: Override = "",
+) -> None:
+    """Print what the latest runs measured: latest value, median and robust spread.
+
+    It reads the CSC's journal, also while the CSC writes it, and so must run where that file is. With --journal no
+    configuration is needed.
+    """
+    from .show_trend import show_trend
+
+    path = journal or Path(_config(config_dir, site, override, "--journal").journal_path)
+    try:
+        show_trend(path, product, quantity, detector, runs, console)
+    except (BadInputError, ServiceError) as error:
+        raise fail(str(error)) from error
 
 
-def _directory(config_dir: Path | None, site: str) -> Path:
-    directory = _config(config_dir, site, "--directory").report.directory
+def _directory(config_dir: Path | None, site: str, override: str) -> Path:
+    directory = _config(config_dir, site, override, "--directory").report.directory
     if not directory:
         raise fail("The configuration has no place for reports (report.directory is empty); name one with --directory.")
     return Path(directory)
 
 
-def _config(config_dir: Path | None, site: str, instead: str) -> CscConfig:
-    from .show_plan import find_config
-
+def _config(config_dir: Path | None, site: str, override: str, instead: str) -> CscConfig:
     try:
-        return find_config(config_dir, site)
+        return find_config(config_dir, site, override)
     except BadInputError as error:
         raise fail(f"{error}\nOr name the place with {instead}.") from error

@@ -26,7 +26,9 @@ from typing import Any, Self
 from lsst.ts import salobj, utils
 
 from .broker import check_answer, check_connection
+from .calib_types import calib_type_named
 from .enums import CalibType, RunState
+from .errors import BadInputError
 
 __all__ = ["CalibrationClient", "RefusedError"]
 
@@ -361,10 +363,9 @@ def type_number(calib_type: CalibType | str) -> int:
     if isinstance(calib_type, CalibType):
         return int(calib_type)
     try:
-        return int(CalibType[calib_type.upper()])
-    except KeyError:
-        names = ", ".join(CalibType.__members__)
-        raise RefusedError(f"{calib_type!r} is no type of calibration; the types are {names}.") from None
+        return int(calib_type_named(calib_type))
+    except BadInputError as error:
+        raise RefusedError(str(error)) from error
 
 
 def clock(tai_s: float) -> str:

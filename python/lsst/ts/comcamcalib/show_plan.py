@@ -13,18 +13,16 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import os
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from .butler_data import ReplacedDataset
 from .clock import Clock
-from .config import CscConfig, read_config
+from .config import CscConfig
 from .enums import CalibType, StageKind
-from .errors import BadInputError, ServiceError
+from .errors import ServiceError
 from .options import parse_options
 from .plan.build import build_plan
 from .plan.estimate import Schedule, durations, schedule
@@ -33,7 +31,7 @@ from .plan.request import job_request, pipetask_line
 from .plan.validity import Validity, day_obs_of, validity_of
 from .services.replacements import look_for_replacements
 
-__all__ = ["Replacements", "certified_types", "find_config", "make_plan", "replacements_of", "show_plan"]
+__all__ = ["Replacements", "certified_types", "make_plan", "replacements_of", "show_plan"]
 
 OCPS_INPUTS = "<inputs of the OCPS's own configuration>"
 
@@ -46,34 +44,6 @@ class Replacements:
     """By dataset type."""
     not_looked: str = ""
     """Why the repository was not looked into; empty if it was."""
-
-
-def find_config(directory: Path | None, site: str, override: str = "") -> CscConfig:
-    """Read the configuration that the CSC would have.
-
-    Parameters
-    ----------
-    directory
-        Directory with the configuration files; None: where the configuration package of the CSC has them.
-    site
-        Name of the site, such as ``summit``.
-    override
-        Name of a configuration override file; "": there is none.
-
-    Raises
-    ------
-    BadInputError
-        If it can't be found or is wrong; one sentence for each mistake.
-    """
-    package = os.environ.get("TS_CONFIG_OCS_DIR")
-    if directory is None and not package:
-        raise BadInputError(
-            [
-                "The CSC's configuration can't be found: name its directory with --config-dir, or set the environment "
-                "variable TS_CONFIG_OCS_DIR."
-            ]
-        )
-    return read_config(directory or Path(package or "") / "ComCamCalib" / "v1", site, override)
 
 
 def make_plan(text: str, config: CscConfig, now_tai_s: float | None = None) -> RunPlan:

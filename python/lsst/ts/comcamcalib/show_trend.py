@@ -18,12 +18,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from .calib_types import calib_type_named
 from .enums import CalibType
 from .errors import BadInputError
 from .instrument import Instrument
 from .measurements import Trend, trend_of
 from .run.measurements import Place, Series, filters_of, latest_runs, series
-from .run.reading import open_to_read
+from .run.reading import latest_instrument, open_to_read
 
 __all__ = ["show_trend"]
 
@@ -31,17 +32,13 @@ Rows = dict[tuple[str, str], Trend]
 """Trends by what a row is about and quantity."""
 
 
-def show_trend(
-    journal: Path, instrument: Instrument, type_name: str, quantity: str, detector: str, runs: int, console: Console
-) -> None:
+def show_trend(journal: Path, type_name: str, quantity: str, detector: str, runs: int, console: Console) -> None:
     """Print the trends of a product, or what there is if no product is named.
 
     Parameters
     ----------
     journal
-        The journal; it is opened for reading only.
-    instrument
-        The camera, for the names of the detectors.
+        The journal; it is opened for reading only, and has the names of the detectors, too.
     type_name
         Type of the product, such as PTC; "" for an overview.
     quantity
@@ -60,15 +57,19 @@ def show_trend(
     ServiceError
         If the journal can't be read.
     """
+    if detector and not type_name:
+        raise BadInputError([f"--detector {detector}: name the product, too: {', '.join(CalibType.__members__)}."])
     with open_to_read(journal) as connection:
         if not type_name:
             _show_overview(connection, runs, console)
             return
-        calib_type = _calib_type(type_name)
-        number = _detector(detector, instrument) if detector else None
+        calib_type = calib_type_named(type_name)
         filters = filters_of(connection, calib_type)
         if not filters:
             console.print(f"No run has measured {calib_type.name} yet.")
+            return
+        instrument = latest_instrument(connection)
+        number = _detector(detector, instrument) if detector else None
         for physical_filter in filters:
             found = series(connection, calib_type, physical_filter, runs)
             _check_quantity(quantity, found, calib_type)
@@ -89,12 +90,6 @@ def _show_overview(connection: sqlite3.Connection, runs: int, console: Console) 
         console.print(table)
     else:
         console.print("No run has measured anything yet.")
-
-
-def _calib_type(name: str) -> CalibType:
-    if name.upper() in CalibType.__members__:
-        return CalibType[name.upper()]
-    raise BadInputError([f"{name}: no such product; there are {', '.join(CalibType.__members__)}."])
 
 
 def _detector(text: str, instrument: Instrument) -> int:

@@ -14,7 +14,7 @@ from ..errors import StageError
 from .facts import Fact
 from .record import Record
 
-__all__ = ["Act", "intend", "once"]
+__all__ = ["Act", "intend", "once", "write_intent"]
 
 Outcome = TypeVar("Outcome")
 Outcome_co = TypeVar("Outcome_co", covariant=True)
@@ -81,14 +81,24 @@ async def once(act: Act[Outcome], record: Record) -> Outcome:
 
 
 async def intend(act: Act[Outcome], record: Record) -> None:
-    """Write down that something is about to be done; if that fails or is cancelled, it is withdrawn.
+    """Wait until something may be done, and write down that it is about to be done; see `write_intent`.
 
     Raises
     ------
     StageError
         If it may not be done, or could not be written down.
     """
-    fact = await act.intent()
+    await write_intent(act, await act.intent(), record)
+
+
+async def write_intent(act: Act[Outcome], fact: Fact, record: Record) -> None:
+    """Write down that something is about to be done; if that fails or is cancelled, it is withdrawn.
+
+    Raises
+    ------
+    StageError
+        If it could not be written down.
+    """
     try:
         await record.intend(fact)
     except asyncio.CancelledError:

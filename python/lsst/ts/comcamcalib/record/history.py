@@ -62,6 +62,8 @@ class History:
     """By number."""
     report: facts.ReportWritten | None = None
     """The latest report; None if none is written yet."""
+    report_outdated: bool = False
+    """Whether somebody has accepted a verdict or withdrawn something since the latest report."""
 
     @property
     def plan(self) -> RunPlan:

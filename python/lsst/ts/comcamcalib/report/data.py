@@ -158,6 +158,8 @@ class FindingRow(Model):
     limit: Number
     unit: str
     detail: str
+    kind: str = ""
+    """Which of the faults that the rule knows, such as ``SATURATED``; empty if it knows only one."""
 
 
 class DetectorRow(Model):
@@ -359,7 +361,7 @@ class Document(Model):
     products: tuple[ProductSection, ...]
     stages: tuple[StageRow, ...]
     critical_path: tuple[str, ...]
-    """Stages and jobs of which each delayed the next, to the one that ended last."""
+    """Stages of which each delayed the next, to the one that ended last; which of their jobs did is with the jobs."""
     jobs: tuple[JobRow, ...]
     exposures: tuple[ExposureRow, ...]
     statistics: tuple[StatisticsTable, ...]

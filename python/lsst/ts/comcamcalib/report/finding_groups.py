@@ -20,11 +20,11 @@ NAMED = 4
 
 @dataclasses.dataclass(frozen=True)
 class FindingGroup:
-    """Findings with the same outcome, rule, quantity and unit.
+    """Findings with the same outcome, rule, kind, quantity and unit.
 
     Parameters
     ----------
-    outcome, rule, quantity, unit
+    outcome, rule, kind, quantity, unit
         What they share.
     count
         How many there are.
@@ -38,6 +38,7 @@ class FindingGroup:
 
     outcome: str
     rule: str
+    kind: str
     quantity: str
     unit: str
     count: int
@@ -49,9 +50,9 @@ class FindingGroup:
 
 def grouped(findings: Iterable[data.FindingRow]) -> list[FindingGroup]:
     """Return the findings in groups, in the order of the first of each, so that the worst come first."""
-    groups: dict[tuple[str, str, str, str], list[data.FindingRow]] = {}
+    groups: dict[tuple[str, str, str, str, str], list[data.FindingRow]] = {}
     for one in findings:
-        groups.setdefault((one.outcome, one.rule, one.quantity, one.unit), []).append(one)
+        groups.setdefault((one.outcome, one.rule, one.kind, one.quantity, one.unit), []).append(one)
     return [
         FindingGroup(
             *key,

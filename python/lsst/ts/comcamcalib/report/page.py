@@ -57,12 +57,18 @@ def render(document: data.Document, readings: Readings) -> str:
         curves=[(one, _drawn(draw_curves, one)) for one in document.curves],
         images=list(_images(document, readings)),
         drift=_drawn(draw_drifts, document.drifts, document.run.detectors),
-        total_s=max((row.end_s or row.begin_s or 0.0 for row in document.stages), default=0.0) or 1.0,
+        total_s=_length_s(document),
         jobs_by_stage={
             row.name: [job for job in document.jobs if job.stage_name == row.name] for row in document.stages
         },
         style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
     )
+
+
+def _length_s(document: data.Document) -> float:
+    """Return how long the timeline is (seconds); never 0."""
+    rows: tuple[data.StageRow | data.JobRow, ...] = (*document.stages, *document.jobs)
+    return max((row.end_s or row.begin_s or 0.0 for row in rows), default=0.0) or 1.0
 
 
 def _images(document: data.Document, readings: Readings) -> Iterator[tuple[str, Markup]]:

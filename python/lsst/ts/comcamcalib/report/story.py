@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from lsst.ts import utils
@@ -23,7 +23,17 @@ from ..record.history import History
 from ..record.things import Certification, Frame, Job, Stage
 from . import data
 
-__all__ = ["drifts", "exposures", "iso_utc", "jobs", "measurements", "products", "run_section", "timeline"]
+__all__ = [
+    "critical_stages",
+    "drifts",
+    "exposures",
+    "iso_utc",
+    "jobs",
+    "measurements",
+    "products",
+    "run_section",
+    "timeline",
+]
 
 
 @functools.lru_cache(maxsize=4096)  # astropy takes 0.2 ms, and the status page shows the same times again and again
@@ -78,10 +88,15 @@ def _decisions(entries: Sequence[Entry]) -> Iterator[data.DecisionRow]:
 def timeline(history: History, entries: Sequence[Entry]) -> tuple[tuple[data.StageRow, ...], tuple[str, ...]]:
     """Return the stages, and the names of all stages and jobs on the critical path."""
     chain = critical_chain(history.plan, dict(_spans(history, entries)))
-    labels = {label: job.stage_name for label in chain if (job := history.job(label)) is not None}
-    critical = {*chain, *labels.values()}
+    critical = set(critical_stages(chain, history))
     work = [stage for stage in history.stages.values() if stage.kind is not StageKind.REPORT]
     return tuple(_stage(one, history, one.name in critical) for one in work), chain
+
+
+def critical_stages(chain: Iterable[str], history: History) -> tuple[str, ...]:
+    """Return the critical path in stages only: one that is on it by some of its jobs is named once."""
+    stages = {job.label: stage.name for stage in history.plan.stages for job in stage.jobs}
+    return tuple(dict.fromkeys(stages.get(name, name) for name in chain))
 
 
 def _spans(history: History, entries: Sequence[Entry]) -> Iterator[tuple[str, Span]]:
@@ -323,6 +338,7 @@ def _finding(finding: Finding, history: History) -> data.FindingRow:
         limit=finding.limit,
         unit=finding.unit,
         detail=finding.detail,
+        kind=finding.kind,
     )
 
 

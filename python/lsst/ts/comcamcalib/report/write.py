@@ -105,7 +105,7 @@ def make_document(
         run=story.run_section(history, entries, ending.state, ending.reason),
         products=story.products(history),
         stages=stages,
-        critical_path=critical,
+        critical_path=story.critical_stages(critical, history),
         jobs=story.jobs(history, critical),
         exposures=story.exposures(history),
         statistics=readings.statistics,

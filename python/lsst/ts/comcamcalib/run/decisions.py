@@ -22,6 +22,7 @@ from ..stages.withdrawing import Withdrawing
 from .acceptance import AcceptRequest, calib_type_of, goes_on
 from .decertification import DecertifyRequest, in_words, standing
 from .journal import Journal
+from .outdated_reports import OutdatedReports
 from .owner import JournalError
 from .resumption import differences
 from .run import Run
@@ -66,6 +67,8 @@ class Decisions:
         """A sentence about what is being withdrawn right now; "" if nothing is."""
         self._task: asyncio.Task[str] | None = None
         self._finishing: asyncio.Task[None] | None = None
+        self.reports = OutdatedReports(runner, journal, self._leave)
+        """Reports that do not have what was decided."""
 
     async def load(self) -> None:
         """Read which withdrawals were not finished when an earlier process ended.
@@ -78,6 +81,7 @@ class Decisions:
         self.unfinished = dict.fromkeys(
             await self._journal.unfinished_withdrawals(), "the service ended while it was going on"
         )
+        await self.reports.load()
 
     @property
     def problem(self) -> str:
@@ -110,7 +114,7 @@ class Decisions:
         current = runner.open_run
         if current is not None and current.history.run_id == request.run_id and current.state is RunState.RUNNING:
             return {"runId": request.run_id, "plan": await current.accept(runner.connected(), request)}
-        start = runner.begin_checks(resumes=request.run_id)
+        start = await runner.begin_checks(resumes=request.run_id)
         try:
             services = runner.connected()
             run = await runner.find(request.run_id)
@@ -136,6 +140,7 @@ class Decisions:
 
     async def _leave(self, run: Run) -> None:
         """Be done with a run; if it is not the latest one, publish that one last, for clients that join late."""
+        self.reports.look(run.history)
         current = self._runner.run
         if current is run:
             return
@@ -163,7 +168,7 @@ class Decisions:
         _check_reason(request.reason, "decertify")
         runner = self._runner
         wanted = [calib_type_of(request.calib_type)] if request.calib_type else list(CalibType)
-        start = runner.begin_checks()
+        start = await runner.begin_checks()
         handed_over = False
         try:
             services = runner.connected()
@@ -220,6 +225,7 @@ class Decisions:
     def connect(self) -> None:
         """Finish what was not finished, because the CSC is ENABLED."""
         self._begin_to_finish()
+        self.reports.begin()
 
     def _begin_to_finish(self) -> None:
         """Begin to finish what is not finished; without connections, it is begun when the CSC is ENABLED again."""
@@ -234,7 +240,8 @@ class Decisions:
 
     def abandon(self) -> list[asyncio.Task[Any]]:
         """Do nothing more; return the tasks that end."""
-        tasks: list[asyncio.Task[Any]] = [task for task in (self._task, self._finishing) if task is not None]
+        own = (self._task, self._finishing, self.reports.task)
+        tasks: list[asyncio.Task[Any]] = [task for task in own if task is not None and not task.done()]
         for task in tasks:
             task.cancel()
         return tasks

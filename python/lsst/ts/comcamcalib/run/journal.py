@@ -174,6 +174,10 @@ class Journal:
         """Return the runs with a withdrawal of which it is not recorded what became of it."""
         return await self._do("read", self._file.unfinished_withdrawals)
 
+    async def withdrawn_since_report(self) -> list[str]:
+        """Return the runs of which something was withdrawn after their latest report, or without one."""
+        return await self._do("read", self._file.withdrawn_since_report)
+
     async def run_that_certified(self, run_collection: str) -> str:
         """Return the run that certified datasets of a RUN collection; "" if the journal does not know it."""
         return await self._do("read", functools.partial(self._file.run_that_certified, run_collection))

@@ -170,6 +170,16 @@ class JournalFile:
         )
         return [str(row[0]) for row in self.opened().execute(query)]
 
+    def withdrawn_since_report(self) -> list[str]:
+        """Return the runs of which something was withdrawn after their latest report, or without one."""
+        # LIKE makes use of the index of withdrawals.
+        query = (
+            "SELECT DISTINCT run_id FROM facts AS done WHERE kind LIKE 'decertif%' AND kind = 'decertified' AND NOT "
+            "EXISTS (SELECT 1 FROM facts AS later WHERE later.run_id = done.run_id AND later.seq > done.seq "
+            "AND later.kind = 'report_written')"
+        )
+        return [str(row[0]) for row in self.opened().execute(query)]
+
     def run_that_certified(self, run_collection: str) -> str:
         """Return the run that certified datasets; see `Journal.run_that_certified`."""
         query = (

@@ -15,11 +15,21 @@ from pathlib import Path
 
 from ..enums import RunState
 from ..errors import ServiceError
-from ..record.facts import Entry, ReportWritten, fact_from_json
+from ..instrument import Instrument
+from ..record.facts import Entry, ReportWritten, RunAccepted, fact_from_json
 from .journal_file import SCHEMA_VERSION, read_facts
 from .owner import JournalError
 
-__all__ = ["RunFound", "RunOverview", "list_runs", "open_to_read", "read_entries", "read_overviews", "read_report"]
+__all__ = [
+    "RunFound",
+    "RunOverview",
+    "latest_instrument",
+    "list_runs",
+    "open_to_read",
+    "read_entries",
+    "read_overviews",
+    "read_report",
+]
 
 BUSY_LIMIT_S = 10.0
 """Longest wait for a writer (seconds)."""
@@ -154,6 +164,23 @@ def read_entries(path: Path, run_id: str) -> list[Entry]:
         last = connection.execute("SELECT run_id FROM runs ORDER BY number DESC LIMIT 1").fetchone()
     latest = f"its latest is {last[0]}" if last else "it has none"
     raise JournalError(f"The journal {path} has no run {run_id}; {latest}")
+
+
+def latest_instrument(connection: sqlite3.Connection) -> Instrument:
+    """Return the camera of the latest run in a journal that can be understood.
+
+    Raises
+    ------
+    ServiceError
+        If there is none.
+    """
+    query = "SELECT body FROM facts JOIN runs USING (run_id) WHERE seq = 1 ORDER BY number DESC"
+    for (body,) in connection.execute(query):
+        with contextlib.suppress(ValueError):
+            fact = fact_from_json(body)
+            if isinstance(fact, RunAccepted):
+                return fact.plan.config.instrument
+    raise ServiceError("The journal has no run that this program can understand.")
 
 
 @contextlib.contextmanager

@@ -157,7 +157,7 @@ class Runner:
         JournalError
             If the run can't be written to the journal.
         """
-        start = self.begin_checks()
+        start = await self.begin_checks()
         try:
             return await self._start_run(request, self.connected(), start)
         finally:
@@ -221,7 +221,7 @@ class Runner:
         JournalError
             If the journal can't be read.
         """
-        start = self.begin_checks(resumes=run_id)
+        start = await self.begin_checks(resumes=run_id)
         try:
             services = self.connected()
             run = await run_to_resume(run_id, self.run, self._journal, self._run_of)
@@ -262,7 +262,7 @@ class Runner:
         start.check()
         self.run = run
 
-    def begin_checks(self, resumes: str | None = None) -> Start:
+    async def begin_checks(self, resumes: str | None = None) -> Start:
         """Begin to check a run that is to be started, resumed or changed; no other is meanwhile.
 
         Parameters
@@ -275,6 +275,7 @@ class Runner:
         BadInputError
             If another run is open or being checked.
         """
+        await self.decisions.reports.recorded()
         refuse_beside(self.open_run, resumes)
         if busy := self.decisions.doing or self.decisions.problem:
             raise BadInputError([f"{busy} Until then no run is begun, resumed or changed."])
@@ -286,6 +287,11 @@ class Runner:
     def end_checks(self) -> None:
         """Let another run be checked."""
         self._starting = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a command about runs is being checked or done."""
+        return self._starting is not None or bool(self.decisions.doing or self.decisions.problem)
 
     async def check(self, plan: RunPlan, services: Services, start: Start, run: Run | None = None) -> None:
         """Check everything outside that a run needs; one that goes on is given, and comes to rest meanwhile.

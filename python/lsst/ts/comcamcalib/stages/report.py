@@ -15,7 +15,7 @@ from ..record.facts import ReportFile, ReportWritten
 from ..services.reporter import ReportMade, ReportRequest
 from .context import RunContext
 
-__all__ = ["report"]
+__all__ = ["report", "written"]
 
 
 async def report(context: RunContext, state: RunState, reason: str) -> str:
@@ -48,12 +48,17 @@ async def report(context: RunContext, state: RunState, reason: str) -> str:
         raise StageError(
             f"{str(error).rstrip('.')}. The run is not affected; write it with: comcamcalib report {context.run_id}"
         ) from error
+    await context.record.note(written(made, attempt))
+    return _said(made)
+
+
+def written(made: ReportMade, attempt: int) -> ReportWritten:
+    """Return the fact that a report was written, in an attempt of the stage REPORT."""
     files = tuple(
         ReportFile(url=one.url, mime_type=one.mime_type, byte_size=one.byte_size, checksum=one.checksum)
         for one in made.files
     )
-    await context.record.note(ReportWritten(attempt=attempt, files=files))
-    return _said(made)
+    return ReportWritten(attempt=attempt, files=files)
 
 
 def _said(made: ReportMade) -> str:

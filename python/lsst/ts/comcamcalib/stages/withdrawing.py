@@ -11,7 +11,7 @@ import dataclasses
 
 from ..butler_data import ReplacedDataset, TypedRange, UndoneCertification, Withdrawal
 from ..errors import ChangedError, ServiceError, StageError, UnreachableError
-from ..record.act import intend
+from ..record.act import write_intent
 from ..record.facts import Decertified, DecertifyAbsent, DecertifyIntended, RangeChange
 from ..record.things import Certification
 from ..record.things import Withdrawal as KnownWithdrawal
@@ -143,8 +143,13 @@ class Withdrawing:
             try:
                 return await repository.withdraw(self._planned)
             except ChangedError as error:
-                await self._note_absent(str(error))
-                await intend(self, self._context.record)
+                try:
+                    next_intent = await self.intent()
+                except StageError:
+                    await self._note_absent(str(error))
+                    raise
+                await self._note_absent(str(error), again=True)
+                await write_intent(self, next_intent, self._context.record)
         return await repository.withdraw(self._planned)
 
     async def _settle(self, error: UnreachableError) -> bool:
@@ -187,10 +192,10 @@ class Withdrawing:
             )
         )
 
-    async def _note_absent(self, reason: str) -> None:
+    async def _note_absent(self, reason: str, again: bool = False) -> None:
         latest = self._latest
         assert latest is not None
-        await self._context.record.note(DecertifyAbsent(number=latest.intent.number, reason=reason))
+        await self._context.record.note(DecertifyAbsent(number=latest.intent.number, reason=reason, again=again))
 
 
 def _undone(one: Certification) -> UndoneCertification:

@@ -125,3 +125,5 @@ class DecertifyAbsent(FactModel):
     kind: Literal["decertify_absent"] = "decertify_absent"
     number: int
     reason: str
+    again: bool = False
+    """Whether it is intended again at once, because the collection had changed since it was looked up."""

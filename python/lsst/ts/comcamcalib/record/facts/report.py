@@ -26,7 +26,7 @@ class ReportFile(FactModel):
 
 
 class ReportWritten(FactModel):
-    """The report of a run was written; one of an earlier attempt is replaced."""
+    """The report of a run was written; an earlier one is replaced."""
 
     kind: Literal["report_written"] = "report_written"
     attempt: int

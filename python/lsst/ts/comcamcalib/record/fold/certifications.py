@@ -62,6 +62,7 @@ def _(fact: facts.Decertified, history: History, _at: float) -> History:
         history,
         withdrawals=with_item(history.withdrawals, fact.number, new),
         certifications=certifications,
+        report_outdated=True,
         reason=f"{history.reason.rstrip('.')}. {', '.join(types) or 'What it certified'} was {new.words}",
     )
 

@@ -59,6 +59,7 @@ def _(fact: facts.VerdictAccepted, history: History, _at: float) -> History:
         history,
         verdicts=with_item(history.verdicts, key, _accepted(verdict, fact)),
         accepted_verdicts=with_item(history.accepted_verdicts, key, fact),
+        report_outdated=True,
     )
 
 

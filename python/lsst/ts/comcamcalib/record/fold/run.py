@@ -56,4 +56,4 @@ def _(fact: facts.Decision, history: History, _at: float) -> History:
 
 @after.register
 def _(fact: facts.ReportWritten, history: History, _at: float) -> History:
-    return dataclasses.replace(history, report=fact)
+    return dataclasses.replace(history, report=fact, report_outdated=False)

@@ -63,7 +63,8 @@ def _(fact: facts.Decertified, history: History) -> Iterator[Event]:
 
 @published.register
 def _(fact: facts.DecertifyAbsent, history: History) -> Iterator[Event]:
-    yield from _withdrawn(fact.number, history)
+    if not fact.again:  # nobody need hear of it while it is still going on
+        yield from _withdrawn(fact.number, history)
 
 
 def _withdrawn(number: int, history: History) -> Iterator[Event]:

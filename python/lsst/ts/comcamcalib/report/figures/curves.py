@@ -136,18 +136,18 @@ class _Panels:
         gain, noise = self._curve.gain.get(name), self._curve.noise.get(name)
         numbers = "not measured" if gain is None else f"{gain:.3f} e/adu"
         numbers += f", {noise:.1f} e" if noise is not None and gain is not None else ""
-        axes.text(left + SIDES[0], bottom + CURVE[1] + 0.015, name, fontsize=7.5, weight="bold", va="bottom")
-        axes.text(left + SIDES[1], bottom + CURVE[1] + 0.015, numbers, fontsize=6.5, va="bottom", ha="right")
+        axes.text(left + SIDES[0], bottom + CURVE[1] + 0.015, name, fontsize=8, weight="bold", va="bottom")
+        axes.text(left + SIDES[1], bottom + CURVE[1] + 0.015, numbers, fontsize=7, va="bottom", ha="right")
 
     def _scales(self, axes: Axes) -> None:
         for decade in _decades(self._y):
             for row in range(self._rows):
                 y = row + _between(decade, self._y, CURVE)
-                axes.text(0.01, y, f"$10^{decade}$", fontsize=6, ha="right", va="center")
+                axes.text(0.01, y, f"$10^{decade}$", fontsize=7, ha="right", va="center")
         for decade in _decades(self._x):
             for column in range(COLUMNS):
                 x = column + _between(decade, self._x, SIDES)
-                axes.text(x, 0.055, f"$10^{decade}$", fontsize=6, ha="center", va="top")
+                axes.text(x, 0.055, f"$10^{decade}$", fontsize=7, ha="center", va="top")
 
 
 def _range(values: Sequence[float]) -> Point:

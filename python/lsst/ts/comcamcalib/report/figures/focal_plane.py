@@ -50,6 +50,9 @@ SCALES: Mapping[str, Scale] = {
 
 BINS = 50
 
+LEAST_RANGE = 0.01
+"""Least range of a histogram, in parts of the greatest value."""
+
 LARGE = 1e4
 """Above this, the numbers beside the colours are shortened, as 100 k."""
 
@@ -95,11 +98,11 @@ def _draw_plane(
             boxes.append(box)
             values.append(value / divisor)
             if one.key == "failures" and value > 0:
-                axes.text(left + x + width / 2, bottom + y + height / 2, "×", ha="center", va="center", fontsize=8)
+                axes.text(left + x + width / 2, bottom + y + height / 2, "×", ha="center", va="center", fontsize=9)
         if not own:
             missing.append(_corners(left, bottom, DETECTOR_SIZE, DETECTOR_SIZE))
         name = names.get(detector, str(detector))
-        axes.text(left + DETECTOR_SIZE / 2, bottom + DETECTOR_SIZE + 0.15, name, ha="center", va="bottom", fontsize=6.5)
+        axes.text(left + DETECTOR_SIZE / 2, bottom + DETECTOR_SIZE + 0.15, name, ha="center", va="bottom", fontsize=8.5)
     colours = ScalarMappable(Normalize(scale.low, scale.high), colormaps[scale.colours])
     axes.add_collection(
         PolyCollection(boxes, facecolors=colours.to_rgba(np.array(values)), edgecolors=INK, linewidths=0.3)
@@ -115,7 +118,7 @@ def _draw_plane(
     if scale.high > LARGE:
         bar.ax.yaxis.set_major_formatter(EngFormatter(sep=" "))
     if missing:
-        axes.set_title("hatched: not measured", fontsize=7.5, loc="left")
+        axes.set_title("hatched: not measured", fontsize=8.5, loc="left")
 
 
 def _corners(left: float, bottom: float, width: float, height: float) -> list[tuple[float, float]]:
@@ -128,10 +131,17 @@ def _beyond(values: list[float], scale: Scale) -> str:
     return {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[below, above]
 
 
+def _range(values: list[float]) -> tuple[float, float]:
+    """Return the range of a histogram; values that are all the same have one, too."""
+    low, high = min(values), max(values)
+    room = max(LEAST_RANGE * max(abs(low), abs(high)) - (high - low), 0.0) / 2
+    return low - room, high + room
+
+
 def _draw_histogram(axes: Axes, one: data.AmplifierMap) -> None:
     values = [value for own in one.values.values() for value in own.values() if value is not None]
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(f"{one.evaluated} of {one.expected} amplifiers evaluated", fontsize=8)
+    axes.set_title(f"{one.evaluated} of {one.expected} amplifiers evaluated", fontsize=9)
     axes.set_xlabel(one.unit if one.key == "failures" else f"{one.title} ({one.unit})")
     axes.set_ylabel("amplifiers")
     if not values:
@@ -143,7 +153,15 @@ def _draw_histogram(axes: Axes, one: data.AmplifierMap) -> None:
         counts = sorted({int(value) for value in values})
         axes.bar(counts, [sum(1 for value in values if value == count) for count in counts], color="#31688e")
     else:
-        axes.hist(values, bins=BINS, histtype="stepfilled", color="#31688e", edgecolor=INK, linewidth=0.4)
+        axes.hist(
+            values,
+            bins=BINS,
+            range=_range(values),
+            histtype="stepfilled",
+            color="#31688e",
+            edgecolor=INK,
+            linewidth=0.4,
+        )
         axes.ticklabel_format(axis="x", useOffset=False)
         axes.locator_params(axis="x", nbins=5)
     if one.median is not None:

@@ -90,7 +90,7 @@ def _draw(
     drawn = None
     for detector, (left, bottom) in corners.items():
         name = names[detector]
-        axes.text(left + DETECTOR_SIZE / 2, bottom + DETECTOR_SIZE + 0.15, name, ha="center", va="bottom", fontsize=7)
+        axes.text(left + DETECTOR_SIZE / 2, bottom + DETECTOR_SIZE + 0.15, name, ha="center", va="bottom", fontsize=9)
         if detector not in pixels:
             middle = DETECTOR_SIZE / 2
             axes.text(left + middle, bottom + middle, "missing", ha="center", va="center", fontsize=9)

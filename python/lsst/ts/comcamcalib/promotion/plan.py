@@ -4,94 +4,36 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Copy what a run has certified into another collection, with who wants that and why.
-
-It is an act of its own, for people who look after collections: the CSC never does it. It works on the repository
-directly, and only reads the CSC's journal, because the CSC owns that.
-"""
+"""What a promotion would copy, and what that would change; nothing is changed."""
 
 from __future__ import annotations
 
-import dataclasses
-import getpass
-import json
-import os
-import socket
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lsst.ts import utils
-
-from .butler_data import CertifiedRange, CertifyRequest
-from .config import CscConfig
-from .enums import CalibType
-from .errors import BadInputError, ConflictError, ServiceError
-from .plan.validity import Validity
-from .record.fold import fold
-from .record.history import History
-from .record.things import Certification
-from .run.owner import JournalError
-from .run.reading import read_entries
-from .services import butler_certify, butler_read_back
-from .services.butler_queries import JOB_COLLECTIONS
+from ..butler_data import CertifiedRange, CertifyRequest
+from ..calib_types import calib_type_named
+from ..config import CscConfig
+from ..enums import CalibType
+from ..errors import BadInputError
+from ..plan.validity import Validity
+from ..record.fold import fold
+from ..record.history import History
+from ..record.things import Certification
+from ..run.owner import JournalError
+from ..run.reading import read_entries
+from ..services import butler_certify
+from ..services.butler_queries import JOB_COLLECTIONS
+from .repository import open_butler
+from .wanted import Planned, Promotion
 
 if TYPE_CHECKING:
     from lsst.daf.butler import Butler
 
-__all__ = ["Planned", "Promotion", "plan_promotion", "promote_planned"]
+__all__ = ["plan_promotion"]
 
 ON_CONFLICT = ("fail", "truncate")
-
-
-@dataclasses.dataclass(frozen=True)
-class Promotion:
-    """What somebody wants to copy.
-
-    Parameters
-    ----------
-    run_id, calib_types
-        The run, and names of types; none: all that it certified.
-    collection
-        Where to.
-    reason
-        Why.
-    on_conflict
-        What becomes of calibrations that are there: ``fail`` or ``truncate``.
-    """
-
-    run_id: str
-    calib_types: tuple[str, ...]
-    collection: str
-    reason: str
-    on_conflict: str = "fail"
-
-
-@dataclasses.dataclass(frozen=True)
-class Planned:
-    """What will be copied.
-
-    Parameters
-    ----------
-    wanted
-        What somebody wants.
-    repo, instrument, source
-        The repository, Butler's name of the instrument, and the collection that the run certified in.
-    log
-        The file that gets a line about it.
-    requests
-        What is certified.
-    lines
-        The same for people.
-    """
-
-    wanted: Promotion
-    repo: str
-    instrument: str
-    source: str
-    log: Path
-    requests: tuple[CertifyRequest, ...]
-    lines: tuple[str, ...]
 
 
 def plan_promotion(wanted: Promotion, config: CscConfig, journal: Path, repo: str) -> Planned:
@@ -120,7 +62,7 @@ def plan_promotion(wanted: Promotion, config: CscConfig, journal: Path, repo: st
     if wanted.collection == source:
         raise BadInputError([f"--to: the run has certified in {source} already; name another collection."])
     log = journal.with_name(f"{journal.stem}-promotions.jsonl")
-    with _butler(repo, writeable=False) as butler:
+    with open_butler(repo, writeable=False) as butler:
         chains = _check_target(butler, wanted.collection)
         requests = list(_requests(butler, config.instrument.name, certifications, wanted))
         lines = [
@@ -130,40 +72,6 @@ def plan_promotion(wanted: Promotion, config: CscConfig, journal: Path, repo: st
         for request in requests:
             lines += _lines(butler, config.instrument.name, request)
     return Planned(wanted, repo, config.instrument.name, source, log, tuple(requests), tuple(lines))
-
-
-def promote_planned(planned: Planned) -> list[str]:
-    """Copy as planned, all or nothing, and write down who did it and why; return what was done, for people.
-
-    Raises
-    ------
-    BadInputError
-        If something else is certified there by now; then nothing is changed.
-    ServiceError
-        If that failed, or the copies are not found afterwards.
-    """
-    wanted, who = planned.wanted, f"{_user()}@{socket.gethostname()}"
-    with _butler(planned.repo, writeable=True) as butler:
-        try:
-            with butler.transaction():
-                for request in planned.requests:
-                    butler_certify.certify(butler, planned.instrument, request)
-                _document(butler, planned, who)
-        except ConflictError as error:
-            raise BadInputError([f"Nothing was changed: {error}"]) from error
-    with _butler(planned.repo, writeable=False) as butler:
-        lost = [sentence for request in planned.requests for sentence in _not_found(butler, planned, request)]
-    if lost:
-        raise ServiceError(f"It was copied, but is not found again: {' '.join(lost)}")
-    count = sum(len(request.dataset_ids) for request in planned.requests)
-    lines = [f"{count} datasets of run {wanted.run_id} are certified in {wanted.collection}, by {who}."]
-    try:
-        _write_line(planned, who)
-    except OSError as error:
-        lines.append(f"The documentation of the collection has it, but {planned.log} could not be written: {error}")
-    else:
-        lines.append(f"{planned.log} and the documentation of the collection have that.")
-    return lines
 
 
 def _history(journal: Path, run_id: str) -> History:
@@ -180,13 +88,16 @@ def _to_copy(wanted: Promotion, history: History) -> list[Certification]:
         problems.append("--reason: say why; it is recorded with your name.")
     if wanted.on_conflict not in ON_CONFLICT:
         problems.append(f"--on-conflict: {wanted.on_conflict!r} is none of {' and '.join(ON_CONFLICT)}.")
-    unknown = [name for name in wanted.calib_types if name.upper() not in CalibType.__members__]
-    problems += [f"There is no type {name}; the types are {', '.join(CalibType.__members__)}." for name in unknown]
+    types = set() if wanted.calib_types else set(CalibType)
+    for name in wanted.calib_types:
+        try:
+            types.add(calib_type_named(name))
+        except BadInputError as error:
+            problems += error.problems
     if history.open:
         problems.append(f"Run {history.run_id} is {history.state.name}; wait for its end.")
     if problems:
         raise BadInputError(problems)
-    types = {CalibType[name.upper()] for name in wanted.calib_types} or set(CalibType)
     done = [one for one in history.certifications.values() if one.done and one.intent.calib_type in types]
     standing = [one for one in done if one.withdrawn is None]
     missing = {one.name for one in types if wanted.calib_types} - {one.intent.calib_type.name for one in standing}
@@ -303,69 +214,3 @@ def _lines(butler: Butler, instrument: str, request: CertifyRequest) -> list[str
     if there:
         lines.append(f"    ends then: {butler_certify.in_words(request.dataset_type, there)}")
     return lines
-
-
-def _document(butler: Butler, planned: Planned, who: str) -> None:
-    """Add a line to the documentation of the collection."""
-    name = planned.wanted.collection
-    old = butler.registry.getCollectionDocumentation(name)
-    types = ", ".join(dict.fromkeys(request.dataset_type for request in planned.requests))
-    line = f"{_now()}: {types} of run {planned.wanted.run_id} from {planned.source}, by {who}: {planned.wanted.reason}"
-    butler.registry.setCollectionDocumentation(name, f"{old}\n{line}" if old else line)
-
-
-def _not_found(butler: Butler, planned: Planned, request: CertifyRequest) -> list[str]:
-    return butler_read_back.read_back(
-        butler,
-        planned.instrument,
-        request.dataset_type,
-        request.calib_collection,
-        request.begin_iso_tai,
-        request.end_iso_tai,
-        request.dataset_ids,
-        (),
-    )
-
-
-def _write_line(planned: Planned, who: str) -> None:
-    line = {
-        "at": _now(),
-        "who": who,
-        "runId": planned.wanted.run_id,
-        "from": planned.source,
-        "to": planned.wanted.collection,
-        "reason": planned.wanted.reason,
-        "onConflict": planned.wanted.on_conflict,
-        "certified": [
-            {
-                "datasetType": request.dataset_type,
-                "datasetIds": request.dataset_ids,
-                "validityBegin": request.begin_iso_tai,
-                "validityEnd": request.end_iso_tai,
-            }
-            for request in planned.requests
-        ],
-    }
-    with planned.log.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container may know its user by number only
-        return f"uid{os.getuid()}"
-
-
-def _now() -> str:
-    return f"{utils.astropy_time_from_tai_unix(utils.current_tai()).isot[:19]} TAI"
-
-
-def _butler(repo: str, writeable: bool) -> Butler:
-    from lsst.daf.butler import Butler
-
-    try:
-        return Butler.from_config(repo, writeable=writeable)
-    except Exception as error:
-        cause = " ".join(str(error).split())[:300] or type(error).__name__
-        raise ServiceError(f"The repository {repo} can't be opened: {cause}. Name it with --repo.") from error
