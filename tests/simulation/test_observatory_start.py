@@ -9,13 +9,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import re
 import signal
 import sys
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from lsst.ts import salobj
 from lsst.ts.comcamcalib.simulation.observatory import Observatory
@@ -265,3 +269,88 @@ async def test_observatory_of_its_own_runs_until_it_is_told_to_end(
             await process.wait()
     assert "has ended" in said
     assert not (tmp_path / "environment.sh").exists()
+
+
+CLI = "from lsst.ts.comcamcalib.cli import app; app()"
+
+
+def descendants(pid: int) -> set[int]:
+    """Return the processes that a process has started, with theirs."""
+    try:
+        children = {int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+    except OSError:
+        return set()
+    return children.union(*(descendants(child) for child in children))
+
+
+async def until(condition: Callable[[], Any], process: asyncio.subprocess.Process, limit_s: float = 120.0) -> None:
+    """Wait for something that nobody tells."""
+    async with asyncio.timeout(limit_s):
+        while not condition():
+            assert process.returncode is None, "it ended too soon"
+            await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+async def with_pipelines(tmp_path: Path, template_repo: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    """An observatory that starts, with real pipelines, which run in processes of their own."""
+    from lsst.ts.comcamcalib.simulation.repo import copy_repo
+
+    await asyncio.to_thread(copy_repo, template_repo, tmp_path / "repo")
+    command = (sys.executable, "-c", CLI, "observatory", "--repo", str(tmp_path / "repo"))
+    with (tmp_path / "log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
+    started: set[int] = set()
+    try:
+        yield process
+    finally:
+        started |= descendants(process.pid)
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        for pid in started:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+async def end(process: asyncio.subprocess.Process, tmp_path: Path) -> int:
+    """Send SIGTERM; return the exit status, once everything has ended that the process had started."""
+    started = descendants(process.pid)
+    assert started
+    process.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(LIMIT_S):
+        status = await process.wait()
+        while any(Path(f"/proc/{pid}").exists() for pid in started):  # noqa: ASYNC110  # not this process's children
+            await asyncio.sleep(0.05)
+    assert "Traceback" not in (tmp_path / "log").read_text()
+    return status
+
+
+async def test_sigterm_while_it_starts_ends_what_was_started(
+    with_pipelines: asyncio.subprocess.Process, tmp_path: Path
+) -> None:
+    await until(lambda: descendants(with_pipelines.pid), with_pipelines)
+    assert await end(with_pipelines, tmp_path) == 128 + signal.SIGTERM
+    assert "is ready" not in (tmp_path / "log").read_text()
+
+
+async def test_sigterm_ends_its_children_and_the_job_that_runs(
+    with_pipelines: asyncio.subprocess.Process, tmp_path: Path
+) -> None:
+    await until((tmp_path / "environment.sh").exists, with_pipelines)
+    before = descendants(with_pipelines.pid)
+    os.mkfifo(tmp_path / "pipeline.yaml")  # who reads it waits without end
+    address = re.search("COMCAMCALIB_UWS_URL=(.*)", (tmp_path / "environment.sh").read_text())
+    assert address is not None
+    environment = {"PIPELINE_URL": tmp_path / "pipeline.yaml", "BUTLER_REPO": tmp_path / "repo"}
+    job = {
+        "command": "cd ${JOB_SOURCE_DIR} && bash bin/pipetask.sh",
+        "url": "https://github.com/lsst-dm/uws_scripts",
+        "commit_ref": "main",
+        "environment": [{"name": name, "value": str(value)} for name, value in environment.items()],
+    }
+    async with aiohttp.ClientSession() as session, session.put(f"{address[1]}/job", json=job) as reply:
+        assert reply.status == 200, await reply.text()
+    await until(lambda: len(descendants(with_pipelines.pid) - before) >= 2, with_pipelines, limit_s=LIMIT_S)
+    assert await end(with_pipelines, tmp_path) == 0
+    assert "has ended" in (tmp_path / "log").read_text()

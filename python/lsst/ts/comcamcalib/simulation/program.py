@@ -60,6 +60,11 @@ async def run_observatory(
     RuntimeError
         If PostgreSQL is not installed, or does not start.
     """
+    # While it starts, SIGTERM is a cancellation, as Ctrl-C is: without this it would leave half a start behind.
+    loop = asyncio.get_running_loop()
+    starting = asyncio.current_task()
+    assert starting is not None, "Bug: not in a task"
+    loop.add_signal_handler(signal.SIGTERM, starting.cancel)
     server = await asyncio.to_thread(_server, repo, registry)
     observatory = Observatory(
         repo,
@@ -79,7 +84,6 @@ async def run_observatory(
             await stack.enter_async_context(server)
         await stack.enter_async_context(observatory)
         stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
         # Replaces the handlers that salobj has set, each of which would close one CSC only.
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
