@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from lsst.ts.comcamcalib.record.history import History
 from lsst.ts.comcamcalib.web.look import look_at
 from lsst.ts.comcamcalib.web.now import Seen
 from lsst.ts.comcamcalib.web.server import StatusPage
@@ -83,11 +84,14 @@ class Site:
         self.folder = folder
         self.state = "ENABLED"
         self.session = session
+        self.shown: History | None = None
+        """A run that is shown instead of that of the house."""
         self.page = StatusPage(self._look, lambda: house.observatory.repository, house.clock)
 
     def _look(self) -> Seen:
         claim: Any = types.SimpleNamespace(runner=self.house.runner, problem="")
-        return look_at(self.state, claim, self.house.clock)
+        seen = look_at(self.state, claim, self.house.clock)
+        return seen if self.shown is None else dataclasses.replace(seen, history=self.shown)
 
     @property
     def url(self) -> str:
@@ -113,10 +117,11 @@ class Site:
 
 
 @contextlib.asynccontextmanager
-async def opened(folder: Path, **settings: Any) -> AsyncIterator[Site]:
+async def opened(folder: Path, instrument: dict[str, Any] | None = None, **settings: Any) -> AsyncIterator[Site]:
     """Open a page over a new house whose journal is in a folder; settings are those of the page."""
     path = folder / "journal.sqlite"
     config = make_config(
+        **({} if instrument is None else {"instrument": instrument}),
         journal_path=str(path),
         page={"address": ADDRESS, "port": 0, "frame_ancestors": (), **settings},
         report={"directory": str(folder / "reports"), "s3_instance": ""},

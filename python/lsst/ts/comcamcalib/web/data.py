@@ -17,6 +17,7 @@ __all__ = [
     "AlarmRow",
     "Board",
     "BoardCell",
+    "BoardOfCollection",
     "BoardRow",
     "CertificationRow",
     "CscSection",
@@ -302,13 +303,26 @@ class BoardRow(Model):
     cells: tuple[BoardCell, ...]
 
 
+class BoardOfCollection(Model):
+    """What another collection than that of the board has; of what it has nothing of there is no row."""
+
+    collection: str
+    rows: tuple[BoardRow, ...]
+
+
 class Board(Model):
     """Whether the calibrations that are needed are there."""
 
     looked: str
     """When the repository was asked; empty: it has not answered yet."""
     collection: str
+    """The one that runs certify into if nothing else is said."""
     rows: tuple[BoardRow, ...]
+    """What it has."""
+    others: tuple[BoardOfCollection, ...] = ()
+    """Others that the configuration names or that runs have certified into lately, if they have anything."""
+    not_shown: tuple[str, ...] = ()
+    """Further ones, which are not looked at because there are too many."""
     problem: str
     """Why it could not be asked again since; empty if it could."""
 
