@@ -56,14 +56,16 @@ CONTRAST = """
     const is = ratio(over(shown, below), below);
     seen += 1;
     if (is >= least - 0.005) return;
-    const place = element.tagName.toLowerCase() + (element.getAttribute("class") ? "." + element.getAttribute("class") : "");
-    const name = `${what} ${place} in ${element.parentElement.getAttribute("class") || element.parentElement.tagName}`;
-    if (!(name in found)) found[name] = `${is.toFixed(2)} of ${least}: ${name}: ${element.textContent.trim().slice(0, 40)}`;
+    const kind = (one) => one.tagName.toLowerCase() + "." + (one.getAttribute("class") || "");
+    const name = `${what} of ${kind(element)} in ${kind(element.parentElement)}`;
+    const said = element.textContent.trim().slice(0, 40);
+    if (!(name in found)) found[name] = `${is.toFixed(2)} of ${least}: ${name}: ${said}`;
   };
   for (const element of document.querySelectorAll("body *")) {
     const style = getComputedStyle(element);
     const box = element.getBoundingClientRect();
-    if (!box.width || !box.height || style.visibility !== "visible" || element.closest(".only-heard, .skip, title")) continue;
+    if (!box.width || !box.height || style.visibility !== "visible") continue;
+    if (element.closest(".only-heard, .skip, title")) continue;
     const svg = element.namespaceURI.endsWith("svg");
     const own = [...element.childNodes].some((one) => one.nodeType === 3 && one.textContent.trim());
     if (own) {
@@ -74,9 +76,11 @@ CONTRAST = """
       const below = rect ? over(fill, behind(element)) : behind(element);
       check(element, svg ? style.fill : style.color, below, large ? 3 : 4.5, "text");
     }
-    if (svg && ["rect", "path", "polyline"].includes(element.tagName)) check(element, style.stroke, behind(element), 3, "line");
-    if (svg && element.tagName === "circle") check(element, style.fill, behind(element), 3, "dot");
-    if (element.matches(".badge, .alarm, #stale, .warning")) check(element, style.borderLeftColor, behind(element.parentElement), 3, "border");
+    if (element.matches("rect, path, polyline")) check(element, style.stroke, behind(element), 3, "line");
+    if (element.matches("circle")) check(element, style.fill, behind(element), 3, "dot");
+    if (element.matches(".badge, .alarm, #stale, .warning")) {
+      check(element, style.borderLeftColor, behind(element.parentElement), 3, "border");
+    }
   }
   return [seen, Object.values(found)];
 })()
@@ -88,8 +92,9 @@ STOP = """
   if (!element || element === document.body) return null;
   const style = getComputedStyle(element);
   const box = element.getBoundingClientRect();
+  const said = element.getAttribute("aria-label") || element.textContent.trim().slice(0, 40);
   return {
-    name: `${element.tagName.toLowerCase()} ${element.getAttribute("aria-label") || element.textContent.trim().slice(0, 40)}`,
+    name: `${element.tagName.toLowerCase()} ${said}`,
     outline: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2,
     inside: box.width > 0 && box.height > 0 && box.bottom > 0 && box.top < innerHeight && box.right > 0,
   };

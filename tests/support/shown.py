@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator
+from pathlib import Path
 
 from lsst.ts import utils
 from lsst.ts.comcamcalib.butler_data import Coverage
 from lsst.ts.comcamcalib.enums import CalibType, RunState
-from lsst.ts.comcamcalib.record.facts import Entry, RunAccepted
+from lsst.ts.comcamcalib.record.facts import Entry, Fact, ReportFile, ReportWritten, RunAccepted
 
 from support.plans import make_plan
 from support.web import Site
@@ -64,8 +65,8 @@ async def show_everything(site: Site, runs: int = 3, exposures: int = 100) -> st
         first = await journal.begin(day_obs, begin_s, accept)
         assert isinstance(first.fact, RunAccepted)
         plan = first.fact.plan
-        found = (
-            list(facts_of(plan, begin_s))
+        found: list[Fact] = (
+            [*facts_of(plan, begin_s), _report(site.folder, plan.run_id)]
             if number == runs - 1
             else [
                 measured_in(one, FILTERS[0] if one is CalibType.FLAT else "", names, number)
@@ -74,7 +75,7 @@ async def show_everything(site: Site, runs: int = 3, exposures: int = 100) -> st
         )
         entries = [Entry(seq, begin_s + STEP_S * seq, fact) for seq, fact in enumerate(found, start=2)]
         await journal.append(plan.run_id, entries, RunState.FAILED)
-    site.shown = history_of(plan, *found, at=begin_s)
+    site.shown = {"history": history_of(plan, *found, at=begin_s)}
     repository = site.house.observatory.repository
     board = site.page.parts.board
     repository.covered[board.board.collection] = list(_covered(list(names), site.house.clock.tai()))
@@ -84,6 +85,16 @@ async def show_everything(site: Site, runs: int = 3, exposures: int = 100) -> st
     board._covered.clear()  # it has looked already, while there was nothing
     await board.look(repository)
     return plan.run_id
+
+
+def _report(folder: Path, run_id: str) -> ReportWritten:
+    """Write a report, and say so."""
+    file = folder / "reports" / f"ComCamCalib-{run_id}.html"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("<!DOCTYPE html><html lang=en><title>report</title><p>The report of a run</html>")
+    return ReportWritten(
+        attempt=1, files=(ReportFile(url=file.as_uri(), mime_type="text/html", byte_size=1, checksum="0" * 32),)
+    )
 
 
 def _covered(detectors: list[int], now_s: float) -> Iterator[Coverage]:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from lsst.ts.comcamcalib.record.history import History
 from lsst.ts.comcamcalib.web.look import look_at
 from lsst.ts.comcamcalib.web.now import Seen
 from lsst.ts.comcamcalib.web.server import StatusPage
@@ -84,14 +83,14 @@ class Site:
         self.folder = folder
         self.state = "ENABLED"
         self.session = session
-        self.shown: History | None = None
-        """A run that is shown instead of that of the house."""
+        self.shown: dict[str, Any] = {}
+        """What is shown instead of what is to be seen of the house, by field of Seen."""
         self.page = StatusPage(self._look, lambda: house.observatory.repository, house.clock)
 
     def _look(self) -> Seen:
         claim: Any = types.SimpleNamespace(runner=self.house.runner, problem="")
         seen = look_at(self.state, claim, self.house.clock)
-        return seen if self.shown is None else dataclasses.replace(seen, history=self.shown)
+        return dataclasses.replace(seen, **self.shown)
 
     @property
     def url(self) -> str:

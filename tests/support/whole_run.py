@@ -147,9 +147,7 @@ def _jobs(stage: StagePlan, plan: RunPlan, at: float) -> Iterator[Fact]:
         )
         yield facts.JobFound(**of, job_id=job_id, submitted_s=at + 400)
         yield facts.JobMoved(**of, job_id=job_id, phase="executing")
-        yield facts.JobEnded(
-            **of, job_id=job_id, phase="completed", exit_code=0, message="", ended_s=at + 900
-        )
+        yield facts.JobEnded(**of, job_id=job_id, phase="completed", exit_code=0, message="", ended_s=at + 900)
 
 
 def _verdict(calib_type: CalibType, physical_filter: str, plan: RunPlan, bad: int) -> facts.VerdictGiven:

@@ -234,7 +234,9 @@ class BoardKeeper:
         return Covered(collection, self._types, self._names)
 
     async def _rows(self, repository: Repository, collection: str, now_s: float) -> tuple[data.BoardRow, ...]:
-        found = await self._covered[collection].look(repository, _iso_tai(now_s), _iso_tai(now_s - LOOK_BACK_DAYS * 86400))
+        found = await self._covered[collection].look(
+            repository, _iso_tai(now_s), _iso_tai(now_s - LOOK_BACK_DAYS * 86400)
+        )
         return board_rows(found, self._types, self._names, now_s)
 
     def _say(self, problem: str) -> None:

@@ -39,7 +39,9 @@ Name = tuple[str, str]
 def trend_products(connection: sqlite3.Connection) -> tuple[data.TrendProduct, ...]:
     """Return what there are trends of."""
     return tuple(
-        _product(connection, one, physical_filter) for one in CalibType for physical_filter in filters_of(connection, one)
+        _product(connection, one, physical_filter)
+        for one in CalibType
+        for physical_filter in filters_of(connection, one)
     )
 
 
@@ -91,9 +93,7 @@ Read = Iterable[tuple[tuple[int, str, str], float, str]]
 
 
 def _by_amplifier(read: Read) -> dict[Name, tuple[float, str]]:
-    return {
-        (quantity, amplifier or "whole detector"): (value, unit) for (_, amplifier, quantity), value, unit in read
-    }
+    return {(quantity, amplifier or "whole detector"): (value, unit) for (_, amplifier, quantity), value, unit in read}
 
 
 def _by_detector(read: Read, names: Mapping[int, str]) -> dict[Name, tuple[float, str]]:
