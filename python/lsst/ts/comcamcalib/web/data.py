@@ -11,6 +11,11 @@ Times are ISO 8601, UTC, and empty for what has not happened; a number is null w
 
 from __future__ import annotations
 
+import dataclasses
+from typing import ClassVar
+
+import pydantic
+
 from ..report.data import ExposureRow, JobRow, Model, Number
 
 __all__ = [
@@ -245,8 +250,12 @@ class TrendList(Model):
     problem: str
 
 
-class TrendPoint(Model):
+@dataclasses.dataclass(frozen=True, slots=True)
+class TrendPoint:
     """A value in a run."""
+
+    # No model: those of a whole LSSTCam, fifty thousand, would take 20 MB and keep the garbage collector busy.
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = pydantic.ConfigDict(extra="forbid")
 
     run_id: str
     value: Number

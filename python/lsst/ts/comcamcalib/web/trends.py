@@ -116,7 +116,7 @@ def _median(values: Iterable[float | None]) -> float:
 
 def _row(quantity: str, of: str, unit: str, values: Sequence[tuple[str, float]]) -> data.TrendRow:
     trend = trend_of((value for _, value in values), unit)
-    points = tuple(data.TrendPoint(run_id=run_id, value=value) for run_id, value in values)
+    points = tuple(data.TrendPoint(run_id, value if math.isfinite(value) else None) for run_id, value in values)
     return data.TrendRow(
         quantity=quantity,
         of=of,
