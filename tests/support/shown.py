@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from lsst.ts import utils
 from lsst.ts.comcamcalib.butler_data import Coverage
@@ -19,7 +20,7 @@ from lsst.ts.comcamcalib.record.facts import Entry, Fact, ReportFile, ReportWrit
 
 from support.plans import make_plan
 from support.web import Site
-from support.whole_run import STEP_S, facts_of, history_of, measured_in
+from support.whole_run import QUANTITIES, STEP_S, facts_of, history_of, measured_in
 
 __all__ = ["OTHER_COLLECTION", "show_everything"]
 
@@ -40,9 +41,24 @@ async def show_everything(site: Site, runs: int = 3, exposures: int = 100) -> st
     exposures
         Number of its exposures.
     """
-    config, journal, last_s = site.house.config, site.house.journal, site.house.clock.tai() - DAY_S / 4
+    last_s, options = site.house.clock.tai() - DAY_S / 4, _options(exposures)
+    for number in range(runs - 1):
+        await _recorded(site, last_s - DAY_S * (runs - 1 - number), options, whole=False)
+    run_id = await _recorded(site, last_s, options, whole=True)
+    names = list(site.house.config.instrument.detector_names)
+    repository, board = site.house.observatory.repository, site.page.parts.board
+    repository.covered[board.board.collection] = list(_covered(names, site.house.clock.tai()))
+    repository.covered[OTHER_COLLECTION] = [
+        Coverage("bias", one, "", "u/ocps/1/run", "2026-01-01T12:00:00", "") for one in names
+    ]
+    board._covered.clear()  # it has looked already, while there was nothing
+    await board.look(repository)
+    return run_id
+
+
+def _options(exposures: int) -> dict[str, Any]:
     flats = exposures // 2
-    options = {
+    return {
         "script_mode": "BIAS_DARK_FLAT",
         "n_bias": exposures // 4,
         "n_dark": exposures // 4,
@@ -53,37 +69,33 @@ async def show_everything(site: Site, runs: int = 3, exposures: int = 100) -> st
         "do_ptc": True,
         "calib_collection": OTHER_COLLECTION,
     }
-    names = config.instrument.detector_names
-    for number in range(runs):
-        begin_s = last_s - DAY_S * (runs - 1 - number)
-        day_obs = int(datetime.datetime.fromtimestamp(begin_s, datetime.UTC).strftime("%Y%m%d"))
 
-        def accept(run_id: str, day_obs: int = day_obs) -> RunAccepted:
-            plan = make_plan(config, run_id, **options)
-            return RunAccepted(plan=plan, day_obs=day_obs, requested_by="op@console", why="every day")
 
-        first = await journal.begin(day_obs, begin_s, accept)
-        assert isinstance(first.fact, RunAccepted)
-        plan = first.fact.plan
-        found: list[Fact] = (
-            [*facts_of(plan, begin_s), _report(site.folder, plan.run_id)]
-            if number == runs - 1
-            else [
-                measured_in(one, FILTERS[0] if one is CalibType.FLAT else "", names, number)
-                for one in (CalibType.BIAS, CalibType.DARK, CalibType.FLAT, CalibType.PTC)
-            ]
+async def _recorded(site: Site, begin_s: float, options: dict[str, Any], whole: bool) -> str:
+    """Record a run: all of it, which the page shows, or only what it measured; return its id."""
+    config, journal = site.house.config, site.house.journal
+    day_obs = int(datetime.datetime.fromtimestamp(begin_s, datetime.UTC).strftime("%Y%m%d"))
+
+    def accept(run_id: str) -> RunAccepted:
+        return RunAccepted(
+            plan=make_plan(config, run_id, **options), day_obs=day_obs, requested_by="op@console", why="every day"
         )
-        entries = [Entry(seq, begin_s + STEP_S * seq, fact) for seq, fact in enumerate(found, start=2)]
-        await journal.append(plan.run_id, entries, RunState.FAILED)
-    site.shown = {"history": history_of(plan, *found, at=begin_s)}
-    repository = site.house.observatory.repository
-    board = site.page.parts.board
-    repository.covered[board.board.collection] = list(_covered(list(names), site.house.clock.tai()))
-    repository.covered[OTHER_COLLECTION] = [
-        Coverage("bias", one, "", "u/ocps/1/run", "2026-01-01T12:00:00", "") for one in names
-    ]
-    board._covered.clear()  # it has looked already, while there was nothing
-    await board.look(repository)
+
+    first = await journal.begin(day_obs, begin_s, accept)
+    assert isinstance(first.fact, RunAccepted)
+    plan = first.fact.plan
+    found: list[Fact] = (
+        [*facts_of(plan, begin_s), _report(site.folder, plan.run_id)]
+        if whole
+        else [
+            measured_in(one, FILTERS[0] if one is CalibType.FLAT else "", plan.detector_names, day_obs)
+            for one in QUANTITIES
+        ]
+    )
+    entries = [Entry(seq, begin_s + STEP_S * seq, fact) for seq, fact in enumerate(found, start=2)]
+    await journal.append(plan.run_id, entries, RunState.FAILED)
+    if whole:
+        site.shown = {"history": history_of(plan, *found, at=begin_s)}
     return plan.run_id
 
 

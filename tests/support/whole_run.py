@@ -21,7 +21,7 @@ from lsst.ts.comcamcalib.record.history import History
 
 from support.records import accepted
 
-__all__ = ["facts_of", "history_of", "measured_in"]
+__all__ = ["QUANTITIES", "STEP_S", "facts_of", "history_of", "measured_in"]
 
 AMPLIFIERS = tuple(f"C{row}{column}" for row in (1, 0) for column in range(8))
 QUANTITIES: dict[CalibType, tuple[tuple[str, float, str], ...]] = {

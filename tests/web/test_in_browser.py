@@ -131,6 +131,8 @@ async def test_a_large_camera_is_summed_up(browser: Browser, lsstcam: Site) -> N
         for path in PATHS:
             await open_page(browser, lsstcam.url + path, width=width)
             assert await browser.value("document.documentElement.scrollWidth") <= width, path
+            maps = "[...document.querySelectorAll('svg.plane')].map((one) => one.getBoundingClientRect().right)"
+            assert all(right <= width for right in await browser.value(maps)), path
             columns = "Math.max(0, ...[...document.querySelectorAll('thead tr')].map((one) => one.cells.length))"
             assert await browser.value(columns) <= 8, path
     await open_page(browser, f"{lsstcam.url}/board")
