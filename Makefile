@@ -21,7 +21,7 @@ PACKAGE := python/lsst/ts/comcamcalib
 STANDIN_FILES := $(shell find standins -type f -not -path '*/__pycache__/*' -not -path '*.egg-info/*' -not -path '*/tests/*')
 INTERFACE_FILES := $(shell find $(PACKAGE)/sal_interfaces -name '*.xml')
 
-.PHONY: help demo observatory test test-all test-observatory test-parts test-fast crashtest image image-test nights lint format interface bench bench-sal bench-statistics bench-judging bench-schedule bench-journal bench-csc bench-scale clean
+.PHONY: help demo observatory test test-all test-observatory test-parts test-fast crashtest image image-test nights lint format interface bench bench-sal bench-statistics bench-judging bench-schedule bench-journal bench-csc bench-scale bench-page clean
 
 help: ## Say what can be made.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -89,7 +89,7 @@ interface: $(READY)
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check ./standins
 	touch $@
 
-bench: bench-sal bench-statistics bench-judging bench-schedule bench-journal bench-scale bench-csc ## Measure; ratios within one run.
+bench: bench-sal bench-statistics bench-judging bench-schedule bench-journal bench-scale bench-page bench-csc ## Measure; ratios within one run.
 
 bench-sal: interface ## Measure salobj; with REAL_PYTHON=<a Python with the real salobj> side by side.
 	$(RUN) bench/sal/run.py
@@ -108,6 +108,9 @@ bench-journal: $(READY) ## Measure what a fact costs in the journal after 100 an
 
 bench-scale: $(READY) ## Measure plan, fold, published events and file ledger with 9 and 205 detectors, 20 and 500 exposures.
 	$(RUN) bench/scale/run.py
+
+bench-page: $(READY) ## Measure time, size and memory of the status page with 9 and 205 detectors.
+	$(RUN) bench/page/run.py
 
 bench-csc: interface ## Measure the CSC's process: delays between steps, kill and resume, a burst of files, memory and processor; PART=runs, kills or burst.
 	$(RUN) bench/csc/run.py $(PART)

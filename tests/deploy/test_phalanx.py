@@ -12,12 +12,14 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import kubernetes_validate
 import pytest
 import yaml
 from lsst.ts.comcamcalib.csc import LEAVE_LIMIT_S
-from support.chart import GRACE_PERIOD_S, render, secret_keys
+from support.chart import GRACE_PERIOD_S, NAMESPACE, render, render_template, secret_keys
+from support.ingress import behind
 
 ROOT = Path(__file__).parents[2]
 PHALANX = ROOT / "deploy" / "phalanx"
@@ -37,6 +39,12 @@ def values_of(site: str) -> dict[str, Any]:
     values: dict[str, Any] = read(f"values-{site}.yaml")
     assert list(values) == ["comcamcalib"]
     return values["comcamcalib"]
+
+
+def ingress(site: str) -> dict[str, Any]:
+    common = {"host": f"{site}-lsp.lsst.codes", "controlSystem": {"appNamespace": NAMESPACE}}
+    text = (PHALANX / "ingress.yaml").read_text()
+    return render_template(text, {"comcamcalib": values_of(site), "global": common})
 
 
 @pytest.mark.parametrize("site", SITES)
@@ -130,6 +138,38 @@ def test_the_pieces_belong_together() -> None:
     assert dependency["alias"] == "comcamcalib"
     assert dependency["condition"] == "comcamcalib.enabled"
     assert read("values.yaml") == {"comcamcalib": {"enabled": False}}
+
+
+@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize("version", KUBERNETES)
+def test_ingress_is_valid_and_leads_to_the_service(site: str, version: str) -> None:
+    made = ingress(site)
+    assert made["config"]["scopes"] == {"any": ["exec:internal-tools", "exec:notebook"]}, "nobody else sees the page"
+    plain = {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", **made["template"]}
+    kubernetes_validate.validate(plain, version, strict=True)
+    *_, service = render("comcamcalib", values_of(site))
+    assert made["metadata"]["namespace"] == service["metadata"]["namespace"]
+    (rule,) = made["template"]["spec"]["rules"]
+    (path,) = rule["http"]["paths"]
+    assert path["backend"]["service"]["name"] == service["metadata"]["name"]
+    assert path["backend"]["service"]["port"]["number"] == service["spec"]["ports"][0]["port"]
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_what_love_shows_is_where_the_ingress_serves_the_page(site: str) -> None:
+    view = (ROOT / "upstream" / "love" / f"view-{site}.json").read_text()
+    (url,) = re.findall(r'"url": "(.*?)"', view)
+    assert urlsplit(url).path == "/comcamcalib/"
+    assert behind(ingress(site), urlsplit(url).path) == "/"
+    assert behind(ingress(site), "/comcamcalib/api/trends/PTC/-/R22_S11") == "/api/trends/PTC/-/R22_S11"
+    assert behind(ingress(site), "/comcamcalib") is None, "relative links would lead elsewhere"
+    assert behind(ingress(site), "/comcamcalibrations/") is None
+
+
+def test_actions_that_the_renderer_does_not_know_are_refused() -> None:
+    for action in ("{{ include .Values.one }}", "{{ .Values.none }}", "{{ .Chart.Name }}"):
+        with pytest.raises(ValueError, match=r"renderer does not know|names no value"):
+            render_template(f"one: {action}\n", {"one": 1})
 
 
 def test_values_that_the_chart_does_not_know_are_refused() -> None:

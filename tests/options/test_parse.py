@@ -17,7 +17,7 @@ import pytest
 from lsst.ts.comcamcalib.config import CscConfig
 from lsst.ts.comcamcalib.enums import CalibType
 from lsst.ts.comcamcalib.errors import BadInputError
-from lsst.ts.comcamcalib.options import OPTION_DESCRIPTIONS, RunOptions, ScriptMode, parse_options
+from lsst.ts.comcamcalib.options import OPTION_DESCRIPTIONS, RunOptions, ScriptMode, named_collections, parse_options
 from lsst.ts.comcamcalib.options.table import IGNORED, option_table
 
 Parse = Callable[..., RunOptions]
@@ -602,3 +602,15 @@ def test_the_effective_options_are_options_again(parse: Parse, repository_root: 
         options = parse(text)
         again = parse(json.dumps(options.effective()))
         assert again == options
+
+
+def test_collections_that_the_configuration_names_begin_with_the_usual_one(config_values: dict[str, Any]) -> None:
+    def named(**defaults: str) -> tuple[str, ...]:
+        run_defaults = config_values["run_defaults"] | defaults
+        return named_collections(
+            CscConfig.from_namespace(config_values | {"run_defaults": run_defaults}).option_rules()
+        )
+
+    assert named() == ("LSSTComCam/calib/daily",)
+    weekly, inputs = "LSSTComCam/calib/weekly", "LSSTComCam/calib, LSSTComCam/calib/weekly"
+    assert named(calib_collection=weekly, input_collections_bias=inputs) == (weekly, "LSSTComCam/calib")

@@ -86,21 +86,24 @@ class Browser:
         """Let pages run scripts, or not, from the next page on."""
         await self.call("Emulation.setScriptExecutionDisabled", value=not wanted)
 
-    async def value(self, expression: str) -> Any:
-        """Return the value of an expression in the page."""
-        result = await self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+    async def value(self, expression: str, context: int | None = None) -> Any:
+        """Return the value of an expression in the page, or in another context, such as that of a frame."""
+        where = {} if context is None else {"contextId": context}
+        result = await self.call(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True, **where
+        )
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
-    async def until(self, expression: str, limit_s: float = 60.0) -> Any:
+    async def until(self, expression: str, limit_s: float = 60.0, context: int | None = None) -> Any:
         """Wait until an expression in the page holds; return its value."""
         try:
             async with asyncio.timeout(limit_s):
-                while not (value := await self.value(expression)):  # noqa: ASYNC110
+                while not (value := await self.value(expression, context)):  # noqa: ASYNC110
                     await asyncio.sleep(0.1)  # the protocol has no event for it
                 return value
         except TimeoutError:
-            text = await self.value("document.body.innerText")
+            text = str(await self.value("document.body && document.body.innerText"))
             raise AssertionError(f"{expression} did not hold within {limit_s:g} s. The page: {text[:2000]}") from None
 
     async def printed(self) -> bytes:

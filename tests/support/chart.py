@@ -12,8 +12,12 @@ values says, for the values that we use, with the chart's traps; others are refu
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from typing import Any
+
+import yaml
 
 NAMESPACE = "uws"
 IMAGE_TAG = "c0044"
@@ -22,6 +26,10 @@ KNOWN = {
     *("enabled", "classifier", "image", "env", "envSecrets", "s3Credentials", "butlerSecret", "secretFixup"),
     *("securityContext", "pvcMountpoint", "nfsMountpoint", "service", "annotations", "resources"),
 }
+
+ACTION = re.compile(r"\{\{-? *(.*?) *-?\}\}")
+CONDITION = re.compile(r"(?:#.*\n)*\{\{- if \.Values\.\w+\.enabled \}\}\n(.*)\{\{- end \}\}\n", re.DOTALL)
+VALUE = re.compile(r'(?:required "[^"]*" )?\.Values\.([\w.]+)(?: \| quote)?')
 
 DEFAULT_ENV = {
     **dict.fromkeys(("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
@@ -46,6 +54,37 @@ def render(alias: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
         raise ValueError(f"the renderer does not know {', '.join(sorted(unknown))}")
     service = [_service(alias, values)] if values.get("service", {}).get("enabled") else []
     return [_job(alias, values), *(_claim(alias, one) for one in values.get("pvcMountpoint", [])), *service]
+
+
+def render_template(text: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the object that one of our templates makes.
+
+    Parameters
+    ----------
+    text
+        The template: actions that name a value, and nothing else but a condition around all of it.
+    values
+        All values of the application.
+
+    Raises
+    ------
+    ValueError
+        If it has another action, or one that names no value.
+    """
+
+    def value(action: re.Match[str]) -> str:
+        if not (known := VALUE.fullmatch(action[1])):
+            raise ValueError(f"the renderer does not know {action[0]}")
+        found: Any = values
+        for name in known[1].split("."):
+            if not isinstance(found, Mapping) or name not in found:
+                raise ValueError(f"{action[0]} names no value")
+            found = found[name]
+        return json.dumps(found)
+
+    inner = CONDITION.fullmatch(text)
+    made: dict[str, Any] = yaml.safe_load(ACTION.sub(value, inner[1] if inner else text))
+    return made
 
 
 def secret_keys(values: Mapping[str, Any]) -> set[str]:

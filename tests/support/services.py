@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import dataclasses
 import functools
 from collections.abc import Callable, Collection, Sequence
@@ -224,8 +225,8 @@ class FakeRepository:
         """What `read_back` does not find."""
         self.read_back_for: list[tuple[int, ...]] = []
         """For which exposures `read_back` looked, each time."""
-        self.covered: list[Coverage] = []
-        """What the calibration collection has, for the board."""
+        self.covered: dict[str, list[Coverage]] = collections.defaultdict(list)
+        """What calibration collections have, for the board."""
         self.obstacles: dict[str, str] = {}
         """Why nothing can be certified, by collection."""
         self._turn = asyncio.Lock()
@@ -432,7 +433,11 @@ class FakeRepository:
         return await self._in_order("certified_ranges", work)
 
     async def coverage(self, dataset_types: Sequence[str], collection: str, since_iso_tai: str) -> list[Coverage]:
-        return await self._do("coverage", lambda: list(self.covered))
+        def work() -> list[Coverage]:
+            there = [one for one in self.covered[collection] if one.dataset_type in dataset_types]
+            return [one for one in there if not one.end_iso_tai or one.end_iso_tai > since_iso_tai]
+
+        return await self._do("coverage", work)
 
     async def predecessors(
         self,

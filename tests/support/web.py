@@ -83,11 +83,14 @@ class Site:
         self.folder = folder
         self.state = "ENABLED"
         self.session = session
+        self.shown: dict[str, Any] = {}
+        """What is shown instead of what is to be seen of the house, by field of Seen."""
         self.page = StatusPage(self._look, lambda: house.observatory.repository, house.clock)
 
     def _look(self) -> Seen:
         claim: Any = types.SimpleNamespace(runner=self.house.runner, problem="")
-        return look_at(self.state, claim, self.house.clock)
+        seen = look_at(self.state, claim, self.house.clock)
+        return dataclasses.replace(seen, **self.shown)
 
     @property
     def url(self) -> str:
@@ -113,10 +116,11 @@ class Site:
 
 
 @contextlib.asynccontextmanager
-async def opened(folder: Path, **settings: Any) -> AsyncIterator[Site]:
+async def opened(folder: Path, instrument: dict[str, Any] | None = None, **settings: Any) -> AsyncIterator[Site]:
     """Open a page over a new house whose journal is in a folder; settings are those of the page."""
     path = folder / "journal.sqlite"
     config = make_config(
+        **({} if instrument is None else {"instrument": instrument}),
         journal_path=str(path),
         page={"address": ADDRESS, "port": 0, "frame_ancestors": (), **settings},
         report={"directory": str(folder / "reports"), "s3_instance": ""},

@@ -16,14 +16,16 @@ from lsst.ts.comcamcalib.butler_data import Coverage
 from lsst.ts.comcamcalib.clock import Clock
 from lsst.ts.comcamcalib.enums import CalibType
 from lsst.ts.comcamcalib.web import board as board_module
-from lsst.ts.comcamcalib.web.board import BoardKeeper, board_rows, board_types
+from lsst.ts.comcamcalib.web.board import MAX_COLLECTIONS, BoardKeeper, board_rows, board_types
 from lsst.ts.comcamcalib.web.data import BoardRow
+from support.cameras import LSSTCAM
 from support.plans import make_config
 from support.services import FakeRepository
 from support.world import World
 
 NOW_S = 1795694437.0  # 2026-11-26T12:00:37 TAI
 NAMES = {0: "R22_S00", 1: "R22_S01"}
+USUAL = "LSSTComCam/calib/daily"
 TYPES = {CalibType.BIAS: "bias", CalibType.FLAT: "flat"}
 
 
@@ -93,7 +95,11 @@ class Keeping:
         self.fake = FakeRepository(World(config))
         self.repository: FakeRepository | None = self.fake
         self.certified = 0
-        self.keeper = BoardKeeper(config, Clock(), lambda: self.repository, lambda: self.certified)
+        self.collections: list[str] = []
+        self.keeper = BoardKeeper(config, Clock(), lambda: self.repository, lambda: self.certified, self.certified_into)
+
+    async def certified_into(self) -> list[str]:
+        return self.collections
 
     async def until(self, condition: str) -> None:
         async with asyncio.timeout(30):
@@ -113,11 +119,13 @@ async def test_the_repository_is_asked_only_when_connected_and_after_certificati
         assert not keeping.fake.asked
         keeping.repository = keeping.fake
         await keeping.until("board.looked and not board.problem")
+        asked = len(keeping.fake.asked)
         await asyncio.sleep(0.1)
-        assert keeping.fake.asked == ["coverage"]
-        keeping.fake.covered.append(covered(0, "2026-11-25T12:00:00", ""))
+        assert len(keeping.fake.asked) == asked
+        keeping.fake.covered[USUAL].append(covered(0, "2026-11-25T12:00:00", ""))
         keeping.certified += 1
-        await keeping.until("asked == 2 and board.rows[0].cells[0].status == 'OK'")
+        await keeping.until("board.rows[0].cells[0].status == 'OK'")
+        assert len(keeping.fake.asked) == asked + 1, "what has ended is looked for only once"
         # What was seen stays when it does not answer any more.
         keeping.fake.errors["coverage"] = "the database is down"
         keeping.certified += 1
@@ -125,3 +133,30 @@ async def test_the_repository_is_asked_only_when_connected_and_after_certificati
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_all_collections_that_are_used_are_on_the_board_the_usual_one_first() -> None:
+    keeping = Keeping()
+    ours, nothing = "LSSTComCam/calib/u/somebody/test", "LSSTComCam/calib/u/somebody/gone"
+    keeping.collections = [ours, nothing, USUAL, *(f"LSSTComCam/calib/u/{number}" for number in range(9))]
+    keeping.fake.covered[ours] = [covered(0, "2026-01-01T12:00:00", "")]
+    await keeping.keeper.look(keeping.fake)
+    board = keeping.keeper.board
+    assert board.collection == USUAL and {row.status for row in board.rows} == {"MISSING"}
+    (other,) = board.others
+    assert other.collection == ours, "of what there is nothing of, nothing is said"
+    (row,) = other.rows
+    assert (row.calib_type, row.cells[0].status) == ("BIAS", "OK")
+    assert row.advice.endswith(f"start a run with script_mode: BIAS and calib_collection: {ours}.")
+    assert len(keeping.keeper._covered) == MAX_COLLECTIONS
+    assert board.not_shown == tuple(keeping.collections[-4:])
+
+
+def test_an_advice_about_many_detectors_does_not_name_them() -> None:
+    names = dict(enumerate(LSSTCAM))
+    one, many = (
+        board_rows([covered(one, "", "") for one in there], {CalibType.BIAS: "bias"}, names, NOW_S)[0]
+        for there in (range(1, 205), range(100))
+    )
+    assert one.advice == "R01_S00: start a run with script_mode: BIAS."
+    assert many.advice == "105 of 205 detectors: start a run with script_mode: BIAS."

@@ -204,7 +204,7 @@ def test_boxes_of_the_graph_do_not_overlap_and_edges_begin_at_what_exists() -> N
 
 
 def test_row_0_of_the_focal_plane_is_below() -> None:
-    places = {one.name: one for one in plane_of({0: "R22_S00", 8: "R22_S22"}).places}
+    places = {one.name: one for one in plane_of({0: "R22_S00", 8: "R22_S22"}).squares}
     assert places["R22_S00"].y > places["R22_S22"].y and places["R22_S00"].x < places["R22_S22"].x
 
 

@@ -14,9 +14,11 @@ import pytest
 from lsst.ts.comcamcalib.butler_data import Coverage
 from lsst.ts.comcamcalib.enums import CalibType
 from lsst.ts.comcamcalib.web.board import board_rows
-from lsst.ts.comcamcalib.web.data import Board
+from lsst.ts.comcamcalib.web.data import Board, BoardOfCollection
 from lsst.ts.comcamcalib.web.drawing import plane_of
-from lsst.ts.comcamcalib.web.pages import PARTS, STATIC, page, styles
+from lsst.ts.comcamcalib.web.grouping import MANY
+from lsst.ts.comcamcalib.web.pages import PARTS, STATIC, page, parts_of_board, styles
+from support.cameras import LSSTCAM
 from support.web import Site
 
 NOW_S = 1795694437.0
@@ -57,21 +59,42 @@ async def test_the_page_can_be_heard(old_site: Site) -> None:
 def test_the_board_says_when_it_ends_and_what_to_do() -> None:
     text = page("board", board=board(9))
     assert text.count("EXPIRING") >= 10 and "to 11-26 15:00" in text
-    assert "all detectors: start a run with script_mode: BIAS." in text
+    assert "all 9 detectors: start a run with script_mode: BIAS." in text
     assert "24 h" in text
 
 
-@pytest.mark.parametrize("detectors", [1, 9, 205])
-def test_a_board_of_any_camera_is_a_table(detectors: int) -> None:
+@pytest.mark.parametrize("detectors", [1, 9, MANY])
+def test_a_board_of_a_small_camera_has_a_column_for_each_detector(detectors: int) -> None:
     text = page("board", board=board(detectors))
-    cells = detectors if detectors <= 30 else 0
-    assert text.count('class="only-heard"') == 2 * cells
+    assert text.count('class="only-heard"') == 2 * detectors
+    assert "<svg" not in text
+
+
+def test_a_board_of_a_whole_camera_counts_and_shows_maps() -> None:
+    text = page("board", board=board(205))
+    assert 'class="only-heard"' not in text
+    assert "205 EXPIRING" in text and "205 MISSING: all 205 detectors" in text
+    assert text.count("<svg") == 2 and text.count("<rect") == 2 * 205
+    # The page Now has the numbers only.
+    assert "<svg" not in parts_of_board(board(205))["board"]
+
+
+def test_other_collections_are_below_the_usual_one() -> None:
+    usual = board(9)
+    other = BoardOfCollection(collection="LSSTComCam/calib/u/me", rows=usual.rows[:1])
+    text = page("board", board=usual.model_copy(update={"others": (other,), "not_shown": ("u/a", "u/b")}))
+    assert text.index("LSSTComCam/calib/daily") < text.index("<h2>LSSTComCam/calib/u/me</h2>")
+    assert "Not looked at, because there are too many: u/a, u/b." in text
+    assert "1 more collection" in parts_of_board(usual.model_copy(update={"others": (other,)}))["board"]
 
 
 def test_a_whole_camera_is_a_plane_of_its_own_form() -> None:
-    names = {one: f"R{one // 45}{one // 9 % 5}_S{one // 3 % 3}{one % 3}" for one in range(205)}
-    places = {(one.x, one.y) for one in plane_of(names).places}
-    assert len(places) == 205
+    plane = plane_of(dict(enumerate(LSSTCAM)), {0: ("FAILED", "dead"), 1: ("PASSED", "")})
+    assert plane.large and len({(one.x, one.y) for one in plane.squares}) == 205
+    said = {one.name: (one.kind, one.sign, one.words) for one in plane.squares}
+    assert said["R01_S00"] == ("bad", "✖", "FAILED; dead")
+    assert said["R01_S01"] == ("good", "", "PASSED"), "a sign in each square would be too much"
+    assert said["R44_SW1"] == ("none", "–", "not judged")
 
 
 def test_style_and_script_load_nothing() -> None:

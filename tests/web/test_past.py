@@ -74,6 +74,18 @@ async def test_runs_are_listed_the_latest_first(old_site: Site) -> None:
     assert page.index(latest["run_id"]) < page.index(first["run_id"])
 
 
+async def test_where_runs_have_certified_is_known_the_latest_first(site: Site) -> None:
+    past, mine = site.page.parts.past, "LSSTComCam/calib/u/me/test"
+    assert await past.certified_collections() == []
+    for collection in ("LSSTComCam/calib/u/me/other", mine, mine):
+        await site.house.start(script_mode="BIAS", calib_collection=collection)
+        await site.house.ended()
+    assert await past.certified_collections() == [mine, "LSSTComCam/calib/u/me/other"]
+    for file in site.folder.glob("journal.sqlite*"):
+        file.unlink()
+    assert await past.certified_collections() == []
+
+
 async def test_without_a_journal_there_is_a_sentence(site: Site) -> None:
     for file in site.folder.glob("journal.sqlite*"):
         file.unlink()

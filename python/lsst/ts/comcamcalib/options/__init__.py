@@ -8,7 +8,7 @@
 
 from .checks import day_obs_range
 from .model import PlannedFrame, RunOptions, ScriptMode, flat_pairs
-from .parse import check_run_defaults, parse_options, usual_collection
+from .parse import check_run_defaults, named_collections, parse_options, usual_collection
 from .rules import OptionRules
 from .table import NO_END, OPTION_DESCRIPTIONS
 
@@ -22,6 +22,7 @@ __all__ = [
     "check_run_defaults",
     "day_obs_range",
     "flat_pairs",
+    "named_collections",
     "parse_options",
     "usual_collection",
 ]

@@ -22,7 +22,7 @@ from .table import FRAME_TYPES, IGNORED, Option, option_table
 from .text import UNREADABLE, read_text
 from .values import NotAllowedError, has_time_zone
 
-__all__ = ["check_run_defaults", "parse_options", "usual_collection"]
+__all__ = ["check_run_defaults", "named_collections", "parse_options", "usual_collection"]
 
 MAX_SENTENCES = 50
 """Largest number of mistakes that are named one by one; a text with more is probably not a list of run options."""
@@ -113,6 +113,13 @@ def usual_collection(rules: OptionRules) -> str:
     table = option_table(rules)
     given, _ = _read(rules.run_defaults, table, [])
     return str(given.get("calib_collection", table["calib_collection"].default))
+
+
+def named_collections(rules: OptionRules) -> tuple[str, ...]:
+    """Return the collections with calibrations that ``run_defaults`` name, that which runs certify into first."""
+    given, _ = _read(rules.run_defaults, option_table(rules), [])
+    inputs = [one for name, value in given.items() if name.startswith("input_collections") for one in value]
+    return tuple(dict.fromkeys([usual_collection(rules), *inputs]))
 
 
 def _read(

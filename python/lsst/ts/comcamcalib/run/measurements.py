@@ -16,13 +16,13 @@ import contextlib
 import dataclasses
 import math
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from ..enums import CalibType
 from ..measurements import Trend, trend_of
 from ..record.facts import Entry, Measured, fact_from_json
 
-__all__ = ["Place", "insert_measurements", "make_table", "series", "trends"]
+__all__ = ["Place", "insert_measurements", "make_table", "series", "trends", "values_of"]
 
 TABLE = """
 CREATE TABLE measurements (
@@ -111,21 +111,45 @@ def series(
 ) -> dict[Place, Series]:
     """Return the values of a product in the latest runs, by detector, amplifier and quantity; see `latest_runs`."""
     runs = latest_runs(connection, calib_type, physical_filter, count, without)
+    units: dict[Place, str] = {}
+    values: dict[Place, list[tuple[str, float]]] = {}
+    for run_id in runs:
+        for place, value, unit in values_of(connection, calib_type, physical_filter, run_id):
+            # Values of another unit belong to another release, and can't be compared.
+            if units.setdefault(place, unit) == unit:
+                values.setdefault(place, []).append((run_id, value))
+    return {place: Series(units[place], tuple(some)) for place, some in values.items()}
+
+
+def values_of(
+    connection: sqlite3.Connection,
+    calib_type: CalibType,
+    physical_filter: str,
+    run_id: str,
+    detector: int | None = None,
+) -> Iterator[tuple[Place, float, str]]:
+    """Yield each value of a product in a run, with its place and unit; NaN: not measured.
+
+    Parameters
+    ----------
+    connection
+        The journal.
+    calib_type, physical_filter
+        The product.
+    run_id
+        The run.
+    detector
+        Only this one; None: all.
+    """
     query = (
         "SELECT detector, amplifier, quantity, value, unit FROM measurements "
         "WHERE calib_type = ? AND physical_filter = ? AND run_id = ?"
     )
-    units: dict[Place, str] = {}
-    values: dict[Place, list[tuple[str, float]]] = {}
-    for run_id in runs:
-        for detector, amplifier, quantity, value, unit in connection.execute(
-            query, (int(calib_type), physical_filter, run_id)
-        ):
-            place = detector, amplifier, quantity
-            # Values of another unit belong to another release, and can't be compared.
-            if units.setdefault(place, unit) == unit:
-                values.setdefault(place, []).append((run_id, math.nan if value is None else value))
-    return {place: Series(units[place], tuple(some)) for place, some in values.items()}
+    which: tuple[int | str, ...] = (int(calib_type), physical_filter, run_id)
+    if detector is not None:
+        query, which = f"{query} AND detector = ?", (*which, detector)
+    for number, amplifier, quantity, value, unit in connection.execute(query, which):
+        yield (number, amplifier, quantity), math.nan if value is None else value, unit
 
 
 def filters_of(connection: sqlite3.Connection, calib_type: CalibType) -> list[str]:

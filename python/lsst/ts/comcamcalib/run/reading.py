@@ -23,6 +23,7 @@ from .owner import JournalError
 __all__ = [
     "RunFound",
     "RunOverview",
+    "certified_collections",
     "latest_instrument",
     "list_runs",
     "open_to_read",
@@ -133,6 +134,29 @@ def read_report(path: Path, run_id: str) -> ReportWritten | None:
     except ValueError as error:
         raise JournalError(f"What the journal {path} has of the report of run {run_id} can't be understood") from error
     return fact if isinstance(fact, ReportWritten) else None
+
+
+def certified_collections(path: Path, count: int) -> list[str]:
+    """Return the collections that the latest certifications of a journal were made in, the latest first.
+
+    Parameters
+    ----------
+    path
+        The journal.
+    count
+        Number of certifications to look at.
+
+    Raises
+    ------
+    JournalError
+        If there is no such journal, or it can't be read.
+    """
+    query = (
+        "SELECT json_extract(body, '$.collection') FROM facts WHERE kind = 'certify_intended' "
+        "ORDER BY run_id DESC, seq DESC LIMIT ?"
+    )
+    with _opened(path) as connection:
+        return list(dict.fromkeys(str(name) for (name,) in connection.execute(query, (count,))))
 
 
 def list_runs(path: Path) -> list[RunFound]:

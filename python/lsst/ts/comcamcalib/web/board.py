@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
 from lsst.ts import utils
 
@@ -20,12 +20,14 @@ from ..clock import Clock
 from ..config import CscConfig
 from ..enums import CalibType
 from ..errors import ServiceError
-from ..options import usual_collection
+from ..options import named_collections
 from ..report import story
 from ..services.butler import ButlerService
 from . import data
+from .coverage import Covered
+from .grouping import MAX_NAMES, STATUSES, names_in_words
 
-__all__ = ["LOOK_BACK_DAYS", "BoardKeeper", "board_rows", "board_types"]
+__all__ = ["LOOK_BACK_DAYS", "MAX_COLLECTIONS", "BoardKeeper", "board_rows", "board_types"]
 
 INTERVAL_S = 300.0
 """Time between two looks into the repository (seconds)."""
@@ -39,8 +41,8 @@ LOOK_BACK_DAYS = 60
 EXPIRING = datetime.timedelta(hours=6)
 """What ends within this time is EXPIRING. Calibrations of a day end at noon TAI; a new run takes an hour."""
 
-STATUSES = ("OK", "EXPIRING", "EXPIRED", "MISSING")
-"""From the best to the worst."""
+MAX_COLLECTIONS = 8
+"""Collections that are looked at; each costs Butler a query for each type."""
 
 # What to ask a run for; frames that the product is made of come with it.
 ADVICE: Mapping[CalibType, str] = {
@@ -120,7 +122,8 @@ def _row(calib_type: CalibType, physical_filter: str, cells: Sequence[data.Board
     bad = [cell.name for cell in cells if cell.status == worst]
     advice = ""
     if worst != "OK":
-        who = "all detectors" if len(bad) == len(cells) else ", ".join(bad[:9]) + (" …" if len(bad) > 9 else "")
+        few = len(bad) <= MAX_NAMES or len(bad) == len(cells)
+        who = names_in_words(bad, [one.name for one in cells]) if few else f"{len(bad)} of {len(cells)} detectors"
         in_filter = f" with filter: {physical_filter}" if physical_filter and calib_type is CalibType.FLAT else ""
         advice = f"{who}: start a run with {ADVICE.get(calib_type, calib_type.name)}{in_filter}."
     return data.BoardRow(
@@ -130,6 +133,16 @@ def _row(calib_type: CalibType, physical_filter: str, cells: Sequence[data.Board
         advice=advice,
         cells=tuple(cells),
     )
+
+
+def _has_something(row: data.BoardRow) -> bool:
+    return any(cell.status != "MISSING" for cell in row.cells)
+
+
+def _of_other(row: data.BoardRow, collection: str) -> data.BoardRow:
+    """Return a row of another collection than the usual one, which a run must be told."""
+    advice = f"{row.advice.removesuffix('.')} and calib_collection: {collection}." if row.advice else ""
+    return row.model_copy(update={"advice": advice})
 
 
 def _iso_tai(tai_s: float) -> str:
@@ -149,6 +162,8 @@ class BoardKeeper:
         Returns the repository; None while the CSC is not ENABLED.
     certified
         Returns something that is another one after each certification and withdrawal.
+    collections
+        Returns the collections that runs have certified into lately, the latest first.
     """
 
     def __init__(
@@ -157,15 +172,18 @@ class BoardKeeper:
         clock: Clock,
         repository: Callable[[], ButlerService | None],
         certified: Callable[[], object],
+        collections: Callable[[], Awaitable[Sequence[str]]],
     ) -> None:
         self._types = board_types(config)
         self._names = config.instrument.detector_names
-        self._collection = usual_collection(config.option_rules())
+        self._named = named_collections(config.option_rules())
         self._clock = clock
         self._repository = repository
         self._certified = certified
+        self._collections = collections
+        self._covered: dict[str, Covered] = {}
         self.board = data.Board(
-            looked="", collection=self._collection, rows=(), problem="The repository was not asked yet."
+            looked="", collection=self._named[0], rows=(), problem="The repository was not asked yet."
         )
         """The board as it was seen last."""
 
@@ -186,9 +204,11 @@ class BoardKeeper:
     async def look(self, repository: ButlerService) -> None:
         """Look once; if the repository does not answer, the board stays, and says so."""
         now_s = self._clock.tai()
-        since = _iso_tai(now_s - LOOK_BACK_DAYS * 86400)
         try:
-            found = await repository.coverage(list(self._types.values()), self._collection, since)
+            names = list(dict.fromkeys([*self._named, *await self._collections()]))
+            shown, not_shown = names[:MAX_COLLECTIONS], names[MAX_COLLECTIONS:]
+            self._covered = {name: self._covered.get(name) or self._new(name) for name in shown}
+            rows = {name: await self._rows(repository, name, now_s) for name in shown}
         except ServiceError as error:
             self._say(f"It could not be looked up again: {error}")
             return
@@ -196,12 +216,28 @@ class BoardKeeper:
             logging.getLogger(__name__).exception("Bug: the board could not be made")
             self._say(f"It could not be looked up again: {type(error).__name__}. The CSC's log has more.")
             return
+        usual, *others = shown
         self.board = data.Board(
             looked=story.iso_utc(now_s),
-            collection=self._collection,
-            rows=board_rows(found, self._types, self._names, now_s),
+            collection=usual,
+            rows=rows[usual],
+            others=tuple(
+                data.BoardOfCollection(collection=name, rows=some)
+                for name in others
+                if (some := tuple(_of_other(row, name) for row in rows[name] if _has_something(row)))
+            ),
+            not_shown=tuple(not_shown),
             problem="",
         )
+
+    def _new(self, collection: str) -> Covered:
+        return Covered(collection, self._types, self._names)
+
+    async def _rows(self, repository: Repository, collection: str, now_s: float) -> tuple[data.BoardRow, ...]:
+        found = await self._covered[collection].look(
+            repository, _iso_tai(now_s), _iso_tai(now_s - LOOK_BACK_DAYS * 86400)
+        )
+        return board_rows(found, self._types, self._names, now_s)
 
     def _say(self, problem: str) -> None:
         if problem != self.board.problem:

@@ -11,12 +11,18 @@ Times are ISO 8601, UTC, and empty for what has not happened; a number is null w
 
 from __future__ import annotations
 
+import dataclasses
+from typing import ClassVar
+
+import pydantic
+
 from ..report.data import ExposureRow, JobRow, Model, Number
 
 __all__ = [
     "AlarmRow",
     "Board",
     "BoardCell",
+    "BoardOfCollection",
     "BoardRow",
     "CertificationRow",
     "CscSection",
@@ -244,8 +250,12 @@ class TrendList(Model):
     problem: str
 
 
-class TrendPoint(Model):
+@dataclasses.dataclass(frozen=True, slots=True)
+class TrendPoint:
     """A value in a run."""
+
+    # No model: those of a whole LSSTCam, fifty thousand, would take 20 MB and keep the garbage collector busy.
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = pydantic.ConfigDict(extra="forbid")
 
     run_id: str
     value: Number
@@ -302,13 +312,26 @@ class BoardRow(Model):
     cells: tuple[BoardCell, ...]
 
 
+class BoardOfCollection(Model):
+    """What another collection than that of the board has; of what it has nothing of there is no row."""
+
+    collection: str
+    rows: tuple[BoardRow, ...]
+
+
 class Board(Model):
     """Whether the calibrations that are needed are there."""
 
     looked: str
     """When the repository was asked; empty: it has not answered yet."""
     collection: str
+    """The one that runs certify into if nothing else is said."""
     rows: tuple[BoardRow, ...]
+    """What it has."""
+    others: tuple[BoardOfCollection, ...] = ()
+    """Others that the configuration names or that runs have certified into lately, if they have anything."""
+    not_shown: tuple[str, ...] = ()
+    """Further ones, which are not looked at because there are too many."""
     problem: str
     """Why it could not be asked again since; empty if it could."""
 

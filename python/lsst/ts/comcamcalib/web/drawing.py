@@ -13,9 +13,11 @@ from collections.abc import Mapping, Sequence
 
 from ..enums import StageKind
 from ..report.places import DETECTOR_SIZE, detector_corners
+from ..report.words import SIGNS
 from . import data
+from .grouping import MANY
 
-__all__ = ["Edge", "Graph", "Node", "Place", "Plane", "Spark", "graph_of", "plane_of", "spark_of"]
+__all__ = ["Edge", "Graph", "Node", "Plane", "Spark", "Square", "graph_of", "plane_of", "spark_of"]
 
 # The graph: a column for each kind of stage, a row for each product (units of the drawing).
 COLUMN, ROW, WIDTH, HEIGHT, MARGIN = 186, 62, 152, 42, 6
@@ -103,40 +105,62 @@ def _curve(begin: tuple[int, int], end: tuple[int, int]) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
-    """A detector on the focal plane: left and upper edge of its square."""
+class Square:
+    """A detector on the focal plane: left and upper edge of its square, and what is said of it."""
 
     detector: int
     name: str
     x: float
     y: float
+    kind: str
+    """Kind of its word, as of a badge; ``none`` if there is none."""
+    sign: str
+    """Empty: it is well, and there is no room for a sign in each square."""
+    words: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Plane:
     """The focal plane, row 0 below and column 0 left, with the size of its drawing."""
 
-    places: tuple[Place, ...]
+    squares: tuple[Square, ...]
     width: float
     height: float
+    large: bool
+    """Whether there is no room for names."""
     size: float = DETECTOR_SIZE
 
 
-def plane_of(names: Mapping[int, str]) -> Plane:
-    """Return where the detectors are.
+def plane_of(names: Mapping[int, str], said: Mapping[int, tuple[str, str]] | None = None) -> Plane:
+    """Return where the detectors are, and what is said of them.
 
     Parameters
     ----------
     names
         Full names by id.
+    said
+        A word that `badge` knows, and a remark, by id.
     """
     corners = detector_corners(names)
     width = max((x for x, _ in corners.values()), default=0.0) + DETECTOR_SIZE
     height = max((y for _, y in corners.values()), default=0.0) + DETECTOR_SIZE
-    places = [
-        Place(one, names[one], round(x, 2), round(height - y - DETECTOR_SIZE, 2)) for one, (x, y) in corners.items()
-    ]
-    return Plane(tuple(places), width, height)
+    large = len(names) > MANY
+    squares = []
+    for one, (x, y) in corners.items():
+        word, remark = (said or {}).get(one, ("not judged", ""))
+        sign, kind = SIGNS.get(word, ("–", "none"))
+        squares.append(
+            Square(
+                detector=one,
+                name=names[one],
+                x=round(x, 2),
+                y=round(height - y - DETECTOR_SIZE, 2),
+                kind=kind,
+                sign="" if large and kind == "good" else sign,
+                words=f"{word}; {remark}" if remark else word,
+            )
+        )
+    return Plane(tuple(squares), width, height, large)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,11 +18,11 @@ from prometheus_client.registry import Collector
 from .. import __version__
 from ..enums import RunState
 from . import data
+from .grouping import STATUSES
 
 __all__ = ["Measured", "Metrics"]
 
 CSC_STATES = ("OFFLINE", "STANDBY", "DISABLED", "ENABLED", "FAULT")
-BOARD_STATUSES = ("OK", "EXPIRING", "EXPIRED", "MISSING")
 
 
 class Measured:
@@ -95,7 +95,7 @@ class Metrics:
             labels=("type", "filter", "status"),
         )
         for row in board.rows:
-            for status in BOARD_STATUSES:
+            for status in STATUSES:
                 number = sum(1 for cell in row.cells if cell.status == status)
                 counts.add_metric((row.calib_type, row.physical_filter, status), number)
         yield counts

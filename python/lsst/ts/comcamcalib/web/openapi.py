@@ -105,7 +105,8 @@ def openapi_document() -> dict[str, Any]:
             "renamed, removed or given another meaning without another version.",
             "license": {"name": "GPL-3.0-or-later", "identifier": "GPL-3.0-or-later"},
         },
-        "servers": [{"url": "/"}],
+        # Relative to the document, because an ingress may serve the page under a path of its own.
+        "servers": [{"url": ".."}],
         "paths": {one.path: {"get": _operation(one)} for one in ADDRESSES},
         "components": {"schemas": schemas["$defs"]},
     }

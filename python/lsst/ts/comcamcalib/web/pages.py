@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ import jinja2
 from ..report.words import badge, duration, number
 from . import data
 from .drawing import graph_of, plane_of, spark_of
+from .grouping import MANY, cell_groups, names_in_words, rafts_of, square_groups
+from .trends import selection_of
 
 __all__ = ["PARTS", "STATIC", "page", "parts_of_board", "parts_of_now", "styles"]
 
@@ -42,10 +44,14 @@ def _template() -> jinja2.Template:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters.update(number=number, duration=duration, moment=_moment, age=_age)
-    environment.globals.update(badge=badge, graph_of=graph_of, plane_of=plane_of, spark_of=spark_of)
+    environment.globals.update(
+        {one.__name__: one for one in (badge, graph_of, names_in_words, plane_of, rafts_of, selection_of, spark_of)}
+    )
+    environment.globals.update(square_groups=square_groups, cell_groups=cell_groups, many=MANY)
+    environment.globals.update(names_of=_names_of, said_of_cells=_said_of_cells, said_of_squares=_said_of_squares)
     # A part is made without the rest of the template, so what all of them use must not be in it.
     macros = environment.get_template("macros.html").module
-    environment.globals.update({name: getattr(macros, name) for name in ("dash", "plane", "square", "tile")})
+    environment.globals.update({name: getattr(macros, name) for name in ("board_table", "dash", "plane", "tile")})
     return environment.get_template("page.html")
 
 
@@ -107,3 +113,15 @@ def _age(seconds: float) -> str:
         if seconds >= 2 * length_s:
             return f"{seconds / length_s:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def _names_of(cells: Iterable[data.BoardCell]) -> dict[int, str]:
+    return {one.detector: one.name for one in cells}
+
+
+def _said_of_cells(cells: Iterable[data.BoardCell]) -> dict[int, tuple[str, str]]:
+    return {one.detector: (one.status, f"to {_moment(one.end)}" if one.end else "") for one in cells}
+
+
+def _said_of_squares(squares: Iterable[data.DetectorSquare]) -> dict[int, tuple[str, str]]:
+    return {one.detector: (one.outcome, one.remark) for one in squares}

@@ -8,9 +8,6 @@
 
 from __future__ import annotations
 
-import math
-import sqlite3
-import statistics
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -20,17 +17,15 @@ from ..clock import Clock
 from ..config import CscConfig
 from ..enums import CalibType
 from ..errors import ServiceError
-from ..instrument import Instrument
-from ..measurements import trend_of
 from ..record.fold import fold
 from ..report import story
-from ..run.measurements import Place, Series, filters_of, latest_runs, series
 from ..run.owner import JournalError
-from ..run.reading import open_to_read, read_entries, read_overviews, read_report
+from ..run.reading import certified_collections, open_to_read, read_entries, read_overviews, read_report
 from ..services.worker_threads import WorkerThreads
 from . import data
 from .memory import Memory
 from .now import run_document
+from .trends import trend_products, trend_rows
 
 __all__ = ["NotFoundError", "Past"]
 
@@ -39,8 +34,8 @@ T = TypeVar("T")
 MAX_RUNS = 200
 """Runs in the list."""
 
-TREND_RUNS = 90
-"""Runs in a trend: about three months of daily runs."""
+CERTIFICATIONS = 500
+"""Certifications that are looked at to find where runs have certified."""
 
 READ_LIMIT_S = 20.0
 """Longest time for reading (seconds)."""
@@ -75,7 +70,8 @@ class Past:
         self._threads = threads
         self._lists: Memory[data.RunList | data.TrendList] = Memory(2, REMEMBERED_S)
         self._runs: Memory[data.RunDocument] = Memory(8, REMEMBERED_S)
-        self._trends: Memory[data.TrendTable] = Memory(8, REMEMBERED_S)
+        # Few, because that of a whole LSSTCam takes some 25 MB.
+        self._trends: Memory[data.TrendTable] = Memory(3, REMEMBERED_S)
 
     async def close(self) -> None:
         """Wait for nothing any more."""
@@ -119,6 +115,17 @@ class Past:
             If there is none.
         """
         return await self._do(f"look for the report of run {run_id}", lambda: self._find_report(run_id, suffix))
+
+    async def certified_collections(self) -> list[str]:
+        """Return the collections that runs have certified into lately, the latest first; none if it can't be read."""
+
+        def read() -> list[str]:
+            try:
+                return certified_collections(self._journal, CERTIFICATIONS)
+            except JournalError:
+                return []  # the page says elsewhere that the journal can't be read
+
+        return await self._do("look where runs have certified", read)
 
     async def trend_list(self) -> data.TrendList:
         """Return what there are trends of; what keeps them from being read is in the answer."""
@@ -192,96 +199,29 @@ class Past:
     def _read_trend_list(self) -> data.TrendList:
         try:
             with open_to_read(self._journal) as connection:
-                products = tuple(
-                    _trend_product(connection, one, physical_filter)
-                    for one in CalibType
-                    for physical_filter in filters_of(connection, one)
-                )
+                products = trend_products(connection)
         except ServiceError as error:
             return data.TrendList(written=self._written(), products=(), problem=str(error))
         return data.TrendList(written=self._written(), products=products, problem="")
 
     def _read(self, calib_type: CalibType, physical_filter: str, detector: str) -> data.TrendTable:
-        try:
-            with open_to_read(self._journal) as connection:
-                found = series(connection, calib_type, physical_filter, TREND_RUNS)
-        except ServiceError as error:
-            raise NotFoundError(str(error)) from error
-        if not found:
-            words = f"{calib_type.name} {physical_filter}".strip()
-            raise NotFoundError(f"No run has measured {words} yet.")
         names = self._config.instrument.detector_names
         number = next((one for one, name in names.items() if name == detector), None)
-        rows = _of_detectors(found, self._config.instrument) if number is None else _of_amplifiers(found, number)
+        try:
+            with open_to_read(self._journal) as connection:
+                rows = trend_rows(connection, calib_type, physical_filter, names, number)
+        except ServiceError as error:
+            raise NotFoundError(str(error)) from error
+        if not rows:
+            words = f"{calib_type.name} {physical_filter} {detector}"
+            raise NotFoundError(f"No run has measured {' '.join(words.split())} yet.")
         return data.TrendTable(
             written=self._written(),
             calib_type=calib_type.name,
             physical_filter=physical_filter,
             detector=detector,
-            rows=tuple(sorted(rows, key=lambda row: (row.quantity, row.of))),
+            rows=rows,
         )
 
     def _written(self) -> str:
         return story.iso_utc(self._clock.tai())
-
-
-def _trend_product(connection: sqlite3.Connection, calib_type: CalibType, physical_filter: str) -> data.TrendProduct:
-    runs = latest_runs(connection, calib_type, physical_filter, TREND_RUNS)
-    return data.TrendProduct(
-        calib_type=calib_type.name,
-        physical_filter=physical_filter,
-        latest_run=runs[0] if runs else "",
-        runs=len(runs),
-        quantities=tuple(dict.fromkeys(place[2] for place in series(connection, calib_type, physical_filter, 1))),
-    )
-
-
-def _of_amplifiers(found: Mapping[Place, Series], detector: int) -> list[data.TrendRow]:
-    return [
-        _row(quantity, amplifier or "whole detector", one.unit, list(one.values))
-        for (number, amplifier, quantity), one in found.items()
-        if number == detector
-    ]
-
-
-def _of_detectors(found: Mapping[Place, Series], instrument: Instrument) -> list[data.TrendRow]:
-    """Return the trends of detectors: their own values or, in each run, the median over their amplifiers."""
-    whole = {(detector, quantity) for detector, amplifier, quantity in found if not amplifier}
-    values: dict[tuple[int, str], dict[str, list[float]]] = {}
-    units: dict[tuple[int, str], str] = {}
-    for (detector, amplifier, quantity), one in found.items():
-        key = detector, quantity
-        if amplifier and key in whole:
-            continue
-        units[key] = one.unit
-        for run_id, value in one.values:
-            values.setdefault(key, {}).setdefault(run_id, []).append(value)
-    names = instrument.detector_names
-    return [
-        _row(
-            quantity,
-            names.get(detector, str(detector)),
-            units[detector, quantity],
-            [(run_id, _median(some)) for run_id, some in sorted(by_run.items(), reverse=True)],
-        )
-        for (detector, quantity), by_run in values.items()
-    ]
-
-
-def _median(values: list[float]) -> float:
-    finite = [value for value in values if math.isfinite(value)]
-    return statistics.median(finite) if finite else math.nan
-
-
-def _row(quantity: str, of: str, unit: str, values: list[tuple[str, float]]) -> data.TrendRow:
-    trend = trend_of((value for _, value in values), unit)
-    points = tuple(data.TrendPoint(run_id=run_id, value=value) for run_id, value in values)
-    return data.TrendRow(
-        quantity=quantity,
-        of=of,
-        unit=unit,
-        median=trend.median,
-        spread=trend.spread,
-        latest=points[0].value if points else None,
-        points=points,
-    )

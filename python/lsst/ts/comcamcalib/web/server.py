@@ -84,9 +84,9 @@ class StatusPage:
         for threads in self._threads:
             threads.start()
         measured, loop_watch = Measured(), LoopWatch()
-        board = BoardKeeper(config, self._clock, self._repository, self._certified)
-        live = Live(self._look, lambda: board.board, making)
         past = Past(config, self._clock, reading)
+        board = BoardKeeper(config, self._clock, self._repository, self._certified, past.certified_collections)
+        live = Live(self._look, lambda: board.board, making)
         metrics = Metrics(lambda: live.now, lambda: board.board, measured, lambda: live.readers, loop_watch.worst_s)
         connections = Connections()
         guard = Guard(config.page.frame_ancestors, measured, connections.used)
