@@ -21,7 +21,7 @@ PACKAGE := python/lsst/ts/comcamcalib
 STANDIN_FILES := $(shell find standins -type f -not -path '*/__pycache__/*' -not -path '*.egg-info/*' -not -path '*/tests/*')
 INTERFACE_FILES := $(shell find $(PACKAGE)/sal_interfaces -name '*.xml')
 
-.PHONY: help demo observatory test test-all test-observatory test-parts test-fast crashtest image image-test nights lint format interface bench bench-sal bench-statistics bench-judging bench-schedule bench-journal bench-csc bench-scale bench-page clean
+.PHONY: help demo observatory test test-all test-observatory test-parts test-fast test-oldest scenarios crashtest image image-test nights lint format interface bench bench-sal bench-statistics bench-judging bench-schedule bench-journal bench-csc bench-scale bench-page clean
 
 help: ## Say what can be made.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -53,6 +53,13 @@ test-parts: interface
 
 test-fast: interface ## Run all tests but those that need the whole observatory or real pipelines.
 	$(BIN) pytest -m "not observatory and not pipelines"
+
+test-oldest: .venv-oldest/.ready ## The same with the lowest versions of the dependencies that pyproject.toml allows.
+	.venv-oldest/bin/python -m lsst.ts.comcamcalib.cli interface install
+	OLDEST=1 .venv-oldest/bin/python -m pytest -p no:cacheprovider -m "not observatory and not pipelines"
+
+scenarios: interface ## Show whole runs with real pipelines each scenario that must get a certain verdict; ONLY="..." chooses some.
+	$(RUN) tests/scenarios/run.py $(ONLY)
 
 crashtest: interface ## Kill the CSC's process KILLS times (40) in runs on the simulated observatory, and compare how they end.
 	KILLS=$(or $(KILLS),40) $(BIN) pytest -s tests/crash
@@ -89,6 +96,14 @@ interface: $(READY)
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check ./standins
 	touch $@
 
+# Made anew, so that nothing newer stays; of what the dependencies need themselves it has the newest.
+.venv-oldest/.ready: pyproject.toml Makefile $(STANDIN_FILES)
+	rm -rf .venv-oldest
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check uv
+	.venv-oldest/bin/python -m uv pip install --quiet --python .venv-oldest/bin/python --resolution lowest-direct --editable ".[sim,test,postgres]" ./standins
+	touch $@
+
 bench: bench-sal bench-statistics bench-judging bench-schedule bench-journal bench-scale bench-page bench-csc ## Measure; ratios within one run.
 
 bench-sal: interface ## Measure salobj; with REAL_PYTHON=<a Python with the real salobj> side by side.
@@ -116,4 +131,4 @@ bench-csc: interface ## Measure the CSC's process: delays between steps, kill an
 	$(RUN) bench/csc/run.py $(PART)
 
 clean: ## Remove what was made.
-	rm -rf .venv demo-data .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build
+	rm -rf .venv .venv-oldest demo-data .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build

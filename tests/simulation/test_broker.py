@@ -132,17 +132,6 @@ def test_first_consumer_of_a_group_need_not_wait_for_others(broker: EmbeddedBrok
     assert time.monotonic() - begin < 2.5
 
 
-def test_deleted_topic_is_gone_and_can_be_made_anew(broker: EmbeddedBroker, topic: str) -> None:
-    produce(broker.address, topic, b"old")
-    broker.delete_topic(topic)
-    assert topic not in broker.topics
-    with pytest.raises(BrokerError, match=f"can't delete topic {topic}"):
-        broker.delete_topic(topic)
-    broker.create_topics([topic])
-    produce(broker.address, topic, b"new")
-    assert consume(broker.address, topic, 1) == [b"new"]
-
-
 def test_refused_name_is_told(broker: EmbeddedBroker) -> None:
     produce(broker.address, "lsst.test.made_by_client", b"x")  # clients that may do so create topics by using them
     with pytest.raises(BrokerError, match="can't create topic"):

@@ -69,7 +69,7 @@ async def test_registered_schema_is_found_again(client: SchemaRegistryClient) ->
     latest = await ask(client.get_latest_version, SUBJECT)
     assert json.loads(latest.schema.schema_str) == json.loads(HEARTBEAT)
     first = await ask(client.get_version, SUBJECT, 1)
-    assert (first.schema_id, first.guid) == (latest.schema_id, latest.guid)
+    assert first.schema_id == latest.schema_id
     assert (await ask(client.get_schema, schema_id)).schema_str == HEARTBEAT
     assert await ask(client.get_subjects) == [SUBJECT]
     assert await ask(client.get_versions, SUBJECT) == [1]
@@ -96,7 +96,6 @@ async def test_one_schema_under_two_subjects_has_one_id(client: SchemaRegistryCl
     first = await ask(client.register_schema, SUBJECT, Schema(HEARTBEAT, "AVRO"))
     other = SUBJECT.replace("lsst.test", "lsst.sal")
     assert await ask(client.register_schema, other, Schema(HEARTBEAT, "AVRO")) == first
-    assert await ask(client.get_subjects_by_schema_id, first) == sorted([SUBJECT, other])
     versions = await ask(client.get_schema_versions, first)
     assert {(version.subject, version.version) for version in versions} == {(SUBJECT, 1), (other, 1)}
 

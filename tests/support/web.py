@@ -29,6 +29,8 @@ __all__ = ["ADDRESS", "Answer", "Events", "Site", "opened"]
 
 ADDRESS = "127.0.0.1"
 LIMIT_S = 30.0
+LINE_LIMIT = 2**20
+"""Longest line of the stream (bytes); aiohttp's own limit is 128 kB, or more in newer versions."""
 
 
 @dataclasses.dataclass
@@ -127,7 +129,7 @@ async def opened(folder: Path, instrument: dict[str, Any] | None = None, **setti
     )
     house = await House(config, path).open()
     connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector, auto_decompress=True) as session:
+    async with aiohttp.ClientSession(connector=connector, auto_decompress=True, read_bufsize=LINE_LIMIT) as session:
         site = Site(house, session, folder)
         await site.page.open(config)
         try:

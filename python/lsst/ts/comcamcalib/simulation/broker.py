@@ -48,7 +48,6 @@ _SIGNATURES: tuple[tuple[str, type | None, tuple[type, ...]], ...] = (
     ("rd_kafka_mock_cluster_destroy", None, (ctypes.c_void_p,)),
     ("rd_kafka_mock_cluster_bootstraps", ctypes.c_char_p, (ctypes.c_void_p,)),
     ("rd_kafka_mock_topic_create", ctypes.c_int, (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_int)),
-    ("rd_kafka_mock_topic_delete", ctypes.c_int, (ctypes.c_void_p, ctypes.c_char_p)),
     ("rd_kafka_mock_group_initial_rebalance_delay_ms", None, (ctypes.c_void_p, ctypes.c_int32)),
     ("rd_kafka_mock_broker_set_down", ctypes.c_int, (ctypes.c_void_p, ctypes.c_int32)),
     ("rd_kafka_mock_broker_set_up", ctypes.c_int, (ctypes.c_void_p, ctypes.c_int32)),
@@ -166,17 +165,6 @@ class EmbeddedBroker:
                 continue
             self._check(f"create topic {name}", "rd_kafka_mock_topic_create", name.encode(), partitions, 1)
             self._topics.add(name)
-
-    def delete_topic(self, name: str) -> None:
-        """Delete a topic and its messages.
-
-        Raises
-        ------
-        BrokerError
-            If there is no such topic.
-        """
-        self._check(f"delete topic {name}", "rd_kafka_mock_topic_delete", name.encode())
-        self._topics.discard(name)
 
     def set_down(self) -> None:
         """Drop all connections and refuse new ones until `set_up`; topics and messages are kept."""

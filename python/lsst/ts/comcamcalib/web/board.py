@@ -233,7 +233,7 @@ class BoardKeeper:
     def _new(self, collection: str) -> Covered:
         return Covered(collection, self._types, self._names)
 
-    async def _rows(self, repository: Repository, collection: str, now_s: float) -> tuple[data.BoardRow, ...]:
+    async def _rows(self, repository: ButlerService, collection: str, now_s: float) -> tuple[data.BoardRow, ...]:
         found = await self._covered[collection].look(
             repository, _iso_tai(now_s), _iso_tai(now_s - LOOK_BACK_DAYS * 86400)
         )

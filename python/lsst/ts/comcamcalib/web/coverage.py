@@ -15,20 +15,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Protocol
 
 from ..butler_data import Coverage
 from ..enums import CalibType
 from ..errors import ServiceError
+from ..services.butler import ButlerService
 
-__all__ = ["Covered", "Covers"]
-
-
-class Covers(Protocol):
-    """What the board needs of the Butler repository."""
-
-    async def coverage(self, dataset_types: Sequence[str], collection: str, since_iso_tai: str) -> list[Coverage]:
-        """Return what a collection has since some time; raises ServiceError with a sentence."""
+__all__ = ["Covered"]
 
 
 class Covered:
@@ -53,7 +46,7 @@ class Covered:
         # Of each type, detector and filter the range that ended last.
         self._ended: dict[tuple[str, int, str], Coverage] = {}
 
-    async def look(self, repository: Covers, now: str, since: str) -> list[Coverage]:
+    async def look(self, repository: ButlerService, now: str, since: str) -> list[Coverage]:
         """Return what is valid now or later, and what has ended since some time (ISO 8601 TAI).
 
         Raises
@@ -84,7 +77,7 @@ class Covered:
             and (calib_type is CalibType.FLAT or self._detectors - there.get(dataset_type, set()))
         ]
 
-    async def _look_back(self, repository: Covers, dataset_type: str, since: str) -> list[Coverage]:
+    async def _look_back(self, repository: ButlerService, dataset_type: str, since: str) -> list[Coverage]:
         try:
             return await repository.coverage([dataset_type], self._collection, since)
         except ServiceError as error:
