@@ -294,12 +294,12 @@ class Journal:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         with _transaction(connection):
-            for statement in (*TABLES.split(";"), f"PRAGMA user_version = {SCHEMA_VERSION}"):
-                connection.execute(statement)
-            measurements.make_table(connection)
             if given_up.is_set():
                 raise JournalError(f"Nothing waits any more for the journal {self.path} to be opened")
             self._owner.claim(connection, now_s)
+            for statement in (*TABLES.split(";"), f"PRAGMA user_version = {SCHEMA_VERSION}"):
+                connection.execute(statement)
+            measurements.make_table(connection)
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None
