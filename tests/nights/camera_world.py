@@ -17,7 +17,7 @@ from lsst.ts.comcamcalib.services.oods import IngestNotice
 from support.world import VISITED, Exposure
 from support.world import World as Products
 
-from .faults import NightPlan
+from .faults import DETECTORS, NightPlan
 from .timeline import Timeline
 
 __all__ = ["CameraWorld", "Image"]
@@ -133,8 +133,7 @@ class CameraWorld(Products, Timeline):
         faults, dice = self.faults_of_next("files"), self.dice("files")
         odd = dice.randrange(9) if faults & {"one lost", "failed at first", "unreadable at first"} else -1
         if "one lost" in faults:
-            used = dict(self.plan.options).get("detectors", [0, 1, 4])
-            odd = dice.choice(list(used))  # type: ignore[call-overload]
+            odd = dice.choice(DETECTORS)
         for detector in range(9):
             delay_s = dice.uniform(60.0, 200.0) if "late" in faults else dice.uniform(3.0, 20.0)
             if detector == odd and "one lost" in faults:

@@ -111,6 +111,7 @@ class Csc:
         await asyncio.sleep(0)
         if "broker down" in self.world.down:
             raise RuntimeError("KafkaError: Local: Message timed out")
+        self.world.on_made(f"{type(event).__name__} published")
         self._published(event)
 
     async def _backend(self, reachable: bool, sentence: str) -> None:

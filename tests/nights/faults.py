@@ -66,7 +66,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
     ),
     # While a process lives, another is started, as the next pod is; drawn from a random generator of its own, too
     "second process": (
-        "waits",
+        "second ends",  # it waits in vain, and gets SIGTERM
         "first ends",  # some time later it gets SIGTERM
         "first stopped",  # as with SIGSTOP: the second takes over after 15 s, and the first comes back
         "first stopped before write",
@@ -77,6 +77,12 @@ FAULTS: dict[str, tuple[str, ...]] = {
     # At a time
     "instant": ("clock set back", "strange result"),
 }
+
+DETECTORS = (0, 1, 4)
+"""Detectors of the runs."""
+
+BAD_DETECTORS = ("noisy", "without statistics")
+"""What is wrong with single detectors of a product, whatever is done again, if the others are to be certified."""
 
 BAD_PRODUCTS = ("BIAS", "DARK", "FLAT")
 """Products of which one detector may be too noisy, whatever is done again; their verdict is FAILED."""
@@ -102,9 +108,9 @@ class Happening:
     Parameters
     ----------
     where
-        A key of `FAULTS`; ``kill``, ``command``, ``product`` or ``decision``.
+        A key of `FAULTS`; ``kill``, ``command``, ``product``, ``detector`` or ``decision``.
     what
-        What happens.
+        What happens; of a detector: its product, its number and what is wrong with it.
     number
         To which of its kind, from 1; 0: at a time.
     at_s, seconds
@@ -175,7 +181,7 @@ MAX_NUMBER = {"exposure": 10, "files": 10, "job": 10, "certify": 4}
 def draw_night(seed: int) -> NightPlan:
     """Draw a night."""
     dice = random.Random(f"night {seed}")
-    options = dice.choice(OPTIONS)
+    options = dict(dice.choice(OPTIONS))
     length_s = 150.0 if options["script_mode"] in ("BIAS", "DARK") else 900.0
     drawn = [_draw_fault(dice, length_s) for _ in range(dice.choice((0, 0, 1, 1, 1, 2, 2, 3, 5)))]
     for _ in range(dice.choice((0, 0, 1, 1, 1, 2, 3, 6))):
@@ -187,6 +193,7 @@ def draw_night(seed: int) -> NightPlan:
     fate = random.Random(f"product {seed}")
     if fate.random() < 0.06 and options.get("do_verify", True):
         drawn.append(Happening("product", fate.choice(BAD_PRODUCTS)))
+    drawn += _draw_detectors(random.Random(f"detectors {seed}"), options)
     late = random.Random(f"later period {seed}")
     if late.random() < 0.25:
         what = late.choice(FAULTS["later period"])
@@ -214,12 +221,23 @@ def _draw_decisions(dice: random.Random, drawn: list[Happening], length_s: float
     return decisions
 
 
+def _draw_detectors(dice: random.Random, options: dict[str, object]) -> list[Happening]:
+    """Draw the option to certify the good detectors only, and which are bad; sometimes none is good."""
+    if dice.random() >= 0.2 or not options.get("do_verify", True):
+        return []
+    options["certify_good_detectors"] = True
+    bad = {(dice.choice(BAD_PRODUCTS), dice.choice(DETECTORS)) for _ in range(dice.choice((0, 1, 1, 2, 3, 6)))}
+    return [
+        Happening("detector", f"{product} {detector} {dice.choice(BAD_DETECTORS)}") for product, detector in sorted(bad)
+    ]
+
+
 def _draw_second(dice: random.Random, length_s: float) -> Happening:
     what = dice.choice(FAULTS["second process"])
     seconds = round(
         dice.uniform(0.0, 30.0) if what == "first ends" else dice.choice((10.0, 40.0, 90.0)) * dice.uniform(0.5, 1.5), 1
     )
-    if what in ("waits", "first ends", "first stopped"):
+    if what in ("second ends", "first ends", "first stopped"):
         return Happening("second process", what, 0, round(dice.uniform(0.0, length_s), 2), seconds)
     return Happening("second process", what, dice.randint(1, 60 if what.endswith("act") else 120), 0.0, seconds)
 

@@ -12,7 +12,7 @@ import collections
 import re
 from collections.abc import Iterator, Sequence
 
-from lsst.ts.comcamcalib.enums import CalibType, RunState, StageKind, StageState
+from lsst.ts.comcamcalib.enums import CalibType, RunState, StageKind, StageState, Verdict
 from lsst.ts.comcamcalib.plan.plan import REPORT_STAGE
 from lsst.ts.comcamcalib.record.events import (
     Certification,
@@ -51,6 +51,7 @@ def judge(history: History, world: NightWorld, published: Sequence[Event]) -> li
         *_frames(history, world),
         *_jobs(history, world),
         *_certified(history, world),
+        *_good_detectors(history, world),
         *_reported(history),
         *_published(history, published),
         *world.late_answers,
@@ -86,14 +87,53 @@ def _reported(history: History) -> Iterator[str]:
 def _bad(history: History, world: NightWorld) -> set[str]:
     """Return the products of the run that are bad, or are built on a bad one."""
     bad: set[str] = set()
+    detectors, leaves_out = set(history.plan.options.detectors), history.plan.options.certify_good_detectors
     for stage in history.plan.stages:
         name = stage.calib_type.name
         bases = set(history.plan.recipe(stage.calib_type).builds_on)
-        own = any(one.what == name for one in world.plan.of("product"))
+        own = detectors <= _left_out(name, history, world) if leaves_out else bool(world.bad_detectors[name])
         accepted = any(key[0] is stage.calib_type for key in history.accepted_verdicts)
         if stage.kind is StageKind.VERIFY and (bases & bad or (own and not accepted)):
             bad.add(name)
     return bad
+
+
+def _left_out(name: str, history: History, world: NightWorld) -> set[int]:
+    """Return the detectors that a product must not be certified for: its own bad ones, and those of what it needs.
+
+    It needs the products that it is built on, and those that judge the frames that it is made from.
+    """
+    plan = history.plan
+    if not plan.options.certify_good_detectors or not plan.options.do_verify:
+        return set()
+    accepted = any(calib_type.name == name for calib_type, _ in history.accepted_verdicts)
+    left_out = set() if accepted else set(world.bad_detectors[name])
+    recipe = plan.recipe(CalibType[name])
+    made = {stage.calib_type.name for stage in plan.stages if stage.kind is StageKind.GENERATE}
+    for other in {*recipe.builds_on, *recipe.frames} & made - {name}:
+        left_out |= _left_out(other, history, world)
+    return left_out
+
+
+def _good_detectors(history: History, world: NightWorld) -> Iterator[str]:
+    """Only good detectors are certified: all of them, and the same ones in all that is built on them."""
+    certified: dict[str, set[int | None]] = collections.defaultdict(set)
+    for _, one in world.certified_log:
+        certified[one.dataset_type].add(one.dataset.detector)
+    for intent in (one.intent for one in history.certifications.values()):
+        if intent.verdict is Verdict.UNKNOWN:
+            yield f"{intent.calib_type.name} was to be certified although its verdict is UNKNOWN"
+    for stage in history.stages.values():
+        if stage.kind is not StageKind.CERTIFY or stage.calib_type is None:
+            continue
+        name = stage.calib_type.name
+        left_out = _left_out(name, history, world)
+        there = certified[world.config.recipes[name].dataset_type]
+        if wrong := there & left_out:
+            yield f"{name} was certified for the detectors {sorted(wrong)}, which are not good"
+        wanted = set(history.plan.options.detectors) - left_out
+        if history.state is RunState.COMPLETED and there != wanted:
+            yield f"{name} is certified for the detectors {sorted(there)}, not for {sorted(wanted)}"
 
 
 def _frames(history: History, world: NightWorld) -> Iterator[str]:
@@ -192,7 +232,11 @@ def _certified(history: History, world: NightWorld) -> Iterator[str]:
         if stage.kind is StageKind.CERTIFY and stage.calib_type not in withdrawn:
             product = history.product(stage.calib_type)
             there = {one.dataset.dataset_id for one in world.validities}
-            if product is None or not set(product.ids) <= there:
+            left_out = _left_out(stage.calib_type.name, history, world) if stage.calib_type is not None else set()
+            if (
+                product is None
+                or not {one.dataset_id for one in product.datasets if one.detector not in left_out} <= there
+            ):
                 yield f"{stage.name} SUCCEEDED, but its product is not certified"
     older = {one.dataset.dataset_id for one in world.older}
     extra = {one.dataset.dataset_id for one in world.validities} - set(ours) - older

@@ -18,13 +18,13 @@ from pathlib import Path
 from lsst.ts.comcamcalib.config import CscConfig
 from lsst.ts.comcamcalib.enums import RunState
 from lsst.ts.comcamcalib.record.events import Event
-from lsst.ts.comcamcalib.run.journal_file import read_facts
+from lsst.ts.comcamcalib.record.facts import fact_from_json
 from support.plans import make_config
 
 from .faults import NightPlan
 from .invariants import judge
 from .journal import Ownership, surroundings
-from .operator import Outcome
+from .operating import Outcome
 from .processes import Processes
 from .service import Service
 from .virtual_loop import HangError
@@ -60,12 +60,19 @@ class NightResult:
     seen: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     occasions: dict[str, int] = dataclasses.field(default_factory=dict)
     """How often there was each occasion to be killed."""
-    history: list[str] = dataclasses.field(default_factory=list)
-    """The facts of the run, in words."""
+    epoch_s: float = 0.0
+    """When the night began (TAI unix seconds)."""
+    facts: list[tuple[float, str]] = dataclasses.field(default_factory=list)
+    """When each fact of the run was recorded (TAI unix seconds), and its text in the journal."""
     processes: int = 0
     virtual_s: float = 0.0
     summary: dict[str, int] = dataclasses.field(default_factory=dict)
     """How many exposures, jobs and certified datasets there are of each kind."""
+
+    @property
+    def history(self) -> list[str]:
+        """The facts of the run, in words."""
+        return [f"{at - self.epoch_s:9.1f} s {fact_from_json(body)!r}" for at, body in self.facts]
 
 
 def folder_for_nights() -> tempfile.TemporaryDirectory[str]:
@@ -105,7 +112,7 @@ def night(plan: NightPlan, folder: Path) -> NightResult:
             processes.run()
         run = next((one.run for one in reversed(services) if one.over), None)
         if run is not None:
-            result.history = _facts(path, run.history.run_id, world)
+            result.facts = _facts(path, run.history.run_id)
     except HangError as error:
         run = None
         result.problems.append(f"hang: {error}")
@@ -114,6 +121,7 @@ def night(plan: NightPlan, folder: Path) -> NightResult:
         for suffix in ("", "-wal", "-shm"):
             Path(f"{path}{suffix}").unlink(missing_ok=True)
     world.pass_time(10_000.0)
+    result.epoch_s = world.epoch_s
     result.seen, result.processes = world.seen, len(processes.all)
     result.occasions, result.virtual_s = processes.counted, world.time_s
     result.problems += ownership.problems
@@ -127,10 +135,10 @@ def night(plan: NightPlan, folder: Path) -> NightResult:
     return result
 
 
-def _facts(path: Path, run_id: str, world: NightWorld) -> list[str]:
-    """Return the facts of a run in the journal, in words."""
+def _facts(path: Path, run_id: str) -> list[tuple[float, str]]:
+    """Return the facts of a run in the journal."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        return [f"{one.at - world.epoch_s:9.1f} s {one.fact!r}" for one in read_facts(connection, path, run_id)]
+        return connection.execute("SELECT at, body FROM facts WHERE run_id = ? ORDER BY seq", (run_id,)).fetchall()
 
 
 def _summary(world: NightWorld) -> dict[str, int]:

@@ -203,7 +203,7 @@ class Processes:
     # Turns
 
     def _step(self) -> None:
-        """Let each process that is awake turn once; if none has anything to do, let time leap."""
+        """Let each process that is awake do all that it can do now; if none has anything to do, let time leap."""
         busy = False
         for one in self._awake:
             if one.alive and not one.stopped and one.loop.due():
@@ -259,15 +259,20 @@ class Processes:
         if any(other.stopped for other in self.all):
             return  # one thing at a time
         self._world.seen[f"second process: {one.what}"] += 1
-        if one.what == "first ends":
-            self.start()
-            self._world.after(one.seconds, lambda: self._terminate(owner))
-        elif one.what == "waits":
-            self.start()
+        if one.what in ("first ends", "second ends"):
+            self._start_second()
+            if one.what == "first ends":
+                self._world.after(one.seconds, lambda: self._terminate(owner))
         else:
-            self._start_after(self._second_dice.uniform(0.0, NEXT_POD_S))
+            self._world.after(self._second_dice.uniform(0.0, NEXT_POD_S), self._start_second)
             self.writing = owner if one.what == "first stopped in a write" else None
             self.stop(owner, one.seconds)
+
+    def _start_second(self) -> None:
+        """Start a process; if it waits in vain, it is one too many, and gets SIGTERM."""
+        self.start()
+        second, patience_s = self.all[-1], self._second_dice.uniform(20.0, 100.0)
+        self._world.after(patience_s, lambda: None if second.program.owns else self._terminate(second))
 
     def _terminate(self, process: Process) -> None:
         if process.alive:

@@ -15,7 +15,7 @@ from lsst.ts.comcamcalib.config import CscConfig
 from lsst.ts.comcamcalib.record.events import Event
 
 from .csc import Csc
-from .operator import Operator, Outcome
+from .operating import Operator, Outcome
 from .world import NightWorld
 
 __all__ = ["Service"]

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import uuid
 from collections.abc import Collection, Iterator
@@ -53,9 +54,14 @@ class NightWorld(UwsWorld):
 
     def __init__(self, config: CscConfig, plan: NightPlan) -> None:
         super().__init__(config, plan)
+        self.bad_detectors: dict[str, set[int]] = collections.defaultdict(set)
+        """Detectors of each product that can't be certified."""
         for one in plan.of("product"):
             self.bad_amplifiers[one.what, 0] = BAD_AMPLIFIERS
+            self.bad_detectors[one.what].add(0)
             self.seen[f"product: {one.what} is bad"] += 1
+        for one in plan.of("detector"):
+            self._spoil(*one.what.split(" ", 2))
         self.late_answers: list[str] = []
         """Sentences about commands that were not answered in time."""
         self.validities: list[Validity] = []
@@ -74,6 +80,17 @@ class NightWorld(UwsWorld):
             self.collections.add(config.run_defaults.get("calib_collection", DAILY))
         self.certified_log: list[tuple[float, Validity]] = []
         """Each dataset that was newly certified for a range, and when (seconds of the night)."""
+
+    def _spoil(self, product: str, detector: str, how: str) -> None:
+        """Let one detector of a product be bad, or not verified."""
+        if how == "noisy":
+            self.bad_amplifiers[product, int(detector)] = BAD_AMPLIFIERS
+        else:
+            verification = self.config.recipes[product].verification
+            assert verification is not None, product
+            self.missing.add((verification.label, int(detector)))
+        self.bad_detectors[product].add(int(detector))
+        self.seen[f"detector: {how}"] += 1
 
     def _certified_before(self) -> Iterator[Validity]:
         for recipe in self.config.recipes.values():

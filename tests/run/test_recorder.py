@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -252,6 +253,25 @@ async def test_after_another_process_took_over_nothing_is_written_or_published(
     assert recorder.lost == "pod-2 has it"
     assert listener.heard == []
     assert await stored(recorder, disk) == ["run_accepted"]
+
+
+async def test_a_process_that_was_stopped_and_replaced_publishes_nothing_more(
+    recorder: Recorder, disk: Disk, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is stopped between the write and the event, and meanwhile another process publishes what came later."""
+    write = disk.append
+
+    async def append_and_stop(run_id: str, entries: Sequence[Entry], state: RunState) -> None:
+        await write(run_id, entries, state)
+        with sqlite3.connect(disk.path) as connection:
+            connection.execute("UPDATE owner SET token = 'somebody'")
+        disk._renewed_s -= 60.0
+
+    monkeypatch.setattr(disk, "append", append_and_stop)
+    await recorder.note(moved(StageState.RUNNING))
+    assert listener.heard == []
+    assert "does not belong to this process any more" in recorder.lost
+    assert await stored(recorder, disk) == ["run_accepted", "stage_moved"]
 
 
 async def test_intent_in_progress_ends_at_once_when_the_journal_is_lost(recorder: Recorder, disk: Disk) -> None:

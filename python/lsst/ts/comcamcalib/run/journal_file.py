@@ -97,12 +97,12 @@ class JournalFile:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         with _transaction(connection):
-            for statement in (*TABLES.split(";"), f"PRAGMA user_version = {SCHEMA_VERSION}"):
-                connection.execute(statement)
-            measurements.make_table(connection)
             if given_up.is_set():
                 raise JournalError(f"Nothing waits any more for the journal {self._path} to be opened")
             self._owner.claim(connection, now_s)
+            for statement in (*TABLES.split(";"), f"PRAGMA user_version = {SCHEMA_VERSION}"):
+                connection.execute(statement)
+            measurements.make_table(connection)
 
     def close(self) -> None:
         """Give up the ownership and close the file, unless that is done."""

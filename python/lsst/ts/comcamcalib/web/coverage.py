@@ -14,7 +14,7 @@ where nothing is valid now; after that it is remembered.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 
 from ..butler_data import Coverage
 from ..enums import CalibType

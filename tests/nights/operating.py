@@ -22,7 +22,7 @@ from lsst.ts.comcamcalib.run.owner import JournalError
 from lsst.ts.comcamcalib.run.runner import StartRequest
 
 from .csc import Csc
-from .faults import Happening, NightPlan
+from .faults import DETECTORS, Happening, NightPlan
 
 __all__ = ["Operator", "Outcome"]
 
@@ -72,7 +72,9 @@ class Operator:
             elif state is RunState.FAILED:
                 if self._wants("accept") and await self._accept():
                     continue
-                if self._outcome.resumes >= (2 if self._plan.of("product") else MAX_RESUMES):
+                if self._outcome.resumes >= (
+                    2 if self._plan.of("product") + self._plan.of("detector") else MAX_RESUMES
+                ):
                     if await self._withdrawn():
                         break
                     continue
@@ -222,5 +224,5 @@ SMALL: dict[object, dict[str, object]] = {
 def options_of(plan: NightPlan) -> dict[str, object]:
     """Return all options of a night's run."""
     given = dict(plan.options)
-    small = {"detectors": [0, 1, 4], "n_bias": 2, "max_counter_archiver_check": 30, **SMALL[given["script_mode"]]}
+    small = {"detectors": list(DETECTORS), "n_bias": 2, "max_counter_archiver_check": 30, **SMALL[given["script_mode"]]}
     return {**small, **given}
