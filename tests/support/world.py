@@ -34,6 +34,7 @@ from lsst.ts.comcamcalib.plan.request import JobRequest
 from lsst.ts.comcamcalib.services.curve_values import curve_values, pair_values
 from lsst.ts.comcamcalib.simulation.containers import PhotonTransferCurve
 
+from support.curve_statistics import merged, statistics_of_curve
 from support.withdrawing import Row, after, planned
 
 __all__ = ["AMPLIFIERS", "Exposure", "FakeJob", "World"]
@@ -297,8 +298,10 @@ class World:
             for name, recipe in self.config.recipes.items()
             if recipe.verification is not None and recipe.verification.label == job.label
         )
+        if product == "PTC":
+            return self._statistics_of_curves(job)
         exposures = [one for one in job.exposures if physical_filter in (None, self.filters[one])]
-        details: dict[tuple[int, int], Mapping[object, object]] = {}
+        details: dict[tuple[int | None, int], Mapping[object, object]] = {}
         run_level: dict[object, object] = {}
         exposure_level: dict[int, dict[object, object]] = {}
         for exposure in exposures:
@@ -321,6 +324,17 @@ class World:
             run_level[exposure] = {"SUCCESS": success, **({} if success else {"FAILURES": failures})}
         run_level["SUCCESS"] = all(entry["SUCCESS"] for entry in run_level.values())  # type: ignore[index]
         return VerificationStatistics(run_level, details, exposure_level)
+
+    def _statistics_of_curves(self, job: FakeJob) -> VerificationStatistics:
+        bad = {one: AMPLIFIERS[: self.bad_amplifiers.get(("PTC", one), 0)] for one in job.detectors}
+        curves = {
+            detector: statistics_of_curve(AMPLIFIERS, failed, noise=self.read_noise)
+            for detector, failed in bad.items()
+            if (job.label, detector) not in self.missing
+        }
+        names = self.config.instrument.detector_names
+        of_run = merged({names[detector]: one for detector, one in curves.items()})
+        return VerificationStatistics(of_run, {(None, detector): one for detector, one in curves.items()})
 
     def light(self, exposure_id: int) -> float:
         """Return the electrons that a flat has in each pixel."""

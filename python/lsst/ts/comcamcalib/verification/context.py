@@ -17,7 +17,10 @@ from ..enums import CalibType
 if TYPE_CHECKING:
     from ..config import FrameLimits, ProductRules, VerificationRecipe
 
-__all__ = ["FrameFacts", "RuleContext"]
+__all__ = ["NO_EXPOSURE", "FrameFacts", "RuleContext"]
+
+NO_EXPOSURE = (None,)
+"""Stands for the exposures of statistics that are of the product itself, such as those of photon transfer curves."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +53,10 @@ class FrameFacts:
     read_noises: Mapping[int, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     turnoffs: Mapping[int, Mapping[str, float]] = dataclasses.field(default_factory=dict)
 
+    def time_of(self, exposure: int | None) -> float:
+        """Return an exposure time (seconds); 0 if it is not known."""
+        return self.exposure_times.get(exposure, 0.0) if exposure is not None else 0.0
+
 
 @dataclasses.dataclass(frozen=True)
 class RuleContext:
@@ -66,7 +73,8 @@ class RuleContext:
     rules
         How strictly it is judged.
     exposures
-        Ids of the exposures, in the order in which they were taken; none if the product is judged by its own values.
+        Ids of the exposures, in the order in which they were taken; none if the product is judged by its own values;
+        `NO_EXPOSURE` if cp_verify tests the product itself, and not each of its frames.
     threshold
         How many amplifiers of a detector may fail the same test in an exposure.
     amplifier_names
@@ -88,7 +96,7 @@ class RuleContext:
     detectors: Mapping[int, str]
     amplifiers: Mapping[int, int]
     rules: ProductRules
-    exposures: tuple[int, ...] = ()
+    exposures: tuple[int | None, ...] = ()
     threshold: int = 0
     amplifier_names: tuple[str, ...] = ()
     bad_amplifiers: Mapping[int, Mapping[str, str]] = dataclasses.field(default_factory=dict)
@@ -96,6 +104,11 @@ class RuleContext:
     left_out_before: Mapping[int, str] = dataclasses.field(default_factory=dict)
     recipe: VerificationRecipe | None = None
     frames: FrameFacts | None = None
+
+    @property
+    def exposures_expected(self) -> int:
+        """Number of exposures that must have statistics."""
+        return 0 if self.exposures == NO_EXPOSURE else len(self.exposures)
 
     def is_bad(self, detector: int | None, amplifier: str) -> bool:
         """Return whether an amplifier is known to be bad."""
