@@ -64,7 +64,7 @@ async def test_good_curves_pass_both_and_the_job_has_the_flats_and_the_curves(ma
 async def test_a_detector_off_its_nominal_gain_fails_though_its_values_are_plausible(made) -> None:
     bench = await made(number_verification_tests_threshold_flat=11)
     bench.observatory.world.bad_amplifiers["PTC", 4] = 12
-    with pytest.raises(StageError, match=r"^PTC is FAILED: 1 of 3 detectors failed a test, as a whole or with more than"):
+    with pytest.raises(StageError, match=r"^PTC is FAILED: 1 of 3 detectors failed a test, as a whole or "):
         await judge(bench)
     (result,) = bench.record.published(VerificationResult)
     assert (result.verdict, result.tests_failed) == (Verdict.FAILED, 12)
@@ -118,7 +118,7 @@ async def test_a_job_that_tested_older_curves_is_unknown(made) -> None:
         world.chains[f"u/ocps/{job.job_id}"] = [job.run_collection, "LSSTComCam/calib"]
 
     world.complete = complete_without_ours
-    with pytest.raises(StageError, match="PTC is UNKNOWN: The job verifyPtc .*did not use this run's own products"):
+    with pytest.raises(StageError, match=r"PTC is UNKNOWN: The job verifyPtc .*did not use this run's own products"):
         await judge(bench)
 
 
@@ -142,8 +142,8 @@ async def test_plausible_curves_of_flats_that_were_found_bad_in_the_meantime_fai
     await bench.record.note(judged(StageState.FAILED))
     with pytest.raises(
         StageError,
-        match="PTC is FAILED: The FLAT frames that it is made from are bad: Light: lamp drifting by \\+9 %. Its own "
-        "result: All tests of 3 detectors passed",
+        match=r"PTC is FAILED: The FLAT frames that it is made from are bad: Light: lamp drifting by \+9 %\. Its own "
+        r"result: All tests of 3 detectors passed",
     ):
         await bench.done(judging)
 

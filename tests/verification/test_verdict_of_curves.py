@@ -148,7 +148,10 @@ def test_a_failure_in_the_run_of_a_test_that_does_not_count_does_no_harm(made: A
     assert judge(made, run).verdict is Verdict.PASSED
 
 
-@pytest.mark.parametrize("run", [None, [], "", 7, {}, {1: {"SUCCESS": True}, "SUCCESS": True}, BrokenStatistics("torn")])
+OF_EXPOSURES = {1: {"SUCCESS": True}, "SUCCESS": True}
+
+
+@pytest.mark.parametrize("run", [None, [], "", 7, {}, OF_EXPOSURES, BrokenStatistics("torn")])
 def test_a_run_of_another_shape_is_unknown(made: Any, run: Any) -> None:
     judgement = judge_statistics(VerificationStatistics(run, made.detectors), made.expected)
     assert judgement.verdict is Verdict.UNKNOWN

@@ -313,7 +313,7 @@ class Recipe(Closed):
         "each other run side by side.",
     )
     verification: VerificationRecipe | None = Field(
-        description="Its verification by cp_verify; null, for DEFECTS, GAIN and, if wanted, PTC: its values alone count."
+        description="Its verification by cp_verify; null, for DEFECTS, GAIN and, if wanted, PTC: only its values count."
     )
 
     @pydantic.model_validator(mode="after")

@@ -44,8 +44,8 @@ def judge_statistics(
     """Give a verdict on the statistics of a verification.
 
     A detector fails if, in the majority of the exposures, more of its amplifiers than the threshold allows fail the
-    same test, or a test of the whole detector fails; or, where cp_verify tests the product itself, they do so there. Our own tests of the frames (LEVEL, NOISE_LOW, FLUX, OUTLIER) are
-    counted in the same way as cp_verify's.
+    same test, or a test of the whole detector fails; or, where cp_verify tests the product itself, if they do so there.
+    Our own tests of the frames (LEVEL, NOISE_LOW, FLUX, OUTLIER) are counted in the same way as cp_verify's.
 
     Parameters
     ----------
@@ -64,10 +64,14 @@ def judge_statistics(
     table = table_of(statistics, context)
     with np.errstate(all="ignore"):
         findings = [*more, *_findings(table, context)]
-        passed = f"All tests of {len(context.detectors)} detectors passed, and {context.calib_type.name} is plausible."
-        if context.exposures_expected:
-            passed = f"All tests of {len(context.detectors)} detectors in {context.exposures_expected} exposures passed."
-        return judge(findings, context, _counts(table, context), passed)
+        return judge(findings, context, _counts(table, context), _passed(context))
+
+
+def _passed(context: RuleContext) -> str:
+    number, exposures = len(context.detectors), context.exposures_expected
+    if not exposures:
+        return f"All tests of {number} detectors passed, and {context.calib_type.name} is plausible."
+    return f"All tests of {number} detectors in {exposures} exposures passed."
 
 
 def table_of(statistics: VerificationStatistics, context: RuleContext) -> StatisticsTable:

@@ -207,9 +207,7 @@ def read_exposures(statistics: VerificationStatistics, table: StatisticsTable) -
     return reading.summary(), reading.problems
 
 
-def _read_detectors(
-    content: Any, index: int, exposure: int | None, reading: _Reading, table: StatisticsTable
-) -> None:
+def _read_detectors(content: Any, index: int, exposure: int | None, reading: _Reading, table: StatisticsTable) -> None:
     """Read what a summary says about each detector, in an exposure or in all."""
     content = mapping(content, "the content")
     successes, failures = [], []
