@@ -285,6 +285,8 @@ class CscConfig(Closed):
                 for problem in error.errors()
             ]
         else:
+            # Runs of earlier releases are read with whatever limits they had.
+            problems += read.values.never_measured() if read.values is not None else ()
             if not problems:
                 return read
         raise BadInputError(problems)
