@@ -44,6 +44,15 @@ FIRST_EXPOSURE = 2026112200001
 VISITED = "r_03"
 ELECTRONS_PER_SECOND = 15_000.0
 FULL_WELL = 96_000.0
+NO_PIXEL = tuple(ProductValue(name, "changed_fraction", 0.0, "") for name in AMPLIFIERS)
+UNCHANGED = {
+    **dict.fromkeys((CalibType.BIAS, CalibType.DARK, CalibType.FLAT), NO_PIXEL),
+    CalibType.DEFECTS: (
+        *(ProductValue("", name, 0.0, "") for name in ("new_fraction", "vanished_fraction", "new_columns")),
+        ProductValue("", "overlap", 1.0, ""),
+    ),
+}
+"""What a comparison gives of a product that is as its predecessor."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -394,17 +403,18 @@ class World:
             values = [ProductValue("", "defect_fraction", self.defect_pixels / 10_000, "")]
         else:
             detector = own[0][2].detector or 0
-            names = {CalibType.BIAS: "level", CalibType.DARK: "dark_rate", CalibType.FLAT: "response"}
+            measured = {CalibType.BIAS: "level", CalibType.DARK: "dark_rate", CalibType.FLAT: "response"}[calib_type]
             level = self.levels.get((calib_type.name, detector), 1.0)
-            values = [ProductValue(name, names[calib_type], level, "") for name in AMPLIFIERS]
-        changes = [] if calib_type in (CalibType.PTC, CalibType.GAIN, CalibType.DEFECTS) else "changed_fraction"
+            values = [ProductValue(name, measured, level, "") for name in AMPLIFIERS]
+            if calib_type is CalibType.BIAS:
+                values += [ProductValue(name, "noise", self.read_noise, "electron") for name in AMPLIFIERS]
         if not predecessor_id:
             return DetectorValues(tuple(values))
         before = self.values_before[predecessor_id.split("-")[1]]
         return DetectorValues(
             tuple(values),
             before=tuple(dataclasses.replace(one, value=before.get(one.quantity, one.value)) for one in values),
-            changes=tuple(ProductValue(name, "changed_fraction", 0.0, "") for name in AMPLIFIERS) if changes else (),
+            changes=UNCHANGED.get(calib_type, ()),
         )
 
     def amplifiers(self, run_collection: str, dataset_type: str) -> dict[tuple[int, int], AmplifierValues]:

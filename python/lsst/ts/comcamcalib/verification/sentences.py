@@ -84,7 +84,7 @@ def _main(
     unknown = not_known(findings, context)
     if any(one.rule in FRAME_RULES for one in failed):
         # A product of such frames often has no values, which says nothing new.
-        unknown = not_known([one for one in findings if one.rule != "measured"], context)
+        unknown = not_known([one for one in findings if one.rule not in ("measured", "drift", "trend")], context)
         also = f" The statistics are not complete, or do not fit together: {unknown.text}." if unknown.text else ""
         return f"No good {context.calib_type.name} can be made from these frames.{also}"
     bad = {one.detector for one in failed if one.rule == "detectors"}
