@@ -31,7 +31,7 @@ from ..measurements import Trend
 from ..record.facts import Entry, RunAccepted, fact_from_json, fact_to_json
 from ..record.history import OPEN_RUN_STATES
 from ..services.worker_threads import WorkerThreads
-from . import measurements
+from . import judged, measurements
 from .owner import RENEW_INTERVAL_S, JournalError, JournalLostError, Owner
 
 __all__ = ["SCHEMA_VERSION", "Journal", "read_facts"]
@@ -181,7 +181,7 @@ class Journal:
     async def trends(
         self, calib_type: CalibType, physical_filter: str, runs: int, without: str = ""
     ) -> dict[measurements.Place, Trend]:
-        """Return median and spread of what the latest runs measured in a product.
+        """Return median and spread of what the latest runs with a good product measured in it.
 
         Parameters
         ----------
@@ -269,6 +269,7 @@ class Journal:
             for statement in (*TABLES.split(";"), f"PRAGMA user_version = {SCHEMA_VERSION}"):
                 connection.execute(statement)
             measurements.make_table(connection)
+            judged.make_table(connection)
             if given_up.is_set():
                 raise JournalError(f"Nothing waits any more for the journal {self.path} to be opened")
             self._owner.claim(connection, now_s)
@@ -310,6 +311,7 @@ class Journal:
             self._owner.renew(connection)
             _insert(connection, run_id, entries)
             measurements.insert_measurements(connection, run_id, entries)
+            judged.note_judgements(connection, run_id, entries)
             cursor = connection.execute("UPDATE runs SET state = ? WHERE run_id = ?", (state, run_id))
             if cursor.rowcount != 1:
                 raise sqlite3.IntegrityError(f"it has no run {run_id}")
