@@ -17,7 +17,7 @@ from lsst.ts.comcamcalib.enums import CalibType, StageKind, StageState, Verdict
 from lsst.ts.comcamcalib.errors import StageError
 from lsst.ts.comcamcalib.findings import Outcome
 from lsst.ts.comcamcalib.record.events import DetectorVerification, VerificationResult
-from lsst.ts.comcamcalib.record.facts import StageMoved, VerdictGiven
+from lsst.ts.comcamcalib.record.facts import JobIntended, StageMoved, VerdictGiven
 from lsst.ts.comcamcalib.stages.generate import generate
 from lsst.ts.comcamcalib.stages.verify import verify
 from lsst.ts.comcamcalib.verification import judge_statistics
@@ -225,19 +225,55 @@ async def test_judging_does_not_hold_up_the_event_loop(made, monkeypatch: pytest
     assert threads and threading.main_thread() not in threads
 
 
-async def test_frames_are_judged_by_the_ptc_of_the_verification_or_by_absolute_limits(
-    made, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_frames_are_judged_by_the_ptc_of_the_verification(made) -> None:
     bench = await made("BIAS")
     bench.observatory.world.read_noise = 4.5
     with pytest.raises(StageError, match=r"^BIAS is FAILED: Dead amplifiers: all 2 exposures \(3 of 3 detectors\)"):
         await verify(bench.stage("BIAS.VERIFY"), bench.context)
+
+
+UNREAD = (
+    "the certified ptc could not be read, so that read noises and turn-offs, by which the frames are judged, are not"
+)
+
+
+@pytest.mark.parametrize(("name", "rule"), [("BIAS", "darkness"), ("FLAT", "light")])
+async def test_frames_that_could_not_be_compared_with_the_ptc_are_unknown_and_that_is_told(
+    made, name: str, rule: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = await made("BIAS", "DARK", "FLAT")
+    bench.observatory.repository.errors["certified_ptc"] = "the database is down"
+    with pytest.raises(
+        StageError, match=rf"^{name} is UNKNOWN: .*{UNREAD} known: the database is down\. Repair it, and "
+    ):
+        await verify(bench.stage(f"{name}.VERIFY"), bench.context)
+    (verdict,) = bench.record.of(VerdictGiven)
+    assert [
+        (one.rule, one.detail.startswith(UNREAD)) for one in verdict.findings if one.outcome is Outcome.UNKNOWN
+    ] == [(rule, True)]
+    (result,) = bench.record.published(VerificationResult)
+    assert UNREAD in result.reason and UNREAD in caplog.text
+    assert bench.context.history.blamed == {}, "nothing is known against the frames"
+    # When it can be read again, the next attempt passes with the same statistics.
+    del bench.observatory.repository.errors["certified_ptc"]
+    assert (await verify(bench.stage(f"{name}.VERIFY"), bench.context)).startswith("PASSED: ")
+    assert len([one for one in bench.record.of(JobIntended) if one.label == f"verify{name.capitalize()}"]) == 1
+
+
+async def test_what_the_absolute_limits_find_fails_without_the_ptc_too(made) -> None:
+    bench = await made("BIAS")
+    bench.observatory.repository.errors["certified_ptc"] = "the database is down"
+    bench.observatory.world.read_noise = 2.0
+    with pytest.raises(StageError, match=rf"^BIAS is FAILED: Dead amplifiers.*{UNREAD}"):
+        await verify(bench.stage("BIAS.VERIFY"), bench.context)
+
+
+async def test_where_frames_are_not_judged_nobody_misses_the_ptc(made) -> None:
+    rules = make_config().model_dump(mode="json")["verification_rules"]
+    rules["BIAS"]["frames"] = "off"
+    bench = await made("BIAS", config={"verification_rules": rules})
     bench.observatory.repository.errors["certified_ptc"] = "the database is down"
     assert (await verify(bench.stage("BIAS.VERIFY"), bench.context)).startswith("PASSED: ")
-    assert "the BIAS frames are judged without a ptc, by the absolute limits alone" in caplog.text
-    bench.observatory.world.read_noise = 2.0
-    with pytest.raises(StageError, match="Dead amplifiers"):
-        await verify(bench.stage("BIAS.VERIFY"), bench.context)
 
 
 async def test_frames_that_stand_out_are_named_in_event_and_log(made, caplog: pytest.LogCaptureFixture) -> None:

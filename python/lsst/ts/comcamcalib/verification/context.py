@@ -42,6 +42,8 @@ class FrameFacts:
     gains, read_noises, turnoffs
         Gain (electron/adu), read noise and turn-off (electron) by detector id and amplifier name, from the ptc that is
         certified; NaN or absent: not known.
+    ptc_unread
+        Why the ptc that is certified could not be read; "" if it could, or there is none.
     """
 
     limits: FrameLimits
@@ -52,6 +54,7 @@ class FrameFacts:
     gains: Mapping[int, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     read_noises: Mapping[int, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     turnoffs: Mapping[int, Mapping[str, float]] = dataclasses.field(default_factory=dict)
+    ptc_unread: str = ""
 
     def time_of(self, exposure: int | None) -> float:
         """Return an exposure time (seconds); 0 if it is not known."""

@@ -37,7 +37,8 @@ def drift(product: MeasuredProduct, wanted: Sequence[DriftLimit]) -> list[Findin
     -----
     A value that was not measured is UNKNOWN if the verdict needs it: its change may be anything. If only the
     predecessor lacks it, there is nothing to compare with, as if there were no predecessor. That is told, because
-    otherwise a broken product could be replaced by no good one.
+    otherwise a broken product could be replaced by no good one. A predecessor that can't be read may be good, so that
+    its change is UNKNOWN.
     """
     found: list[Finding] = []
     for detector, values in product.values.items() if wanted else ():
@@ -45,6 +46,14 @@ def drift(product: MeasuredProduct, wanted: Sequence[DriftLimit]) -> list[Findin
             continue
         if detector not in product.compared_with:
             found.append(Finding("drift", Outcome.NOTED, "", detector, detail="nothing is certified"))
+            continue
+        if error := product.predecessors_unread.get(detector):
+            outcome = Outcome.UNKNOWN if any(one.outcome != "note" for one in wanted) else Outcome.NOTED
+            detail = (
+                f"what is certified, {product.compared_with[detector]}, could not be read: {error.rstrip('.')}. Repair "
+                "its file and resume the run, or accept this verdict to replace it"
+            )
+            found.append(Finding("drift", outcome, "", detector, detail=detail))
             continue
         if values.not_compared:
             found.append(Finding("drift", Outcome.NOTED, "", detector, detail=values.not_compared))
