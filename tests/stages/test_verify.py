@@ -165,6 +165,27 @@ async def test_flats_of_which_the_filter_can_not_be_known_are_unknown(made) -> N
         await verify(bench.stage("FLAT.VERIFY"), bench.context)
 
 
+async def test_flats_of_which_none_counts_are_unknown_and_no_job_is_submitted(make_bench) -> None:
+    bench = make_bench(generate_calibrations=False)
+    with pytest.raises(StageError, match=r"^FLAT is UNKNOWN: .*the run has no exposure of FLAT that counts"):
+        await verify(bench.stage("FLAT.VERIFY"), bench.context)
+    (result,) = bench.record.published(VerificationResult)
+    assert result.verdict is Verdict.UNKNOWN
+    assert bench.observatory.jobs.labels == []
+
+
+async def test_statistics_without_an_exposure_that_counts_are_no_verdict(made, monkeypatch) -> None:
+    """Whatever the reason is: a verification that judges nothing has not succeeded."""
+    bench = await made("BIAS", "DARK", "FLAT")
+
+    async def no_exposures(calib_type, context):
+        return {"": ()}
+
+    monkeypatch.setattr("lsst.ts.comcamcalib.stages.judging._exposures", no_exposures)
+    with pytest.raises(StageError, match=r"^FLAT is UNKNOWN: .*there is nothing to verify"):
+        await verify(bench.stage("FLAT.VERIFY"), bench.context)
+
+
 async def test_input_collections_are_judged_where_nothing_was_made(made) -> None:
     bench = await made(generate_calibrations=False, input_collections_verify_bias="LSSTComCam/calib")
     await verify(bench.stage("BIAS.VERIFY"), bench.context)

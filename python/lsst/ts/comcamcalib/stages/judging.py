@@ -126,7 +126,11 @@ async def _exposures(calib_type: CalibType, context: RunContext) -> dict[str, tu
         return {"": exposures}
     filters = await context.services.repository.physical_filters(exposures)
     kinds = sorted({filters.get(exposure, "") for exposure in exposures})
-    return {kind: tuple(one for one in exposures if filters.get(one, "") == kind) for kind in kinds}
+    by_filter: dict[str, tuple[int | None, ...]] = {
+        kind: tuple(one for one in exposures if filters.get(one, "") == kind) for kind in kinds
+    }
+    # Without exposures there is nothing to judge, which must be said.
+    return by_filter or {"": ()}
 
 
 async def judge_by_values(measured: MeasuredProduct, context: RunContext, only_plausible: bool = False) -> Judgement:
