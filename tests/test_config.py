@@ -21,6 +21,17 @@ from lsst.ts.comcamcalib.errors import BadInputError
 from lsst.ts.comcamcalib.options import parse_options
 
 SITES = ("summit", "base", "tucson", "test")
+VERIFICATION = {
+    "label": "verifyProduct",
+    "pipeline": "verifyProduct.yaml",
+    "run_statistics": "verifyProductStats",
+    "detector_statistics": "verifyProductDetStats",
+    "exposure_statistics": None,
+    "tests": ["SOME_TEST"],
+    "tests_not_counted": [],
+    "signal_statistic": None,
+    "noise_statistic": "SOME_NOISE",
+}
 
 
 def objects(node: Any, path: str = "config") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -180,19 +191,25 @@ def test_a_run_that_was_accepted_without_rules_is_judged_by_the_usual_ones(confi
         (["recipes", "DARK", "verification", "label"], "cpBias", "used twice: cpBias"),
         (["recipes", "DARK", "verification"], None, "the recipe of DARK needs a verification"),
         (
-            ["recipes", "PTC", "verification"],
-            {
-                "label": "verifyPtc",
-                "pipeline": "verifyPtc.yaml",
-                "run_statistics": "verifyPtcStats",
-                "detector_statistics": "verifyPtcDetStats",
-                "exposure_statistics": None,
-                "tests": ["PTC_GAIN"],
-                "tests_not_counted": [],
-                "signal_statistic": "PTC_GAIN",
-                "noise_statistic": "PTC_NOISE",
-            },
-            "the recipe of PTC has a verification, which is not supported",
+            ["recipes", "DEFECTS", "verification"],
+            VERIFICATION,
+            "cp_verify's pipeline for it can't run: verifyDefects merges its results by visit, and frames for "
+            "calibrations belong to no visit; write null, and DEFECTS is judged by its own values",
+        ),
+        (
+            ["recipes", "GAIN", "verification"],
+            VERIFICATION,
+            "cp_verify's pipeline for it can't run: verifyGainFromFlatPairs merges its results by exposure",
+        ),
+        (
+            ["recipes", "PTC", "verification", "exposure_statistics"],
+            "verifyPtcExpStats",
+            "the verification of PTC has no statistics of exposures; write exposure_statistics: null",
+        ),
+        (
+            ["recipes", "FLAT", "verification", "signal_statistic"],
+            None,
+            "the verification of FLAT needs a signal_statistic, by which its frames are judged",
         ),
         (["recipes", "SKY"], "cpSky", "recipes.SKY: Input should be a valid dictionary"),
         (["run_defaults", "n_bais"], 20, "n_bais: no such option; did you mean n_bias?"),

@@ -14,14 +14,14 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from xml.etree import ElementTree
 
 import pytest
 import typer.main
 import yaml
 from lsst.ts.comcamcalib.cli import app
-from lsst.ts.comcamcalib.config import CscConfig
+from lsst.ts.comcamcalib.config import CscConfig, value_limits
 from lsst.ts.comcamcalib.enums import ErrorCode, RunState, StageKind, StageState, Verdict
 from lsst.ts.comcamcalib.options.table import Option, option_table
 from lsst.ts.comcamcalib.publisher import to_fields
@@ -98,6 +98,37 @@ def test_the_guide_has_each_run_option_with_its_default(config: CscConfig) -> No
 @pytest.mark.parametrize("section", ["run_defaults", "plausible", "frames", "limits"])
 def test_the_guide_shows_the_shipped_configuration(section: str, config_values: dict[str, Any]) -> None:
     assert config_values[section] in yaml_blocks(page("user_guide"))
+
+
+def test_the_shipped_values_explain_each_quantity_and_each_word_that_a_limit_may_have() -> None:
+    text = (ROOT / "config" / "ComCamCalib" / "v1" / "_init.yaml").read_text()
+    comment = re.search(r"((?:^#.*\n)+)^values:", text, re.MULTILINE)
+    assert comment is not None
+    measured, _, compared = comment[1].partition("in comparison only")
+    listed = {
+        part: {
+            product: quantities
+            for row in re.findall(r"^#     ([A-Z].*)$", some, re.MULTILINE)
+            for products, quantities in [row.split("  ", 1)]
+            for product in products.split(", ")
+        }
+        for part, some in (("limits", measured), ("drift", compared))
+    }
+    names = {
+        part: {product: tuple(re.findall(r"\w+", re.sub(r"\(.*?\)", "", row))) for product, row in rows.items()}
+        for part, rows in listed.items()
+    }
+    assert names["limits"] == value_limits.MEASURED
+    more = {
+        product: tuple(one for one in quantities if one not in value_limits.MEASURED[product])
+        for product, quantities in value_limits.COMPARED.items()
+    }
+    assert names["drift"] == {product: quantities for product, quantities in more.items() if quantities}
+    assert all(one in comment[1].partition("#   of ")[2] for one in value_limits.OF_DETECTOR)
+    for name in ("of", "must_be", "outcome", "change"):
+        (explained,) = re.findall(rf"^#   {name}  .*(?:\n#    .*)*", comment[1], re.MULTILINE)
+        words = get_args(value_limits.DriftLimit.model_fields[name].annotation)
+        assert len(words) > 1 and all(word in explained for word in words), name
 
 
 def test_the_guide_names_the_tests_that_count(config: CscConfig) -> None:

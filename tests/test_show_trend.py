@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 from lsst.ts.comcamcalib.clock import Clock
-from lsst.ts.comcamcalib.enums import CalibType, RunState
+from lsst.ts.comcamcalib.enums import CalibType, RunState, Verdict
 from lsst.ts.comcamcalib.errors import BadInputError, ServiceError
-from lsst.ts.comcamcalib.record.facts import Entry, Measured, Measurement
+from lsst.ts.comcamcalib.record.facts import Entry, Measured, Measurement, VerdictGiven
 from lsst.ts.comcamcalib.run.journal import Journal
 from lsst.ts.comcamcalib.show_trend import show_trend
 from rich.console import Console
@@ -44,23 +44,39 @@ async def journal(tmp_path: Path) -> AsyncIterator[Path]:
     journal = Journal(tmp_path / "journal.sqlite", Clock(), lambda sentence: None)
     await journal.open()
     for gain in (1.70, 1.72, 1.90):
-        entry = await journal.begin(20261122, 1.0, lambda run_id: accepted(make_plan(run_id=run_id)).fact)
-        facts = [
-            measured(
-                CalibType.PTC,
-                "",
-                *((4, f"C1{number}", "gain", gain + number / 10) for number in (-1, 0, 1)),
-                (0, "C10", "gain", float("nan")),
-                (4, "C10", "noise", 6.5),
-            ),
-            measured(CalibType.DEFECTS, "", (4, "C10", "defect_columns", 9.0), (4, "", "defect_columns", 3.0)),
-            measured(CalibType.FLAT, "r_03", (4, "C10", "response", 1.0)),
-            measured(CalibType.FLAT, "i_06", (4, "C10", "response", 1.1)),
-        ]
-        entries = [Entry(number, float(number), fact) for number, fact in enumerate(facts, start=2)]
-        await journal.append(entry.fact.plan.run_id, entries, RunState.COMPLETED)
+        await write(journal, gain)
     yield journal.path
     await journal.close()
+
+
+async def write(journal: Journal, gain: float, verdict: Verdict = Verdict.PASSED) -> None:
+    """Write a run with a gain, and a verdict on its PTC."""
+    entry = await journal.begin(20261122, 1.0, lambda run_id: accepted(make_plan(run_id=run_id)).fact)
+    facts = [
+        measured(
+            CalibType.PTC,
+            "",
+            *((4, f"C1{number}", "gain", gain + number / 10) for number in (-1, 0, 1)),
+            (0, "C10", "gain", float("nan")),
+            (4, "C10", "noise", 6.5),
+        ),
+        measured(CalibType.DEFECTS, "", (4, "C10", "defect_columns", 9.0), (4, "", "defect_columns", 3.0)),
+        measured(CalibType.FLAT, "r_03", (4, "C10", "response", 1.0)),
+        measured(CalibType.FLAT, "i_06", (4, "C10", "response", 1.1)),
+    ]
+    judged = [
+        VerdictGiven(
+            calib_type=one.calib_type,
+            physical_filter=one.physical_filter,
+            attempt=1,
+            verdict=verdict if one.calib_type is CalibType.PTC else Verdict.PASSED,
+            job_id="job-01",
+            reason="",
+        )
+        for one in facts
+    ]
+    entries = [Entry(number, float(number), fact) for number, fact in enumerate([*facts, *judged], start=2)]
+    await journal.append(entry.fact.plan.run_id, entries, RunState.COMPLETED)
 
 
 def shown(journal: Path, type_name: str = "", quantity: str = "", detector: str = "", runs: int = 30) -> str:
@@ -98,6 +114,24 @@ def test_amplifiers_of_one_detector(journal: Path) -> None:
         text = shown(journal, "PTC", "gain", detector)
         assert row(text, "C11")[3:6] == ["3", "2", "1.82"]
         assert "R22_S00" not in text
+
+
+async def test_run_that_does_not_count_is_marked_and_named(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.sqlite", Clock(), lambda sentence: None)
+    await journal.open()
+    for gain, verdict in (
+        (1.70, Verdict.PASSED),
+        (9.0, Verdict.UNKNOWN),
+        (1.72, Verdict.PASSED),
+        (1.9, Verdict.FAILED),
+    ):
+        await write(journal, gain, verdict)
+    text = shown(journal.path, "PTC", "gain")
+    assert row(text, "R22_S11")[3:] == ["2", "1.9*", "1.71", "0.015", "+12.8"]
+    assert "* Not counted for median and spread: 20261122-004 (FAILED), 20261122-002 (UNKNOWN)" in text
+    assert row(shown(journal.path, "PTC", "gain", "4"), "C10")[3:6] == ["2", "1.9*", "1.71"]
+    assert "Not counted" not in shown(journal.path, "DEFECTS")
+    await journal.close()
 
 
 def test_filters_have_a_table_each(journal: Path) -> None:

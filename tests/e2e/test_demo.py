@@ -82,7 +82,7 @@ async def test_demonstration_makes_verifies_and_certifies_the_procedures_example
     assert found["flat"][0] != found["bias"][0], "a flat is looked up with a flat exposure"
     # What it made stays, and the closing lines say how to look further.
     assert (data / "repo" / "butler.yaml").exists()
-    assert len(list((data / "uws").rglob("ocps.log"))) == 11
+    assert len(list((data / "uws").rglob("ocps.log"))) == 12
     for name in ("csc.log", "observatory.log", "journal.sqlite3"):
         assert (data / name).exists() and name in table
     assert output.rstrip().endswith(".html") and "The report of the run: file://" in output

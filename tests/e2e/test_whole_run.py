@@ -71,7 +71,7 @@ STAGES = {
 }
 JOBS = {
     **{f"{name}.{kind}": 1 for name in ("BIAS", "DARK", "FLAT") for kind in ("GENERATE", "VERIFY")},
-    **{"DEFECTS.GENERATE": 4, "PTC.GENERATE": 1, "GAIN.GENERATE": 1},
+    **{"DEFECTS.GENERATE": 4, "PTC.GENERATE": 1, "PTC.VERIFY": 1, "GAIN.GENERATE": 1},
 }
 
 
@@ -304,7 +304,19 @@ async def test_every_detector_is_published_with_its_signal_and_noise(story: Stor
     assert sum(one.testsFailed for one in detectors) == result.testsFailed
 
 
-async def test_products_without_statistics_have_a_verdict_too(story: Story) -> None:
+async def test_curves_are_verified_by_a_job_and_told_without_exposures(story: Story) -> None:
+    (result,) = story.samples("verificationResult", calibType=CalibType.PTC)
+    job = story.samples("jobState", jobId=result.jobId)[-1]
+    assert (job.stageName, job.phase, job.outputCollection) == ("PTC.VERIFY", "completed", result.outputCollection)
+    assert (result.exposuresExpected, result.exposuresFailedThreshold, result.testsFailedThreshold) == (0, 0, 0)
+    assert sum(json.loads(result.failuresByTest).values()) == result.testsFailed
+    assert "PTC_TURNOFF" in result.reason.partition("Not counted, as configured: ")[2]
+    told = story.samples("detectorVerification", calibType=CalibType.PTC)
+    assert [(one.detector, one.detectorName) for one in told] == list(enumerate(DETECTORS))
+    assert all(math.isfinite(one.noise) and math.isnan(one.signal) for one in told)
+
+
+async def test_products_that_are_no_frames_have_a_verdict_too(story: Story) -> None:
     # The recorded curves are those of detectors of another size, whose gains differ by some per cent.
     verdicts = {
         CalibType.DEFECTS: (Verdict.PASSED,),
@@ -429,6 +441,9 @@ async def test_report_has_the_products_and_needs_no_network(story: Story) -> Non
     rows = {one.calib_type: len(one.exposure) for one in document.statistics}
     assert rows["BIAS"] == rows["DARK"] == 6 * 9 * 16
     assert rows["FLAT"] == 14 * 9 * 17, "flats have statistics of whole detectors, too"
+    (curves,) = [one for one in document.statistics if one.calib_type == "PTC"]
+    assert curves.exposure == (None,) * 9 * 16
+    assert {"PTC_GAIN", "AMP_GAIN"} <= set(curves.statistics) and "PTC_RAW_MEANS" not in curves.statistics
     images_and_drift = 4 + 1  # bias, dark, flat and defects
     assert text.count("<svg") == len(document.maps) + len(document.curves) + images_and_drift
 

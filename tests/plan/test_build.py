@@ -313,6 +313,32 @@ def test_ptc_builds_on_this_runs_products_where_there_are_any(generate: bool, sp
     assert job.needs_stages == ("FLAT.INGEST", *gates)
 
 
+@pytest.mark.parametrize("generate", [True, False])
+def test_ptc_is_verified_with_the_flats_that_it_is_made_of_and_this_runs_curves_only(generate: bool) -> None:
+    plan = make_plan(
+        do_ptc=True,
+        generate_calibrations=generate,
+        calib_collection="LSSTComCam/calib/daily",
+        input_collections_verify_ptc="LSSTComCam/calib/other",
+    )
+    stage = plan.stage(CalibType.PTC, StageKind.VERIFY)
+    assert stage is not None
+    (job,) = stage.jobs
+    assert (job.label, job.dataset_type, job.dimensions) == ("verifyPtc", "verifyPtcStats", "")
+    assert job.uses == {"ptc": "cpPtc"} and job.inputs == job.needs == ("cpPtc",)
+    assert job.frames == (CalibType.FLAT,) and job.needs_stages == ("FLAT.INGEST",)
+    assert job.collections == ("LSSTComCam/calib/daily", "LSSTComCam/calib/other")
+    assert stage.needs == ("PTC.GENERATE",) and stage.after == ("FLAT.VERIFY",)
+
+
+def test_ptc_has_no_verification_job_where_the_recipe_or_the_operator_wants_none() -> None:
+    recipes = make_config().model_dump()["recipes"]
+    recipes["PTC"]["verification"] = None
+    stage = make_plan(make_config(recipes=recipes), do_ptc=True).stage(CalibType.PTC, StageKind.VERIFY)
+    assert stage is not None and stage.jobs == ()
+    assert make_plan(do_ptc=True, do_verify=False).stage(CalibType.PTC, StageKind.VERIFY) is None
+
+
 def test_each_job_has_a_label_of_its_own() -> None:
     plan = make_plan(do_defects=True, do_ptc=True, do_gain_from_flat_pairs=True)
     labels = [job.label for stage in plan.stages for job in stage.jobs]

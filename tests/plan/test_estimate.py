@@ -83,6 +83,7 @@ def test_schedule_of_a_whole_run() -> None:
         "cpPtc": (214, 314),
         "cpPtcGainFromFlatPairs": (214, 314),
         "verifyFlat": (314, 414),
+        "verifyPtc": (314, 414),
         "cpDefects": (314, 414),
     }
     assert (done.stages["BIAS.INGEST"].begin_s, done.stages["BIAS.INGEST"].end_s) == (0, 14)
@@ -109,7 +110,7 @@ def test_without_speculation_a_product_waits_for_the_verdicts_on_its_bases() -> 
 
 def test_verification_job_does_not_wait_for_the_gains_that_are_heard_before_its_verdict() -> None:
     config = make_config(estimates=ESTIMATES, max_jobs=2)
-    done = schedule(make_plan(config, do_ptc=True, do_gain_from_flat_pairs=True))
+    done = schedule(make_plan(config, do_gain_from_flat_pairs=True))
     assert done.jobs["verifyFlat"].begin_s < done.jobs["cpPtcGainFromFlatPairs"].end_s
     assert done.stages["FLAT.VERIFY"].end_s == done.jobs["cpPtcGainFromFlatPairs"].end_s
 

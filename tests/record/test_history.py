@@ -39,7 +39,7 @@ BIAS, FLAT = CalibType.BIAS, CalibType.FLAT
 
 
 def after(*some: Fact, **options: Any) -> History:
-    first = accepted(make_plan(**options))
+    first = accepted(make_plan(**{"detectors": [0, 1], **options}))
     return fold([first, *(Entry(number, first.at + number, fact) for number, fact in enumerate(some, start=2))])
 
 
@@ -200,6 +200,17 @@ def test_what_is_not_made_by_this_run_is_no_reason_to_leave_anything_out() -> No
     """The run verifies the bias in the input collections, and what it makes is built on another."""
     history = after(without(BIAS, 1), made(CalibType.DARK), verdict_of(CalibType.DARK), verified(CalibType.DARK))
     assert history.good_product(CalibType.DARK).left_out == ()
+
+
+def test_a_detector_for_which_nothing_was_made_is_left_out_of_all_that_is_built_on_it() -> None:
+    facts = [made(), made(CalibType.DARK), verdict_of(BIAS), verdict_of(CalibType.DARK)]
+    history = after(*facts, verified(), verified(CalibType.DARK), detectors=[0, 1, 4])
+    assert history.not_made(BIAS) == {4: "no bias was made"} and history.not_made(FLAT) == {}
+    assert history.left_out_before(BIAS) == history.left_out_before(FLAT) == {4: "no bias was made"}
+    good = history.good_product(CalibType.DARK)
+    assert (good.product.ids, good.left_out) == (("id-0-None", "id-1-None"), (4,))
+    unverified = after(made(), do_verify=False, certify_unverified=True, detectors=[0, 1, 4]).good_product(BIAS)
+    assert unverified.left_out == (4,)
 
 
 _FACTS = st.one_of(

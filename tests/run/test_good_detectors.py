@@ -66,6 +66,29 @@ async def test_a_detector_without_statistics_is_left_out_and_named(house: House)
     assert reason.startswith("Left out, and not certified: R22_S01 (missing or not usable: R22_S01 in all 2 exposures")
 
 
+async def test_a_detector_of_which_no_bias_was_made_is_left_out_of_everything_and_the_rest_goes_on(
+    house: House,
+) -> None:
+    house.observatory.world.missing.add(("cpBias", 4))
+    await house.start(**ALL)
+    await house.ended()
+    assert house.status.state is RunState.COMPLETED, house.status.reason
+    assert certified(house) == {"bias": {0, 1}, "dark": {0, 1}, "flat": {0, 1}, "defects": {0, 1}, "ptc": {0, 1}}
+    assert "without R22_S11, for which none was made" in house.reasons["BIAS.GENERATE"]
+    assert verdict(house, "BIAS").verdict is Verdict.PASSED_WITH_FAILURES
+    for name in ("BIAS", "DARK", "FLAT", "PTC"):
+        assert "Left out, and not certified: R22_S11 (no bias was made)" in verdict(house, name).reason, name
+    assert all("left out, because not good: R22_S11" in one.reason for one in house.of(Certification))
+
+
+async def test_without_the_option_a_detector_of_which_no_bias_was_made_fails_the_run(house: House) -> None:
+    house.observatory.world.missing.add(("cpBias", 4))
+    await house.start(script_mode="BIAS")
+    await house.ended()
+    assert house.status.state is RunState.FAILED and house.certified == set()
+    assert "does not have all of its bias: R22_S11 is missing" in house.reasons["BIAS.GENERATE"]
+
+
 @pytest.mark.parametrize("detectors", [(0, 1, 4)])
 async def test_without_a_single_good_detector_nothing_is_certified(house: House, detectors: tuple[int, ...]) -> None:
     for detector in detectors:

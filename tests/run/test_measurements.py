@@ -17,11 +17,13 @@ from pathlib import Path
 
 import pytest
 from lsst.ts.comcamcalib.clock import Clock
-from lsst.ts.comcamcalib.enums import CalibType, RunState
+from lsst.ts.comcamcalib.enums import CalibType, RunState, Verdict
 from lsst.ts.comcamcalib.errors import ServiceError
-from lsst.ts.comcamcalib.record.facts import Entry, Measured, Measurement
+from lsst.ts.comcamcalib.record.facts import Entry, Fact, Measured, Measurement, VerdictGiven
 from lsst.ts.comcamcalib.run.journal import Journal
 from lsst.ts.comcamcalib.run.journal_file import SCHEMA_VERSION
+from lsst.ts.comcamcalib.run.judged import make_table as make_judged
+from lsst.ts.comcamcalib.run.judged import note_judgements
 from lsst.ts.comcamcalib.run.measurements import (
     filters_of,
     insert_measurements,
@@ -64,7 +66,24 @@ async def journal(path: Path) -> AsyncIterator[Journal]:
     await journal.close()
 
 
+def judged(fact: Measured, verdict: Verdict = Verdict.PASSED) -> VerdictGiven:
+    """Return the verdict on a product that was measured."""
+    return VerdictGiven(
+        calib_type=fact.calib_type,
+        physical_filter=fact.physical_filter,
+        attempt=fact.attempt,
+        verdict=verdict,
+        job_id="job-01",
+        reason="",
+    )
+
+
 async def run(journal: Journal, *facts: Measured) -> str:
+    """Write a run that measured some good products."""
+    return await write(journal, *(one for fact in facts for one in (fact, judged(fact))))
+
+
+async def write(journal: Journal, *facts: Fact) -> str:
     """Write a run with some facts, and end it."""
     entry = await journal.begin(DAY, 1.0, lambda run_id: accepted(make_plan(run_id=run_id)).fact)
     run_id = entry.fact.plan.run_id
@@ -194,6 +213,7 @@ def test_trends_of_a_hundred_runs_among_many_are_read_at_once() -> None:
             "CREATE TABLE facts (run_id TEXT, seq INTEGER, at REAL, kind TEXT, body TEXT, PRIMARY KEY (run_id, seq))"
         )
         make_table(connection)
+        make_judged(connection)
         values = tuple(
             Measurement(detector=detector, amplifier=f"C{amplifier:02d}", quantity=f"q{quantity}", value=1.0, unit="V")
             for detector in range(9)
@@ -205,6 +225,7 @@ def test_trends_of_a_hundred_runs_among_many_are_read_at_once() -> None:
             for calib_type in (CalibType.BIAS, CalibType.PTC):
                 fact = Measured(calib_type=calib_type, physical_filter="", attempt=1, values=values)
                 insert_measurements(connection, f"20261122-{number:03d}", [Entry(1, 1.0, fact)])
+                note_judgements(connection, f"20261122-{number:03d}", [Entry(2, 2.0, judged(fact))])
         connection.execute("COMMIT")
         begin = time.process_time()
         found = trends(connection, CalibType.PTC, "", 100)

@@ -95,6 +95,16 @@ async def test_what_the_run_makes_itself_need_not_be_there(observatory: Observat
     assert sentence.startswith("DARK.GENERATE and DARK.VERIFY need a bias")
 
 
+async def test_products_that_are_no_frames_need_nothing_that_the_frames_do_not(observatory: Observatory) -> None:
+    """Their pipelines correct the frames without certified calibrations."""
+    options = {"script_mode": "BIAS_DARK_FLAT", "do_defects": True, "do_ptc": True, "do_gain_from_flat_pairs": True}
+    observatory.world.not_calibrated = {("ptc", 1)}
+    named = " and ".join(one.partition(" need")[0] for one in await problems(observatory, **options))
+    assert sorted(named.split(" and ")) == sorted(
+        f"{name}.{kind}" for name in ("BIAS", "DARK", "FLAT") for kind in ("GENERATE", "VERIFY")
+    )
+
+
 async def test_what_is_only_verified_must_be_there(observatory: Observatory) -> None:
     observatory.world.not_calibrated = {("bias", 4)}
     (sentence,) = await problems(observatory, generate_calibrations=False)

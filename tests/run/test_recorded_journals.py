@@ -122,4 +122,4 @@ async def test_recorded_measurements_are_there_for_trends(tmp_path: Path) -> Non
     trends = await journal.trends(CalibType.BIAS, "", runs=10)
     await journal.close()
     assert len(trends) == 48, "the level of each amplifier of three detectors"
-    assert {trend.runs for trend in trends.values()} == {2}
+    assert {trend.runs for trend in trends.values()} == {1}, "the other run was withdrawn"

@@ -101,9 +101,8 @@ async def test_no_stage_starts_before_what_it_waits_for() -> None:
     play = Play(**ALL)
     await play.run()
     for stage in play.context.plan.stages:
-        # A product begins with the first of its jobs that can.
-        needs = () if stage.jobs else stage.needs
-        for other in (*needs, *stage.after):
+        # A product begins with the first of its jobs that can; a verification waits before its verdict.
+        for other in () if stage.jobs else (*stage.needs, *stage.after):
             assert play.begun_before(other, stage.name)
         first = [job for job in stage.jobs if job.needs_stages]
         assert not first or any(all(play.begun_before(name, stage.name) for name in job.needs_stages) for job in first)

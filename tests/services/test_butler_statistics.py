@@ -146,6 +146,18 @@ async def test_statistics_of_exposures_are_read_if_they_are_wanted(service: Butl
     assert (found.run, found.detectors) == ({"SUCCESS": True}, {})
 
 
+async def test_statistics_of_curves_have_detectors_and_no_exposures(service: ButlerService, butler: Butler) -> None:
+    refs = [
+        ("verifyPtcStats", {}, {"R22_S00": {"SUCCESS": True}, "SUCCESS": True}),
+        *(("verifyPtcDetStats", {"detector": n}, {"AMP": {"C10": {"PTC_RAW_MEANS": [1.0, n]}}}) for n in (0, 2)),
+    ]
+    run_job(butler, "v", [], refs)
+    found = await service.statistics("u/ocps/v/run", StatisticsTypes("verifyPtcStats", "verifyPtcDetStats"))
+    assert found.run == {"R22_S00": {"SUCCESS": True}, "SUCCESS": True}
+    assert found.detectors == {(None, n): {"AMP": {"C10": {"PTC_RAW_MEANS": [1.0, n]}}} for n in (0, 2)}
+    assert found.exposures is None
+
+
 async def test_statistics_that_do_not_exist_are_none(service: ButlerService, butler: Butler) -> None:
     bias_job(butler, "b", [0])
     assert await service.statistics("u/ocps/b/run", BIAS) == VerificationStatistics(None, {})

@@ -175,6 +175,81 @@ async def test_job_that_completes_without_any_dataset_fails_the_stage(make) -> N
     assert bench.context.history.job("cpBias").distrusted, "another attempt must do it again"
 
 
+async def test_detector_of_which_nothing_was_made_is_left_out_on_request(make, caplog) -> None:
+    bench = make(script_mode="BIAS_DARK", certify_good_detectors=True)
+    bench.observatory.world.missing.add(("cpBias", 4))
+    reason = await make_product(bench, "BIAS")
+    assert reason == ("2 datasets of type bias are in u/ocps/job-01/run, without R22_S11, for which none was made")
+    assert "the job cpBias (job-01) completed, but made no bias for R22_S11, which is left out" in caplog.text
+    # The dark of that detector would be made with an older bias, or not at all.
+    reason = await make_product(bench, "DARK")
+    assert reason.endswith("without R22_S11, for which none was made")
+    assert {one.detector for one in bench.context.history.product(CalibType.DARK).datasets} == {0, 1}
+
+
+async def test_without_a_single_detector_the_request_does_not_help(make) -> None:
+    bench = make(script_mode="BIAS", certify_good_detectors=True)
+    bench.observatory.world.missing |= {("cpBias", detector) for detector in (0, 1, 4)}
+    with pytest.raises(StageError, match="R22_S00, R22_S01, R22_S11 is missing"):
+        await make_product(bench, "BIAS")
+    assert bench.context.history.job("cpBias").distrusted
+
+
+async def test_defects_leave_out_a_detector_of_which_a_bootstrap_is_missing(make) -> None:
+    bench = make(do_defects=True, certify_good_detectors=True)
+    bench.observatory.world.missing.add(("cpDarkBootstrap", 1))
+    await make_product(bench, "DEFECTS")
+    made = {label: {one.detector for one in it.datasets} for label, it in bench.context.history.made.items()}
+    assert made == {
+        "cpBiasBootstrap": {0, 1, 4},
+        **{label: {0, 4} for label in ("cpDarkBootstrap", "cpFlatBootstrap", "cpDefects")},
+    }
+
+
+async def test_older_product_of_a_detector_that_is_left_out_does_no_harm_but_that_of_another_does(make) -> None:
+    bench = make(script_mode="BIAS_DARK", certify_good_detectors=True)
+    bench.observatory.world.missing.add(("cpBias", 4))
+    await make_product(bench, "BIAS")
+    asked = []
+
+    async def foreign(collection, dataset_type, exposures, detectors, run):
+        asked.append(list(detectors))
+        return [f"Detector {one}: an older bias." for one in detectors if one == 4]
+
+    bench.observatory.repository.foreign_inputs = foreign
+    await make_product(bench, "DARK")
+    assert asked == [[0, 1]]
+
+
+async def test_flat_that_lacks_a_filter_of_one_detector_leaves_it_out(make) -> None:
+    bench = make(certify_good_detectors=True)
+    world = bench.observatory.world
+    for exposure in world.of_kind("FLAT")[2:]:
+        world.filters[exposure.exposure_id] = "i_06"
+    await make_product(bench, "BIAS", "DARK")
+    complete = world.complete
+
+    def complete_without_one(job) -> None:
+        complete(job)
+        datasets = world.datasets[job.run_collection, "flat"]
+        datasets[:] = [one for one in datasets if (one.detector, one.physical_filter) != (1, "i_06")]
+
+    world.complete = complete_without_one
+    assert "without R22_S01, for which none was made" in await make_product(bench, "FLAT")
+    assert {one.detector for one in bench.context.history.product(CalibType.FLAT).datasets} == {0, 4}
+
+
+async def test_job_without_an_exposure_that_counts_is_not_submitted(make_bench) -> None:
+    """Its query would name no exposure, and so all that the repository has."""
+    bench = make_bench(script_mode="BIAS")
+    bench.record.move("BIAS.INGEST", StageState.SUCCEEDED)
+    with pytest.raises(
+        StageError, match="The job cpBias was not submitted: the run has no exposure of BIAS that counts"
+    ):
+        await make_product(bench, "BIAS")
+    assert bench.observatory.jobs.labels == []
+
+
 async def test_detector_that_nobody_asked_for_is_not_certified_along(make) -> None:
     bench = make(script_mode="BIAS")
     stage = bench.stage("BIAS.GENERATE")

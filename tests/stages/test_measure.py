@@ -12,11 +12,11 @@ import math
 
 import pytest
 from lsst.ts.comcamcalib.enums import CalibType, StageKind, StageState, Verdict
-from lsst.ts.comcamcalib.errors import StageError
+from lsst.ts.comcamcalib.errors import ServiceError, StageError
 from lsst.ts.comcamcalib.findings import Outcome
 from lsst.ts.comcamcalib.measurements import Trend
 from lsst.ts.comcamcalib.record.events import DetectorMeasurement
-from lsst.ts.comcamcalib.record.facts import CertifyIntended, Measured, VerdictGiven
+from lsst.ts.comcamcalib.record.facts import CertifyIntended, Measured, StageMoved, VerdictGiven
 from lsst.ts.comcamcalib.stages.generate import generate
 from lsst.ts.comcamcalib.stages.verify import verify
 from support.gate import Gate
@@ -88,6 +88,54 @@ async def test_values_that_the_verdict_needs_and_that_can_not_be_read_are_unknow
         StageError, match=r"BIAS is UNKNOWN: The verification is not complete: .*R22_S00 \(.*the disk is gone"
     ):
         await verify(bench.stage("BIAS.VERIFY"), bench.context)
+
+
+@pytest.mark.parametrize("name", ["BIAS", "PTC"])
+async def test_predecessor_that_can_not_be_read_is_unknown_and_named_as_the_cause(made, name: str) -> None:
+    bench = await made("BIAS", "DARK", "PTC", do_ptc=True)
+    await bench.record.note(StageMoved(stage_name="FLAT.VERIFY", attempt=1, state=StageState.SUCCEEDED, reason=""))
+    world = bench.observatory.world
+    world.values_before = {"bias": {}, "ptc": {}}
+    read = world.product_values
+
+    def broken_for_one(calib_type, dataset_ids, predecessor_id=""):
+        if predecessor_id.endswith("-4"):
+            raise ServiceError("The file is torn.")
+        return read(calib_type, dataset_ids, predecessor_id)
+
+    world.product_values = broken_for_one
+    old = f"LSSTComCam/calib/initial before-{name.lower()}-4"
+    with pytest.raises(
+        StageError,
+        match=rf"^{name} is UNKNOWN: .*usable: R22_S11 \(what is certified, {old}, could not be read: The file is "
+        r"torn\. Repair its file and resume the run, or accept this verdict to replace it\)",
+    ):
+        await verify(bench.stage(f"{name}.VERIFY"), bench.context)
+    (verdict,) = bench.record.of(VerdictGiven)
+    unknown = [(one.rule, one.detector) for one in verdict.findings if one.outcome is Outcome.UNKNOWN]
+    assert unknown == [("drift", 4)], "the product itself could be measured"
+    (fact,) = bench.record.of(Measured)
+    assert {one.detector for one in fact.values} == {0, 1, 4}
+    (torn,) = [one for one in fact.drifts if one.detector == 4]
+    assert math.isnan(torn.drift) and torn.compared_with == old
+
+
+async def test_predecessor_that_can_not_be_read_is_only_told_where_nothing_follows_from_it(make_bench, made) -> None:
+    values = make_bench().context.config.model_dump(mode="json")["values"]
+    values["drift"]["BIAS"] = [{**one, "outcome": "note"} for one in values["drift"]["BIAS"]]
+    bench = await made("BIAS", config={"values": values})
+    world = bench.observatory.world
+    world.values_before["bias"] = {}
+    read = world.product_values
+
+    def broken(calib_type, dataset_ids, predecessor_id=""):
+        if predecessor_id:
+            raise ServiceError("The file is torn.")
+        return read(calib_type, dataset_ids)
+
+    world.product_values = broken
+    reason = await verify(bench.stage("BIAS.VERIFY"), bench.context)
+    assert reason.startswith("PASSED: ") and "could not be read: The file is torn." in reason
 
 
 async def test_values_that_nobody_needs_are_only_told_to_be_missing(make_bench, made) -> None:

@@ -17,10 +17,11 @@ from lsst.ts.comcamcalib.enums import CalibType, StageKind, StageState, Verdict
 from lsst.ts.comcamcalib.errors import StageError
 from lsst.ts.comcamcalib.findings import Outcome
 from lsst.ts.comcamcalib.record.events import DetectorVerification, VerificationResult
-from lsst.ts.comcamcalib.record.facts import VerdictGiven
+from lsst.ts.comcamcalib.record.facts import JobIntended, StageMoved, VerdictGiven
 from lsst.ts.comcamcalib.stages.generate import generate
 from lsst.ts.comcamcalib.stages.verify import verify
 from lsst.ts.comcamcalib.verification import judge_statistics
+from support.plans import make_config
 
 
 @pytest.fixture
@@ -164,6 +165,27 @@ async def test_flats_of_which_the_filter_can_not_be_known_are_unknown(made) -> N
         await verify(bench.stage("FLAT.VERIFY"), bench.context)
 
 
+async def test_flats_of_which_none_counts_are_unknown_and_no_job_is_submitted(make_bench) -> None:
+    bench = make_bench(generate_calibrations=False)
+    with pytest.raises(StageError, match=r"^FLAT is UNKNOWN: .*the run has no exposure of FLAT that counts"):
+        await verify(bench.stage("FLAT.VERIFY"), bench.context)
+    (result,) = bench.record.published(VerificationResult)
+    assert result.verdict is Verdict.UNKNOWN
+    assert bench.observatory.jobs.labels == []
+
+
+async def test_statistics_without_an_exposure_that_counts_are_no_verdict(made, monkeypatch) -> None:
+    """Whatever the reason is: a verification that judges nothing has not succeeded."""
+    bench = await made("BIAS", "DARK", "FLAT")
+
+    async def no_exposures(calib_type, context):
+        return {"": ()}
+
+    monkeypatch.setattr("lsst.ts.comcamcalib.stages.judging._exposures", no_exposures)
+    with pytest.raises(StageError, match=r"^FLAT is UNKNOWN: .*there is nothing to verify"):
+        await verify(bench.stage("FLAT.VERIFY"), bench.context)
+
+
 async def test_input_collections_are_judged_where_nothing_was_made(made) -> None:
     bench = await made(generate_calibrations=False, input_collections_verify_bias="LSSTComCam/calib")
     await verify(bench.stage("BIAS.VERIFY"), bench.context)
@@ -180,7 +202,9 @@ async def test_input_collections_are_judged_where_nothing_was_made(made) -> None
     ],
 )
 async def test_products_without_a_pipeline_are_judged_by_their_values(made, name: str, option: str, spoil) -> None:
-    bench = await made("BIAS", "DARK", name, **{option: True})
+    recipes = make_config().model_dump()["recipes"]
+    recipes["PTC"]["verification"] = None
+    bench = await made("BIAS", "DARK", name, config={"recipes": recipes}, **{option: True})
     stage = bench.stage(f"{name}.VERIFY")
     assert (await verify(stage, bench.context)).startswith("PASSED: ")
     for field, value in spoil.items():
@@ -198,6 +222,8 @@ async def test_products_without_a_pipeline_are_judged_by_their_values(made, name
 @pytest.mark.parametrize("method", ["product_values", "predecessors"])
 async def test_product_that_can_not_be_read_is_unknown(made, name: str, option: str, method: str) -> None:
     bench = await made("BIAS", "DARK", name, **{option: True})
+    for frames in bench.stage(f"{name}.VERIFY").after:
+        await bench.record.note(StageMoved(stage_name=frames, attempt=1, state=StageState.SUCCEEDED, reason=""))
     bench.observatory.repository.errors[method] = "the file is broken"
     with pytest.raises(
         StageError, match=rf"^{name} is UNKNOWN: The verification is not complete: .*R22_S00 .*the file is broken"
@@ -220,19 +246,55 @@ async def test_judging_does_not_hold_up_the_event_loop(made, monkeypatch: pytest
     assert threads and threading.main_thread() not in threads
 
 
-async def test_frames_are_judged_by_the_ptc_of_the_verification_or_by_absolute_limits(
-    made, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_frames_are_judged_by_the_ptc_of_the_verification(made) -> None:
     bench = await made("BIAS")
     bench.observatory.world.read_noise = 4.5
     with pytest.raises(StageError, match=r"^BIAS is FAILED: Dead amplifiers: all 2 exposures \(3 of 3 detectors\)"):
         await verify(bench.stage("BIAS.VERIFY"), bench.context)
+
+
+UNREAD = (
+    "the certified ptc could not be read, so that read noises and turn-offs, by which the frames are judged, are not"
+)
+
+
+@pytest.mark.parametrize(("name", "rule"), [("BIAS", "darkness"), ("FLAT", "light")])
+async def test_frames_that_could_not_be_compared_with_the_ptc_are_unknown_and_that_is_told(
+    made, name: str, rule: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = await made("BIAS", "DARK", "FLAT")
+    bench.observatory.repository.errors["certified_ptc"] = "the database is down"
+    with pytest.raises(
+        StageError, match=rf"^{name} is UNKNOWN: .*{UNREAD} known: the database is down\. Repair it, and "
+    ):
+        await verify(bench.stage(f"{name}.VERIFY"), bench.context)
+    (verdict,) = bench.record.of(VerdictGiven)
+    assert [
+        (one.rule, one.detail.startswith(UNREAD)) for one in verdict.findings if one.outcome is Outcome.UNKNOWN
+    ] == [(rule, True)]
+    (result,) = bench.record.published(VerificationResult)
+    assert UNREAD in result.reason and UNREAD in caplog.text
+    assert bench.context.history.blamed == {}, "nothing is known against the frames"
+    # When it can be read again, the next attempt passes with the same statistics.
+    del bench.observatory.repository.errors["certified_ptc"]
+    assert (await verify(bench.stage(f"{name}.VERIFY"), bench.context)).startswith("PASSED: ")
+    assert len([one for one in bench.record.of(JobIntended) if one.label == f"verify{name.capitalize()}"]) == 1
+
+
+async def test_what_the_absolute_limits_find_fails_without_the_ptc_too(made) -> None:
+    bench = await made("BIAS")
+    bench.observatory.repository.errors["certified_ptc"] = "the database is down"
+    bench.observatory.world.read_noise = 2.0
+    with pytest.raises(StageError, match=rf"^BIAS is FAILED: Dead amplifiers.*{UNREAD}"):
+        await verify(bench.stage("BIAS.VERIFY"), bench.context)
+
+
+async def test_where_frames_are_not_judged_nobody_misses_the_ptc(made) -> None:
+    rules = make_config().model_dump(mode="json")["verification_rules"]
+    rules["BIAS"]["frames"] = "off"
+    bench = await made("BIAS", config={"verification_rules": rules})
     bench.observatory.repository.errors["certified_ptc"] = "the database is down"
     assert (await verify(bench.stage("BIAS.VERIFY"), bench.context)).startswith("PASSED: ")
-    assert "the BIAS frames are judged without a ptc, by the absolute limits alone" in caplog.text
-    bench.observatory.world.read_noise = 2.0
-    with pytest.raises(StageError, match="Dead amplifiers"):
-        await verify(bench.stage("BIAS.VERIFY"), bench.context)
 
 
 async def test_frames_that_stand_out_are_named_in_event_and_log(made, caplog: pytest.LogCaptureFixture) -> None:

@@ -33,9 +33,11 @@ def amplifiers(quantity: str, number: float, unit: str = "", **others: float) ->
     return tuple(ProductValue(name, quantity, others.get(name, number), unit) for name in AMPLIFIERS)
 
 
-def with_values(*values: ProductValue, before: tuple[ProductValue, ...] = (), changes: Any = ()) -> DetectorValues:
-    """Return what was measured in a detector."""
-    return DetectorValues(values, before, tuple(changes))
+def with_values(
+    *values: ProductValue, before: tuple[ProductValue, ...] | None = None, changes: Any = ()
+) -> DetectorValues:
+    """Return what was measured in a detector; unless other values are given, the certified ones are the same."""
+    return DetectorValues(values, values if before is None else before, tuple(changes))
 
 
 def product(

@@ -34,6 +34,7 @@ from lsst.ts.comcamcalib.plan.request import JobRequest
 from lsst.ts.comcamcalib.services.curve_values import curve_values, pair_values
 from lsst.ts.comcamcalib.simulation.containers import PhotonTransferCurve
 
+from support.curve_statistics import merged, statistics_of_curve
 from support.withdrawing import Row, after, planned
 
 __all__ = ["AMPLIFIERS", "Exposure", "FakeJob", "World"]
@@ -43,6 +44,15 @@ FIRST_EXPOSURE = 2026112200001
 VISITED = "r_03"
 ELECTRONS_PER_SECOND = 15_000.0
 FULL_WELL = 96_000.0
+NO_PIXEL = tuple(ProductValue(name, "changed_fraction", 0.0, "") for name in AMPLIFIERS)
+UNCHANGED = {
+    **dict.fromkeys((CalibType.BIAS, CalibType.DARK, CalibType.FLAT), NO_PIXEL),
+    CalibType.DEFECTS: (
+        *(ProductValue("", name, 0.0, "") for name in ("new_fraction", "vanished_fraction", "new_columns")),
+        ProductValue("", "overlap", 1.0, ""),
+    ),
+}
+"""What a comparison gives of a product that is as its predecessor."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -297,8 +307,10 @@ class World:
             for name, recipe in self.config.recipes.items()
             if recipe.verification is not None and recipe.verification.label == job.label
         )
+        if product == "PTC":
+            return self._statistics_of_curves(job)
         exposures = [one for one in job.exposures if physical_filter in (None, self.filters[one])]
-        details: dict[tuple[int, int], Mapping[object, object]] = {}
+        details: dict[tuple[int | None, int], Mapping[object, object]] = {}
         run_level: dict[object, object] = {}
         exposure_level: dict[int, dict[object, object]] = {}
         for exposure in exposures:
@@ -321,6 +333,17 @@ class World:
             run_level[exposure] = {"SUCCESS": success, **({} if success else {"FAILURES": failures})}
         run_level["SUCCESS"] = all(entry["SUCCESS"] for entry in run_level.values())  # type: ignore[index]
         return VerificationStatistics(run_level, details, exposure_level)
+
+    def _statistics_of_curves(self, job: FakeJob) -> VerificationStatistics:
+        bad = {one: AMPLIFIERS[: self.bad_amplifiers.get(("PTC", one), 0)] for one in job.detectors}
+        curves = {
+            detector: statistics_of_curve(AMPLIFIERS, failed, noise=self.read_noise)
+            for detector, failed in bad.items()
+            if (job.label, detector) not in self.missing
+        }
+        names = self.config.instrument.detector_names
+        of_run = merged({names[detector]: one for detector, one in curves.items()})
+        return VerificationStatistics(of_run, {(None, detector): one for detector, one in curves.items()})
 
     def light(self, exposure_id: int) -> float:
         """Return the electrons that a flat has in each pixel."""
@@ -380,17 +403,18 @@ class World:
             values = [ProductValue("", "defect_fraction", self.defect_pixels / 10_000, "")]
         else:
             detector = own[0][2].detector or 0
-            names = {CalibType.BIAS: "level", CalibType.DARK: "dark_rate", CalibType.FLAT: "response"}
+            measured = {CalibType.BIAS: "level", CalibType.DARK: "dark_rate", CalibType.FLAT: "response"}[calib_type]
             level = self.levels.get((calib_type.name, detector), 1.0)
-            values = [ProductValue(name, names[calib_type], level, "") for name in AMPLIFIERS]
-        changes = [] if calib_type in (CalibType.PTC, CalibType.GAIN, CalibType.DEFECTS) else "changed_fraction"
+            values = [ProductValue(name, measured, level, "") for name in AMPLIFIERS]
+            if calib_type is CalibType.BIAS:
+                values += [ProductValue(name, "noise", self.read_noise, "electron") for name in AMPLIFIERS]
         if not predecessor_id:
             return DetectorValues(tuple(values))
         before = self.values_before[predecessor_id.split("-")[1]]
         return DetectorValues(
             tuple(values),
             before=tuple(dataclasses.replace(one, value=before.get(one.quantity, one.value)) for one in values),
-            changes=tuple(ProductValue(name, "changed_fraction", 0.0, "") for name in AMPLIFIERS) if changes else (),
+            changes=UNCHANGED.get(calib_type, ()),
         )
 
     def amplifiers(self, run_collection: str, dataset_type: str) -> dict[tuple[int, int], AmplifierValues]:

@@ -36,6 +36,8 @@ from support.plans import make_config
 from support.world import AMPLIFIERS
 
 CONFIG = make_config()
+UNCHANGED = [value(quantity, 0.0) for quantity in ("new_fraction", "vanished_fraction", "new_columns")]
+UNCHANGED += [value("overlap", 1.0)]
 
 
 def context_of(one: MeasuredProduct, **fields: Any) -> RuleContext:
@@ -51,7 +53,7 @@ def curve(gain: float = 1.7, noise: float = 7.0, **others: Any) -> DetectorValue
     return with_values(
         *amplifiers("gain", gain, "electron/adu", **others.get("gains", {})),
         *amplifiers("noise", noise, "electron", **others.get("noises", {})),
-        before=others.get("before", ()),
+        before=others.get("before"),
     )
 
 
@@ -60,7 +62,7 @@ def ptc(*curves: DetectorValues, **fields: Any) -> MeasuredProduct:
 
 
 def defects(*fractions: float, **fields: Any) -> MeasuredProduct:
-    values = [with_values(value("defect_fraction", one)) for one in fractions]
+    values = [with_values(value("defect_fraction", one), changes=UNCHANGED) for one in fractions]
     return product(CalibType.DEFECTS, dict(zip(NAMES, values, strict=False)), **fields)
 
 
@@ -95,7 +97,8 @@ def test_that_a_flat_without_light_has_no_values_is_not_said_as_well() -> None:
 
 
 def test_an_amplifier_that_is_known_to_be_bad_may_have_no_number() -> None:
-    values = with_values(*amplifiers("level", 0.1, C10=math.nan))
+    changes = amplifiers("changed_fraction", 0.0)
+    values = with_values(*amplifiers("level", 0.1, C10=math.nan), *amplifiers("noise", 1.0), changes=changes)
     judgement = judged(
         product(CalibType.BIAS, {0: values, 4: values}), bad_amplifiers={0: {"C10": "dead"}, 4: {"C10": "dead"}}
     )
@@ -144,9 +147,10 @@ def test_no_detectors_are_unknown() -> None:
 
 
 def test_a_new_bad_column_is_named_and_counts() -> None:
-    changes = [value("new_columns", 1.0), value("new_fraction", 0.0004), value("vanished_fraction", 0.0)]
+    changes = [value("new_columns", 1.0), value("new_fraction", 0.0004), *UNCHANGED[1:2], *UNCHANGED[3:]]
     hot = with_values(value("defect_fraction", 0.001), changes=changes)
-    judgement = judged(product(CalibType.DEFECTS, {0: with_values(value("defect_fraction", 0.0)), 4: hot}))
+    good = with_values(value("defect_fraction", 0.0), changes=UNCHANGED)
+    judgement = judged(product(CalibType.DEFECTS, {0: good, 4: hot}))
     assert judgement.verdict is Verdict.PASSED_WITH_FAILURES
     assert judgement.reason == (
         "DEFECTS is complete and plausible for 2 detectors. New columns changed against what is certified: R22_S11 1 "
@@ -281,16 +285,14 @@ def gains(*detectors: list[tuple[float, float]], pairs: int = 2, **fields: Any) 
     """Return what pairs gave: for each detector a list of (gain, noise)."""
     names = list(AMPLIFIERS)
     values = {
-        detector: DetectorValues(
-            tuple(
-                pair_values(
-                    [
-                        PhotonTransferCurve(
-                            names, "PARTIAL", gain=dict.fromkeys(names, gain), noise=dict.fromkeys(names, noise)
-                        )
-                        for gain, noise in of_one
-                    ]
-                )
+        detector: with_values(
+            *pair_values(
+                [
+                    PhotonTransferCurve(
+                        names, "PARTIAL", gain=dict.fromkeys(names, gain), noise=dict.fromkeys(names, noise)
+                    )
+                    for gain, noise in of_one
+                ]
             )
         )
         for detector, of_one in zip(NAMES, detectors, strict=False)

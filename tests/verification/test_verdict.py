@@ -25,6 +25,9 @@ GOOD = (Verdict.PASSED, Verdict.PASSED_WITH_FAILURES)
 many = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
+kinds = st.sampled_from([CalibType.BIAS, CalibType.FLAT, CalibType.PTC])
+
+
 def judge(made: Any) -> Judgement:
     judgement = judge_statistics(made.all(), made.expected)
     check_sentence(judgement)
@@ -205,15 +208,16 @@ def test_the_procedures_rule_lets_a_noisy_detector_pass_where_ours_does_not(stat
 @many
 @given(data=st.data())
 def test_dropping_anything_from_good_statistics_never_passes(data: st.DataObject, statistics: Make) -> None:
-    made = statistics(data.draw(st.integers(1, 4)), data.draw(st.sampled_from([CalibType.BIAS, CalibType.FLAT])))
+    made = statistics(data.draw(st.integers(1, 4)), data.draw(kinds))
     run = made.run()
     for key in data.draw(st.sets(st.sampled_from(sorted(made.detectors)), max_size=4)):
         del made.detectors[key]
-    for exposure in data.draw(st.sets(st.sampled_from(made.expected.exposures), max_size=2)):
-        del run[exposure]
+    summarised = sorted(key for key in run if key != "SUCCESS")
+    for key in data.draw(st.sets(st.sampled_from(summarised), max_size=2)):
+        del run[key]
     judgement = judge_statistics(VerificationStatistics(run, made.detectors), made.expected)
     check_sentence(judgement)
-    complete = len(made.detectors) == 3 * len(made.expected.exposures) == 3 * (len(run) - 1)
+    complete = len(made.detectors) == 3 * len(made.expected.exposures) and len(summarised) == len(run) - 1
     assert judgement.verdict is (Verdict.PASSED if complete else Verdict.UNKNOWN)
 
 
@@ -227,14 +231,16 @@ def places(node: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 def is_needed(path: tuple[Any, ...]) -> bool:
-    unused = {"METADATA", "CATALOG", "READ_NOISE_CONSISTENT"}
+    unused = {"METADATA", "CATALOG", "READ_NOISE_CONSISTENT", "NOISE_SIGNAL_INDEPENDENCE", "PTC_TURNOFF"}
+    if path[0] == "AMP" and path[-1] != "PTC_NOISE" and (path[-1].startswith("PTC_") or path[-1].startswith("AMP_")):
+        return False
     return not unused & set(path) and path != ("DET",) and not (path[0] == "AMP" and path[-1] == "CR_NOISE")
 
 
 @many
 @given(data=st.data())
 def test_dropping_or_spoiling_any_needed_value_never_passes(data: st.DataObject, statistics: Make) -> None:
-    made = statistics(2, data.draw(st.sampled_from([CalibType.BIAS, CalibType.FLAT])))
+    made = statistics(2, data.draw(kinds))
     run, detectors = made.run(), made.detectors
     one = detectors[made.expected.exposures[0], 4]
     *way, last = data.draw(st.sampled_from([path for path in places(one) if is_needed(path)]))
@@ -248,6 +254,8 @@ def test_dropping_or_spoiling_any_needed_value_never_passes(data: st.DataObject,
         return
     if bad == 1 and isinstance(place[last], float):
         return  # a good number like any other
+    if made.is_curve and "AMP" in way and last == "SUCCESS" and bad is True:
+        return  # a failed test that does not count may be left out of it
     if bad == "drop":
         del place[last]
     else:
@@ -255,8 +263,10 @@ def test_dropping_or_spoiling_any_needed_value_never_passes(data: st.DataObject,
     judgement = judge_statistics(VerificationStatistics(run, detectors), made.expected)
     check_sentence(judgement)
     assert judgement.verdict is Verdict.UNKNOWN, (way, last, bad)
-    assert "R22_S11 in exposure 2026112200001" in judgement.reason or "do not fit together" in judgement.reason
-    assert (judgement.detectors_verified, judgement.exposures_verified) in ((2, 1), (3, 2))
+    where = "R22_S11 (" if made.is_curve else "R22_S11 in exposure 2026112200001"
+    assert where in judgement.reason or "do not fit together" in judgement.reason
+    counted = judgement.detectors_verified, judgement.exposures_verified
+    assert counted in (((2, 0), (3, 0)) if made.is_curve else ((2, 1), (3, 2)))
 
 
 anything = st.recursive(

@@ -40,6 +40,9 @@ anything = st.recursive(
 )
 
 
+kinds = st.sampled_from([CalibType.BIAS, CalibType.FLAT, CalibType.PTC])
+
+
 def read(made: Any, **changes: Any) -> StatisticsTable:
     run = changes["run"] if "run" in changes else made.run()
     exposures = changes["exposures"] if "exposures" in changes else made.exposures()
@@ -215,16 +218,16 @@ def test_statistics_of_an_exposure_that_can_not_be_read_are_unknown(change: Any,
 @many
 @given(data=st.data())
 def test_any_value_at_any_level_is_unknown_and_no_exception(data: st.DataObject, statistics: Make) -> None:
-    made = statistics(2, data.draw(st.sampled_from([CalibType.BIAS, CalibType.FLAT])))
+    made = statistics(2, data.draw(kinds))
     run, detectors, exposures = made.run(), made.detectors, made.exposures()
     garbage = data.draw(anything)
-    where = data.draw(st.sampled_from(["run", "exposure", "detector"]))
+    where = data.draw(st.sampled_from(["run", "detector", *(["exposure"] if exposures else [])]))
     if where == "run":
         run = garbage
     elif where == "exposure":
         exposures[FIRST] = garbage
     else:
-        detectors[FIRST, 4] = garbage
+        detectors[made.expected.exposures[0], 4] = garbage
     judgement = judge_statistics(VerificationStatistics(run, detectors, exposures), made.expected)
     assert judgement.verdict is Verdict.UNKNOWN
     assert judgement.reason.isprintable() and len(judgement.reason) < 2100
@@ -239,10 +242,10 @@ def paths(node: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 @given(data=st.data())
 def test_valid_statistics_with_one_change_are_read_without_an_exception(data: st.DataObject, statistics: Make) -> None:
     """A change may be harmless, but never makes a failure pass."""
-    made = statistics(2, data.draw(st.sampled_from([CalibType.BIAS, CalibType.FLAT])))
-    made.fail("NOISE", exposures=2)
+    made = statistics(2, data.draw(kinds))
+    made.fail("PTC_NOISE" if made.is_curve else "NOISE", exposures=2)
     parts: dict[str, Any] = {"run": made.run(), "detectors": made.detectors, "exposures": made.exposures()}
-    part = data.draw(st.sampled_from(sorted(parts)))
+    part = data.draw(st.sampled_from(sorted(name for name, content in parts.items() if content)))
     parts[part] = copy.deepcopy(parts[part])
     *way, last = data.draw(st.sampled_from(paths(parts[part])))
     place = parts[part]

@@ -50,7 +50,6 @@ def found(values: DetectorValues, *wanted: DriftLimit) -> list[Finding]:
         (1.60, {}, 0.1 / 1.7),  # the sign does not matter
         (1.80, {"change": "absolute"}, 0.1),
         (1.74, {"change": "absolute"}, None),
-        (NAN, {}, None),  # whether it must be known is for another rule
     ],
 )
 def test_change_of_one_amplifier(now: float, wanted: dict[str, Any], change: float | None) -> None:
@@ -80,8 +79,75 @@ def test_amplifiers_that_scatter_do_not_add_up_to_a_drift_of_the_detector() -> N
     assert found(with_values(*scattered, before=amplifiers("gain", 1.7)), limit(of="detector")) == []
 
 
-def test_fraction_of_nothing_is_no_drift() -> None:
-    assert found(with_values(*amplifiers("gain", 1.7), before=amplifiers("gain", 0.0)), limit()) == []
+INF = float("inf")
+NEEDED = Outcome.UNKNOWN, "gain not measured"
+NONE_BEFORE = Outcome.NOTED, "the certified one has no gain"
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "wanted", "expected"),
+    [
+        # What was not measured may have changed by anything.
+        (NAN, 1.7, {}, NEEDED),
+        (INF, 1.7, {}, NEEDED),
+        (NAN, 1.7, {"outcome": "fail"}, NEEDED),
+        (NAN, NAN, {}, NEEDED),
+        (NAN, 0.0, {}, NEEDED),
+        (NAN, 1.7, {"of": "detector"}, NEEDED),
+        (NAN, 1.7, {"change": "absolute"}, NEEDED),
+        (NAN, 1.7, {"must_be": "at least"}, NEEDED),
+        # The verdict does not need what would only be told.
+        (NAN, 1.7, {"outcome": "note"}, (Outcome.NOTED, "gain not measured")),
+        # If the certified one has no value, there is nothing to compare with, as without a certified one.
+        (1.7, NAN, {}, NONE_BEFORE),
+        (1.7, INF, {"outcome": "fail"}, NONE_BEFORE),
+        (1.7, NAN, {"of": "detector"}, NONE_BEFORE),
+        # A fraction of nothing is no number.
+        (1.7, 0.0, {}, (Outcome.NOTED, "gain of the certified one is 0")),
+        (0.0, 0.0, {}, None),
+        # A good curve need not have a turn-off. If there was one, it is told.
+        (NAN, 9e4, {"quantity": "turnoff"}, (Outcome.NOTED, "turnoff not measured")),
+        (NAN, NAN, {"quantity": "turnoff"}, None),
+        (9e4, NAN, {"quantity": "turnoff"}, (Outcome.NOTED, "the certified one has no turnoff")),
+    ],
+)
+def test_change_that_is_no_number(
+    now: float, before: float, wanted: dict[str, Any], expected: tuple[Outcome, str] | None
+) -> None:
+    quantity = wanted.get("quantity", "gain")
+    values = with_values(*amplifiers(quantity, now), before=amplifiers(quantity, before))
+    findings = [one for one in found(values, limit(**wanted)) if one.detail]
+    if expected is None:
+        assert findings == []
+    else:
+        (one,) = findings
+        assert (one.outcome, one.detail) == expected
+        assert (one.amplifier, one.quantity) == ("", quantity), "all amplifiers lack it, so the detector is named"
+
+
+def test_only_the_amplifier_that_was_not_measured_is_named() -> None:
+    (one,) = found(with_values(*amplifiers("gain", 1.7, C12=NAN), before=amplifiers("gain", 1.7)), limit())
+    assert (one.amplifier, one.outcome) == ("C12", Outcome.UNKNOWN)
+
+
+def test_an_amplifier_that_is_there_no_more_is_unknown() -> None:
+    fewer = [one for one in amplifiers("gain", 1.7) if one.amplifier != "C12"]
+    (one,) = found(with_values(*fewer, before=amplifiers("gain", 1.7)), limit())
+    assert (one.amplifier, one.outcome, one.detail) == ("C12", Outcome.UNKNOWN, "gain not measured")
+
+
+def test_a_quantity_that_nobody_measured_is_unknown() -> None:
+    (one,) = found(with_values(*amplifiers("gain", 1.7), before=amplifiers("gain", 1.7)), limit(quantity="response"))
+    assert (one.amplifier, one.outcome, one.detail) == ("", Outcome.UNKNOWN, "response not measured")
+
+
+def test_comparison_that_gave_no_number_is_unknown_but_nothing_overlaps_with_no_defects() -> None:
+    values = with_values(changes=[*amplifiers("changed_fraction", 0.0, C10=NAN), value("overlap", NAN)])
+    (one,) = found(values, limit(quantity="changed_fraction", change="absolute"))
+    assert (one.amplifier, one.outcome, one.detail) == ("C10", Outcome.UNKNOWN, "changed fraction not measured")
+    least = limit(quantity="overlap", of="detector", must_be="at least", limit=0.5)
+    (one,) = found(values, least)
+    assert (one.outcome, one.detail) == (Outcome.NOTED, "the certified one has no defects")
 
 
 def test_values_that_exist_in_comparison_only_count_as_they_are() -> None:
@@ -89,7 +155,6 @@ def test_values_that_exist_in_comparison_only_count_as_they_are() -> None:
     (one,) = found(values, limit(quantity="new_columns", of="detector", limit=0.0))
     assert (one.value, one.limit) == (1.0, 0.0)
     least = limit(quantity="overlap", of="detector", must_be="at least", limit=0.5)
-    assert found(with_values(changes=[value("overlap", NAN)]), least) == []
     assert len(found(with_values(changes=[value("overlap", 0.4)]), least)) == 1
 
 
@@ -119,5 +184,5 @@ def test_largest_drift_is_in_units_of_its_limit() -> None:
     )
     wanted = [limit(), limit(of="detector", limit=0.01), limit(quantity="noise", change="absolute", limit=1.0)]
     assert largest_drift(values, wanted) == pytest.approx(2.0)
-    assert math.isnan(largest_drift(with_values(*amplifiers("gain", 1.7)), wanted))
+    assert math.isnan(largest_drift(with_values(*amplifiers("gain", 1.7), before=()), wanted))
     assert math.isnan(largest_drift(values, []))

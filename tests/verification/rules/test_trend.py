@@ -42,7 +42,6 @@ def past(runs: int = 10, median: float = 1.7, spread: float = 0.01, unit: str = 
         (1.65, past(), 1.66),
         (1.716, past(spread=0.0), None),  # all runs had the same, but one per cent is no news
         (1.72, past(spread=0.0), 1.717),
-        (float("nan"), past(), None),
         (1.75, past(unit="adu/electron"), None),
     ],
 )
@@ -54,6 +53,22 @@ def test_value_against_its_trend(now: float, trend_before: Trend, found: float |
         (one,) = findings
         assert (one.detector, one.amplifier, one.quantity, one.outcome) == (4, "C12", "gain", Outcome.FAILURE)
         assert one.limit == pytest.approx(found)
+
+
+@pytest.mark.parametrize(
+    ("fields", "quantity", "expected"),
+    [
+        ({}, "gain", [(Outcome.UNKNOWN, "gain not measured")]),
+        ({"outcome": "fail"}, "gain", [(Outcome.UNKNOWN, "gain not measured")]),
+        ({"outcome": "note"}, "gain", []),
+        ({}, "turnoff", []),  # a good curve need not have one
+    ],
+)
+def test_value_that_was_not_measured_may_stand_out(fields: Any, quantity: str, expected: Any) -> None:
+    values = {4: with_values(value(quantity, float("nan"), "C12", "electron/adu"))}
+    trends = {(4, "C12", quantity): past()}
+    found = trend(product(CalibType.PTC, values, trends=trends), WANTED.model_copy(update=fields))
+    assert [(one.outcome, one.detail) for one in found] == expected
 
 
 def test_outcome_is_as_configured() -> None:

@@ -42,7 +42,7 @@ class StatisticsTypes:
     Parameters
     ----------
     run, detector
-        Those of the whole run, and of each detector in each exposure.
+        Those of the whole run, and of each detector in each exposure, or of its product, which has no exposures.
     exposure
         Those of each exposure; None: they are not read.
     """
@@ -68,13 +68,13 @@ class VerificationStatistics:
     run
         Those of the whole run; None if there are none.
     detectors
-        Those of each detector, by (exposure id, detector).
+        Those of each detector, by (exposure id, detector); None instead of an exposure: of its product as such.
     exposures
         Those of each exposure; None: they were not to be read.
     """
 
     run: object | None
-    detectors: Mapping[tuple[int, int], object]
+    detectors: Mapping[tuple[int | None, int], object]
     exposures: Mapping[int, object] | None = None
 
 

@@ -8,11 +8,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import math
 import sqlite3
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -23,17 +24,37 @@ from .enums import CalibType
 from .errors import BadInputError
 from .instrument import Instrument
 from .measurements import Trend, trend_of
+from .run.judged import not_counting
 from .run.measurements import Place, Series, filters_of, latest_runs, series
 from .run.reading import latest_instrument, open_to_read
 
 __all__ = ["show_trend"]
 
-Rows = dict[tuple[str, str], Trend]
-"""Trends by what a row is about and quantity."""
+MARK = "*"
+"""Marks a value that does not count for the trend."""
+
+MAX_NAMED = 10
+"""Largest number of runs that do not count and are named one by one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A trend, the latest value, and whether that value counts for the trend; NaN: there is none."""
+
+    trend: Trend
+    latest: float
+    counts: bool
+
+
+Rows = dict[tuple[str, str], Row]
+"""By what a row is about and quantity."""
 
 
 def show_trend(journal: Path, type_name: str, quantity: str, detector: str, runs: int, console: Console) -> None:
     """Print the trends of a product, or what there is if no product is named.
+
+    Median and spread are those of the runs of which the product was good, as the rule on trends sees them. The latest
+    value is that of any run; it is marked if it does not count.
 
     Parameters
     ----------
@@ -74,9 +95,13 @@ def show_trend(journal: Path, type_name: str, quantity: str, detector: str, runs
             found = series(connection, calib_type, physical_filter, runs)
             _check_quantity(quantity, found, calib_type)
             some = {place: one for place, one in found.items() if quantity in ("", place[2])}
-            rows = _of_detectors(some, instrument) if number is None else _of_amplifiers(some, number)
+            latest = latest_runs(connection, calib_type, physical_filter, runs)
+            ignored = not_counting(connection, calib_type, physical_filter, latest)
+            rows = _of_detectors(some, instrument, ignored) if number is None else _of_amplifiers(some, number, ignored)
             title = " ".join(one for one in (calib_type.name, physical_filter, detector and f"of {detector}") if one)
             console.print(_table(title, rows))
+            if ignored:
+                console.print(_not_counted(ignored))
 
 
 def _show_overview(connection: sqlite3.Connection, runs: int, console: Console) -> None:
@@ -109,15 +134,22 @@ def _check_quantity(quantity: str, found: Mapping[Place, Series], calib_type: Ca
         raise BadInputError([f"{quantity}: not measured in {calib_type.name};{meant} There are {', '.join(known)}."])
 
 
-def _of_amplifiers(found: Mapping[Place, Series], detector: int) -> Rows:
+def _row(values: Sequence[tuple[str, float]], unit: str, ignored: Collection[str]) -> Row:
+    """Sum up the values of some runs, the latest first; those of ignored runs are shown, but do not count."""
+    trend = trend_of((value for run_id, value in values if run_id not in ignored), unit)
+    run_id, latest = next(((one, value) for one, value in values if math.isfinite(value)), ("", math.nan))
+    return Row(trend, latest, run_id not in ignored)
+
+
+def _of_amplifiers(found: Mapping[Place, Series], detector: int, ignored: Collection[str]) -> Rows:
     return {
-        (amplifier or "whole detector", quantity): trend_of((value for _, value in one.values), one.unit)
+        (amplifier or "whole detector", quantity): _row(one.values, one.unit, ignored)
         for (number, amplifier, quantity), one in found.items()
         if number == detector
     }
 
 
-def _of_detectors(found: Mapping[Place, Series], instrument: Instrument) -> Rows:
+def _of_detectors(found: Mapping[Place, Series], instrument: Instrument, ignored: Collection[str]) -> Rows:
     """Return the trends of detectors: of their own values or, in each run, of the median over their amplifiers."""
     values: dict[tuple[int, str], dict[str, list[float]]] = {}
     own: dict[tuple[int, str], Series] = {}
@@ -132,12 +164,13 @@ def _of_detectors(found: Mapping[Place, Series], instrument: Instrument) -> Rows
     names = instrument.detector_names
     rows: Rows = {}
     for (detector, quantity), unit in units.items():
+        medians: Sequence[tuple[str, float]]
         if (detector, quantity) in own:
-            medians = [value for _, value in own[detector, quantity].values]
+            medians = own[detector, quantity].values
         else:
             by_run = values.get((detector, quantity), {})
-            medians = [statistics.median(by_run[run_id]) for run_id in sorted(by_run, reverse=True)]
-        rows[names.get(detector, str(detector)), quantity] = trend_of(medians, unit)
+            medians = [(run_id, statistics.median(by_run[run_id])) for run_id in sorted(by_run, reverse=True)]
+        rows[names.get(detector, str(detector)), quantity] = _row(medians, unit, ignored)
     return rows
 
 
@@ -147,10 +180,18 @@ def _table(title: str, rows: Rows) -> Table:
         table.add_column(name)
     for name in ("Runs", "Latest", "Median", "Spread", "Off (spreads)"):
         table.add_column(name, justify="right")
-    for (what, quantity), one in sorted(rows.items(), key=lambda item: (item[0][1], item[0][0])):
-        numbers: Sequence[str] = ["-"] * 4
+    for (what, quantity), row in sorted(rows.items(), key=lambda item: (item[0][1], item[0][0])):
+        one = row.trend
+        latest = "-" if math.isnan(row.latest) else f"{row.latest:.4g}{'' if row.counts else MARK}"
+        numbers: Sequence[str] = [latest, *["-"] * 3]
         if one.runs:
-            off = f"{(one.latest - one.median) / one.spread:+.1f}" if one.spread else "-"
-            numbers = [f"{one.latest:.4g}", f"{one.median:.4g}", f"{one.spread:.2g}", off]
+            off = f"{(row.latest - one.median) / one.spread:+.1f}" if one.spread else "-"
+            numbers = [latest, f"{one.median:.4g}", f"{one.spread:.2g}", off]
         table.add_row(quantity, what, one.unit, str(one.runs), *numbers)
     return table
+
+
+def _not_counted(ignored: Mapping[str, str]) -> str:
+    named = [f"{run_id} ({why})" for run_id, why in ignored.items()]
+    more = f" and {len(named) - MAX_NAMED} more" if len(named) > MAX_NAMED else ""
+    return f"{MARK} Not counted for median and spread: {', '.join(named[:MAX_NAMED])}{more}"

@@ -13,7 +13,7 @@ import math
 import re
 import string
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Self
 
 import pydantic
@@ -44,6 +44,12 @@ __all__ = ["CscConfig"]
 
 CALIB_NAMES = [calib_type.name for calib_type in CalibType]
 
+NOT_VERIFIABLE = {
+    "DEFECTS": "verifyDefects merges its results by visit, and frames for calibrations belong to no visit",
+    "GAIN": "verifyGainFromFlatPairs merges its results by exposure, and these are of detectors only",
+}
+"""Why cp_verify's pipelines of 2026 for these products can't run as they are configured."""
+
 LONGEST_PREFLIGHT_S = 8.0
 """Seconds; LOVE gives up a command after 10 s, and writing the new run to the journal takes a moment."""
 
@@ -65,6 +71,25 @@ def _json_value(value: Any) -> Any:
     if value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     return str(value)
+
+
+def _verification_problems(recipes: Mapping[str, Recipe]) -> Iterator[str]:
+    """Yield why products can't be verified, or not in the configured way."""
+    for name, recipe in recipes.items():
+        verification, of_frames = recipe.verification, name in ("BIAS", "DARK", "FLAT")
+        if verification is None:
+            # Only the values of defects, ptc and gains can be judged without cp_verify.
+            if of_frames:
+                yield f"the recipe of {name} needs a verification"
+        elif name in NOT_VERIFIABLE:
+            yield (
+                f"the recipe of {name} has a verification, but cp_verify's pipeline for it can't run: "
+                f"{NOT_VERIFIABLE[name]}; write null, and {name} is judged by its own values"
+            )
+        elif of_frames and verification.signal_statistic is None:
+            yield f"the verification of {name} needs a signal_statistic, by which its frames are judged"
+        elif not of_frames and verification.exposure_statistics is not None:
+            yield f"the verification of {name} has no statistics of exposures; write exposure_statistics: null"
 
 
 class CscConfig(Closed):
@@ -170,15 +195,8 @@ class CscConfig(Closed):
     def _complete(cls, recipes: dict[str, Recipe]) -> dict[str, Recipe]:
         if sorted(recipes) != sorted(CALIB_NAMES):
             raise ValueError(f"there must be a recipe for each of {', '.join(CALIB_NAMES)}, and no other")
-        # Without a verification only the values of defects, ptc and gains can be judged.
-        if unverified := [name for name in ("BIAS", "DARK", "FLAT") if recipes[name].verification is None]:
-            raise ValueError(f"the recipe of {', '.join(unverified)} needs a verification")
-        # Statistics are judged by exposure, and those of these products have none.
-        if by_values := [name for name in ("DEFECTS", "PTC", "GAIN") if recipes[name].verification is not None]:
-            raise ValueError(
-                f"the recipe of {', '.join(by_values)} has a verification, which is not supported: it is judged "
-                "by its own values; write null"
-            )
+        if problems := [*_verification_problems(recipes)]:
+            raise ValueError("; ".join(problems))
         labels = [job.label for recipe in recipes.values() for job in recipe.jobs]
         labels += [recipe.verification.label for recipe in recipes.values() if recipe.verification]
         if twice := sorted({label for label in labels if labels.count(label) > 1}):
@@ -267,6 +285,8 @@ class CscConfig(Closed):
                 for problem in error.errors()
             ]
         else:
+            # Runs of earlier releases are read with whatever limits they had.
+            problems += read.values.never_measured() if read.values is not None else ()
             if not problems:
                 return read
         raise BadInputError(problems)

@@ -273,9 +273,13 @@ class VerificationRecipe(Closed):
         min_length=1, pattern=r"^[A-Za-z0-9_./${}#-]+$", description="Pipeline, as in a job of a recipe (text)."
     )
     run_statistics: Name = Field(description="Dataset type of the statistics of the whole run (text).")
-    detector_statistics: Name = Field(description="Dataset type of the statistics of exposure and detector (text).")
+    detector_statistics: Name = Field(
+        description="Dataset type of the statistics of exposure and detector; for PTC, of the detector (text)."
+    )
     exposure_statistics: Name | None = Field(
-        default=None, description="Dataset type of the statistics of each exposure (text); null: they are not read."
+        default=None,
+        description="Dataset type of the statistics of each exposure (text); null: they are not read. Those of PTC "
+        "have no exposures.",
     )
     tests: tuple[Name, ...] = Field(
         min_length=1,
@@ -286,8 +290,15 @@ class VerificationRecipe(Closed):
         description="Tests that are named if they fail, but do not count. A test that is in neither list makes the "
         "verdict UNKNOWN, because nobody has said what it means.",
     )
-    signal_statistic: Name = Field(description="Name of an amplifier's statistic that is its signal (electron).")
+    signal_statistic: Name | None = Field(
+        description="Name of an amplifier's statistic that is its signal (electron); null, for PTC: there is none."
+    )
     noise_statistic: Name = Field(description="Name of an amplifier's statistic that is its noise (electron).")
+
+    @property
+    def needed_statistics(self) -> tuple[str, ...]:
+        """Names of the statistics that must have been measured for each amplifier."""
+        return (*([self.signal_statistic] if self.signal_statistic else []), self.noise_statistic)
 
 
 class Recipe(Closed):
@@ -302,7 +313,7 @@ class Recipe(Closed):
         "each other run side by side.",
     )
     verification: VerificationRecipe | None = Field(
-        description="Its verification by cp_verify; null, for DEFECTS, PTC, GAIN: its values count."
+        description="Its verification by cp_verify; null, for DEFECTS, GAIN and, if wanted, PTC: only its values count."
     )
 
     @pydantic.model_validator(mode="after")

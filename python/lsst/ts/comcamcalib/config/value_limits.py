@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
 import pydantic
@@ -16,9 +17,34 @@ from pydantic import Field
 from ..enums import CalibType
 from .models import Closed, Name
 
-__all__ = ["DriftLimit", "TrendLimits", "ValueLimit", "ValueLimits"]
+__all__ = ["COMPARED", "MEASURED", "OF_DETECTOR", "DriftLimit", "TrendLimits", "ValueLimit", "ValueLimits"]
 
 PRODUCTS = tuple(one.name for one in CalibType)
+
+MEASURED: Mapping[str, tuple[str, ...]] = {
+    "BIAS": ("level", "noise"),
+    "DARK": ("dark_rate", "dark_rate_noise", "dark_rate_95"),
+    "FLAT": ("response", "response_noise"),
+    "DEFECTS": ("defect_pixels", "defect_columns", "defect_fraction"),
+    "PTC": ("gain", "noise", "turnoff", "fit_residual", "fit_chi_square"),
+    "GAIN": ("gain", "gain_min", "gain_max", "gain_pairs", "noise", "noise_min", "noise_max", "noise_pairs"),
+}
+"""What is measured in each product, and so can have a limit."""
+
+COMPARED: Mapping[str, tuple[str, ...]] = {
+    "BIAS": (*MEASURED["BIAS"], "changed_fraction"),
+    "DARK": (*MEASURED["DARK"], "changed_fraction"),
+    "FLAT": (*MEASURED["FLAT"], "changed_fraction"),
+    "DEFECTS": (*MEASURED["DEFECTS"], "new_fraction", "vanished_fraction", "new_columns", "overlap"),
+    "PTC": MEASURED["PTC"],
+    # Gains from pairs are compared with the ptc, which has nothing else.
+    "GAIN": ("gain", "noise"),
+}
+"""What can be compared with what is certified."""
+
+OF_DETECTOR = frozenset({"defect_fraction", "new_fraction", "vanished_fraction", "new_columns", "overlap"})
+"""Quantities that no amplifier has."""
+
 Bound = Annotated[float, Field(allow_inf_nan=False)]
 Strictness = Literal["note", "count", "fail"]
 
@@ -26,7 +52,10 @@ Strictness = Literal["note", "count", "fail"]
 class ValueLimit(Closed):
     """One limit of one measured quantity."""
 
-    quantity: Name = Field(description="The measured quantity, such as gain or changed_fraction (text).")
+    quantity: Name = Field(
+        description="The measured quantity, such as gain or changed_fraction (text); _init.yaml lists those of each "
+        "product."
+    )
     of: Literal["amplifier", "detector"] = Field(
         description="Whose value: that of each amplifier, or the detector's, which is the median over its amplifiers "
         "unless the quantity is one of the whole detector."
@@ -96,3 +125,14 @@ class ValueLimits(Closed):
     trend: TrendLimits | None = Field(
         description="When a value stands out from earlier runs; null: that is not looked at."
     )
+
+    def never_measured(self) -> Iterator[str]:
+        """Yield a sentence for each limit of something that its product does not have, which would never be met."""
+        for section, limits, known in (("limits", self.limits, MEASURED), ("drift", self.drift, COMPARED)):
+            for product, some in limits.items():
+                for one in some:
+                    place = f"values.{section}.{product}: {one.quantity}"
+                    if one.quantity not in known[product]:
+                        yield f"{place} is not measured there; there are {', '.join(known[product])}."
+                    elif one.of == "amplifier" and one.quantity in OF_DETECTOR:
+                        yield f"{place} is of the detector; write of: detector."

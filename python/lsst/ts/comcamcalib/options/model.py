@@ -148,8 +148,12 @@ class RunOptions(pydantic.BaseModel):
         return text
 
     def number_verification_tests_threshold(self, calib_type: CalibType) -> int:
-        """Return how many amplifiers of a detector may fail a test; there is one for BIAS, DARK and FLAT only."""
-        threshold: int = getattr(self, f"number_verification_tests_threshold_{calib_type.name.lower()}")
+        """Return how many amplifiers of a detector may fail a test.
+
+        There is an option for BIAS, DARK and FLAT only; for PTC that of the flats holds, of which it is made.
+        """
+        name = "flat" if calib_type is CalibType.PTC else calib_type.name.lower()
+        threshold: int = getattr(self, f"number_verification_tests_threshold_{name}")
         return threshold
 
     def effective(self) -> dict[str, Any]:

@@ -18,9 +18,10 @@ from .estimate import schedule
 from .plan import JobPlan, RunPlan, Sequence, StagePlan
 from .validity import noon_notice
 
-__all__ = ["build_plan"]
+__all__ = ["FRAME_TYPES", "build_plan"]
 
 FRAME_TYPES = (CalibType.BIAS, CalibType.DARK, CalibType.FLAT)
+"""Products that are made of frames of their own, and verified by these."""
 
 
 def build_plan(run_id: str, options: RunOptions, config: CscConfig, now_tai_s: float | None = None) -> RunPlan:
@@ -209,7 +210,9 @@ class _Builder:
         trusts = self._trusts(calib_type)
         if recipe.verification is None:
             return StagePlan(name, StageKind.VERIFY, calib_type, needs=needs, after=after, trusts=trusts)
-        uses = self._uses(calib_type)
+        # The photon transfer curves themselves are tested; the frames only name them.
+        of_frames = calib_type in FRAME_TYPES
+        uses = self._uses(calib_type) if of_frames else {}
         # Verification without generation judges only the calibrations in the input collections.
         collections = self.options.input_collections_verify(calib_type)
         if made:
@@ -219,7 +222,7 @@ class _Builder:
             name,
             recipe.verification.label,
             recipe.verification.pipeline,
-            frames=(calib_type,),
+            frames=(calib_type,) if of_frames else tuple(CalibType[one] for one in recipe.frames),
             bases=(),
             uses=uses,
             collections=collections,
@@ -230,8 +233,12 @@ class _Builder:
     def _heard_before(self, calib_type: CalibType) -> Iterator[str]:
         """Name the stages that may find the frames of a product bad, and must end before it is judged.
 
-        Frames are judged by the verification of their own type. Implausible gains count
-        against the flats with which they were measured, so gains are made before the flats are judged.
+        Frames are judged by the verification of their own type. Implausible gains count against the flats with which
+        they were measured, so gains are made before the flats are judged.
+
+        Curves of flats that the lamp, the shutter or a filter has spoilt may be plausible, and nothing in them shows
+        that: so the verdict on PTC, and on DEFECTS and GAIN, waits for those on the frames, whose fate it shares. The
+        jobs do not wait.
         """
         if calib_type is CalibType.FLAT:
             yield from (

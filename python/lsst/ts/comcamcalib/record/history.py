@@ -142,10 +142,19 @@ class History:
         """Return the verdicts that stand for a product, one for each filter."""
         return [verdict for (one, _), verdict in self.verdicts.items() if one is calib_type]
 
-    def left_out_before(self, calib_type: CalibType) -> dict[int, str]:
-        """Return the detectors that are left out of what a product is made from, each with the reason.
+    def not_made(self, calib_type: CalibType) -> dict[int, str]:
+        """Return the detectors that a product of this run lacks, because nothing was made for them; with the reason."""
+        product = self.product(calib_type)
+        if product is None:
+            return {}
+        made = {one.detector for one in product.datasets}
+        return {one: f"no {product.dataset_type} was made" for one in self.plan.detector_names if one not in made}
 
-        That is: of the products of this run that it is built on, and of those that judge the frames it is made from.
+    def left_out_before(self, calib_type: CalibType) -> dict[int, str]:
+        """Return the detectors that can't be in a good product, each with the reason.
+
+        That is: those for which nothing was made, and those that are left out of the products of this run that it is
+        built on, and of those that judge the frames it is made from.
         """
         recipe = self.plan.recipe(calib_type)
         left_out: dict[int, str] = {}
@@ -157,7 +166,7 @@ class History:
                     **self.left_out_before(base),
                     **left_out,
                 }
-        return left_out
+        return {**self.not_made(calib_type), **left_out}
 
     def _left_out(self, calib_type: CalibType) -> set[int]:
         return {one for verdict in self.verdicts_of(calib_type) for one in verdict.left_out}
@@ -196,9 +205,9 @@ class History:
         for one in (calib_type, *self.bases_of(calib_type)):
             if (withdrawal := self.withdrawn(one)) is not None:
                 raise ValueError(f"{one.name} was {withdrawal.words}")
-        verdicts = self.verdicts_of(calib_type)
+        verdicts, lacking = self.verdicts_of(calib_type), self.not_made(calib_type)
         if not self.plan.options.do_verify and self.plan.options.certify_unverified and not verdicts:
-            return GoodProduct(product, None, ())
+            return GoodProduct(product, None, tuple(lacking))
         bad = [one for one in verdicts if one.verdict not in GOOD_VERDICTS]
         if bad or not verdicts:
             raise ValueError(f"{calib_type.name} is {bad[0].verdict.name if bad else 'not verified'}")
@@ -211,6 +220,7 @@ class History:
             raise ValueError(f"the verification of {calib_type.name} has not succeeded")
         good = self._without_left_out(product)
         lost = {one.detector for one in product.datasets if one not in good.datasets and one.detector is not None}
+        lost.update(lacking)
         return GoodProduct(good, max((one.verdict for one in verdicts), key=_by_trust), tuple(sorted(lost)))
 
     def bases_of(self, calib_type: CalibType) -> list[CalibType]:

@@ -49,6 +49,8 @@ class Record(Protocol):
     ) -> Mapping[tuple[int, str, str], Trend]:
         """Return what the latest earlier runs measured in a product, by detector, amplifier and quantity.
 
+        Runs of which the product was bad, or was withdrawn afterwards, do not count.
+
         Parameters
         ----------
         calib_type, physical_filter

@@ -191,7 +191,7 @@ class GoodProduct:
     verdict: Verdict | None
     """The worst of its good verdicts; None: certify_unverified asks for it without one."""
     left_out: tuple[int, ...]
-    """Detectors of which datasets were made that may not be certified."""
+    """Detectors of which nothing was made, or not all that was made may be certified."""
 
 
 @dataclasses.dataclass(frozen=True)

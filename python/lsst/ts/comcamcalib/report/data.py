@@ -260,14 +260,15 @@ class ProductSection(Model):
 class StatisticsTable(Model):
     """All that cp_verify measured and tested for one product and filter, in columns of equal length.
 
-    A row is an exposure, a detector and an amplifier; the amplifier is empty for what concerns the whole detector. In
-    the tests, true is passed, false is failed, and null was not tested.
+    A row is an exposure, a detector and an amplifier; the amplifier is empty for what concerns the whole detector, and
+    the exposure null where the product itself was tested. In the tests, true is passed, false is failed, and null was
+    not tested.
     """
 
     calib_type: str
     physical_filter: str
     collection: str
-    exposure: tuple[int, ...]
+    exposure: tuple[int | None, ...]
     detector: tuple[int, ...]
     amplifier: tuple[str, ...]
     statistics: dict[str, tuple[Number, ...]]

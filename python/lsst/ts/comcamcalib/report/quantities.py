@@ -55,7 +55,7 @@ def _verified(calib_type: CalibType, noise: bool) -> tuple[str, Reader]:
         recipe = history.plan.recipe(calib_type).verification
         if recipe is None:
             return {}
-        name = recipe.noise_statistic if noise else recipe.signal_statistic
+        name = recipe.noise_statistic if noise else (recipe.signal_statistic or "")
         collected: dict[tuple[int, str], list[float]] = {}
         for table in readings.statistics:
             if table.calib_type != calib_type.name:
@@ -181,7 +181,7 @@ def _failures(history: History, readings: Readings) -> data.AmplifierMap:
             failed = sum(table.tests[name][row] is False for name in counting)
             if key[1]:
                 counts[key] = counts.get(key, 0.0) + failed
-    source = "verification of bias, dark and flat, tests that count, all exposures together"
+    source = "verification by cp_verify, tests that count, all products and exposures together"
     return _finished("failures", "Failures", "failed tests", source, _nested(counts), history, readings)
 
 

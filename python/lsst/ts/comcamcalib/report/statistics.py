@@ -10,13 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..butler_data import StatisticsTypes
 from ..enums import CalibType, StageKind
+from ..plan.build import FRAME_TYPES
 from ..plan.plan import StagePlan
 from ..plan.request import run_collection
 from ..record.history import History
 from ..services import butler_queries, butler_statistics
-from ..verification import RuleContext
+from ..verification import NO_EXPOSURE, RuleContext
 from ..verification.reader import read_table
 from ..verification.table import ABSENT, PASSED, StatisticsTable
 from . import data
@@ -78,8 +81,10 @@ def read_statistics(butler: Butler, history: History, stage: StagePlan, job_id: 
     return tables
 
 
-def _by_filter(butler: Butler, history: History, calib_type: CalibType) -> dict[str, tuple[int, ...]]:
+def _by_filter(butler: Butler, history: History, calib_type: CalibType) -> dict[str, tuple[int | None, ...]]:
     """Return the exposures of a product by filter; "" for all but flats."""
+    if calib_type not in FRAME_TYPES:
+        return {"": NO_EXPOSURE}
     exposures = history.exposure_ids(calib_type)
     if calib_type is not CalibType.FLAT:
         return {"": exposures}
@@ -103,6 +108,8 @@ def _columns(table: StatisticsTable, context: RuleContext, collection: str) -> d
         statistics={
             name: tuple(float(table.values[(*row, number)]) if row[2] < whole else None for row in rows)
             for number, name in enumerate(table.statistics)
+            # The points of a curve, for example, are no numbers.
+            if np.isfinite(table.values[..., number]).any()
         },
         tests={
             name: tuple(None if (one := results[(*row, number)]) == ABSENT else bool(one == PASSED) for row in rows)

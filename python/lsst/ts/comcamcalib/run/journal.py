@@ -195,7 +195,7 @@ class Journal:
     async def trends(
         self, calib_type: CalibType, physical_filter: str, runs: int, without: str = ""
     ) -> dict[measurements.Place, Trend]:
-        """Return median and spread of what the latest runs measured in a product.
+        """Return median and spread of what the latest runs with a good product measured in it.
 
         Parameters
         ----------

@@ -21,7 +21,7 @@ from ..clock import Clock
 from ..enums import RunState
 from ..record.facts import Entry, RunAccepted, fact_from_json, fact_to_json
 from ..record.history import OPEN_RUN_STATES
-from . import measurements
+from . import judged, measurements
 from .owner import JournalError, Owner
 
 __all__ = ["SCHEMA_VERSION", "JournalFile", "read_facts"]
@@ -103,6 +103,7 @@ class JournalFile:
             for statement in (*TABLES.split(";"), f"PRAGMA user_version = {SCHEMA_VERSION}"):
                 connection.execute(statement)
             measurements.make_table(connection)
+            judged.make_table(connection)
 
     def close(self) -> None:
         """Give up the ownership and close the file, unless that is done."""
@@ -146,6 +147,7 @@ class JournalFile:
             self._owner.renew(connection)
             _insert(connection, run_id, entries)
             measurements.insert_measurements(connection, run_id, entries)
+            judged.note_judgements(connection, run_id, entries)
             cursor = connection.execute("UPDATE runs SET state = ? WHERE run_id = ?", (state, run_id))
             if cursor.rowcount != 1:
                 raise sqlite3.IntegrityError(f"it has no run {run_id}")

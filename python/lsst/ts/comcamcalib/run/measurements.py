@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator
 from ..enums import CalibType
 from ..measurements import Trend, trend_of
 from ..record.facts import Entry, Measured, fact_from_json
+from .judged import counting_runs
 
 __all__ = ["Place", "insert_measurements", "make_table", "series", "trends", "values_of"]
 
@@ -79,7 +80,7 @@ def insert_measurements(connection: sqlite3.Connection, run_id: str, entries: It
 def latest_runs(
     connection: sqlite3.Connection, calib_type: CalibType, physical_filter: str, count: int, without: str = ""
 ) -> list[str]:
-    """Return the latest runs that have values of a product, the latest first.
+    """Return the latest runs that have values of a product, good or not, the latest first.
 
     Parameters
     ----------
@@ -111,6 +112,12 @@ def series(
 ) -> dict[Place, Series]:
     """Return the values of a product in the latest runs, by detector, amplifier and quantity; see `latest_runs`."""
     runs = latest_runs(connection, calib_type, physical_filter, count, without)
+    return _values_in(connection, calib_type, physical_filter, runs)
+
+
+def _values_in(
+    connection: sqlite3.Connection, calib_type: CalibType, physical_filter: str, runs: Iterable[str]
+) -> dict[Place, Series]:
     units: dict[Place, str] = {}
     values: dict[Place, list[tuple[str, float]]] = {}
     for run_id in runs:
@@ -168,8 +175,9 @@ def filters_of(connection: sqlite3.Connection, calib_type: CalibType) -> list[st
 def trends(
     connection: sqlite3.Connection, calib_type: CalibType, physical_filter: str, count: int, without: str = ""
 ) -> dict[Place, Trend]:
-    """Return median and spread of the values of a product in the latest runs; see `latest_runs`."""
+    """Return median and spread of the values in the latest runs of which the product was good; see `counting_runs`."""
+    runs = counting_runs(connection, calib_type, physical_filter, count, without)
     return {
         place: trend_of((value for _, value in one.values), one.unit)
-        for place, one in series(connection, calib_type, physical_filter, count, without).items()
+        for place, one in _values_in(connection, calib_type, physical_filter, runs).items()
     }

@@ -18,6 +18,7 @@ from typing import Any
 from ..enums import CalibType, StageKind
 from ..errors import ServiceError
 from ..options import usual_collection
+from ..plan.build import FRAME_TYPES
 from ..plan.plan import RunPlan
 from ..record.history import History
 from ..services import collection_names
@@ -136,7 +137,7 @@ async def _check_prerequisites(plan: RunPlan, services: Services, tai_s: float) 
     wanted: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for stage in plan.stages:
         recipe = plan.recipe(stage.calib_type)
-        if not stage.jobs or recipe.verification is None:
+        if not stage.jobs or stage.calib_type not in FRAME_TYPES:
             continue
         used = [CalibType[name] for name in recipe.builds_on]
         used += [stage.calib_type] if stage.kind is StageKind.VERIFY else []

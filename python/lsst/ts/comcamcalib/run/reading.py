@@ -220,7 +220,8 @@ def open_to_read(path: Path) -> Iterator[sqlite3.Connection]:
         raise ServiceError(f"There is no journal {path}; journal_path in the CSC's configuration says where it is.")
     try:
         with _opened(path) as connection:
-            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'measurements'").fetchone():
+            tables = "SELECT count(*) FROM sqlite_master WHERE name IN ('measurements', 'judged')"
+            if connection.execute(tables).fetchone()[0] < 2:
                 raise ServiceError(
                     f"The journal {path} has no measurements: no CSC of this release has opened it yet. Enable one."
                 )

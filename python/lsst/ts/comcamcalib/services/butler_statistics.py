@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["StatisticsFile", "find_statistics", "read_files", "read_without_file", "sort"]
 
-Key = tuple[int, ...]
-"""Exposure id and detector; the exposure alone for its own statistics; nothing for those of the whole run."""
+Key = tuple[int | None, ...]
+"""Exposure id and detector, or None and detector if its product was verified as such; the exposure alone for its own
+statistics; nothing for those of the whole run."""
 
 YAML_STORAGE_CLASS = "StructuredDataDict"
 """Storage class of cp_verify's statistics: a dictionary that Butler's own formatter writes with ``yaml.safe_dump``."""
@@ -76,9 +77,13 @@ def find_statistics(
     of_exposures = find_refs(butler, types.exposure, collection, **data_id) if types.exposure else []
     keys: dict[DatasetRef, Key] = dict.fromkeys(of_run, ())
     keys |= {ref: (int(ref.dataId["exposure"]),) for ref in of_exposures}
-    keys |= {ref: (int(ref.dataId["exposure"]), int(ref.dataId["detector"])) for ref in of_detectors}
+    keys |= {ref: (_exposure(ref), int(ref.dataId["detector"])) for ref in of_detectors}
     places = butler.get_many_uris(list(keys))
     return [StatisticsFile(key, ref, _yaml_file(ref, places[ref].primaryURI)) for ref, key in keys.items()]
+
+
+def _exposure(ref: DatasetRef) -> int | None:
+    return int(ref.dataId["exposure"]) if "exposure" in ref.datasetType.dimensions else None
 
 
 def _yaml_file(ref: DatasetRef, uri: ResourcePath | None) -> ResourcePath | None:
@@ -121,13 +126,13 @@ def read_without_file(butler: Butler, files: Sequence[StatisticsFile]) -> list[t
 def sort(read: Iterable[tuple[Key, object]], *, with_exposures: bool = False) -> VerificationStatistics:
     """Return statistics that were read, sorted by what they are about; those of exposures if they are wanted."""
     run: object | None = None
-    detectors: dict[tuple[int, int], object] = {}
+    detectors: dict[tuple[int | None, int], object] = {}
     exposures: dict[int, object] = {}
     for key, statistics in read:
         match key:
-            case (exposure, detector):
+            case (exposure, int(detector)):
                 detectors[exposure, detector] = statistics
-            case (exposure,):
+            case (int(exposure),):
                 exposures[exposure] = statistics
             case _:
                 run = statistics

@@ -24,7 +24,7 @@ __all__ = ["blame_frames", "frame_facts", "known_to_be_bad", "share_fate", "veri
 async def frame_facts(calib_type: CalibType, collections: Sequence[str], context: RunContext) -> FrameFacts:
     """Return the facts about the frames of a type that cp_verify does not measure.
 
-    If the ptc can't be read, only the absolute limits apply; that is logged.
+    If the ptc can't be read, that is logged and stands among the facts: a verdict that needs it is UNKNOWN.
 
     Parameters
     ----------
@@ -51,10 +51,10 @@ async def frame_facts(calib_type: CalibType, collections: Sequence[str], context
         )
     except ServiceError as error:
         logging.getLogger(__name__).warning(
-            "Run %s: the %s frames are judged without a ptc, by the absolute limits alone: %s",
+            "Run %s: the certified ptc, by which the %s frames are judged, could not be read: %s",
             *(context.run_id, calib_type.name, error),
         )
-        return facts
+        return dataclasses.replace(facts, ptc_unread=str(error))
     return dataclasses.replace(
         facts,
         gains={detector: one.gain for detector, one in known.items()},

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterable
+import logging
+from collections.abc import Sequence
 
 from ..butler_data import DatasetFound
 from ..enums import CalibType, StageState
@@ -61,7 +62,10 @@ async def generate(stage: StagePlan, context: RunContext) -> str:
     assert product is not None, "the last job makes it"
     if stage.calib_type is CalibType.GAIN:
         await _record_gains(product, context)
-    return f"{len(product.datasets)} datasets of type {product.dataset_type} are in {product.run_collection}"
+    made = f"{len(product.datasets)} datasets of type {product.dataset_type} are in {product.run_collection}"
+    if without := context.history.not_made(stage.calib_type):
+        made += f", without {', '.join(context.plan.detector_names[one] for one in without)}, for which none was made"
+    return made
 
 
 async def _make_all(stage: StagePlan, context: RunContext) -> None:
@@ -156,6 +160,10 @@ async def run_job(plan: JobPlan, stage: StagePlan, context: RunContext) -> Job:
     """
     history = context.history
     exposures = tuple(itertools.chain.from_iterable(history.exposure_ids(calib_type) for calib_type in plan.frames))
+    if plan.frames and not exposures:
+        # Without exposures in its query the job would process all that the repository has.
+        types = " and ".join(one.name for one in plan.frames)
+        raise StageError(f"The job {plan.label} was not submitted: the run has no exposure of {types} that counts")
     inputs = tuple(history.made[label].job_id for label in plan.inputs)
     act = PlannedJob(plan, stage, exposures, inputs, context)
     if (done := act.known()) is not None:
@@ -188,7 +196,8 @@ async def check_inputs(plan: JobPlan, job: Job, context: RunContext) -> None:
                 job_collection(job.job_id),
                 dataset_type,
                 witnesses,
-                context.plan.options.detectors,
+                # The others are left out of all that is built on it.
+                [one for one in context.plan.options.detectors if one in {it.detector for it in own.datasets}],
                 run_collection(own.job_id),
             )
         except ServiceError as error:
@@ -216,41 +225,64 @@ async def _distrust(job: Job, sentence: str, context: RunContext) -> StageError:
 async def _check_datasets(plan: JobPlan, job: Job, context: RunContext) -> list[DatasetFound]:
     """Check that a job wrote its dataset for every detector, and return the datasets.
 
+    With the option certify_good_detectors, detectors that lack a dataset are left out, and those for which this run has
+    not made what the job uses: their datasets are made with older products.
+
     Raises
     ------
     StageError
         If it did not, or that can't be looked up.
     """
-    repository, options = context.services.repository, context.plan.options
     made_in = run_collection(job.job_id)
-    flats = context.history.exposure_ids(CalibType.FLAT) if plan.dimensions == "detector+physical_filter" else ()
-    try:
-        found, filters = await both(repository.datasets(made_in, plan.dataset_type), repository.physical_filters(flats))
-        kinds: Iterable[str | None] = [None]
-        if flats:
-            kinds = sorted(set(filters.values()))
-            unknown = [str(exposure) for exposure in flats if exposure not in filters]
-            if unknown:
-                raise StageError(f"The repository does not know the filter of the exposures {', '.join(unknown)}")
-    except ServiceError as error:
-        raise StageError(f"What the job {job.label} ({job.job_id}) made could not be looked up: {error}") from error
-    each = 1
-    if plan.dimensions == "detector+exposure_pair":
-        each = context.flat_pairs
-    missing = [
-        name + (f" in {kind}" if kind else "")
-        for kind in kinds
-        for detector, name in context.plan.detector_names.items()
-        if sum(1 for one in found if one.detector == detector and kind in (None, one.physical_filter)) < each
-    ]
-    if missing or not found:
+    found, kinds = await _look_up_datasets(plan, job, context)
+    each = context.flat_pairs if plan.dimensions == "detector+exposure_pair" else 1
+    names, wanted = context.plan.detector_names, _detectors_with_inputs(plan, context)
+    missing = {
+        detector: [
+            names[detector] + (f" in {kind}" if kind else "")
+            for kind in kinds
+            if sum(1 for one in found if one.detector == detector and kind in (None, one.physical_filter)) < each
+        ]
+        for detector in wanted
+    }
+    complete = [detector for detector in wanted if not missing[detector]]
+    lacking = ", ".join(itertools.chain.from_iterable(missing.values()))
+    if not complete or (lacking and not context.plan.options.certify_good_detectors):
         raise await _distrust(
             job,
             f"The job {job.label} ({job.job_id}) completed, but {made_in} does not have all of its "
-            f"{plan.dataset_type}: {', '.join(missing) or 'there is none'} is missing",
+            f"{plan.dataset_type}: {lacking or 'there is none'} is missing",
             context,
         )
-    return [one for one in found if one.detector in options.detectors]
+    if lacking:
+        logging.getLogger(__name__).warning(
+            "Run %s: the job %s (%s) completed, but made no %s for %s, which is left out",
+            *(context.run_id, job.label, job.job_id, plan.dataset_type, lacking),
+        )
+    return [one for one in found if one.detector in complete]
+
+
+def _detectors_with_inputs(plan: JobPlan, context: RunContext) -> list[int]:
+    """Return the detectors for which this run has made all that a job uses."""
+    made = [{one.detector for one in context.history.made[label].datasets} for label in plan.uses.values()]
+    return [one for one in context.plan.detector_names if all(one in some for some in made)]
+
+
+async def _look_up_datasets(
+    plan: JobPlan, job: Job, context: RunContext
+) -> tuple[list[DatasetFound], Sequence[str | None]]:
+    """Return the datasets that a job made, and the filters in which there must be some; None: in whichever."""
+    repository = context.services.repository
+    flats = context.history.exposure_ids(CalibType.FLAT) if plan.dimensions == "detector+physical_filter" else ()
+    try:
+        found, filters = await both(
+            repository.datasets(run_collection(job.job_id), plan.dataset_type), repository.physical_filters(flats)
+        )
+    except ServiceError as error:
+        raise StageError(f"What the job {job.label} ({job.job_id}) made could not be looked up: {error}") from error
+    if unknown := [str(exposure) for exposure in flats if exposure not in filters]:
+        raise StageError(f"The repository does not know the filter of the exposures {', '.join(unknown)}")
+    return found, sorted(set(filters.values())) if flats else [None]
 
 
 async def _record_gains(product: Product, context: RunContext) -> None:

@@ -15,9 +15,11 @@ from ..butler_data import StatisticsTypes
 from ..config import VerificationRecipe
 from ..enums import CalibType
 from ..findings import Finding
+from ..plan.build import FRAME_TYPES
 from ..plan.plan import StagePlan
 from ..plan.request import run_collection
 from ..verification import (
+    NO_EXPOSURE,
     FrameFacts,
     Judgement,
     MeasuredProduct,
@@ -38,7 +40,7 @@ def rule_context(
     context: RunContext,
     *,
     physical_filter: str = "",
-    exposures: tuple[int, ...] = (),
+    exposures: tuple[int | None, ...] = (),
     recipe: VerificationRecipe | None = None,
     frames: FrameFacts | None = None,
 ) -> RuleContext:
@@ -54,9 +56,7 @@ def rule_context(
         See `RuleContext`; none of them for a product that is judged by its own values.
     """
     plan = context.plan
-    threshold = 0
-    if recipe is not None and calib_type in (CalibType.BIAS, CalibType.DARK, CalibType.FLAT):
-        threshold = plan.options.number_verification_tests_threshold(calib_type)
+    threshold = plan.options.number_verification_tests_threshold(calib_type) if recipe is not None else 0
     return RuleContext(
         calib_type=calib_type,
         physical_filter=physical_filter,
@@ -101,18 +101,12 @@ async def judge_by_statistics(
         If the statistics can't be read.
     """
     repository, calib_type = context.services.repository, stage.calib_type
-    exposures = context.history.exposure_ids(calib_type)
-    by_filter = {"": exposures}
-    if calib_type is CalibType.FLAT:
-        filters = await repository.physical_filters(exposures)
-        by_filter = {
-            kind: tuple(exposure for exposure in exposures if filters.get(exposure, "") == kind)
-            for kind in sorted({filters.get(exposure, "") for exposure in exposures})
-        }
-    facts = await frame_facts(calib_type, stage.jobs[0].collections, context)
+    facts = None
+    if calib_type in FRAME_TYPES:
+        facts = await frame_facts(calib_type, stage.jobs[0].collections, context)
     types = StatisticsTypes(recipe.run_statistics, recipe.detector_statistics, recipe.exposure_statistics)
     judgements = []
-    for physical_filter, some in by_filter.items():
+    for physical_filter, some in (await _exposures(calib_type, context)).items():
         expected = rule_context(
             calib_type, context, physical_filter=physical_filter, exposures=some, recipe=recipe, frames=facts
         )
@@ -121,6 +115,22 @@ async def judge_by_statistics(
         judgement = await asyncio.to_thread(judge_statistics, statistics, expected, [*more, *own])
         judgements.append((physical_filter, judgement))
     return judgements
+
+
+async def _exposures(calib_type: CalibType, context: RunContext) -> dict[str, tuple[int | None, ...]]:
+    """Return the exposures that must have statistics, by filter; "" for all but flats."""
+    if calib_type not in FRAME_TYPES:
+        return {"": NO_EXPOSURE}
+    exposures = context.history.exposure_ids(calib_type)
+    if calib_type is not CalibType.FLAT:
+        return {"": exposures}
+    filters = await context.services.repository.physical_filters(exposures)
+    kinds = sorted({filters.get(exposure, "") for exposure in exposures})
+    by_filter: dict[str, tuple[int | None, ...]] = {
+        kind: tuple(one for one in exposures if filters.get(one, "") == kind) for kind in kinds
+    }
+    # Without exposures there is nothing to judge, which must be said.
+    return by_filter or {"": ()}
 
 
 async def judge_by_values(measured: MeasuredProduct, context: RunContext, only_plausible: bool = False) -> Judgement:

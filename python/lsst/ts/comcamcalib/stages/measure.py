@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Mapping
 
 from ..butler_data import DetectorValues, Predecessor
@@ -87,6 +89,7 @@ async def _measured(
     """Measure a product, one detector after the other, because a frame takes much memory."""
     values: dict[int, DetectorValues] = {}
     unread: dict[int, str] = {}
+    predecessors_unread: dict[int, str] = {}
     for detector in context.plan.detector_names:
         ids = [
             one.dataset_id
@@ -97,12 +100,16 @@ async def _measured(
             continue
         predecessor = before[detector].dataset_id if detector in before else ""
         rows = context.config.instrument.amplifier_rows_of(detector)
+        read = functools.partial(context.services.repository.product_values, product.calib_type, ids, rows)
         try:
-            values[detector] = await context.services.repository.product_values(
-                product.calib_type, ids, rows, predecessor
-            )
+            values[detector] = await read(predecessor)
         except ServiceError as error:
             unread[detector] = str(error)
+        if predecessor and detector in unread:
+            # If the product can be read by itself, the predecessor is the cause.
+            with contextlib.suppress(ServiceError):
+                values[detector] = await read("")
+                predecessors_unread[detector] = unread.pop(detector)
     trends, problem = await _trends(product.calib_type, physical_filter, context) if with_trends else (None, "")
     return MeasuredProduct(
         calib_type=product.calib_type,
@@ -111,6 +118,7 @@ async def _measured(
         amplifiers=context.plan.amplifiers,
         values=values,
         unread=unread,
+        predecessors_unread=predecessors_unread,
         compared_with={one: f"{it.collection} {it.dataset_id}" for one, it in before.items()},
         pairs=context.flat_pairs if product.calib_type is CalibType.GAIN else 0,
         trends=trends,

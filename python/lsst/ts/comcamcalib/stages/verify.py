@@ -59,8 +59,7 @@ async def verify(stage: StagePlan, context: RunContext) -> str:
         job_id = product.job_id
         context.record.waiting(stage.name, f"the values of {product.dataset_type} in {product.run_collection}")
         measured = await measure(stage.calib_type, context)
-        by_itself = await judge_by_values(measured[""], context)
-        judgements = [("", share_fate(stage.calib_type, by_itself, context))]
+        judgements = [("", await judge_by_values(measured[""], context))]
     else:
         # Measured while the job runs, so that the verdict does not come later for that.
         measuring = asyncio.create_task(measure(stage.calib_type, context), name=f"{stage.name} measures the product")
@@ -69,6 +68,7 @@ async def verify(stage: StagePlan, context: RunContext) -> str:
         finally:
             measuring.cancel()
             await asyncio.gather(measuring, return_exceptions=True)
+    judgements = [(kind, share_fate(stage.calib_type, one, context)) for kind, one in judgements]
     for physical_filter, judgement in judgements:
         if judgement.verdict is not Verdict.PASSED:
             logging.getLogger(__name__).warning(
@@ -121,7 +121,7 @@ async def _judge_by_job(
     if not measuring.done():
         context.record.waiting(stage.name, "the values of the product")
     judgements = await _judge_statistics(recipe, job.job_id, stage, await measuring, context)
-    if incomplete := [one for _, one in judgements if one.exposures_expected and _is_incomplete(one)]:
+    if incomplete := [one for _, one in judgements if _is_incomplete(one)]:
         # The next attempt does not judge the same statistics once more.
         await context.record.note(JobDistrusted(label=job.label, attempt=job.attempt, reason=incomplete[0].reason))
     await _note_frames(stage, [one for _, one in judgements], context)

@@ -6,7 +6,7 @@
 
 """From verification statistics to a verdict; pure."""
 
-from .context import FrameFacts, RuleContext
+from .context import NO_EXPOSURE, FrameFacts, RuleContext
 from .first_look import certainly_in_vain, is_suspicious
 from .judge import judge, strict
 from .judgement import Counts, DetectorJudgement, Judgement
@@ -17,6 +17,7 @@ from .value_judgement import judge_values, plausibility, value_findings
 from .verdict import judge_statistics, table_of
 
 __all__ = [
+    "NO_EXPOSURE",
     "Counts",
     "DetectorJudgement",
     "FrameFacts",

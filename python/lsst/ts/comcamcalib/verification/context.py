@@ -17,7 +17,10 @@ from ..enums import CalibType
 if TYPE_CHECKING:
     from ..config import FrameLimits, ProductRules, VerificationRecipe
 
-__all__ = ["FrameFacts", "RuleContext"]
+__all__ = ["NO_EXPOSURE", "FrameFacts", "RuleContext"]
+
+NO_EXPOSURE = (None,)
+"""Stands for the exposures of statistics that are of the product itself, such as those of photon transfer curves."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +42,8 @@ class FrameFacts:
     gains, read_noises, turnoffs
         Gain (electron/adu), read noise and turn-off (electron) by detector id and amplifier name, from the ptc that is
         certified; NaN or absent: not known.
+    ptc_unread
+        Why the ptc that is certified could not be read; "" if it could, or there is none.
     """
 
     limits: FrameLimits
@@ -49,6 +54,11 @@ class FrameFacts:
     gains: Mapping[int, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     read_noises: Mapping[int, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     turnoffs: Mapping[int, Mapping[str, float]] = dataclasses.field(default_factory=dict)
+    ptc_unread: str = ""
+
+    def time_of(self, exposure: int | None) -> float:
+        """Return an exposure time (seconds); 0 if it is not known."""
+        return self.exposure_times.get(exposure, 0.0) if exposure is not None else 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +76,8 @@ class RuleContext:
     rules
         How strictly it is judged.
     exposures
-        Ids of the exposures, in the order in which they were taken; none if the product is judged by its own values.
+        Ids of the exposures, in the order in which they were taken; none if the product is judged by its own values;
+        `NO_EXPOSURE` if cp_verify tests the product itself, and not each of its frames.
     threshold
         How many amplifiers of a detector may fail the same test in an exposure.
     amplifier_names
@@ -88,7 +99,7 @@ class RuleContext:
     detectors: Mapping[int, str]
     amplifiers: Mapping[int, int]
     rules: ProductRules
-    exposures: tuple[int, ...] = ()
+    exposures: tuple[int | None, ...] = ()
     threshold: int = 0
     amplifier_names: tuple[str, ...] = ()
     bad_amplifiers: Mapping[int, Mapping[str, str]] = dataclasses.field(default_factory=dict)
@@ -96,6 +107,11 @@ class RuleContext:
     left_out_before: Mapping[int, str] = dataclasses.field(default_factory=dict)
     recipe: VerificationRecipe | None = None
     frames: FrameFacts | None = None
+
+    @property
+    def exposures_expected(self) -> int:
+        """Number of exposures that must have statistics."""
+        return 0 if self.exposures == NO_EXPOSURE else len(self.exposures)
 
     def is_bad(self, detector: int | None, amplifier: str) -> bool:
         """Return whether an amplifier is known to be bad."""

@@ -44,7 +44,7 @@ SENTENCES = {
 
 
 def frame_sentences(
-    findings: Sequence[Finding], detectors: Mapping[int, str], exposures: Sequence[int]
+    findings: Sequence[Finding], detectors: Mapping[int, str], exposures: Sequence[int | None]
 ) -> Iterator[str]:
     """Yield a sentence for each kind of finding, with the exposures, how many detectors, and by how much.
 
@@ -62,7 +62,9 @@ def frame_sentences(
             yield _sentence(kind, some, detectors, exposures)
 
 
-def _sentence(kind: Kind, findings: Sequence[Finding], detectors: Mapping[int, str], exposures: Sequence[int]) -> str:
+def _sentence(
+    kind: Kind, findings: Sequence[Finding], detectors: Mapping[int, str], exposures: Sequence[int | None]
+) -> str:
     whole = [one for one in findings if not one.amplifier]
     counted = whole or findings
     there = {one.exposure for one in counted}

@@ -36,7 +36,17 @@ def findings_of(rule: str, table: StatisticsTable, context: RuleContext) -> Iter
     """Make findings of the faults of frames: one for a detector that has it as a whole, else one for each amplifier.
 
     If it spoils the product on most of the detectors of an exposure, it is no fault of theirs, but of the frame.
+
+    If the ptc could not be read, nobody knows whether the frames are within the limits that follow from it.
     """
+    if context.frames is not None and context.frames.ptc_unread:
+        yield Finding(
+            rule,
+            Outcome.UNKNOWN,
+            "ptc",
+            detail="the certified ptc could not be read, so that read noises and turn-offs, by which the frames are "
+            f"judged, are not known: {context.frames.ptc_unread.rstrip('.')}. Repair it, and resume the run",
+        )
     bad = bad_mask(table, context)
     for one in table.faults:
         where = one.where & ~bad

@@ -39,6 +39,8 @@ class MeasuredProduct:
         What was measured, by detector id.
     unread
         Why a detector could not be measured, a sentence, by detector id.
+    predecessors_unread
+        Why the predecessor of a detector could not be read, a sentence, by detector id.
     compared_with
         Collection and UUID of the predecessor, by detector id; detectors without one are left out.
     pairs
@@ -55,6 +57,7 @@ class MeasuredProduct:
     amplifiers: Mapping[int, int]
     values: Mapping[int, DetectorValues]
     unread: Mapping[int, str] = dataclasses.field(default_factory=dict)
+    predecessors_unread: Mapping[int, str] = dataclasses.field(default_factory=dict)
     compared_with: Mapping[int, str] = dataclasses.field(default_factory=dict)
     pairs: int = 0
     trends: Mapping[Place, Trend] | None = None

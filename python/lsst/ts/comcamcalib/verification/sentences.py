@@ -84,7 +84,7 @@ def _main(
     unknown = not_known(findings, context)
     if any(one.rule in FRAME_RULES for one in failed):
         # A product of such frames often has no values, which says nothing new.
-        unknown = not_known([one for one in findings if one.rule != "measured"], context)
+        unknown = not_known([one for one in findings if one.rule not in ("measured", "drift", "trend")], context)
         also = f" The statistics are not complete, or do not fit together: {unknown.text}." if unknown.text else ""
         return f"No good {context.calib_type.name} can be made from these frames.{also}"
     bad = {one.detector for one in failed if one.rule == "detectors"}
@@ -101,7 +101,9 @@ def _main(
         return f"The verification is not complete: {unknown.text}."
     if verdict is Verdict.FAILED:
         return "" if failed else "No good detector is left."
-    checked = f"{len(context.detectors) - left_out} detectors in {len(context.exposures)} exposures"
+    checked = f"{len(context.detectors) - left_out} detectors"
+    if context.exposures_expected:
+        checked += f" in {context.exposures_expected} exposures"
     by_test: dict[str, int] = {}
     for one in detectors:
         for test, count in one.failures_by_test.items():
@@ -118,9 +120,10 @@ def _rule(findings: Sequence[Finding]) -> str:
 def _failed_detectors(bad: Sequence[DetectorJudgement], context: RuleContext) -> str:
     worst = sorted(bad, key=lambda one: -one.tests_failed)
     named = listed(f"{one.detector_name} ({_counted(one.failures_by_test)})" for one in worst)
+    often = f" in the majority of {context.exposures_expected} exposures" if context.exposures_expected else ""
     return (
-        f"{len(bad)} of {len(context.detectors)} detectors failed a test in the majority of "
-        f"{len(context.exposures)} exposures, as a whole or with more than {context.threshold} amplifiers: {named}"
+        f"{len(bad)} of {len(context.detectors)} detectors failed a test{often}, as a whole or with more than "
+        f"{context.threshold} amplifiers: {named}"
     )
 
 

@@ -67,8 +67,8 @@ class Summary:
     success: Results
     detector_success: Results
     failed: Booleans
-    others: Mapping[int, tuple[str, ...]]
-    whole: Mapping[int, tuple[str, ...]]
+    others: Mapping[int | None, tuple[str, ...]]
+    whole: Mapping[int | None, tuple[str, ...]]
     most_failures: npt.NDArray[np.int64]
 
 
@@ -79,7 +79,8 @@ class StatisticsTable:
     Parameters
     ----------
     exposures, detectors
-        Ids of those of the plan; the first two axes of all arrays.
+        Ids of those of the plan; the first two axes of all arrays. Instead of exposures there may be a single None, see
+        `RuleContext`.
     names
         Full names of the detectors.
     amplifiers
@@ -107,7 +108,7 @@ class StatisticsTable:
         amplifiers + 1, own tests).
     """
 
-    exposures: tuple[int, ...]
+    exposures: tuple[int | None, ...]
     detectors: tuple[int, ...]
     names: tuple[str, ...]
     amplifiers: tuple[str, ...]
@@ -130,8 +131,8 @@ class StatisticsTable:
         """Where tests of cp_verify failed, with the axes of ``results``."""
         return np.asarray(self.results == FAILED)
 
-    def values_of(self, statistic: str) -> Floats:
-        """Return the values of one statistic: shape (exposures, detectors, amplifiers)."""
+    def values_of(self, statistic: str | None) -> Floats:
+        """Return the values of one statistic, NaN if there is none: shape (exposures, detectors, amplifiers)."""
         if statistic not in self.statistics:
             return np.full(self.values.shape[:3], np.nan)
         return self.values[..., self.statistics.index(statistic)]

@@ -67,15 +67,16 @@ def _contradictions(findings: Sequence[Finding], context: RuleContext) -> Iterat
     for (exposure, level, kind), some in groups.items():
         names = listed(sorted(context.detectors.get(one.detector or 0, "") for one in some if one.detector is not None))
         has = "the run has" if level == "run" else "its own statistics have"
+        it = f"exposure {exposure}" if exposure is not None else context.calib_type.name
         match kind:
             case "success":
-                yield f"{has} exposure {exposure} as a success, but {names} failed"
+                yield f"{has} {it} as a success, but {names} failed"
             case "failure":
-                yield f"{has} exposure {exposure} as a failure, but no detector failed"
+                yield f"{has} {it} as a failure, but no detector failed"
             case "detector":
-                yield f"{has} exposure {exposure} with another success of {names} than these have themselves"
+                yield f"{has} {it} with another success of {names} than these have themselves"
             case "tests":
                 both = "run and detectors" if level == "run" else "its own statistics and the detectors"
-                yield f"{both} disagree in exposure {exposure} about {listed(sorted(one.detail for one in some))}"
+                yield f"{both} disagree in {it} about {listed(sorted(one.detail for one in some))}"
             case _:
-                yield f"exposure {exposure}: {listed(one.detail for one in some)}"
+                yield f"{it}: {listed(one.detail for one in some)}"

@@ -63,7 +63,8 @@ def value_sentences(findings: Sequence[Finding], context: RuleContext) -> list[s
         told = one.rule in (*OWN_RULES, "measured") and one.outcome is Outcome.NOTED
         # That there are not enough runs for a trend is nothing that an operator needs to read in each verdict.
         if (compared or told) and (one.rule != "trend" or one.quantity):
-            groups.setdefault((one.outcome, one.rule, one.quantity), []).append(one)
+            quantity = "" if one.rule == "drift" and math.isnan(one.value) else one.quantity
+            groups.setdefault((one.outcome, one.rule, quantity), []).append(one)
     return [_sentence(*key, some, context) for key, some in groups.items()]
 
 

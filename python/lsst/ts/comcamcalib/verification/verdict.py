@@ -44,8 +44,8 @@ def judge_statistics(
     """Give a verdict on the statistics of a verification.
 
     A detector fails if, in the majority of the exposures, more of its amplifiers than the threshold allows fail the
-    same test, or a test of the whole detector fails. Our own tests of the frames (LEVEL, NOISE_LOW, FLUX, OUTLIER) are
-    counted in the same way as cp_verify's.
+    same test, or a test of the whole detector fails; or, where cp_verify tests the product itself, if they do so there.
+    Our own tests of the frames (LEVEL, NOISE_LOW, FLUX, OUTLIER) are counted in the same way as cp_verify's.
 
     Parameters
     ----------
@@ -64,8 +64,14 @@ def judge_statistics(
     table = table_of(statistics, context)
     with np.errstate(all="ignore"):
         findings = [*more, *_findings(table, context)]
-        passed = f"All tests of {len(context.detectors)} detectors in {len(context.exposures)} exposures passed."
-        return judge(findings, context, _counts(table, context), passed)
+        return judge(findings, context, _counts(table, context), _passed(context))
+
+
+def _passed(context: RuleContext) -> str:
+    number, exposures = len(context.detectors), context.exposures_expected
+    if not exposures:
+        return f"All tests of {number} detectors passed, and {context.calib_type.name} is plausible."
+    return f"All tests of {number} detectors in {exposures} exposures passed."
 
 
 def table_of(statistics: VerificationStatistics, context: RuleContext) -> StatisticsTable:
@@ -106,8 +112,8 @@ def _counts(table: StatisticsTable, context: RuleContext) -> Counts:
     by_test = failures.by_test(failures.failed)
     in_run = table.run.success != ABSENT if table.run is not None else np.zeros(len(table.exposures), bool)
     return Counts(
-        exposures_expected=len(table.exposures),
-        exposures_verified=int((in_run & table.readable.all(axis=1)).sum()),
+        exposures_expected=context.exposures_expected,
+        exposures_verified=int((in_run & table.readable.all(axis=1)).sum()) if context.exposures_expected else 0,
         detectors_expected=len(table.detectors),
         detectors_verified=int(table.readable.all(axis=0).sum()),
         tests_failed=sum(by_test.values()),
@@ -122,6 +128,7 @@ def _counts(table: StatisticsTable, context: RuleContext) -> Counts:
 def _detectors(table: StatisticsTable, failures: Counted, context: RuleContext) -> list[DetectorJudgement]:
     assert context.recipe is not None
     exposures = failures.by_detector(context.threshold).sum(axis=0).max(axis=1, initial=0)
+    exposures *= bool(context.exposures_expected)
     amplifiers = failures.failed[:, :, :-1].any(axis=(0, 3)).sum(axis=1)
     signals = _medians(table.values_of(context.recipe.signal_statistic), table.readable)
     noises = _medians(table.values_of(context.recipe.noise_statistic), table.readable)

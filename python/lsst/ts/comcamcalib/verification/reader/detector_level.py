@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Read cp_verify's statistics of one detector in one exposure.
+"""Read cp_verify's statistics of one detector in one exposure, or of its photon transfer curve.
 
 It writes::
 
@@ -50,7 +50,7 @@ class Shape:
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """The statistics of one detector in one exposure, amplifier by amplifier in the order of their shape."""
+    """The statistics of one detector, amplifier by amplifier in the order of their shape."""
 
     shape: Shape
     results: Sequence[int]
@@ -60,7 +60,7 @@ class Entry:
 
 
 def read_detector(statistics: Any, context: RuleContext, detector: int) -> Entry:
-    """Read the statistics of one detector in one exposure.
+    """Read the statistics of one detector in one exposure, or of its product.
 
     Raises
     ------
@@ -198,7 +198,7 @@ def without_signal(statistics: Any, context: RuleContext, detector: int) -> list
     It writes that for a flat without light, because the product that it divides by is then not a number. A value that
     is missing for some amplifiers says nothing; one that is missing for all of them does.
     """
-    assert context.recipe is not None
+    assert context.recipe is not None and context.recipe.signal_statistic is not None
     values = statistics.get("AMP") if isinstance(statistics, Mapping) else None
     if not isinstance(values, Mapping) or len(values) != context.amplifiers[detector]:
         return []

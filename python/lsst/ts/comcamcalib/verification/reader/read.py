@@ -16,10 +16,10 @@ import numpy as np
 
 from ...butler_data import VerificationStatistics
 from ..arrays import Booleans, Floats, Results
-from ..context import RuleContext
+from ..context import NO_EXPOSURE, RuleContext
 from ..table import ABSENT, Problem, StatisticsTable
 from .detector_level import Entry, Shape, check_success, read_detector, without_signal
-from .summaries import read_exposures, read_run
+from .summaries import read_exposures, read_product, read_run
 from .values import FAILS_ALWAYS, UnreadableError
 
 __all__ = ["read_table"]
@@ -40,7 +40,8 @@ def read_table(statistics: VerificationStatistics, context: RuleContext) -> Stat
         What should be there.
     """
     table = _Detectors(statistics, context).table()
-    run, problems = read_run(statistics.run, table)
+    read = read_product if context.exposures == NO_EXPOSURE else read_run
+    run, problems = read(statistics.run, table)
     of_exposures = None
     if statistics.exposures is not None:
         of_exposures, more = read_exposures(statistics, table)
@@ -64,7 +65,7 @@ class _Detectors:
                 self._read((exposure_index, detector_index), exposure, detector)
         self._reject_strange_amplifiers()
 
-    def _read(self, place: Place, exposure: int, detector: int) -> None:
+    def _read(self, place: Place, exposure: int | None, detector: int) -> None:
         if (exposure, detector) not in self._raw:
             self._problems[place] = "no statistics"
             return
@@ -171,7 +172,7 @@ class _Detectors:
         """Return the entries that may contradict themselves, or lack a needed value."""
         recipe = self._context.recipe
         assert recipe is not None
-        needed = [recipe.signal_statistic, recipe.noise_statistic]
+        needed = recipe.needed_statistics
         if any(name not in shape.statistics for name in needed):
             return list(range(len(own)))
         columns = [shape.statistics.index(name) for name in needed]
@@ -198,7 +199,7 @@ class _Detectors:
         bad = self._context.bad_amplifiers.get(self._detectors[place[1]], {})
         try:
             check_success(entry, recipe)
-            for statistic in (recipe.signal_statistic, recipe.noise_statistic):
+            for statistic in recipe.needed_statistics:
                 for name, value in zip(entry.shape.amplifiers, _column(entry, statistic), strict=True):
                     if not np.isfinite(value) and name not in bad:
                         raise UnreadableError(f"{statistic} of {name} is missing or not a finite number")

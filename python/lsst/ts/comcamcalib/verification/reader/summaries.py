@@ -9,6 +9,8 @@
 It writes for the run ``{exposure: {"SUCCESS": bool, "FAILURES": ["R22_S21 C17 NOISE"]}, "SUCCESS": bool}`` and for an
 exposure ``{detector: {"SUCCESS": bool, "FAILURES": ["C17 NOISE"]}, "SUCCESS": bool}``. Of flats the run names only the
 tests of whole exposures, such as ``SCATTER``, and hides those of detectors and amplifiers; the exposures name those.
+
+The statistics of a run that verified photon transfer curves have no exposures; they are like those of an exposure.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from ...butler_data import VerificationStatistics
 from ..table import ABSENT, Problem, StatisticsTable, Summary
 from .values import GROUP_KEYS, UnreadableError, boolean, mapping, quoted
 
-__all__ = ["EXPOSURE_TEST", "read_exposures", "read_run"]
+__all__ = ["EXPOSURE_TEST", "read_exposures", "read_product", "read_run"]
 
 EXPOSURE_TEST = "SCATTER"
 """The only test of a whole exposure that is known; it does not count (the configuration says why)."""
@@ -43,8 +45,8 @@ class _Reading:
         self._of_detectors = np.full((exposures, len(table.detectors)), ABSENT, np.int8)
         self._failed = np.zeros(table.results.shape, bool)
         self._most = np.zeros(exposures, np.int64)
-        self._others: dict[int, list[str]] = {}
-        self._whole: dict[int, list[str]] = {}
+        self._others: dict[int | None, list[str]] = {}
+        self._whole: dict[int | None, list[str]] = {}
 
     def problem(self, text: object, exposure: int | None = None, detector: int | None = None) -> None:
         self.problems.append(Problem(self.level, str(text), exposure, detector))
@@ -58,7 +60,7 @@ class _Reading:
     def add_detector(self, index: int, name: str, success: bool) -> None:
         self._of_detectors[index, self._names[name]] = success
 
-    def add_failures(self, index: int, exposure: int, failures: list[str]) -> None:
+    def add_failures(self, index: int, exposure: int | None, failures: list[str]) -> None:
         """Add the failures of an exposure, such as ``R22_S21 C17 NOISE``, ``R22_S21 SCATTER`` or ``SCATTER``."""
         places = [self._place(text, exposure) for text in failures]
         if known := [place for place in places if place is not None]:
@@ -67,7 +69,7 @@ class _Reading:
         counts = collections.Counter(text.rpartition(" ")[2] for text in failures)
         self._most[index] = max(counts.values(), default=0)
 
-    def _place(self, text: str, exposure: int) -> tuple[int, int, int] | None:
+    def _place(self, text: str, exposure: int | None) -> tuple[int, int, int] | None:
         words = text.split(" ")
         if words == [EXPOSURE_TEST]:
             self._whole.setdefault(exposure, []).append(EXPOSURE_TEST)
@@ -153,13 +155,26 @@ def read_run(statistics: object, table: StatisticsTable) -> tuple[Summary, list[
             reading.add_exposure(index, success)
         except UnreadableError as error:
             reading.problem(f"the statistics of the run can't be used: {error}", exposure)
-    for exposure in table.exposures:
-        if exposure not in entries:
-            reading.problem("the statistics of the run do not have it", exposure)
+    for planned in table.exposures:
+        if planned not in entries:
+            reading.problem("the statistics of the run do not have it", planned)
     try:
         whole = boolean(content.get("SUCCESS"), "SUCCESS of the run")
         if len(successes) == len(entries) and whole != all(successes):
             raise UnreadableError("SUCCESS of the run does not follow from its exposures")
+    except UnreadableError as error:
+        reading.problem(f"the statistics of the run can't be used: {error}")
+    return reading.summary(), reading.problems
+
+
+def read_product(statistics: object, table: StatisticsTable) -> tuple[Summary, list[Problem]]:
+    """Read the statistics of a run that verified a product itself, by the names of the detectors; see `read_run`."""
+    reading = _Reading("run", table)
+    if statistics is None:
+        reading.problem("there are no statistics of the run")
+        return reading.summary(), reading.problems
+    try:
+        _read_detectors(statistics, 0, None, reading, table)
     except UnreadableError as error:
         reading.problem(f"the statistics of the run can't be used: {error}")
     return reading.summary(), reading.problems
@@ -182,17 +197,18 @@ def read_exposures(statistics: VerificationStatistics, table: StatisticsTable) -
     reading = _Reading("exposure", table)
     found = statistics.exposures or {}
     for index, exposure in enumerate(table.exposures):
-        if exposure not in found:
+        if exposure is None or exposure not in found:
             reading.problem("there are no statistics of it", exposure)
             continue
         try:
-            _read_exposure(found[exposure], index, exposure, reading, table)
+            _read_detectors(found[exposure], index, exposure, reading, table)
         except UnreadableError as error:
             reading.problem(f"the statistics of the exposure can't be used: {error}", exposure)
     return reading.summary(), reading.problems
 
 
-def _read_exposure(content: Any, index: int, exposure: int, reading: _Reading, table: StatisticsTable) -> None:
+def _read_detectors(content: Any, index: int, exposure: int | None, reading: _Reading, table: StatisticsTable) -> None:
+    """Read what a summary says about each detector, in an exposure or in all."""
     content = mapping(content, "the content")
     successes, failures = [], []
     for name, entry in content.items():
@@ -212,7 +228,7 @@ def _read_exposure(content: Any, index: int, exposure: int, reading: _Reading, t
     reading.add_exposure(index, success)
     for detector, name in zip(table.detectors, table.names, strict=True):
         if name not in content:
-            reading.problem("the statistics of the exposure do not have it", exposure, detector)
+            reading.problem(f"the statistics of the {reading.level} do not have it", exposure, detector)
 
 
 def _failed_as_a_whole(content: Mapping[Any, Any]) -> Iterator[str]:

@@ -70,12 +70,12 @@ def _compare(level: str, summary: Summary, table: StatisticsTable, context: Rule
             yield from _different_failures(level, summary, index, table, context)
 
 
-def _of_exposure(level: str, exposure: int, kind: str, detail: str = "") -> Finding:
+def _of_exposure(level: str, exposure: int | None, kind: str, detail: str = "") -> Finding:
     return Finding("agreement", Outcome.UNKNOWN, level, exposure=exposure, detail=detail, kind=kind)
 
 
 def _of_detector(
-    level: str, exposure: int, table: StatisticsTable, detector: int, kind: str, detail: str = ""
+    level: str, exposure: int | None, table: StatisticsTable, detector: int, kind: str, detail: str = ""
 ) -> Finding:
     return Finding(
         "agreement",

@@ -81,7 +81,7 @@ def _values(values: Floats) -> Floats:
 def _quiet(noises: Floats, table: StatisticsTable, facts: FrameFacts) -> tuple[Booleans, Floats]:
     """Find amplifiers with much less noise than they have when they work; return where, and the least noises."""
     there = table.readable
-    seconds = np.array([facts.exposure_times.get(one, 0.0) for one in table.exposures])
+    seconds = np.array([facts.time_of(one) for one in table.exposures])
     # The darks of a product are scaled to one second, so the noise of a short one weighs more.
     timed = np.where(there, seconds[:, None], np.inf).min(axis=0, initial=np.inf) > 0
     with np.errstate(divide="ignore"):

@@ -9,13 +9,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ...butler_data import DetectorValues, ProductValue
 from ...findings import Finding, Outcome
 from ..measured import MeasuredProduct, by_quantity, detector_value
-from .limits import beyond, worst_of_each
+from .limits import OPTIONAL, beyond, worst_of_each
 
 if TYPE_CHECKING:
     from ...config import DriftLimit
@@ -32,6 +32,13 @@ def drift(product: MeasuredProduct, wanted: Sequence[DriftLimit]) -> list[Findin
         The measured product.
     wanted
         The limits of its changes.
+
+    Notes
+    -----
+    A value that was not measured is UNKNOWN if the verdict needs it: its change may be anything. If only the
+    predecessor lacks it, there is nothing to compare with, as if there were no predecessor. That is told, because
+    otherwise a broken product could be replaced by no good one. A predecessor that can't be read may be good, so that
+    its change is UNKNOWN.
     """
     found: list[Finding] = []
     for detector, values in product.values.items() if wanted else ():
@@ -39,10 +46,21 @@ def drift(product: MeasuredProduct, wanted: Sequence[DriftLimit]) -> list[Findin
             continue
         if detector not in product.compared_with:
             found.append(Finding("drift", Outcome.NOTED, "", detector, detail="nothing is certified"))
-        elif values.not_compared:
+            continue
+        if error := product.predecessors_unread.get(detector):
+            outcome = Outcome.UNKNOWN if any(one.outcome != "note" for one in wanted) else Outcome.NOTED
+            detail = (
+                f"what is certified, {product.compared_with[detector]}, could not be read: {error.rstrip('.')}. Repair "
+                "its file and resume the run, or accept this verdict to replace it"
+            )
+            found.append(Finding("drift", outcome, "", detector, detail=detail))
+            continue
+        if values.not_compared:
             found.append(Finding("drift", Outcome.NOTED, "", detector, detail=values.not_compared))
+            continue
         for limit in wanted:
             found += beyond("drift", detector, changes_of(values, limit), limit)
+            found += _not_known(detector, values, limit)
     return worst_of_each(found)
 
 
@@ -79,3 +97,46 @@ def _change(now: ProductValue, before: ProductValue, limit: DriftLimit) -> Produ
     # A fraction of nothing is no number.
     fraction = change / abs(before.value) if before.value else math.nan
     return ProductValue(now.amplifier, now.quantity, fraction, "")
+
+
+def _not_known(detector: int, values: DetectorValues, limit: DriftLimit) -> Iterator[Finding]:
+    """Yield the changes that are no numbers, one for the detector if all its amplifiers lack the same."""
+    lacking: dict[tuple[Outcome, str], list[str]] = {}
+    places = _values_of(values, limit)
+    for name, (now, before) in places.items():
+        if why := _why_not_known(now, before, limit):
+            lacking.setdefault(why, []).append(name)
+    for (outcome, detail), names in lacking.items():
+        for name in [""] if len(names) == len(places) > 1 else names:
+            yield Finding("drift", outcome, limit.quantity, detector, name, detail=detail)
+
+
+def _values_of(values: DetectorValues, limit: DriftLimit) -> dict[str, tuple[float, float]]:
+    """Return a limit's quantity now and before, by amplifier; what exists in comparison only is before as it is now."""
+    if by_comparison := by_quantity(values.changes, limit.quantity):
+        return {name: (one.value, one.value) for name, one in by_comparison.items()}
+    now, before = by_quantity(values.values, limit.quantity), by_quantity(values.before, limit.quantity)
+    names = [name for name in dict.fromkeys([*now, *before]) if name]
+    if limit.of == "detector" or not names:
+        return {"": (detector_value(now), detector_value(before))}
+    return {
+        name: (now[name].value if name in now else math.nan, before[name].value if name in before else math.nan)
+        for name in names
+    }
+
+
+def _why_not_known(now: float, before: float, limit: DriftLimit) -> tuple[Outcome, str] | None:
+    """Return what it means that a change is no number, and why it is none; None if it is one, or nobody misses it."""
+    quantity, optional = limit.quantity.replace("_", " "), limit.quantity in OPTIONAL
+    if not math.isfinite(now):
+        if limit.quantity == "overlap":
+            return Outcome.NOTED, "the certified one has no defects"
+        if optional and not math.isfinite(before):
+            return None
+        needed = limit.outcome != "note" and not optional
+        return (Outcome.UNKNOWN if needed else Outcome.NOTED), f"{quantity} not measured"
+    if not math.isfinite(before):
+        return Outcome.NOTED, f"the certified one has no {quantity}"
+    if limit.change == "fraction" and now and not before:
+        return Outcome.NOTED, f"{quantity} of the certified one is 0"
+    return None

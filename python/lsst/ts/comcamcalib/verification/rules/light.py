@@ -77,7 +77,7 @@ def light_faults(table: StatisticsTable, context: RuleContext) -> list[Faults]:
     noises = np.where(dark, 0.0, table.values_of(recipe.noise_statistic))
     faults = list(_levels(signals, noises, unlit_detectors, table.of_amplifiers(facts.turnoffs), facts))
     without = np.logical_or.reduce([one.spoils[..., :-1] for one in faults])
-    seconds = np.array([facts.exposure_times.get(one, 0.0) for one in table.exposures])
+    seconds = np.array([facts.time_of(one) for one in table.exposures])
     kept = signals / np.where(seconds > 0, seconds, np.nan)[:, None, None]
     kept = np.where(without | bad_mask(table, context)[:, :-1], np.nan, kept)
     changes = median(kept / median(kept), axis=2) - 1

@@ -29,6 +29,8 @@ class ProcedureCounts:
         How many such exposures it takes to refuse the product.
     failures_needed
         The threshold times the majority of the detectors.
+
+    All are 0 for products of which the statistics have no exposures; the procedure has no rule for them.
     """
 
     exposures_failed: int
@@ -38,6 +40,8 @@ class ProcedureCounts:
 
 def procedure_counts(table: StatisticsTable, context: RuleContext) -> ProcedureCounts:
     """Count as the script does: it does not see which detectors failed, nor which are missing."""
+    if not context.exposures_expected:
+        return ProcedureCounts(0, 0, 0)
     needed = context.threshold * (len(context.detectors) // 2 + 1)
     most: list[int] = table.run.most_failures.tolist() if table.run is not None else []
     return ProcedureCounts(
@@ -51,7 +55,7 @@ def procedure_counts(table: StatisticsTable, context: RuleContext) -> ProcedureC
 def procedure(table: StatisticsTable, context: RuleContext) -> list[Finding]:
     """Return a finding, FAILED, if the written procedure would not certify; how much that counts is configured."""
     counts = procedure_counts(table, context)
-    if counts.exposures_failed < counts.exposures_needed:
+    if not counts.exposures_needed or counts.exposures_failed < counts.exposures_needed:
         return []
     return [
         Finding(

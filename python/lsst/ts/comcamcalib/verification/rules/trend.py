@@ -8,11 +8,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from ...findings import Finding, Outcome
 from ..measured import MeasuredProduct
-from .limits import OUTCOMES
+from .limits import OPTIONAL, OUTCOMES
 
 if TYPE_CHECKING:
     from ...config import TrendLimits
@@ -44,6 +45,12 @@ def trend(product: MeasuredProduct, wanted: TrendLimits | None) -> list[Finding]
         for one in product.values[detector].values if detector in product.values else ():
             past = product.trends.get((detector, one.amplifier, one.quantity))
             if past is None or past.runs < wanted.min_runs or past.unit != one.unit:
+                continue
+            if not math.isfinite(one.value):
+                if wanted.outcome != "note" and one.quantity not in OPTIONAL:
+                    place = one.quantity, detector, one.amplifier
+                    detail = f"{one.quantity.replace('_', ' ')} not measured"
+                    found.append(Finding("trend", Outcome.UNKNOWN, *place, detail=detail))
                 continue
             room = max(wanted.spreads * past.spread, wanted.least_fraction * abs(past.median))
             if abs(one.value - past.median) > room:
