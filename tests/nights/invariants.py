@@ -101,18 +101,28 @@ def _bad(history: History, world: NightWorld) -> set[str]:
 def _left_out(name: str, history: History, world: NightWorld) -> set[int]:
     """Return the detectors that a product must not be certified for: its own bad ones, and those of what it needs.
 
-    It needs the products that it is built on, and those that judge the frames that it is made from.
+    It needs the products that it is built on, and those that judge the frames that it is made from. A product of the
+    second kind that is bad as a whole holds nothing up: its frames may be good.
     """
     plan = history.plan
     if not plan.options.certify_good_detectors or not plan.options.do_verify:
         return set()
-    accepted = any(calib_type.name == name for calib_type, _ in history.accepted_verdicts)
-    left_out = set() if accepted else set(world.bad_detectors[name])
-    recipe = plan.recipe(CalibType[name])
+    recipe, detectors = plan.recipe(CalibType[name]), set(plan.options.detectors)
     made = {stage.calib_type.name for stage in plan.stages if stage.kind is StageKind.GENERATE}
+    left_out = _own_left_out(CalibType[name], history, world)
     for other in {*recipe.builds_on, *recipe.frames} & made - {name}:
-        left_out |= _left_out(other, history, world)
+        of_other = _left_out(other, history, world)
+        if other in recipe.builds_on or not detectors <= of_other:
+            left_out |= of_other
     return left_out
+
+
+def _own_left_out(calib_type: CalibType, history: History, world: NightWorld) -> set[int]:
+    if any(one is calib_type for one, _ in history.accepted_verdicts):
+        return set()
+    judged = [world.jobs.get(verdict.job_id) for verdict in history.verdicts_of(calib_type)]
+    unknown = {job.detectors[0] for job in judged if isinstance(job, Job) and "incomplete" in job.faults}
+    return world.bad_detectors[calib_type.name] | unknown
 
 
 def _good_detectors(history: History, world: NightWorld) -> Iterator[str]:

@@ -52,6 +52,8 @@ class Operator:
     def __init__(self, csc: Csc, outcome: Outcome) -> None:
         self._csc = csc
         self._outcome = outcome
+        # A product that is bad whatever is done again needs no more; a job that fails may.
+        self._patience = 2 if csc.world.plan.of("product") else MAX_RESUMES
         self._plan = csc.world.plan
         self._commands = [
             asyncio.create_task(self._command(one), name=str(one))
@@ -72,9 +74,7 @@ class Operator:
             elif state is RunState.FAILED:
                 if self._wants("accept") and await self._accept():
                     continue
-                if self._outcome.resumes >= (
-                    2 if self._plan.of("product") + self._plan.of("detector") else MAX_RESUMES
-                ):
+                if self._outcome.resumes >= self._patience:
                     if await self._withdrawn():
                         break
                     continue

@@ -247,11 +247,12 @@ class NightRepository:
                 raise ConflictError("on_conflict is fail, and something is there.")
             if request.expects is not None and set(there) != set(request.expects):
                 raise ChangedError("What is there has changed since it was looked up.")
+            found = not self._world.to_be_certified(request)
             replaced = self._world.certify_for(request)
             certified = [CertifiedDataset(one.dataset_id, one.detector, one.physical_filter) for one in chosen]
             if "answer lost" in faults:
                 raise UnreachableError("Butler could not certify within 300 s")
-            return CertifyOutcome(tuple(certified), tuple(_replaced(replaced, request.dataset_ids)))
+            return CertifyOutcome(tuple(certified), tuple(_replaced(replaced, request.dataset_ids)), found)
 
         outcome = await self._in_order(f"certify {request.dataset_type}", self._limits.butler_certify, work)
         await asyncio.sleep(0.05)  # the way from the thread, during which the process may be killed

@@ -128,9 +128,7 @@ class NightWorld(UwsWorld):
         """Certify datasets for a range; older ones of the same data ids stay outside it. Return what was in the way."""
         collection, dataset_type = request.calib_collection, request.dataset_type
         begin, end = request.begin_iso_tai, request.end_iso_tai
-        covering = self.in_range(collection, dataset_type, begin, end, covering=True)
-        done = {old.dataset.dataset_id for old in covering}
-        wanted = [one for one in self._chosen(request) if one.dataset_id not in done]
+        wanted = self.to_be_certified(request)
         replaced = self.in_the_way(request, [one.dataset_id for one in wanted])
         self.validities = [old for old in self.validities if old not in replaced]
         for old in replaced:
@@ -142,6 +140,13 @@ class NightWorld(UwsWorld):
         self.collections.add(collection)
         self.on_act("certify")
         return replaced
+
+    def to_be_certified(self, request: CertifyRequest) -> list[DatasetFound]:
+        """Return those datasets of a request that are not certified for its range yet."""
+        begin, end = request.begin_iso_tai, request.end_iso_tai
+        covering = self.in_range(request.calib_collection, request.dataset_type, begin, end, covering=True)
+        done = {old.dataset.dataset_id for old in covering}
+        return [one for one in self._chosen(request) if one.dataset_id not in done]
 
     def _rows(self) -> list[Row]:
         return [Row(one.collection, one.dataset_type, one.begin, one.end, one.dataset) for one in self.validities]

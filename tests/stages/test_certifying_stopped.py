@@ -224,3 +224,30 @@ async def test_cancelled_while_butler_hangs_ends_within_5_s_and_stays_open(bench
     again = killed_after(bench, CertifyIntended)
     assert IN_DAILY in await certify_bias(again)
     assert [one.found for one in again.record.of(Certified)] == [True]
+
+
+async def test_what_a_stopped_process_certifies_after_it_was_looked_for_in_vain_keeps_what_it_replaced(bench) -> None:
+    """Its transaction was open while it was stopped, so that the process that took over did not see it."""
+    old = certify_older(bench, "bias")
+    before = list(bench.observatory.world.certificates)
+    await certify_bias(bench)
+    after = list(bench.observatory.world.certificates)
+    again = killed_after(bench, CertifyIntended)
+    bench.observatory.world.certificates = before
+    repository = bench.observatory.repository
+    look = repository.certified_ranges
+
+    async def look_before_the_commit(*arguments: object) -> object:
+        found = await look(*arguments)
+        bench.observatory.world.certificates = list(after)
+        return found
+
+    repository.certified_ranges = look_before_the_commit
+    await certify_bias(again)
+    assert certified_ids(bench) == own_ids(bench)
+    assert [one.number for one in again.record.of(CertifyAbsent)] == [1]
+    first, second = again.record.of(CertifyIntended)
+    assert {one.dataset_id for one in second.replaces} == set(old), "so that decertify can put it back"
+    assert second.replaces == first.replaces
+    (told,) = again.record.of(Certified)
+    assert ", ".join(sorted(old)) in told.reason

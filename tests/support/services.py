@@ -352,14 +352,20 @@ class FakeRepository:
                 raise ConflictError("on_conflict is fail, and something is there.")
             if request.expects is not None and set(there) != set(request.expects):
                 raise ChangedError("What is there has changed since it was looked up.")
+            validity = (request.begin_iso_tai, request.end_iso_tai)
+            there_already = {
+                one.dataset_id
+                for one in self.world.certificates_of(request.dataset_ids, request.calib_collection)
+                if (one.begin_iso_tai, one.end_iso_tai) == validity
+            }
             certified, replaced = self.world.certify(
                 request.run_collection,
                 request.dataset_type,
                 request.calib_collection,
-                (request.begin_iso_tai, request.end_iso_tai),
+                validity,
                 list(request.dataset_ids),
             )
-            return CertifyOutcome(tuple(certified), tuple(replaced))
+            return CertifyOutcome(tuple(certified), tuple(replaced), there_already == set(request.dataset_ids))
 
         return await self._in_order("certify", work)
 

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import dataclasses
 
-from ..butler_data import CertifyOutcome, CertifyRequest
+from ..butler_data import CertifyOutcome, CertifyRequest, ReplacedDataset
 from ..errors import ChangedError, ConflictError, ServiceError, StageError, UnreachableError
 from ..plan.validity import Validity
 from ..record.act import intend
@@ -137,12 +137,18 @@ class Certifying:
         """Look up what will be replaced, and return the fact that the product is about to be certified."""
         limits = self._context.config.limits
         self._context.record.waiting(self._stage_name, f"Butler to look into {self._collection}", limits.butler_query)
+        latest = self._latest
         try:
             before = await self._context.services.repository.certified_before(self._request)
+            appeared = await look_for_certification(latest, self._context) if latest is not None else set()
         except ServiceError as error:
             raise self._failed(error) from error
         if before and self._request.on_conflict == "fail":
             raise self._failed(conflict(self._request, before))
+        replaces = tuple(_certified_before(one) for one in before)
+        if latest is not None and not before and appeared == set(self._request.dataset_ids):
+            # A process that was stopped in the middle of it has done it after it was looked for in vain.
+            replaces = latest.intent.replaces
         self._request = dataclasses.replace(self._request, expects=tuple(before))
         history = self._context.history
         return CertifyIntended(
@@ -156,17 +162,7 @@ class Certifying:
             validity_begin=self._validity.begin_iso_tai,
             validity_end=self._validity.end_iso_tai,
             dataset_ids=self._request.dataset_ids,
-            replaces=tuple(
-                CertifiedBefore(
-                    dataset_id=one.dataset_id,
-                    detector=one.detector,
-                    physical_filter=one.physical_filter,
-                    validity_begin=one.begin_iso_tai,
-                    validity_end=one.end_iso_tai,
-                    run_collection=one.run,
-                )
-                for one in before
-            ),
+            replaces=replaces,
             remarks=self._remarks,
             on_conflict=self._request.on_conflict,
         )
@@ -336,6 +332,17 @@ async def record_look(one: Certification, there: set[str], lost: tuple[str, ...]
             lost=lost,
             found=True,
         )
+    )
+
+
+def _certified_before(one: ReplacedDataset) -> CertifiedBefore:
+    return CertifiedBefore(
+        dataset_id=one.dataset_id,
+        detector=one.detector,
+        physical_filter=one.physical_filter,
+        validity_begin=one.begin_iso_tai,
+        validity_end=one.end_iso_tai,
+        run_collection=one.run,
     )
 
 
