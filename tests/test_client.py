@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from lsst.ts import salobj
-from lsst.ts.comcamcalib import client as client_module
+from lsst.ts.comcamcalib import csc_remote
 from lsst.ts.comcamcalib.client import CalibrationClient, RefusedError, clock
 from lsst.ts.comcamcalib.csc import ComCamCalibCsc
 from lsst.ts.comcamcalib.enums import CalibType, RunState
@@ -35,7 +35,7 @@ def test_time_of_day_is_utc_and_empty_for_not_yet() -> None:
 
 
 def test_listeners_hear_every_event_that_is_published_of_a_run() -> None:
-    assert set(EVENTS.values()) - {"runConfiguration"} <= set(client_module.EVENTS)
+    assert set(EVENTS.values()) - {"runConfiguration"} <= set(csc_remote.EVENTS)
 
 
 @on_the_bus
@@ -85,7 +85,7 @@ async def test_refusals_have_a_line_for_each_reason(enabled_csc: ComCamCalibCsc)
 async def test_silence_of_a_csc_that_is_not_there_has_an_end(
     observatory: Observatory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "COMMAND_LIMIT_S", 0.5)
+    monkeypatch.setattr(csc_remote, "COMMAND_LIMIT_S", 0.5)
     async with CalibrationClient() as client:
         with pytest.raises(RefusedError, match=r"did not answer abort within 0\.5 s; is it running\?"):
             await client.abort()
@@ -161,7 +161,7 @@ async def test_interrupted_run_is_resumed_by_another_client_with_the_job_that_ru
 async def test_following_a_run_ends_when_the_csc_dies(
     observatory: Observatory, csc_process: asyncio.subprocess.Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "SILENCE_LIMIT_S", 3.0)
+    monkeypatch.setattr(csc_remote, "SILENCE_LIMIT_S", 3.0)
     observatory.world.faults.set([Fault("worker", "slow", value=600.0)])
     async with CalibrationClient() as client:
         run_id = await client.start(BIAS)

@@ -19,59 +19,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import time
-from collections.abc import AsyncIterator, Callable
-from typing import Any, Self
+from collections.abc import AsyncIterator
+from typing import Any
 
 from lsst.ts import salobj, utils
 
-from .broker import check_answer, check_connection
 from .calib_types import calib_type_named
+from .csc_remote import CONNECT_LIMIT_S, CscRemote, RefusedError
 from .enums import CalibType, RunState
 from .errors import BadInputError
 
 __all__ = ["CalibrationClient", "RefusedError"]
 
-# The CSC answers every command within 10 s; the rest is for Kafka.
-COMMAND_LIMIT_S = 15.0
-
-# Longest wait for the remote's topics, and for the CSC's first heartbeat (seconds).
-CONNECT_LIMIT_S = 30.0
-
-# Longest wait for a remote to close that did not start (seconds).
-CLOSE_LIMIT_S = 5.0
-
 # Longest wait for an event that the CSC published before it answered (seconds).
 NEWS_LIMIT_S = 3.0
-
-# The CSC sends a heartbeat every second. After this time without one (seconds) it counts as stopped.
-SILENCE_LIMIT_S = 15.0
 
 # INTERRUPTED is among them because such a run does not continue by itself.
 ENDED = frozenset({RunState.COMPLETED, RunState.FAILED, RunState.ABORTED, RunState.INTERRUPTED})
 
-EVENTS = (
-    "runState",
-    "stageState",
-    "imageTaken",
-    "imageIngested",
-    "jobState",
-    "verificationResult",
-    "detectorVerification",
-    "detectorMeasurement",
-    "gainEstimate",
-    "certification",
-    "largeFileObjectAvailable",
-    "commandRejected",
-    "alarms",
-)
 
-
-class RefusedError(Exception):
-    """The CSC refused a command; the message says why, one line for each reason."""
-
-
-class CalibrationClient:
+class CalibrationClient(CscRemote):
     """A Remote to ComCamCalib, with methods that send each command and wait for its result.
 
     Parameters
@@ -81,60 +48,19 @@ class CalibrationClient:
     """
 
     def __init__(self, domain: salobj.Domain | None = None) -> None:
-        self._own_domain = domain is None
-        self._domain = domain or salobj.Domain()
-        self.remote: salobj.Remote  # set when the context is entered
-        self._listeners: list[Callable[[str, Any], None]] = []
+        super().__init__(domain)
         self._states: asyncio.Queue[Any] = asyncio.Queue()
         # Where the pages of reports are, by run.
         self._reports: dict[str, str] = {}
         self._report_heard = asyncio.Event()
-        self._last_heartbeat = 0.0  # time.monotonic
+        self.listen(self._note)
 
-    async def __aenter__(self) -> Self:
-        await check_connection()
-        include = [*EVENTS, "progress", "summaryState", "errorCode", "heartbeat", "runConfiguration"]
-        self.remote = salobj.Remote(self._domain, "ComCamCalib", include=include, start=False)
-        kafka = self.remote.salinfo.get_broker_client_configuration()
-        # If this fails, the remote is not closed: it reads nothing yet, and closing it would wait for Kafka.
-        await check_answer(kafka)
-        try:
-            await self._start(kafka["bootstrap.servers"])
-        except BaseException:
-            # The cause that kept it from starting may also keep it from closing.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_LIMIT_S):
-                    await self.__aexit__()
-            raise
-        for name in EVENTS:
-            getattr(self.remote, f"evt_{name}").callback = self._listener(name)
-        self.remote.tel_progress.callback = self._listener("progress")
-        self._last_heartbeat = time.monotonic()
-        self.remote.evt_heartbeat.callback = self._on_heartbeat
-        return self
-
-    async def _start(self, address: str) -> None:
-        """Start the remote, with a limit: its own wait for Kafka and the registry has none."""
-        start = asyncio.create_task(self.remote.start(), name="start of the client's remote")
-        try:
-            await asyncio.wait([start], timeout=CONNECT_LIMIT_S)
-            if not start.done():
-                raise RuntimeError(
-                    f"The topics of ComCamCalib could not be read within {CONNECT_LIMIT_S:g} s; look at Kafka at "
-                    f"{address} and at LSST_SCHEMA_REGISTRY_URL."
-                )
-            await start
-        finally:
-            start.cancel()
-
-    async def __aexit__(self, *exception: object) -> None:
-        await self.remote.close()
-        if self._own_domain:
-            await self._domain.close()
-
-    def listen(self, listener: Callable[[str, Any], None]) -> None:
-        """Call back with (topic name, message) for everything that the CSC publishes from now on."""
-        self._listeners.append(listener)
+    def _note(self, name: str, message: Any) -> None:
+        if name == "runState":
+            self._states.put_nowait(message)
+        elif name == "largeFileObjectAvailable" and message.mimeType == "text/html":
+            self._reports[message.id] = message.url
+            self._report_heard.set()
 
     async def enable(self, override: str = "") -> None:
         """Bring the CSC to ENABLED, whatever state it is in.
@@ -175,7 +101,7 @@ class CalibrationClient:
         RefusedError
             If the CSC refused.
         """
-        ack = await self._command(
+        ack = await self.send(
             self.remote.cmd_startCalibrationRun, config=config, reason=reason, program=program, note=note
         )
         return str(json.loads(ack.result)["runId"])
@@ -202,7 +128,7 @@ class CalibrationClient:
         RefusedError
             If the CSC refused.
         """
-        ack = await self._command(self.remote.cmd_resumeCalibrationRun, runId=run_id, reason=reason)
+        ack = await self.send(self.remote.cmd_resumeCalibrationRun, runId=run_id, reason=reason)
         result = json.loads(ack.result)
         return str(result["runId"]), str(result["plan"])
 
@@ -234,7 +160,7 @@ class CalibrationClient:
         RefusedError
             If the CSC refused.
         """
-        ack = await self._command(
+        ack = await self.send(
             self.remote.cmd_acceptVerification,
             runId=run_id,
             calibType=type_number(calib_type),
@@ -267,16 +193,16 @@ class CalibrationClient:
             If the CSC refused; then nothing is changed.
         """
         number = 0 if calib_type is None else type_number(calib_type)
-        ack = await self._command(self.remote.cmd_decertify, runId=run_id, calibType=number, reason=reason)
+        ack = await self.send(self.remote.cmd_decertify, runId=run_id, calibType=number, reason=reason)
         return str(json.loads(ack.result)["plan"])
 
     async def abort(self) -> None:
         """Stop the open run; it ends ABORTED a little later."""
-        await self._command(self.remote.cmd_abort)
+        await self.send(self.remote.cmd_abort)
 
     async def status(self, run_id: str = "") -> dict[str, Any]:
         """Return a summary of a run ("": the open or latest one); the CSC publishes all its events again."""
-        ack = await self._command(self.remote.cmd_status, runId=run_id)
+        ack = await self.send(self.remote.cmd_status, runId=run_id)
         summary: dict[str, Any] = json.loads(ack.result)
         return summary
 
@@ -318,38 +244,10 @@ class CalibrationClient:
             try:
                 return await asyncio.wait_for(self._states.get(), 1.0)
             except TimeoutError:
-                if time.monotonic() - self._last_heartbeat > SILENCE_LIMIT_S:
-                    raise RuntimeError(
-                        f"ComCamCalib has sent no heartbeat for {SILENCE_LIMIT_S:g} s; the state of run {run_id} is "
-                        "unknown. Start the CSC again: it then publishes the state of the run."
-                    ) from None
-
-    async def _on_heartbeat(self, message: Any) -> None:
-        self._last_heartbeat = time.monotonic()
-
-    async def _command(self, command: Any, **fields: Any) -> Any:
-        try:
-            # A new message each time, because concurrent commands of a Remote would share its data.
-            return await command.start(data=command.DataType(**fields), timeout=COMMAND_LIMIT_S)
-        except salobj.AckTimeoutError as error:
-            name = command.attr_name.removeprefix("cmd_")
-            raise RefusedError(
-                f"ComCamCalib did not answer {name} within {COMMAND_LIMIT_S:g} s; is it running?"
-            ) from error
-        except salobj.AckError as error:
-            raise RefusedError(error.ackcmd.result.removeprefix("Failed: ")) from error
-
-    def _listener(self, name: str) -> Callable[[Any], Any]:
-        async def listen(message: Any) -> None:
-            if name == "runState":
-                self._states.put_nowait(message)
-            elif name == "largeFileObjectAvailable" and message.mimeType == "text/html":
-                self._reports[message.id] = message.url
-                self._report_heard.set()
-            for listener in self._listeners:
-                listener(name, message)
-
-        return listen
+                self.check_heartbeat(
+                    f"the state of run {run_id} is unknown. Start the CSC again: it then publishes the state of the "
+                    "run."
+                )
 
 
 def type_number(calib_type: CalibType | str) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 
 from lsst.ts import salobj
 
-from .client import COMMAND_LIMIT_S
+from .csc_remote import COMMAND_LIMIT_S
 from .enums import CalibType, RunState, StageState
 from .options import OPTION_DESCRIPTIONS
 

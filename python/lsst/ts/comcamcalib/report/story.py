@@ -3,37 +3,25 @@
 # Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the journal says of a run, as sections of the report; pure."""
+"""What the journal says of a run, its stages, jobs and exposures, as sections of the report; pure."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Literal
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from lsst.ts import utils
 
-from ..enums import CalibType, RunState, StageKind
-from ..findings import Finding
+from ..enums import RunState, StageKind
 from ..plan.estimate import Span, critical_chain
 from ..plan.request import job_collection
 from ..record import facts
 from ..record.facts import Entry
 from ..record.history import History
-from ..record.things import Certification, Frame, Job, Stage
+from ..record.things import Frame, Job, Stage
 from . import data
 
-__all__ = [
-    "critical_stages",
-    "drifts",
-    "exposures",
-    "iso_utc",
-    "jobs",
-    "measurements",
-    "products",
-    "run_section",
-    "timeline",
-]
+__all__ = ["critical_stages", "exposures", "iso_utc", "jobs", "run_section", "timeline"]
 
 
 @functools.lru_cache(maxsize=4096)  # astropy takes 0.2 ms, and the status page shows the same times again and again
@@ -223,189 +211,3 @@ def _fate(frame: Frame) -> tuple[str, str]:
     if not frame.exposure_id:
         return "unknown", "it was commanded, and nothing is known of it"
     return ("discarded" if frame.discarded else "used"), settled
-
-
-def products(history: History) -> tuple[data.ProductSection, ...]:
-    """Return a section for each type of calibration that the run makes or verifies."""
-    types = dict.fromkeys(
-        stage.calib_type for stage in history.plan.stages if stage.kind in (StageKind.GENERATE, StageKind.VERIFY)
-    )
-    return tuple(_product(calib_type, history) for calib_type in sorted(types))
-
-
-def _product(calib_type: CalibType, history: History) -> data.ProductSection:
-    product = history.product(calib_type)
-    certifications = [one for one in history.certifications.values() if one.intent.calib_type is calib_type]
-    datasets = product.datasets if product is not None else ()
-    return data.ProductSection(
-        calib_type=calib_type.name,
-        dataset_type=history.plan.recipe(calib_type).dataset_type,
-        made=product is not None,
-        job_id=product.job_id if product is not None else "",
-        run_collection=product.run_collection if product is not None else "",
-        datasets=tuple(
-            data.DatasetRow(
-                dataset_id=one.dataset_id,
-                detector=one.detector,
-                physical_filter=one.physical_filter,
-                exposure=one.exposure,
-            )
-            for one in datasets
-        ),
-        verdicts=tuple(_verdict(one, history) for one in history.verdicts_of(calib_type)),
-        certifications=tuple(map(_certification, certifications)),
-        fetch=_fetch(calib_type, history),
-        undo=f"comcamcalib decertify {history.run_id} {calib_type.name} --reason …"
-        if any(one.done and one.withdrawn is None for one in certifications)
-        else "",
-    )
-
-
-def _fetch(calib_type: CalibType, history: History) -> tuple[str, ...]:
-    """Return lines of Python that read the first dataset of a product: as certified, and as it was made."""
-    product, plan = history.product(calib_type), history.plan
-    if product is None or not product.datasets:
-        return ()
-    first = product.datasets[0]
-    data_id: dict[str, object] = {"instrument": plan.config.instrument.name, "detector": first.detector}
-    lines = []
-    frames = [exposure for name in plan.recipe(calib_type).frames for exposure in history.exposure_ids(CalibType[name])]
-    certified = [
-        one
-        for one in history.certifications.values()
-        if one.intent.calib_type is calib_type and one.done and one.withdrawn is None
-    ]
-    if certified and frames:
-        # The validity must cover an exposure by which it is looked up; for flats it also gives the filter.
-        by_exposure = data_id | {"exposure": frames[-1]}
-        lines.append(_get(product.dataset_type, by_exposure, certified[-1].intent.collection))
-    by_itself = data_id | {"physical_filter": first.physical_filter, "exposure": first.exposure}
-    return (*lines, _get(product.dataset_type, by_itself, product.run_collection))
-
-
-def _get(dataset_type: str, data_id: Mapping[str, object], collection: str) -> str:
-    arguments = ", ".join(f"{name}={value!r}" for name, value in data_id.items() if value is not None)
-    return f"butler.get({dataset_type!r}, {arguments}, collections={collection!r})"
-
-
-def _verdict(given: facts.VerdictGiven, history: History) -> data.VerdictSection:
-    names = history.plan.detector_names
-    accepted = history.accepted_verdicts.get((given.calib_type, given.physical_filter))
-    return data.VerdictSection(
-        physical_filter=given.physical_filter,
-        attempt=given.attempt,
-        verdict=given.verdict.name,
-        reason=given.reason,
-        job_id=given.job_id,
-        accepted_by=accepted.who if accepted is not None else "",
-        accepted_because=accepted.why if accepted is not None else "",
-        exposures_expected=given.exposures_expected,
-        exposures_verified=given.exposures_verified,
-        detectors_expected=given.detectors_expected,
-        detectors_verified=given.detectors_verified,
-        tests_failed=given.tests_failed,
-        failures_by_test=given.failures_by_test,
-        detectors=tuple(
-            data.DetectorRow(
-                detector=one.detector,
-                name=one.detector_name,
-                tests_failed=one.tests_failed,
-                exposures_failed=one.exposures_failed,
-                amplifiers_failed=one.amplifiers_failed,
-                failures_by_test=one.failures_by_test,
-                signal=one.signal,
-                noise=one.noise,
-                left_out=one.detector in given.left_out,
-            )
-            for one in given.detectors
-        ),
-        left_out=tuple(names.get(one, str(one)) for one in given.left_out),
-        findings=tuple(_finding(one, history) for one in given.findings),
-        findings_dropped=given.findings_dropped,
-    )
-
-
-def _finding(finding: Finding, history: History) -> data.FindingRow:
-    names = history.plan.detector_names
-    return data.FindingRow(
-        rule=finding.rule,
-        outcome=finding.outcome.name,
-        quantity=finding.quantity,
-        detector="" if finding.detector is None else names.get(finding.detector, str(finding.detector)),
-        amplifier=finding.amplifier,
-        exposure=finding.exposure,
-        value=finding.value,
-        limit=finding.limit,
-        unit=finding.unit,
-        detail=finding.detail,
-        kind=finding.kind,
-    )
-
-
-def _certification(one: Certification) -> data.Certification:
-    intent, outcome = one.intent, one.outcome
-    return data.Certification(
-        number=intent.number,
-        stage_name=intent.stage_name,
-        outcome=_outcome(one),
-        verdict=intent.verdict.name if intent.verdict is not None else "",
-        dataset_type=intent.dataset_type,
-        collection=intent.collection,
-        output_collection=intent.output_collection,
-        validity_begin=intent.validity_begin,
-        validity_end=intent.validity_end,
-        dataset_ids=intent.dataset_ids,
-        replaces=tuple(
-            data.RangeRow(
-                dataset_id=one.dataset_id,
-                run_collection=one.run_collection,
-                detector=one.detector,
-                physical_filter=one.physical_filter,
-                validity_begin=one.validity_begin,
-                validity_end=one.validity_end,
-            )
-            for one in intent.replaces
-        ),
-        remarks=intent.remarks,
-        reason=outcome.reason if outcome is not None else "whether it was done is not known",
-        withdrawn=one.withdrawn.words if one.withdrawn is not None else "",
-    )
-
-
-def _outcome(one: Certification) -> Literal["certified", "not certified", "unknown", "withdrawn"]:
-    if one.withdrawn is not None:
-        return "withdrawn"
-    if one.outcome is None:
-        return "unknown"
-    return "certified" if one.done else "not certified"
-
-
-def measurements(history: History) -> data.Measurements:
-    """Return what was measured in the products."""
-    rows = [(measured, one) for measured in history.measured.values() for one in measured.values]
-    return data.Measurements(
-        calib_type=tuple(measured.calib_type.name for measured, _ in rows),
-        physical_filter=tuple(measured.physical_filter for measured, _ in rows),
-        detector=tuple(one.detector for _, one in rows),
-        amplifier=tuple(one.amplifier for _, one in rows),
-        quantity=tuple(one.quantity for _, one in rows),
-        value=tuple(one.value for _, one in rows),
-        unit=tuple(one.unit for _, one in rows),
-    )
-
-
-def drifts(history: History) -> tuple[data.DriftRow, ...]:
-    """Return how the products differ from those that were certified before."""
-    names = history.plan.detector_names
-    return tuple(
-        data.DriftRow(
-            calib_type=measured.calib_type.name,
-            physical_filter=measured.physical_filter,
-            detector=one.detector,
-            name=names.get(one.detector, str(one.detector)),
-            drift=one.drift,
-            compared_with=one.compared_with,
-        )
-        for measured in history.measured.values()
-        for one in measured.drifts
-    )

@@ -23,7 +23,7 @@ from ..enums import RunState
 from ..record.facts import Entry
 from ..record.fold import fold
 from ..record.history import History
-from . import data, story
+from . import data, product_story, story
 from .page import render
 from .quantities import amplifier_maps, outliers
 from .repository import Readings, read_repository
@@ -103,14 +103,14 @@ def make_document(
         attempt=attempt,
         problems=(*readings.problems, *(problem for table in readings.statistics for problem in table.problems)),
         run=story.run_section(history, entries, ending.state, ending.reason),
-        products=story.products(history),
+        products=product_story.products(history),
         stages=stages,
         critical_path=story.critical_stages(critical, history),
         jobs=story.jobs(history, critical),
         exposures=story.exposures(history),
         statistics=readings.statistics,
-        measurements=story.measurements(history),
-        drifts=story.drifts(history),
+        measurements=product_story.measurements(history),
+        drifts=product_story.drifts(history),
         curves=_curves(readings, history),
         maps=maps,
         outliers=outliers(maps, names),

@@ -98,11 +98,11 @@ def _draw_plane(
             boxes.append(box)
             values.append(value / divisor)
             if one.key == "failures" and value > 0:
-                axes.text(left + x + width / 2, bottom + y + height / 2, "×", ha="center", va="center", fontsize=9)
+                _cross(axes, left + x + width / 2, bottom + y + height / 2, on_dark=value < scale.high / 2)
         if not own:
             missing.append(_corners(left, bottom, DETECTOR_SIZE, DETECTOR_SIZE))
         name = names.get(detector, str(detector))
-        axes.text(left + DETECTOR_SIZE / 2, bottom + DETECTOR_SIZE + 0.15, name, ha="center", va="bottom", fontsize=8.5)
+        axes.text(left + DETECTOR_SIZE / 2, bottom + DETECTOR_SIZE + 0.15, name, ha="center", va="bottom", fontsize=8)
     colours = ScalarMappable(Normalize(scale.low, scale.high), colormaps[scale.colours])
     axes.add_collection(
         PolyCollection(boxes, facecolors=colours.to_rgba(np.array(values)), edgecolors=INK, linewidths=0.3)
@@ -119,6 +119,11 @@ def _draw_plane(
         bar.ax.yaxis.set_major_formatter(EngFormatter(sep=" "))
     if missing:
         axes.set_title("hatched: not measured", fontsize=8.5, loc="left")
+
+
+def _cross(axes: Axes, x: float, y: float, on_dark: bool) -> None:
+    """Mark an amplifier; whatever the colours of the page are, the mark stands on that of the amplifier."""
+    axes.text(x, y, "×", ha="center", va="center", fontsize=9, color="w" if on_dark else "k")
 
 
 def _corners(left: float, bottom: float, width: float, height: float) -> list[tuple[float, float]]:
