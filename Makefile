@@ -47,7 +47,7 @@ test test-all: interface
 test-observatory: interface
 	$(BIN) pytest -p no:cacheprovider --durations=25 tests/e2e
 
-# Everything else.
+# Everything else, and the demonstration, so that both halves take about as long.
 test-parts: interface
 	$(BIN) pytest -p no:cacheprovider --durations=25 --ignore=tests/e2e --ignore=tests/image
 

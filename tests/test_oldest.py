@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""``make test-oldest`` tries the versions that ``pyproject.toml`` names, not some that another dependency has raised."""
+"""``make test-oldest`` tries the versions that ``pyproject.toml`` names, none that another dependency has raised."""
 
 from __future__ import annotations
 

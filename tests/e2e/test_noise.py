@@ -69,7 +69,7 @@ async def test_noisy_detector_is_not_certified_nor_what_builds_on_it(real_site: 
 
 async def test_noisy_amplifier_is_published_and_its_detector_certified(real_site: Site) -> None:
     real_site.observatory.set_scenarios(["noisy-amplifier"])
-    run = await real_site.start(**OPTIONS)
+    run = await real_site.start(script_mode="BIAS", n_bias=3)
     await run.ended(RunState.COMPLETED, LIMIT_S)
     (result,) = run.samples("verificationResult", calibType=CalibType.BIAS)
     assert result.verdict == Verdict.PASSED_WITH_FAILURES
@@ -77,7 +77,5 @@ async def test_noisy_amplifier_is_published_and_its_detector_certified(real_site
     detectors = run.samples("detectorVerification", calibType=CalibType.BIAS)
     (noisy,) = [one for one in detectors if one.detectorName == NOISY]
     assert noisy.amplifiersFailed == 1 and noisy.exposuresFailed == 0
-    assert {(one.dataset_type, one.detector) for one in await run.certified()} == {
-        (name, detector) for name in ("bias", "dark") for detector in range(9)
-    }
+    assert {(one.dataset_type, one.detector) for one in await run.certified()} == {("bias", one) for one in range(9)}
     assert not (await real_site.operator.hear("alarms")).runFailed

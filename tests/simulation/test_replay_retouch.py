@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from lsst.ts.comcamcalib.simulation.containers import Defects, Exposure, PhotonTransferCurve
 from lsst.ts.comcamcalib.simulation.focal_plane import FocalPlane
-from lsst.ts.comcamcalib.simulation.layout import AMPLIFIER_NAMES
+from lsst.ts.comcamcalib.simulation.layout import AMPLIFIER_NAMES, DETECTOR_NAMES
 from lsst.ts.comcamcalib.simulation.recording import Recording, unpack
 from lsst.ts.comcamcalib.simulation.replay_retouch import retouch
 from lsst.ts.comcamcalib.simulation.scenarios import scenario_faults
@@ -61,6 +61,17 @@ def test_drifted_gain_is_in_all_that_a_ptc_says() -> None:
 def test_other_detectors_are_as_they_were_recorded() -> None:
     sound, same = product_and_retouched("cpPtc", "ptc", "drifted-gain", detector=5)
     assert sound == same
+
+
+def test_flats_of_all_detectors_are_divided_by_their_mean_which_a_drifted_gain_moves() -> None:
+    ratios = []
+    for detector in range(len(DETECTOR_NAMES)):
+        sound, now = product_and_retouched("cpFlat", "flat", "drifted-gain", detector)
+        ratios.append(float(np.nanmedian(now.image.array / sound.image.array)))
+    assert np.mean(np.log(ratios)) == pytest.approx(0.0, abs=1e-6)
+    # As real pipelines have it: not all of the 5.3 %.
+    assert ratios[4] == pytest.approx(1.0466, abs=1e-4)
+    assert set(np.round(ratios[:4] + ratios[5:], 4)) == {0.9943}
 
 
 def test_noise_of_biases_does_not_touch_what_is_made_of_flats() -> None:

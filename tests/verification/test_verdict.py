@@ -80,8 +80,21 @@ def test_a_noisy_amplifier_is_a_failure_but_no_failed_detector(statistics: Make)
     made.fail("NOISE", exposures=6, amplifiers=1)
     judgement = judge(made)
     assert judgement.verdict is Verdict.PASSED_WITH_FAILURES
-    assert judgement.reason == "Of 3 detectors in 6 exposures none failed, but single tests did: NOISE 6 x."
+    assert judgement.reason == (
+        "Of 3 detectors in 6 exposures none failed, but single tests did: NOISE 6 x, in R22_S11 C10."
+    )
     assert judgement.detectors[2].amplifiers_failed == 1
+
+
+def test_where_single_tests_failed_is_named_if_these_are_few_places(statistics: Make) -> None:
+    made = statistics(6)
+    made.fail("NOISE", exposures=1, amplifiers=4)
+    made.fail("MEAN", exposures=1, detector=0, amplifiers=1)
+    assert judge(made).reason.endswith(
+        "MEAN 1 x, NOISE 4 x, in R22_S00 C10, R22_S11 C10, R22_S11 C11, R22_S11 C12, R22_S11 C13."
+    )
+    made.fail("MEAN", exposures=1, detector=0, amplifiers=2)
+    assert "single tests did: MEAN 2 x, NOISE 4 x." in judge(made).reason
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from .faults import Fault
 from .focal_plane import FocalPlane
 from .frame_faults import Fault as DetectorFault
 from .frame_faults import hot_column
+from .layout import AMPLIFIER_NAMES, DETECTOR_NAMES
 from .world import detector_faults
 
 __all__ = ["retouch"]
@@ -47,10 +48,14 @@ def retouch(dataset_type: str, detector: int | None, product: Any, faults: Itera
     faults
         Faults of the focal plane in force.
     """
-    own = [fault for fault in detector_faults(faults) if fault.detector == detector]
-    if not own:
+    all_faults = list(detector_faults(faults))
+    own = [fault for fault in all_faults if fault.detector == detector]
+    brightness = _brightness(all_faults) if dataset_type == "flat" else 1.0
+    if not own and brightness == 1.0:
         return product
     product = copy.deepcopy(product)
+    if brightness != 1.0:
+        product.image.array = product.image.array / np.float32(brightness)
     for fault in own:
         match dataset_type, product:
             case _, PhotonTransferCurve() if "FLAT" in fault.image_types:
@@ -60,6 +65,19 @@ def retouch(dataset_type: str, detector: int | None, product: Any, faults: Itera
             case (("bias" | "dark" | "flat"), Exposure()) if dataset_type.upper() in fault.image_types:
                 _retouch_image(dataset_type, product, fault)
     return product
+
+
+def _brightness(faults: Iterable[DetectorFault]) -> float:
+    """Return how much brighter the flats seem by the gains that have changed; cpFlat divides all detectors by that.
+
+    It is a geometric mean over the detectors, here over all of them, also if a job has fewer.
+    """
+    logarithms = [
+        -math.log(fault.gain_factor) * len(fault.amplifiers) / len(AMPLIFIER_NAMES)
+        for fault in faults
+        if "FLAT" in fault.image_types
+    ]
+    return math.exp(sum(logarithms) / len(DETECTOR_NAMES))
 
 
 def _retouch_curve(curve: PhotonTransferCurve, fault: DetectorFault) -> None:

@@ -15,7 +15,7 @@ from typing import Self
 from ..enums import Verdict
 from ..findings import Finding
 
-__all__ = ["Counts", "DetectorJudgement", "Judgement", "listed", "one_line"]
+__all__ = ["MAX_LISTED", "Counts", "DetectorJudgement", "Judgement", "listed", "one_line"]
 
 MAX_SENTENCE = 2000
 """Longest sentence (characters), because names in damaged statistics may have any length."""

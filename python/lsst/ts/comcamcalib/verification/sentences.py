@@ -14,7 +14,7 @@ from ..enums import Verdict
 from ..findings import Finding, Outcome
 from .context import RuleContext
 from .frame_sentences import frame_sentences
-from .judgement import Counts, DetectorJudgement, listed
+from .judgement import MAX_LISTED, Counts, DetectorJudgement, listed
 from .unknown_sentences import not_known
 from .value_sentences import VALUE_RULES, implausible_values, value_sentences
 
@@ -109,8 +109,17 @@ def _main(
         for test, count in one.failures_by_test.items():
             by_test[test] = by_test.get(test, 0) + count
     if by_test and context.exposures:
-        return f"Of {checked} none failed, but single tests did: {_counted(dict(sorted(by_test.items())))}."
+        counted = _counted(dict(sorted(by_test.items())))
+        return f"Of {checked} none failed, but single tests did: {counted}{_where(findings, context)}."
     return passed if not left_out or not context.exposures else f"All tests of {checked} passed."
+
+
+def _where(findings: Sequence[Finding], context: RuleContext) -> str:
+    """Name the amplifiers in which single tests failed; "" if they are too many to be named."""
+    failures = [one for one in findings if one.rule == "detectors" and one.outcome is Outcome.FAILURE]
+    places = sorted({(one.detector, one.amplifier) for one in failures if one.detector is not None})
+    named = [f"{context.detectors[detector]} {amplifier}".rstrip() for detector, amplifier in places]
+    return f", in {', '.join(named)}" if 0 < len(named) <= MAX_LISTED else ""
 
 
 def _rule(findings: Sequence[Finding]) -> str:
