@@ -46,7 +46,7 @@ class Reader:
             self._news.set()
         self._ended = False
 
-    def tell(self, parts: dict[str, str]) -> None:
+    def send(self, parts: dict[str, str]) -> None:
         """Have some parts sent, or just a sign of life."""
         self._pending |= parts
         self._news.set()
@@ -88,7 +88,7 @@ class Live:
         self._log = logging.getLogger(__name__)
         self._history: History | None = None
         self._board_shown: data.Board | None = None
-        self._made_at = self._told_at = float("-inf")
+        self._made_at = self._notified_at = float("-inf")
         self._parts: dict[str, str] = {}
         self._readers: set[Reader] = set()
         # The whole page, until something has changed.
@@ -122,7 +122,7 @@ class Live:
                 reader.end()
 
     async def refresh(self) -> None:
-        """Look once, and tell the readers what has changed."""
+        """Look once, and send the readers what has changed."""
         loop_s = asyncio.get_running_loop().time()
         seen = self._look()
         board = self._board()
@@ -148,14 +148,14 @@ class Live:
         if anew:
             self._made_at = loop_s
         self.seen, self.now, self._history, self._board_shown = seen, now, seen.history, board
-        self._tell({name: html for name, html in parts.items() if self._parts.get(name) != html}, loop_s)
+        self._notify({name: html for name, html in parts.items() if self._parts.get(name) != html}, loop_s)
         self._parts |= parts
 
-    def _tell(self, changed: dict[str, str], loop_s: float) -> None:
-        if changed or loop_s - self._told_at >= TICK_S:
-            self._told_at = loop_s
+    def _notify(self, changed: dict[str, str], loop_s: float) -> None:
+        if changed or loop_s - self._notified_at >= TICK_S:
+            self._notified_at = loop_s
             for reader in self._readers:
-                reader.tell(changed)
+                reader.send(changed)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Reader]:
