@@ -273,4 +273,4 @@ def test_nothing_but_the_act_of_certifying_makes_a_request_to_butler() -> None:
         for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "CertifyRequest"
     }
-    assert calls == {"stages/certifying.py", "promotion.py"}, "a promotion copies what a run has certified"
+    assert calls == {"stages/certifying.py", "promotion/plan.py"}, "a promotion copies what a run has certified"
