@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 
 from lsst.ts.comcamcalib.enums import RunState, StageState
-from lsst.ts.comcamcalib.record.events import ImageTaken, JobState
+from lsst.ts.comcamcalib.record.events import ImageTaken, JobState, RunStatus
 from support.house import House
 from support.services import Gate
 
@@ -40,6 +40,16 @@ async def test_interruption_does_not_wait_for_the_exposure_in_progress(house: Ho
     await asyncio.wait_for(house.runner.disconnect("The CSC was closed"), 5)
     assert house.status.state is RunState.INTERRUPTED
     assert len(house.of(ImageTaken)) == 1
+
+
+async def test_two_interruptions_at_once_are_one(house: House) -> None:
+    house.observatory.jobs.hold("cpBias")
+    await house.start(**BIAS)
+    await house.observatory.jobs.until_executing("cpBias")
+    run = house.runner.run
+    assert run is not None
+    await asyncio.gather(run.interrupt("The CSC went to DISABLED"), run.interrupt("The CSC was closed"))
+    assert [status.state for status in house.of(RunStatus)].count(RunState.INTERRUPTED) == 1
 
 
 async def test_interruption_during_an_abort_lets_the_abort_end(house: House) -> None:

@@ -201,13 +201,21 @@ class Run:
         if not self._ending.done():
             # Give an abort in progress time to end, because otherwise the operator must abort the run once more.
             await asyncio.wait([self._ending], timeout=limit_s / 2)
-        if self.state not in OPEN_RUN_STATES or self.state is RunState.INTERRUPTED:
+        if not self._goes_on:
             return
         self._stop(finish_exposure=False)
         self._ending.cancel()
         await asyncio.wait([self._task, self._ending], timeout=max(deadline - clock(), 0.0))
-        await self._settle(StageState.PENDING, f"Interrupted: {reason}")
-        await move_run(self.record, RunState.INTERRUPTED, f"{reason}. {self._ways_out}")
+        # It may have come to its end meanwhile, or have been interrupted by somebody else.
+        if self._goes_on:
+            await self._settle(StageState.PENDING, f"Interrupted: {reason}")
+        if self._goes_on:
+            await move_run(self.record, RunState.INTERRUPTED, f"{reason}. {self._ways_out}")
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether the run is open and not interrupted."""
+        return self.state in OPEN_RUN_STATES and self.state is not RunState.INTERRUPTED
 
     async def found_open(self) -> None:
         """Mark a run as INTERRUPTED that was open when an earlier process ended."""
