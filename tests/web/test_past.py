@@ -15,15 +15,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from lsst.ts.comcamcalib.enums import CalibType
-from lsst.ts.comcamcalib.record.facts import Measured, Measurement, ReportFile, ReportWritten
+from lsst.ts.comcamcalib.enums import CalibType, Verdict
+from lsst.ts.comcamcalib.record.facts import Measured, Measurement, ReportFile, ReportWritten, VerdictGiven
 from lsst.ts.comcamcalib.web.memory import Memory
 from support.web import Site, opened
 
 RUN = "20261126-001"
 
 
-async def with_facts(site: Site, *facts: Measured | ReportWritten) -> str:
+async def with_facts(site: Site, *facts: Measured | ReportWritten | VerdictGiven) -> str:
     """Make a run, add facts to it, and return its id."""
     run_id = await site.house.start(script_mode="BIAS")
     await site.house.ended()
@@ -182,10 +182,17 @@ def measured(*values: float) -> Measured:
     )
 
 
+def judged(verdict: Verdict) -> VerdictGiven:
+    """Say what the verdict on the curves was."""
+    return VerdictGiven(
+        calib_type=CalibType.PTC, physical_filter="", attempt=1, verdict=verdict, job_id="", reason="", findings=()
+    )
+
+
 async def test_trends_by_detector_and_by_amplifier(site: Site) -> None:
     assert (await site.ask("/api/trends/PTC/-")).json["error"] == "No run has measured PTC yet."
-    first = await with_facts(site, measured(1.5, 1.7, 6.0))
-    second = await with_facts(site, measured(1.6, math.nan, 6.5))
+    first = await with_facts(site, measured(1.5, 1.7, 6.0), judged(Verdict.PASSED))
+    second = await with_facts(site, measured(1.6, math.nan, 6.5), judged(Verdict.FAILED))
     site.page.parts.past.forget()
     (product,) = [one for one in (await site.ask("/api/trends")).json["products"] if one["calib_type"] == "PTC"]
     assert (product["runs"], product["quantities"]) == (2, ["gain", "noise"])
@@ -199,6 +206,8 @@ async def test_trends_by_detector_and_by_amplifier(site: Site) -> None:
     assert dead["latest"] is None and dead["median"] == 1.7
     page = (await site.see("/trends/PTC/-/R22_S11")).text
     assert "not measured" in page and page.count("<svg") == 3
+    assert table["not_counting"] == {second: "FAILED"}
+    assert f'<a href="../../../runs/{second}">{second}</a> (FAILED).' in page
     assert 'href="../../../style.css"' in page
 
 

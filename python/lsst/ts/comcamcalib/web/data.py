@@ -283,6 +283,8 @@ class TrendTable(Model):
     detector: str
     """Empty: all, each with the median over its amplifiers."""
     rows: tuple[TrendRow, ...]
+    not_counting: dict[str, str]
+    """Runs that median and spread leave out, because the product was not good or is decertified, with the reason."""
 
 
 class BoardCell(Model):

@@ -209,7 +209,7 @@ class Past:
         number = next((one for one, name in names.items() if name == detector), None)
         try:
             with open_to_read(self._journal) as connection:
-                rows = trend_rows(connection, calib_type, physical_filter, names, number)
+                rows, ignored = trend_rows(connection, calib_type, physical_filter, names, number)
         except ServiceError as error:
             raise NotFoundError(str(error)) from error
         if not rows:
@@ -221,6 +221,7 @@ class Past:
             physical_filter=physical_filter,
             detector=detector,
             rows=rows,
+            not_counting=ignored,
         )
 
     def _written(self) -> str:

@@ -16,10 +16,11 @@ import dataclasses
 import math
 import sqlite3
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from ..enums import CalibType
 from ..measurements import trend_of
+from ..run.judged import not_counting
 from ..run.measurements import filters_of, latest_runs, values_of
 from . import data
 from .grouping import MANY
@@ -63,8 +64,8 @@ def trend_rows(
     physical_filter: str,
     names: Mapping[int, str],
     detector: int | None = None,
-) -> tuple[data.TrendRow, ...]:
-    """Return the trends of a product, in order.
+) -> tuple[tuple[data.TrendRow, ...], dict[str, str]]:
+    """Return the trends of a product, in order, and the runs that do not count for them.
 
     Parameters
     ----------
@@ -76,17 +77,26 @@ def trend_rows(
         Names of the detectors by id.
     detector
         The one of which to return the trends of its amplifiers; None: those of all detectors.
+
+    Returns
+    -------
+    rows
+        A row for each quantity of each of them; median and spread are over the runs that count.
+    ignored
+        The runs that do not count, with the reason in a word or two; see `lsst.ts.comcamcalib.run.judged`.
     """
+    runs = latest_runs(connection, calib_type, physical_filter, TREND_RUNS)
+    ignored = not_counting(connection, calib_type, physical_filter, runs)
     units: dict[Name, str] = {}
     values: dict[Name, list[tuple[str, float]]] = {}
-    for run_id in latest_runs(connection, calib_type, physical_filter, TREND_RUNS):
+    for run_id in runs:
         read = values_of(connection, calib_type, physical_filter, run_id, detector)
         summed = _by_detector(read, names) if detector is None else _by_amplifier(read)
         for name, (value, unit) in summed.items():
             # Values of another unit belong to another release, and can't be compared.
             if units.setdefault(name, unit) == unit:
                 values.setdefault(name, []).append((run_id, value))
-    return tuple(_row(*name, units[name], values[name]) for name in sorted(values))
+    return tuple(_row(*name, units[name], values[name], ignored) for name in sorted(values)), ignored
 
 
 Read = Iterable[tuple[tuple[int, str, str], float, str]]
@@ -114,8 +124,10 @@ def _median(values: Iterable[float | None]) -> float:
     return statistics.median(finite) if finite else math.nan
 
 
-def _row(quantity: str, of: str, unit: str, values: Sequence[tuple[str, float]]) -> data.TrendRow:
-    trend = trend_of((value for _, value in values), unit)
+def _row(
+    quantity: str, of: str, unit: str, values: Sequence[tuple[str, float]], ignored: Collection[str]
+) -> data.TrendRow:
+    trend = trend_of((value for run_id, value in values if run_id not in ignored), unit)
     points = tuple(data.TrendPoint(run_id, value if math.isfinite(value) else None) for run_id, value in values)
     return data.TrendRow(
         quantity=quantity,
@@ -148,19 +160,19 @@ def selection_of(table: data.TrendTable) -> Selection:
         by_quantity.setdefault(row.quantity, []).append(row)
     rows: list[data.TrendRow] = []
     for quantity, some in by_quantity.items():
-        rows.append(_of_all(quantity, some))
+        rows.append(_of_all(quantity, some, table.not_counting))
         rows += sorted(some, key=_strangeness, reverse=True)[:STANDING_OUT]
     return Selection(tuple(rows), STANDING_OUT, total)
 
 
-def _of_all(quantity: str, rows: Sequence[data.TrendRow]) -> data.TrendRow:
+def _of_all(quantity: str, rows: Sequence[data.TrendRow], ignored: Collection[str]) -> data.TrendRow:
     """Return the median over all detectors in each run."""
     by_run: dict[str, list[float | None]] = {}
     for row in rows:
         for point in row.points:
             by_run.setdefault(point.run_id, []).append(point.value)
     values = [(run_id, _median(by_run[run_id])) for run_id in sorted(by_run, reverse=True)]
-    return _row(quantity, f"median of {len(rows)}", rows[0].unit, values)
+    return _row(quantity, f"median of {len(rows)}", rows[0].unit, values, ignored)
 
 
 def _strangeness(row: data.TrendRow) -> float:
