@@ -42,7 +42,7 @@ WITH_REPORTS = "with_reports.yaml"
 """Configuration override with which the CSC writes reports."""
 
 SPEED = 50.0
-JOB_S = 0.2
+JOB_S = 0.05
 CSC_PROGRAM = "from lsst.ts.comcamcalib.csc import run_comcamcalib; run_comcamcalib()"
 STOP_LIMIT_S = 20.0
 
