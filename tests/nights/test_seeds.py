@@ -78,6 +78,25 @@ FOUND = {
     "the broker is down when a run ends": NightPlan(
         40196, BIASES, (Happening("later period", "broker down", 0, 110.0, 60.0),)
     ),
+    "a certification by a stopped process that the next one has looked for in vain": NightPlan(
+        373,
+        (("script_mode", "BIAS_DARK_FLAT"),),
+        (
+            Happening("kill", "after write", 69, 0.0, 57.7),
+            Happening("second process", "first stopped before write", 85, 0.0, 30.5),
+            Happening("decision", "decertify"),
+        ),
+        auto_resume=True,
+    ),
+    "a withdrawal by a stopped process that the next one has looked for in vain": NightPlan(
+        1, BIASES, (Happening("second process", "first stopped", 0, 161.5, 40.0), Happening("decision", "decertify"))
+    ),
+    "an event of a stopped process after those of the next one": NightPlan(
+        1, BIASES, (Happening("second process", "first stopped after write", 10, 0.0, 40.0),)
+    ),
+    "an exposure by a stopped process after the next one has taken over": NightPlan(
+        1, BIASES, (Happening("second process", "first stopped after write", 5, 0.0, 40.0),)
+    ),
 }
 """Nights of which each, or one like it, has shown a fault that was mended."""
 

@@ -43,6 +43,8 @@ class Withdrawing:
         self._context = context
         self._collection = context.plan.options.calib_collection
         self._planned = Withdrawal(self._collection, tuple(_undone(one) for one in self._certifications))
+        # Whether a process that was stopped in the middle of it has done it after it was looked for in vain.
+        self._appeared = False
 
     @property
     def _certifications(self) -> list[Certification]:
@@ -90,7 +92,11 @@ class Withdrawing:
             planned = await repository.look_withdrawal(dataclasses.replace(self._planned, out=(), back=()))
         except ServiceError as error:
             raise self._failed(error) from error
-        if not planned.out:
+        self._appeared = not planned.out and self._latest is not None
+        if self._appeared:
+            assert self._latest is not None
+            planned = _planned(self._latest.intent, planned.certifications)
+        elif not planned.out:
             raise StageError(
                 f"Nothing of it is certified in {self._collection} any more: somebody else has withdrawn it"
             )
@@ -126,7 +132,7 @@ class Withdrawing:
             lost = await self._read_back()
         except ServiceError as error:
             lost = [f"It could not be read back: {error}"]
-        await self._note_done(lost, found=found)
+        await self._note_done(lost, found=found or self._appeared)
         outcome = self.known()
         assert outcome is not None
         return outcome
@@ -138,10 +144,9 @@ class Withdrawing:
 
     async def _withdraw(self) -> None:
         """Have Butler withdraw; if the collection has changed since it was looked up, look again."""
-        repository = self._context.services.repository
         for _ in range(LOOKS - 1):
             try:
-                return await repository.withdraw(self._planned)
+                return await self._withdraw_unless_done()
             except ChangedError as error:
                 try:
                     next_intent = await self.intent()
@@ -150,7 +155,11 @@ class Withdrawing:
                     raise
                 await self._note_absent(str(error), again=True)
                 await write_intent(self, next_intent, self._context.record)
-        return await repository.withdraw(self._planned)
+        return await self._withdraw_unless_done()
+
+    async def _withdraw_unless_done(self) -> None:
+        if not self._appeared:
+            await self._context.services.repository.withdraw(self._planned)
 
     async def _settle(self, error: UnreachableError) -> bool:
         """Find out whether Butler has withdrawn although it did not answer."""
