@@ -329,6 +329,34 @@ async def test_leaving_enabled_in_the_middle_it_is_finished_afterwards(house: Ho
     assert certified(house) == set()
 
 
+@pytest.mark.parametrize("answered", [False, True])
+async def test_leaving_enabled_before_it_was_begun_nothing_is_promised(
+    house: House, answered: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_id = await completed(house)
+    before = certified(house)
+    gate = house.observatory.repository.gates["look_withdrawal"] = Gate()
+    if answered:
+        monkeypatch.setattr("lsst.ts.comcamcalib.run.decisions.ANSWER_LIMIT_S", 0.01)
+        assert (await decertify(house, run_id)).startswith("Butler is still at it")
+        await gate.until_reached()
+        await house.runner.disconnect("The CSC went to DISABLED")
+    else:
+        task = asyncio.create_task(decertify(house, run_id))
+        await gate.until_reached()
+        await house.runner.disconnect("The CSC went to DISABLED")
+        with pytest.raises(BadInputError, match="Nothing was withdrawn, because the CSC left ENABLED meanwhile"):
+            await task
+    gate.open()
+    assert f"Run {run_id}: Nothing was withdrawn, because the CSC left ENABLED meanwhile" in caplog.text
+    house.observatory.repository.gates.clear()
+    house.runner.connect(house.observatory.services)
+    # Nothing stands in the way of doing it once more.
+    assert not house.runner.busy and certified(house) == before
+    await decertify(house, run_id)
+    assert certified(house) == set()
+
+
 async def test_if_somebody_certifies_there_before_it_is_finished_nothing_is_done_and_that_is_published(
     stored_house: House,
 ) -> None:

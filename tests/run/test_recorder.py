@@ -274,6 +274,26 @@ async def test_a_process_that_was_stopped_and_replaced_publishes_nothing_more(
     assert await stored(recorder, disk) == ["run_accepted", "stage_moved"]
 
 
+async def test_a_locked_journal_does_not_hold_up_each_event(
+    recorder: Recorder, disk: Disk, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another program has locked the file for long, so that each question whether it is still ours takes a while."""
+    monkeypatch.setattr(recorder_module, "RETRY_INTERVAL_S", 60.0)
+    disk.error = JournalError("database is locked")
+    asked = 0
+
+    async def confirm() -> None:
+        nonlocal asked
+        asked += 1
+        raise JournalError("database is locked")
+
+    monkeypatch.setattr(disk, "confirm", confirm)
+    for state in (StageState.RUNNING, StageState.SUCCEEDED):
+        await recorder.note(moved(state))
+    await recorder.publish_all()
+    assert len(listener.heard) > 2 and asked == 1
+
+
 async def test_intent_in_progress_ends_at_once_when_the_journal_is_lost(recorder: Recorder, disk: Disk) -> None:
     disk.gate.clear()
     intending = asyncio.create_task(recorder.intend(INTENT))

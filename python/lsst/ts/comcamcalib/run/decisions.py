@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import re
 from typing import TYPE_CHECKING, Any
@@ -187,7 +188,7 @@ class Decisions:
         finally:
             if not handed_over:
                 runner.end_checks()
-        self._task.add_done_callback(self._conclude)
+        self._task.add_done_callback(functools.partial(self._conclude, request.run_id))
         await asyncio.wait([self._task], timeout=ANSWER_LIMIT_S)
         if not self._task.done():
             plan = "Butler is still at it; the event certification tells when it is done"
@@ -197,15 +198,23 @@ class Decisions:
         except StageError as error:
             raise BadInputError([await self.with_run_ids(str(error))]) from error
         except asyncio.CancelledError:
-            raise BadInputError(["The CSC left ENABLED meanwhile; it goes on when the CSC is ENABLED again."]) from None
+            raise BadInputError([self._stopped(request.run_id)]) from None
 
-    def _conclude(self, task: asyncio.Task[str]) -> None:
+    def _stopped(self, run_id: str) -> str:
+        """Say what becomes of a withdrawal that was stopped; one that was not written down yet does not go on."""
+        if run_id in self.unfinished:
+            return "The CSC left ENABLED meanwhile; it goes on when the CSC is ENABLED again."
+        return "Nothing was withdrawn, because the CSC left ENABLED meanwhile. Enable it, then send decertify again."
+
+    def _conclude(self, run_id: str, task: asyncio.Task[str]) -> None:
         """Let other things be done; begin to find out what became of the withdrawal, if that is not known."""
         self.doing = ""
         self._runner.end_checks()
         self._begin_to_finish()
-        if not task.cancelled() and (error := task.exception()) is not None:
-            # The command may have been answered already.
+        # The command may have been answered already.
+        if task.cancelled():
+            self._log.warning("Run %s: %s", run_id, self._stopped(run_id))
+        elif (error := task.exception()) is not None:
             self._log.warning("%s: %s", task.get_name(), error)
 
     async def _withdraw(self, act: Withdrawing, run: Run) -> str:

@@ -95,6 +95,8 @@ class Recorder:
         self._unwritten: list[_Pending] = []
         # Whether an event could not be published, so that the latest of each thing must be published again.
         self._stale = False
+        # Until when the journal, which did not answer, is not asked again who owns it (seconds of the clock).
+        self._ask_again_s = 0.0
         self._wake = asyncio.Event()
         self._closed = False
         self._task: asyncio.Task[None] = utils.make_done_future()
@@ -294,13 +296,15 @@ class Recorder:
 
     async def _look_whether_lost(self) -> None:
         """See whether another process has gone on with the run while this one was stopped, and has published more."""
-        if not self.lost:
-            try:
-                await self._journal.confirm()
-            except JournalLostError as error:
-                self.abandon(str(error))
-            except JournalError:
-                return  # what has happened is published even if the journal can't be written
+        if self.lost or self._clock.monotonic() < self._ask_again_s:
+            return
+        try:
+            await self._journal.confirm()
+        except JournalLostError as error:
+            self.abandon(str(error))
+        except JournalError:
+            # What has happened is published all the same, and not after one wait for the journal for each event.
+            self._ask_again_s = self._clock.monotonic() + RETRY_INTERVAL_S
 
     async def _publish_again(self) -> None:
         """Publish the latest of each thing after a failure, so that nobody is left with what was before."""
