@@ -71,8 +71,14 @@ def _ended(history: History, world: NightWorld) -> Iterator[str]:
         bad = [stage.name for stage in history.stages.values() if stage.state is not StageState.SUCCEEDED]
         if bad:
             yield f"the run is COMPLETED, but not {', '.join(bad)}"
-    elif not (aborts and history.state is RunState.ABORTED):
+    elif not (aborts and history.state is RunState.ABORTED) and not _base_withdrawn(history):
         yield f"the run is {history.state.name}: {history.reason}"
+
+
+def _base_withdrawn(history: History) -> bool:
+    """Whether the operator has withdrawn a product before another one, built on it, was certified."""
+    withdrawn = [one for one in history.certifications.values() if one.done and one.withdrawn is not None]
+    return bool(withdrawn) and history.state is RunState.FAILED and "was withdrawn by" in history.reason
 
 
 def _reported(history: History) -> Iterator[str]:
@@ -102,7 +108,7 @@ def _left_out(name: str, history: History, world: NightWorld) -> set[int]:
     """Return the detectors that a product must not be certified for: its own bad ones, and those of what it needs.
 
     It needs the products that it is built on, and those that judge the frames that it is made from. A product of the
-    second kind that is bad as a whole holds nothing up: its frames may be good.
+    second kind holds nothing up if it is bad as a whole, or could not be judged in time: its frames may be good.
     """
     plan = history.plan
     if not plan.options.certify_good_detectors or not plan.options.do_verify:
@@ -112,9 +118,17 @@ def _left_out(name: str, history: History, world: NightWorld) -> set[int]:
     left_out = _own_left_out(CalibType[name], history, world)
     for other in {*recipe.builds_on, *recipe.frames} & made - {name}:
         of_other = _left_out(other, history, world)
-        if other in recipe.builds_on or not detectors <= of_other:
+        if other in recipe.builds_on or (not detectors <= of_other and _judged_in_time(other, name, history, world)):
             left_out |= of_other
     return left_out
+
+
+def _judged_in_time(name: str, other: str, history: History, world: NightWorld) -> bool:
+    """Return whether a product had its last verdict before another one was certified."""
+    dataset_type = world.config.recipes[other].dataset_type
+    certified = [at_s for at_s, one in world.certified_log if one.dataset_type == dataset_type]
+    judged = [world.jobs.get(verdict.job_id) for verdict in history.verdicts_of(CalibType[name])]
+    return all(job.ended_s - world.epoch_s < min(certified, default=0.0) for job in judged if isinstance(job, Job))
 
 
 def _own_left_out(calib_type: CalibType, history: History, world: NightWorld) -> set[int]:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from pathlib import Path
 
@@ -128,6 +129,29 @@ async def test_journal_that_is_damaged_when_it_is_taken_over_is_reported_and_lef
     await first.open()
     assert first.claim.runner is not None
     await first.claim.close()
+
+
+async def test_while_it_is_not_known_who_has_the_journal_nothing_is_done_outside(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lsst.ts.comcamcalib.run.journal.WRITE_LIMIT_S", 0.1)
+    place = Place(path)
+    await place.open()
+    assert place.claim._journal is not None
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        place.claim._journal._renewed_s -= 60.0
+        with pytest.raises(ServiceError, match=r"Nothing was done: Could not renew the ownership of the journal .*"):
+            await place.claim.confirm()
+        other.execute("ROLLBACK")
+    async with asyncio.timeout(patience_s()):
+        while True:
+            with contextlib.suppress(ServiceError):
+                await place.claim.confirm()
+                break
+            await asyncio.sleep(0.01)
+    assert place.lost == []
+    await place.claim.close()
 
 
 async def test_only_who_has_the_journal_may_do_anything_outside(path: Path) -> None:

@@ -18,7 +18,7 @@ from lsst.ts.comcamcalib.enums import CalibType, RunState, StageState
 from lsst.ts.comcamcalib.record.events import LargeFile, RunStatus, StageStatus
 from lsst.ts.comcamcalib.record.facts import Decertified, ReportWritten, VerdictAccepted
 from lsst.ts.comcamcalib.run.acceptance import AcceptRequest
-from lsst.ts.comcamcalib.run.decisions import DecertifyRequest
+from lsst.ts.comcamcalib.run.decertification import DecertifyRequest
 from support.gate import Gate
 from support.house import House
 from support.plans import make_config

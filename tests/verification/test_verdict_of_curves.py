@@ -60,7 +60,9 @@ def test_few_amplifiers_off_their_nominal_gain_are_failures_by_name(made: Any) -
     made.fail("PTC_GAIN", exposures=1, amplifiers=2)
     judgement = judge(made)
     assert judgement.verdict is Verdict.PASSED_WITH_FAILURES
-    assert judgement.reason.startswith("Of 3 detectors none failed, but single tests did: PTC_GAIN 2 x.")
+    assert judgement.reason.startswith(
+        "Of 3 detectors none failed, but single tests did: PTC_GAIN 2 x, in R22_S11 C10, R22_S11 C11."
+    )
     assert (judgement.tests_failed, judgement.failures_by_test) == (2, {"PTC_GAIN": 2})
     failures = [one for one in judgement.findings if one.outcome is Outcome.FAILURE]
     assert [(one.detector, one.amplifier, one.exposure, one.unit) for one in failures] == [

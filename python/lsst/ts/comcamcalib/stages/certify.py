@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from ..butler_data import ExposureFound
 from ..enums import CalibType, StageKind
@@ -63,7 +64,7 @@ async def certify(stage: StagePlan, context: RunContext) -> str:
         product = good.product
         for base in context.plan.recipe(stage.calib_type).builds_on:
             await _extend(CalibType[base], stage, validity, context)
-    without = f", without {_detectors(good, context)}" if good.left_out else ""
+    without = f", without {_detectors(good.left_out, context)}" if good.left_out else ""
     return (
         f"{len(product.ids)} datasets of type {product.dataset_type} are in "
         f"{context.plan.options.calib_collection}, valid {validity.words}{without}"
@@ -124,8 +125,11 @@ async def _certify(
             *(context.run_id, stage_name, validity.words, _named(left_out), calib_type.name),
         )
     notes = list(remarks)
-    if good.left_out:
-        notes.append(f"left out, because not good: {_detectors(good, context)}")
+    lacking = context.history.not_made(calib_type)
+    if bad := [one for one in good.left_out if one not in lacking]:
+        notes.append(f"left out, because not good: {_detectors(bad, context)}")
+    if lacking:
+        notes.append(f"left out, because nothing was made for them: {_detectors(list(lacking), context)}")
     if good.verdict is None:
         notes.append("certified without verification, as certify_unverified asks")
     notes += _acceptances(calib_type, context)
@@ -214,9 +218,9 @@ def _own_exposures(product: CalibType, context: RunContext) -> tuple[int, ...]:
     )
 
 
-def _detectors(good: GoodProduct, context: RunContext) -> str:
+def _detectors(some: Sequence[int], context: RunContext) -> str:
     names = context.plan.detector_names
-    return " and ".join(filter(None, (", ".join(names[one] for one in good.left_out[:-1]), names[good.left_out[-1]])))
+    return " and ".join(filter(None, (", ".join(names[one] for one in some[:-1]), names[some[-1]])))
 
 
 def _over(validity: Validity, context: RunContext) -> str:

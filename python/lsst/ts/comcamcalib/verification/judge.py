@@ -54,7 +54,7 @@ def strict(findings: Iterable[Finding], strictness: str) -> list[Finding]:
     return list(findings)
 
 
-def judge(findings: Iterable[Finding], context: RuleContext, counts: Counts, passed: str) -> Judgement:
+def judge(findings: Iterable[Finding], context: RuleContext, counts: Counts) -> Judgement:
     """Return the judgement of a product.
 
     Parameters
@@ -65,8 +65,6 @@ def judge(findings: Iterable[Finding], context: RuleContext, counts: Counts, pas
         What is judged.
     counts
         The numbers behind the verdict.
-    passed
-        The sentence for a product without any fault.
 
     Notes
     -----
@@ -76,7 +74,7 @@ def judge(findings: Iterable[Finding], context: RuleContext, counts: Counts, pas
     """
     found = sorted(_without_those_left_out_before(findings, context), key=lambda one: -one.outcome)
     verdict, left_out = _verdict(found, context)
-    reason = one_line(sentences(found, verdict, left_out, context, counts, passed))
+    reason = one_line(sentences(found, verdict, left_out, context, counts))
     bad_frames = ""
     # A product that differs from its predecessor, or whose values are odd, says nothing about other products.
     if verdict is Verdict.FAILED and any(one.outcome is Outcome.FAILED and one.rule in ABOUT_FRAMES for one in found):

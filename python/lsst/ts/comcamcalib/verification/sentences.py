@@ -32,7 +32,6 @@ def sentences(
     left_out: Sequence[int],
     context: RuleContext,
     counts: Counts,
-    passed: str,
 ) -> str:
     """Return the reason of a verdict: first what is wrong with frames, then the worst, then what else is to be known.
 
@@ -46,8 +45,6 @@ def sentences(
         What is judged.
     counts
         The numbers behind the verdict.
-    passed
-        The sentence for a product without any fault.
     """
     rest = [one for one in findings if one.detector not in left_out]
     of_rest = [one for one in counts.detectors if one.detector not in left_out]
@@ -55,7 +52,7 @@ def sentences(
         *dict.fromkeys(one.detail for one in rest if one.rule == "gains_of_flats"),
         about_frames(rest, context),
         _left_out(findings, left_out, context, counts),
-        _main(rest, verdict, of_rest, len(left_out), context, passed),
+        _main(rest, verdict, of_rest, len(left_out), context),
         _exposures(rest, context),
         _bad_amplifiers(findings, context),
         *value_sentences(rest, context),
@@ -77,7 +74,6 @@ def _main(
     detectors: Sequence[DetectorJudgement],
     left_out: int,
     context: RuleContext,
-    passed: str,
 ) -> str:
     """Return the sentence about what decides the verdict."""
     failed = [one for one in findings if one.outcome is Outcome.FAILED]
@@ -111,7 +107,10 @@ def _main(
     if by_test and context.exposures:
         counted = _counted(dict(sorted(by_test.items())))
         return f"Of {checked} none failed, but single tests did: {counted}{_where(findings, context)}."
-    return passed if not left_out or not context.exposures else f"All tests of {checked} passed."
+    if context.recipe is None:
+        return f"{context.calib_type.name} is complete and plausible for {checked}."
+    plausible = "" if context.exposures_expected else f", and {context.calib_type.name} is plausible"
+    return f"All tests of {checked} passed{plausible}."
 
 
 def _where(findings: Sequence[Finding], context: RuleContext) -> str:

@@ -110,8 +110,7 @@ def judge_values(product: MeasuredProduct, findings: Sequence[Finding], context:
     judgement
         The worst of the findings is the verdict. No exposures are counted, because the product has none.
     """
-    passed = f"{product.calib_type.name} is complete and plausible for {len(product.detectors)} detectors."
-    return judge(findings, context, _counts(product, findings), passed)
+    return judge(findings, context, _counts(product, findings))
 
 
 def _counts(product: MeasuredProduct, findings: Sequence[Finding]) -> Counts:
