@@ -99,7 +99,7 @@ class House:
 
 @contextlib.asynccontextmanager
 async def house(folder: Path) -> AsyncIterator[House]:
-    """Run an observatory whose instrument is 50 times faster than reality and whose jobs take 0.05 s and what putting products in place takes."""
+    """Run an observatory whose instrument is 50 times faster than reality and whose jobs only put products in place."""
     async with small_observatory(folder) as observatory, salobj.Domain() as domain:
         _configure()
         async with (
