@@ -95,14 +95,14 @@ async def test_demonstration_makes_verifies_and_certifies_the_procedures_example
 async def test_demonstration_of_a_noisy_detector_tells_the_truth_and_fails(tmp_path: Path) -> None:
     options = tmp_path / "options.yaml"
     options.write_text(
-        "{script_mode: BIAS, n_bias: 3, detectors: (3, 4), n_processes: 1, calib_collection: LSSTComCam/calib/u/demo/x}"
+        "{script_mode: BIAS, n_bias: 3, detectors: [3, 4], n_processes: 1, calib_collection: LSSTComCam/calib/u/demo/x}"
     )
     done = await demo(tmp_path / "data", "--options", str(options), "--scenario", "noisy-detector")
     assert done.returncode == 1
     assert re.search("FAILED +BIAS: 1 of 2 detectors failed .*R22_S11", done.stdout)
     assert re.search(r"FAILED +run \d{8}-001: Failed", done.stdout)
     assert "Not certified for all detectors: bias" in done.stdout
-    assert not re.search("certified +\\d+ bias", done.stdout)
+    assert not re.search(r"certified +\d+ bias", done.stdout)
     assert "The report of the run: file://" in done.stdout
 
 
