@@ -80,5 +80,8 @@ def test_configuration_that_is_wrong_is_named(directory: Path) -> None:
 def test_site_that_does_not_exist_is_answered_with_those_that_do(directory: Path) -> None:
     with pytest.raises(BadInputError, match=r"_sumit.yaml; that directory has _init.yaml, _summit.yaml\."):
         read_config(directory, "sumit")
+    (directory / "empty").mkdir()
     with pytest.raises(BadInputError, match="has no YAML file"):
+        read_config(directory / "empty", "summit")
+    with pytest.raises(BadInputError, match=r"There is no directory .*nosuch with configuration files\."):
         read_config(directory / "nosuch", "summit")

@@ -151,7 +151,7 @@ def test_product_that_no_run_has_measured_is_said(journal: Path) -> None:
     ("arguments", "sentence"),
     [
         (("PTCS",), "PTCS: no such product; there are BIAS, DARK, FLAT, DEFECTS, PTC, GAIN."),
-        (("PTC", "gian"), "gian: not measured in PTC; did you mean gain? There are gain, noise."),
+        (("PTC", "gian"), "gian: not measured in PTC. Did you mean gain? There are gain, noise."),
         (("", "", "R22_S11"), "--detector R22_S11: name the product, too: BIAS, DARK, FLAT, DEFECTS, PTC, GAIN."),
         (("PTC", "gain", "R22_S99"), "R22_S99: LSSTComCam has no such detector; there are 0 R22_S00"),
     ],

@@ -21,6 +21,7 @@ from lsst.ts.comcamcalib.record.fold import fold
 from lsst.ts.comcamcalib.terminal import console
 from typer.testing import CliRunner, Result
 
+JOURNALS = Path(__file__).parents[1] / "data" / "journals"
 CONFIG = Path(__file__).parents[2] / "config" / "ComCamCalib" / "v1"
 
 
@@ -65,6 +66,50 @@ def test_damaged_run_is_named_and_the_others_are_listed(journal: Path, run_id: s
         "2 earlier runs are not shown; --last 3 shows all."
         in comcamcalib("runs", "--journal", copy, "--last", "1").output
     )
+
+
+def test_each_run_has_one_line_in_a_narrow_terminal(
+    journal: Path, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = comcamcalib("runs", "--journal", journal).output
+    monkeypatch.setattr(console, "_width", 40)
+    narrow = comcamcalib("runs", "--journal", journal).output
+    assert [line.split() for line in narrow.splitlines()] == [line.split() for line in wide.splitlines()]
+    assert run_id in wide
+
+
+def test_product_that_was_withdrawn_is_marked(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.sqlite"
+    with sqlite3.connect(journal) as connection:
+        connection.executescript((JOURNALS / "decisions.sql").read_text())
+    connection.close()
+    lines = comcamcalib("runs", "--journal", journal).output.splitlines()
+    withdrawn = [line.split()[0] for line in lines if "(withdrawn)" in line]
+    assert withdrawn == ["20261126-002"]
+
+
+def test_journal_without_runs_is_said(journal: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "journal.sqlite"
+    shutil.copyfile(journal, copy)
+    with sqlite3.connect(copy) as connection:
+        connection.execute("DELETE FROM facts")
+        connection.execute("DELETE FROM runs")
+    connection.close()
+    assert comcamcalib("runs", "--journal", copy).output.strip() == f"The journal {copy} has no run."
+
+
+def test_report_of_an_open_run_is_left_to_the_csc(journal: Path, run_id: str, tmp_path: Path) -> None:
+    copy = tmp_path / "journal.sqlite"
+    shutil.copyfile(journal, copy)
+    with sqlite3.connect(copy) as connection:
+        (end,) = connection.execute("SELECT max(seq) FROM facts WHERE kind = 'run_moved'").fetchone()
+        connection.execute("DELETE FROM facts WHERE seq >= ?", (end,))
+    connection.close()
+    result = comcamcalib("report", "--again", "--journal", copy, "--config-dir", CONFIG, "--site", "test")
+    assert result.exit_code == 1
+    assert f"Run {run_id} is RUNNING, and the CSC writes its report when it has ended" in result.output
+    comcamcalib("report", "--journal", copy, "--directory", tmp_path, "--repo", tmp_path / "nowhere")
+    assert json.loads((tmp_path / f"ComCamCalib-{run_id}.json").read_text())["run"]["state"] == "RUNNING"
 
 
 def test_report_is_written_from_a_copy_of_the_journal(journal: Path, run_id: str, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from .cli_config import DEFAULT_SITE, ConfigDir, JournalFile, Override, Site, find_config
@@ -48,15 +49,20 @@ def runs(
         found = list_runs(path)
     except JournalError as error:
         raise fail(f"{error}.") from error
+    if not found:
+        console.print(f"The journal {path} has no run.", markup=False)
+        return
     table = Table(box=None, pad_edge=False)
     for heading in ("run", "state", "mode", "began (UTC)", "verdicts", "report"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading)
     for one in found[:last]:
         try:
             table.add_row(one.run_id, *_row(_history(path, one.run_id)))
         except (JournalError, ValueError) as error:
             table.add_row(one.run_id, one.state.name if one.state is not None else "?", "", "", str(error), "")
-    console.print(table)
+    # One line for each run, however narrow the terminal is: an address in pieces can be neither copied nor opened.
+    needed = console.measure(table, options=console.options.update(width=10_000)).maximum
+    Console(width=max(console.width, needed), highlight=False).print(table)
     if len(found) > last:
         console.print(f"{len(found) - last} earlier runs are not shown; --last {len(found)} shows all.")
 
@@ -64,7 +70,10 @@ def runs(
 def _row(history: History) -> tuple[str, ...]:
     from .report.story import iso_utc
 
-    verdicts = [f"{one.calib_type.name} {one.verdict.name}" for one in history.verdicts.values()]
+    verdicts = [
+        f"{one.calib_type.name} {one.verdict.name}{' (withdrawn)' if history.withdrawn(one.calib_type) else ''}"
+        for one in history.verdicts.values()
+    ]
     return (
         history.state.name,
         history.plan.options.script_mode.value,
@@ -118,6 +127,11 @@ def report(
     except (JournalError, ValueError) as error:
         raise fail(f"{error}.") from error
     url = "" if again or directory is not None else _existing(history)
+    if not url and history.open and directory is None:  # it would be in the way of the CSC's own
+        raise fail(
+            f"Run {run_id} is {history.state.name}, and the CSC writes its report when it has ended; "
+            "--directory names another place for a report of what there is so far."
+        )
     if not url:
         url = _write(path, run_id, directory or _directory(config_dir, site, override), repo)
     console.print(url, markup=False)

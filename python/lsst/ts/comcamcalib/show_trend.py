@@ -130,8 +130,8 @@ def _check_quantity(quantity: str, found: Mapping[Place, Series], calib_type: Ca
     known = sorted({place[2] for place in found})
     if quantity and quantity not in known:
         near = difflib.get_close_matches(quantity, known, 1)
-        meant = f" did you mean {near[0]}?" if near else ""
-        raise BadInputError([f"{quantity}: not measured in {calib_type.name};{meant} There are {', '.join(known)}."])
+        meant = f" Did you mean {near[0]}?" if near else ""
+        raise BadInputError([f"{quantity}: not measured in {calib_type.name}.{meant} There are {', '.join(known)}."])
 
 
 def _row(values: Sequence[tuple[str, float]], unit: str, ignored: Collection[str]) -> Row:

@@ -58,6 +58,8 @@ def _read_mapping(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
+        if not path.parent.is_dir():
+            raise BadInputError([f"There is no directory {path.parent} with configuration files."]) from error
         there = ", ".join(sorted(one.name for one in path.parent.glob("*.yaml"))) or "no YAML file"
         raise BadInputError([f"There is no configuration file {path}; that directory has {there}."]) from error
     except (OSError, ValueError, yaml.YAMLError) as error:
