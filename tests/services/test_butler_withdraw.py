@@ -97,8 +97,8 @@ async def test_where_a_later_run_stands_nothing_is_undone_and_it_is_named(
     with pytest.raises(ConflictError) as caught:
         await undo(service, done)
     assert str(caught.value) == (
-        f"Something else is certified there in {DAILY} by now: bias of detector 1 from u/ocps/later/run, valid from "
-        "2026-11-23T00:00:00 to 2026-11-24T12:00:00 (TAI)."
+        "Something else is certified there by now: bias of detector 1 from u/ocps/later/run, valid from "
+        "2026-11-23T00:00:00 to 2026-11-24T12:00:00 (TAI). Withdraw that first."
     )
     assert rows(butler) == ranges
     await undo(service, last)

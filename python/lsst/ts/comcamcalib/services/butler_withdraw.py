@@ -83,8 +83,8 @@ def _of_type(
         undone = undo([_held(match) for match in found], own, formers)
     except InTheWayError as error:
         raise ConflictError(
-            f"Something else is certified there in {calib_collection} by now: "
-            f"{in_words(dataset_type, _replaced(error.held, found))}."
+            f"Something else is certified there by now: {in_words(dataset_type, _replaced(error.held, found))}. "
+            "Withdraw that first."
         ) from error
     return _typed(undone.out, dataset_type, refs), _typed(undone.back, dataset_type, refs)
 
