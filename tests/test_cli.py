@@ -407,7 +407,11 @@ async def test_csc_is_enabled_from_any_state_and_commands_before_are_refused(
     disabled_csc: ComCamCalibCsc, operator: Operator
 ) -> None:
     refused = await comcamcalib("start", "-", text=BIAS)
-    assert refused.code == 1 and "DISABLED" in refused.errors
+    assert refused.code == 1
+    assert "DISABLED" in refused.errors and "bring ComCamCalib to ENABLED first" in refused.errors
+    late = await comcamcalib("enable", "--override", "night.yaml")
+    assert late.code == 1 and "so night.yaml can't be used: send it to STANDBY first" in " ".join(late.errors.split())
+    assert disabled_csc.summary_state is salobj.State.DISABLED
     for _ in range(2):
         done = await comcamcalib("enable")
         assert (done.code, done.output) == (0, "ComCamCalib is ENABLED.\n"), done.errors

@@ -68,17 +68,23 @@ class CalibrationClient(CscRemote):
         Parameters
         ----------
         override
-            Configuration override file.
+            Configuration override file; only for a CSC in STANDBY, because it reads its configuration when it leaves
+            that.
 
         Raises
         ------
         RuntimeError
-            If the CSC does not answer or can't be enabled.
+            If the CSC does not answer or can't be enabled, or has read its configuration already.
         """
         try:
-            await self.remote.evt_summaryState.aget(timeout=CONNECT_LIMIT_S)
+            state = salobj.State((await self.remote.evt_summaryState.aget(timeout=CONNECT_LIMIT_S)).summaryState)
         except TimeoutError:
             raise RuntimeError(f"ComCamCalib sent no heartbeat within {CONNECT_LIMIT_S:g} s; is it running?") from None
+        if override and state in (salobj.State.DISABLED, salobj.State.ENABLED):
+            raise RuntimeError(
+                f"ComCamCalib is {state.name} and has read its configuration, so {override} can't be used: send it to "
+                "STANDBY first"
+            )
         await salobj.set_summary_state(self.remote, salobj.State.ENABLED, override=override, timeout=60)
 
     async def start(self, config: str = "", reason: str = "", program: str = "", note: str = "") -> str:

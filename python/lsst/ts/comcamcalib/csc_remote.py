@@ -145,7 +145,10 @@ class CscRemote:
                 f"ComCamCalib did not answer {name} within {COMMAND_LIMIT_S:g} s; is it running?"
             ) from error
         except salobj.AckError as error:
-            raise RefusedError(error.ackcmd.result.removeprefix("Failed: ")) from error
+            result = error.ackcmd.result.removeprefix("Failed: ")
+            # salobj's own words; they do not say what to do.
+            way_out = "; bring ComCamCalib to ENABLED first" if "llowed in state" in result else ""
+            raise RefusedError(f"{result}{way_out}") from error
 
     def _listener(self, name: str) -> Callable[[Any], Any]:
         async def listen(message: Any) -> None:
