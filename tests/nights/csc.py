@@ -188,13 +188,17 @@ class Csc:
 
     async def disable(self) -> None:
         """Interrupt the open run and disconnect."""
-        jobs, ears, self._jobs, self._services = self._jobs, tuple(self.ears), None, None
+        jobs, self._jobs, self._services = self._jobs, None, None
+        # If it is being disabled already, that closes the connections.
+        ears = tuple(self.ears) if jobs is not None else ()
         if self.claim.runner is not None:
             await self.claim.runner.disconnect("The CSC went to DISABLED")
+        closing = [jobs.close()] if jobs is not None else []
         for one in ears:
             self.ears.remove(one)
             self.world.listeners.remove(one)
-            await asyncio.gather(*([jobs.close()] if jobs is not None else []), one.repository.close())
+            closing.append(one.repository.close())
+        await asyncio.gather(*closing)
 
     async def close(self) -> None:
         """End as the CSC does, also at SIGTERM."""

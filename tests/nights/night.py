@@ -116,6 +116,9 @@ def night(plan: NightPlan, folder: Path) -> NightResult:
     except HangError as error:
         run = None
         result.problems.append(f"hang: {error}")
+    except Exception as error:  # of a night among thousands, which must be named
+        run = None
+        result.problems.append(f"{type(error).__name__}: {error}")
     finally:
         ownership.close()
         for suffix in ("", "-wal", "-shm"):
