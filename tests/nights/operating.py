@@ -54,7 +54,8 @@ class Operator:
         self._outcome = outcome
         self._plan = csc.world.plan
         # A product that is bad whatever is done again needs no more; a job that fails may.
-        hopeless = self._plan.of("product") and not dict(self._plan.options).get("certify_good_detectors")
+        mendable = dict(self._plan.options).get("certify_good_detectors") or self._wants("accept")
+        hopeless = self._plan.of("product") and not mendable
         self._patience = 2 if hopeless else MAX_RESUMES
         self._commands = [
             asyncio.create_task(self._command(one), name=str(one))

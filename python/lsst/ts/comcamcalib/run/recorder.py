@@ -279,7 +279,9 @@ class Recorder:
 
         A failure must not keep a run from its end. If publishing keeps failing, the telemetry sends the CSC to FAULT.
         """
-        await self._look_whether_lost()
+        # Another process may have gone on with the run while this one was stopped, and have published more.
+        if not self.lost and (loss := await self._journal.loss()):
+            self.abandon(loss)
         if self.lost:
             return False
         try:
@@ -291,16 +293,6 @@ class Recorder:
             self._stale = True
             return False
         return True
-
-    async def _look_whether_lost(self) -> None:
-        """See whether another process has gone on with the run while this one was stopped, and has published more."""
-        if not self.lost:
-            try:
-                await self._journal.confirm()
-            except JournalLostError as error:
-                self.abandon(str(error))
-            except JournalError:
-                return  # what has happened is published even if the journal can't be written
 
     async def _publish_again(self) -> None:
         """Publish the latest of each thing after a failure, so that nobody is left with what was before."""
