@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import collections
+import math
 import re
 from collections.abc import Iterator, Sequence
 
@@ -104,7 +105,7 @@ def _bad(history: History, world: NightWorld) -> set[str]:
     return bad
 
 
-def _left_out(name: str, history: History, world: NightWorld) -> set[int]:
+def _left_out(name: str, history: History, world: NightWorld, judged_by_s: float = math.inf) -> set[int]:
     """Return the detectors that a product must not be certified for: its own bad ones, and those of what it needs.
 
     It needs the products that it is built on, and those that judge the frames that it is made from. A product of the
@@ -115,27 +116,25 @@ def _left_out(name: str, history: History, world: NightWorld) -> set[int]:
         return set()
     recipe, detectors = plan.recipe(CalibType[name]), set(plan.options.detectors)
     made = {stage.calib_type.name for stage in plan.stages if stage.kind is StageKind.GENERATE}
-    left_out = _own_left_out(CalibType[name], history, world)
+    left_out = _own_left_out(CalibType[name], history, world, judged_by_s)
+    certified = [at_s for at_s, one in world.certified_log if one.dataset_type == recipe.dataset_type]
     for other in {*recipe.builds_on, *recipe.frames} & made - {name}:
-        of_other = _left_out(other, history, world)
-        if other in recipe.builds_on or (not detectors <= of_other and _judged_in_time(other, name, history, world)):
-            left_out |= of_other
+        if other in recipe.builds_on:
+            left_out |= _left_out(other, history, world, judged_by_s)
+        else:
+            of_frames = _left_out(other, history, world, min(judged_by_s, *certified, math.inf))
+            left_out |= of_frames if not detectors <= of_frames else set()
     return left_out
 
 
-def _judged_in_time(name: str, other: str, history: History, world: NightWorld) -> bool:
-    """Return whether a product had its last verdict before another one was certified."""
-    dataset_type = world.config.recipes[other].dataset_type
-    certified = [at_s for at_s, one in world.certified_log if one.dataset_type == dataset_type]
-    judged = [world.jobs.get(verdict.job_id) for verdict in history.verdicts_of(CalibType[name])]
-    return all(job.ended_s - world.epoch_s < min(certified, default=0.0) for job in judged if isinstance(job, Job))
-
-
-def _own_left_out(calib_type: CalibType, history: History, world: NightWorld) -> set[int]:
+def _own_left_out(calib_type: CalibType, history: History, world: NightWorld, judged_by_s: float) -> set[int]:
+    """Return the bad detectors of a product, and those that its verification lacks, if it had its verdict by then."""
     if any(one is calib_type for one, _ in history.accepted_verdicts):
         return set()
-    judged = [world.jobs.get(verdict.job_id) for verdict in history.verdicts_of(calib_type)]
-    unknown = {job.detectors[0] for job in judged if isinstance(job, Job) and "incomplete" in job.faults}
+    judged = [job for one in history.verdicts_of(calib_type) if isinstance(job := world.jobs.get(one.job_id), Job)]
+    if any(job.ended_s - world.epoch_s >= judged_by_s for job in judged):
+        return set()
+    unknown = {job.detectors[0] for job in judged if "incomplete" in job.faults}
     return world.bad_detectors[calib_type.name] | unknown
 
 

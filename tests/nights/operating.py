@@ -52,9 +52,11 @@ class Operator:
     def __init__(self, csc: Csc, outcome: Outcome) -> None:
         self._csc = csc
         self._outcome = outcome
-        # A product that is bad whatever is done again needs no more; a job that fails may.
-        self._patience = 2 if csc.world.plan.of("product") else MAX_RESUMES
         self._plan = csc.world.plan
+        # A product that is bad whatever is done again needs no more; a job that fails may.
+        mendable = dict(self._plan.options).get("certify_good_detectors") or self._wants("accept")
+        hopeless = self._plan.of("product") and not mendable
+        self._patience = 2 if hopeless else MAX_RESUMES
         self._commands = [
             asyncio.create_task(self._command(one), name=str(one))
             for one in self._plan.of("command")

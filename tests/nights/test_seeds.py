@@ -94,6 +94,11 @@ FOUND = {
     "an event of a stopped process after those of the next one": NightPlan(
         1, BIASES, (Happening("second process", "first stopped after write", 10, 0.0, 40.0),)
     ),
+    "a status that a stopped process publishes after the next one has taken over": NightPlan(
+        21451,
+        (("script_mode", "DARK"),),
+        (Happening("command", "status", 0, 47.6), Happening("second process", "first stopped", 0, 35.69, 32.4)),
+    ),
     "an exposure by a stopped process after the next one has taken over": NightPlan(
         1, BIASES, (Happening("second process", "first stopped after write", 5, 0.0, 40.0),)
     ),

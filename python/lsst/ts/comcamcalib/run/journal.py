@@ -110,6 +110,16 @@ class Journal:
         if self._clock.monotonic() - self._renewed_s >= CONFIRM_AFTER_S:
             await self._do("renew the ownership of", self._file.renew, renews=True)
 
+    async def loss(self) -> str:
+        """Return a sentence if another process owns the journal; "" if that is not so, or can't be found out."""
+        try:
+            await self.confirm()
+        except JournalLostError as error:
+            return str(error)
+        except JournalError:
+            return ""
+        return ""
+
     async def close(self) -> None:
         """Give up the ownership and close the file; it may be closed twice."""
         self._renewing.cancel()

@@ -26,6 +26,7 @@ from ..stages.context import Services
 from .auto_resume import AutoResume
 from .decisions import Decisions
 from .journal import Journal
+from .owner import JournalLostError
 from .preflight import preflight
 from .progress import Progress, alarms_of, progress_of
 from .recorder import Publish, Recorder
@@ -345,7 +346,11 @@ class Runner:
         ------
         BadInputError
             If there is no such run.
+        JournalLostError
+            If another process has the runs by now.
         """
+        if loss := await self._journal.loss():
+            raise JournalLostError(loss)
         summary = await publish_run(run_id, self.run, self._journal, self._publish)
         await self._publish(self._alarms)
         return summary
