@@ -128,14 +128,17 @@ def _left_out(name: str, history: History, world: NightWorld, judged_by_s: float
 
 
 def _own_left_out(calib_type: CalibType, history: History, world: NightWorld, judged_by_s: float) -> set[int]:
-    """Return the bad detectors of a product, and those that its verification lacks, if it had its verdict by then."""
+    """Return the bad detectors of a product, and those that it or its verification lacks, if it was judged by then."""
+    labels = {job.label for job in history.plan.recipe(calib_type).jobs}
+    makers = [world.jobs.get(one.job_id) for one in history.made.values() if one.label in labels]
+    lacking = {job.detectors[0] for job in makers if isinstance(job, Job) and "incomplete" in job.faults}
     if any(one is calib_type for one, _ in history.accepted_verdicts):
-        return set()
+        return lacking
     judged = [job for one in history.verdicts_of(calib_type) if isinstance(job := world.jobs.get(one.job_id), Job)]
     if any(job.ended_s - world.epoch_s >= judged_by_s for job in judged):
         return set()
     unknown = {job.detectors[0] for job in judged if "incomplete" in job.faults}
-    return world.bad_detectors[calib_type.name] | unknown
+    return world.bad_detectors[calib_type.name] | unknown | lacking
 
 
 def _good_detectors(history: History, world: NightWorld) -> Iterator[str]:
@@ -217,7 +220,9 @@ def _jobs(history: History, world: NightWorld) -> Iterator[str]:
         if not isinstance(job, Job) or job not in ours:
             yield f"{product.label} was made by {product.job_id}, which is no job of this run"
             continue
-        if job.phase != "completed" or "incomplete" in job.faults:
+        # What such a job lacks is left out where good detectors are to be certified.
+        lacks = "incomplete" in job.faults and not history.plan.options.certify_good_detectors
+        if job.phase != "completed" or lacks:
             yield f"{product.label} was made by {product.job_id}, which is {job.phase}, not good"
         if bad := sorted(_exposures_of(job) & unused):
             yield f"{product.label} was made from the exposures {bad}, which were given up"
