@@ -89,8 +89,9 @@ def test_pod_runs_as_the_user_of_the_image_and_writes_to_the_journal_only(site: 
     pod = job["spec"]["template"]["spec"]
     dockerfile = (ROOT / "Dockerfile").read_text()
     user, group = pod["securityContext"]["runAsUser"], pod["securityContext"]["runAsGroup"]
-    last_users = [re.findall(r"^USER (.*)$", target, re.MULTILINE)[-1:] for target in dockerfile.split("\nFROM ")]
-    assert [one for one in last_users if one] == [[f"{user}:{group}"]] * 2, "of the targets stand and observatory"
+    targets = dict(re.findall(r"^FROM \S+ AS (\S+)\n(.*?)(?=^FROM |\Z)", dockerfile, re.MULTILINE | re.DOTALL))
+    last_users = [re.findall(r"^USER (.*)$", targets[name], re.MULTILINE)[-1] for name in ("stand", "observatory")]
+    assert last_users == [f"{user}:{group}"] * 2
     writable = [one["mountPath"] for one in pod["containers"][0]["volumeMounts"] if not one.get("readOnly")]
     assert writable == ["/home/saluser/.lsst", "/var/lib/comcamcalib"]
     assert "VOLUME /var/lib/comcamcalib" in dockerfile
