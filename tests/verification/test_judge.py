@@ -27,7 +27,7 @@ def finding(outcome: Outcome, detector: int | None = None, rule: str = "detector
 
 
 def judged(*findings: Finding, **changes: Any) -> Judgement:
-    return judge(findings, make_context(**changes), COUNTS, "All is well.")
+    return judge(findings, make_context(**changes), COUNTS)
 
 
 outcomes = st.sampled_from(list(Outcome))
