@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from lsst.ts.comcamcalib.clock import Clock
+from lsst.ts.comcamcalib.run.journal import Journal
 from support.house import House
 from support.plans import make_config
 
@@ -30,6 +32,21 @@ async def stored_house(tmp_path: Path) -> AsyncIterator[House]:
     house = await House(make_config(), tmp_path / "journal.sqlite").open()
     yield house
     await house.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """File of a journal."""
+    return tmp_path / "journal.sqlite"
+
+
+@pytest.fixture
+async def journal(path: Path) -> AsyncIterator[Journal]:
+    """An open journal."""
+    journal = Journal(path, Clock(), lambda sentence: None)
+    await journal.open()
+    yield journal
+    await journal.close()
 
 
 @pytest.fixture

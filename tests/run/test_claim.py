@@ -57,11 +57,6 @@ class Place:
         await self.claim.open(self.config)
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "journal.sqlite"
-
-
 @pytest.fixture(autouse=True)
 def short_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lsst.ts.comcamcalib.run.claim.CLAIM_INTERVAL_S", 0.01)

@@ -10,19 +10,16 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from lsst.ts.comcamcalib.clock import Clock
-from lsst.ts.comcamcalib.enums import CalibType, RunState, Verdict
+from lsst.ts.comcamcalib.enums import CalibType, Verdict
 from lsst.ts.comcamcalib.record.facts import (
     Certified,
     CertifyIntended,
     Decertified,
     DecertifyAbsent,
     DecertifyIntended,
-    Entry,
     Fact,
     Measured,
     Measurement,
@@ -33,10 +30,8 @@ from lsst.ts.comcamcalib.run.journal import Journal
 from lsst.ts.comcamcalib.run.judged import counting_runs, not_counting
 from lsst.ts.comcamcalib.run.measurements import latest_runs
 from lsst.ts.comcamcalib.run.reading import open_to_read
-from support.plans import make_plan
-from support.records import accepted
+from support.records import write_run
 
-DAY = 20261122
 PTC, FLAT = CalibType.PTC, CalibType.FLAT
 
 
@@ -83,28 +78,6 @@ def withdrawal(*numbers: int, done: bool = True) -> tuple[Fact, Fact]:
 PASSED, FAILED, UNKNOWN = (verdict(one) for one in (Verdict.PASSED, Verdict.FAILED, Verdict.UNKNOWN))
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "journal.sqlite"
-
-
-@pytest.fixture
-async def journal(path: Path) -> AsyncIterator[Journal]:
-    journal = Journal(path, Clock(), lambda sentence: None)
-    await journal.open()
-    yield journal
-    await journal.close()
-
-
-async def write(journal: Journal, *facts: Fact) -> str:
-    """Write a run fact by fact, and end it."""
-    entry = await journal.begin(DAY, 1.0, lambda run_id: accepted(make_plan(run_id=run_id)).fact)
-    run_id: str = entry.fact.plan.run_id
-    for number, fact in enumerate(facts, start=2):
-        await journal.append(run_id, [Entry(number, float(number), fact)], RunState.COMPLETED)
-    return run_id
-
-
 CASES = [
     ((measured(),), "no verdict"),
     ((measured(), PASSED), ""),
@@ -136,7 +109,7 @@ CASES = [
 async def test_run_counts_if_its_product_is_good_and_not_withdrawn(
     journal: Journal, path: Path, facts: tuple[Fact, ...], why: str, afresh: bool
 ) -> None:
-    run_id = await write(journal, *facts)
+    run_id = await write_run(journal, *facts)
     if afresh:  # as in a journal of a release that had no such table
         await journal.close()
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
@@ -150,7 +123,7 @@ async def test_run_counts_if_its_product_is_good_and_not_withdrawn(
 
 
 async def test_each_filter_has_its_own_verdict(journal: Journal, path: Path) -> None:
-    run_id = await write(
+    run_id = await write_run(
         journal,
         *(measured(FLAT, kind) for kind in ("r_03", "i_06")),
         verdict(Verdict.PASSED, FLAT, "r_03"),
@@ -162,7 +135,7 @@ async def test_each_filter_has_its_own_verdict(journal: Journal, path: Path) -> 
 
 
 async def test_another_attempt_in_another_filter_leaves_no_verdict_on_the_first(journal: Journal, path: Path) -> None:
-    run_id = await write(
+    run_id = await write_run(
         journal,
         measured(FLAT, "r_03"),
         verdict(Verdict.PASSED, FLAT, "r_03"),
@@ -175,9 +148,9 @@ async def test_another_attempt_in_another_filter_leaves_no_verdict_on_the_first(
 
 
 async def test_a_bad_run_does_not_use_up_a_place_among_the_latest(journal: Journal, path: Path) -> None:
-    good = [await write(journal, measured(), PASSED) for _ in range(3)]
-    bad = await write(journal, measured(), FAILED)
-    unmeasured = await write(journal, PASSED)
+    good = [await write_run(journal, measured(), PASSED) for _ in range(3)]
+    bad = await write_run(journal, measured(), FAILED)
+    unmeasured = await write_run(journal, PASSED)
     with open_to_read(path) as connection:
         assert counting_runs(connection, PTC, "", 2) == [good[2], good[1]]
         assert counting_runs(connection, PTC, "", 9, without=good[2]) == [good[1], good[0]]

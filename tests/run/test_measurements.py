@@ -12,14 +12,13 @@ import contextlib
 import math
 import sqlite3
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from lsst.ts.comcamcalib.clock import Clock
 from lsst.ts.comcamcalib.enums import CalibType, RunState, Verdict
 from lsst.ts.comcamcalib.errors import ServiceError
-from lsst.ts.comcamcalib.record.facts import Entry, Fact, Measured, Measurement, VerdictGiven
+from lsst.ts.comcamcalib.record.facts import Entry, Measured, Measurement, VerdictGiven
 from lsst.ts.comcamcalib.run.journal import Journal
 from lsst.ts.comcamcalib.run.journal_file import SCHEMA_VERSION
 from lsst.ts.comcamcalib.run.judged import make_table as make_judged
@@ -32,10 +31,8 @@ from lsst.ts.comcamcalib.run.measurements import (
     trends,
 )
 from lsst.ts.comcamcalib.run.reading import open_to_read
-from support.plans import make_plan
-from support.records import accepted
-
-DAY = 20261122
+from support.plans import DAY_OBS
+from support.records import write_run
 
 
 def measured(
@@ -53,19 +50,6 @@ def measured(
     )
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "journal.sqlite"
-
-
-@pytest.fixture
-async def journal(path: Path) -> AsyncIterator[Journal]:
-    journal = Journal(path, Clock(), lambda sentence: None)
-    await journal.open()
-    yield journal
-    await journal.close()
-
-
 def judged(fact: Measured, verdict: Verdict = Verdict.PASSED) -> VerdictGiven:
     """Return the verdict on a product that was measured."""
     return VerdictGiven(
@@ -80,16 +64,7 @@ def judged(fact: Measured, verdict: Verdict = Verdict.PASSED) -> VerdictGiven:
 
 async def run(journal: Journal, *facts: Measured) -> str:
     """Write a run that measured some good products."""
-    return await write(journal, *(one for fact in facts for one in (fact, judged(fact))))
-
-
-async def write(journal: Journal, *facts: Fact) -> str:
-    """Write a run with some facts, and end it."""
-    entry = await journal.begin(DAY, 1.0, lambda run_id: accepted(make_plan(run_id=run_id)).fact)
-    run_id = entry.fact.plan.run_id
-    entries = [Entry(number, float(number), fact) for number, fact in enumerate(facts, start=2)]
-    await journal.append(run_id, entries, RunState.COMPLETED)
-    return run_id
+    return await write_run(journal, *(one for fact in facts for one in (fact, judged(fact))))
 
 
 PLACE = (0, "C10", "gain")
@@ -174,7 +149,7 @@ async def test_measurements_and_facts_are_written_together_or_not_at_all(
 async def test_journal_can_be_read_while_its_owner_writes(journal: Journal, path: Path) -> None:
     await run(journal, measured(1.7))
     with open_to_read(path) as connection:
-        assert series(connection, CalibType.PTC, "", 9)[PLACE].values == ((f"{DAY}-001", 1.7),)
+        assert series(connection, CalibType.PTC, "", 9)[PLACE].values == ((f"{DAY_OBS}-001", 1.7),)
         await run(journal, measured(1.8))
         assert len(series(connection, CalibType.PTC, "", 9)[PLACE].values) == 2
         with pytest.raises(sqlite3.OperationalError, match="readonly"):

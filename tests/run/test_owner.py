@@ -49,11 +49,6 @@ asyncio.run(main())
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "journal.sqlite"
-
-
-@pytest.fixture
 def short_expiry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(owner_module, "EXPIRY_S", 1.0)
 

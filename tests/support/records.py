@@ -23,11 +23,12 @@ from lsst.ts.comcamcalib.record.facts import Entry, Fact, RunAccepted, RunMoved,
 from lsst.ts.comcamcalib.record.fold import apply, begin
 from lsst.ts.comcamcalib.record.history import History
 from lsst.ts.comcamcalib.record.views import events_after
+from lsst.ts.comcamcalib.run.journal import Journal
 
 from support.clock import patience_s
-from support.plans import DAY_OBS
+from support.plans import DAY_OBS, make_plan
 
-__all__ = ["MemoryRecord", "Waiting", "accepted"]
+__all__ = ["MemoryRecord", "Waiting", "accepted", "write_run"]
 
 FactType = TypeVar("FactType")
 EventType = TypeVar("EventType")
@@ -36,6 +37,15 @@ EventType = TypeVar("EventType")
 def accepted(plan: RunPlan, at: float = 1.8e9) -> Entry:
     """Return the acceptance of a run with a plan."""
     return Entry(1, at, RunAccepted(plan=plan, day_obs=DAY_OBS, requested_by="op@console", why="the test"))
+
+
+async def write_run(journal: Journal, *facts: Fact) -> str:
+    """Write a run with some facts to a journal, one by one, end it, and return its identifier."""
+    entry = await journal.begin(DAY_OBS, 1.0, lambda run_id: accepted(make_plan(run_id=run_id)).fact)
+    run_id: str = entry.fact.plan.run_id
+    for number, fact in enumerate(facts, start=2):
+        await journal.append(run_id, [Entry(number, float(number), fact)], RunState.COMPLETED)
+    return run_id
 
 
 @dataclasses.dataclass(frozen=True)
