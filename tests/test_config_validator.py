@@ -36,6 +36,7 @@ def test_every_field_that_is_wrong_is_named(config: dict[str, Any]) -> None:
     config["uws_ulr"] = "http://127.0.0.1:1"
     with pytest.raises(jsonschema.ValidationError) as caught:
         ConfigValidator(CONFIG_SCHEMA).validate(config)
+    assert str(caught.value) == caught.value.message, "the text has the schema and all values, too"
     problems = caught.value.message.split("; ")
     assert "instrument.ocps_index: 'two' is not of type 'integer'" in problems
     assert any(one.startswith("limits.preflight: -1 is less than") for one in problems)

@@ -115,6 +115,27 @@ async def test_program_starts_in_standby_and_ends_on_exit_control(
             await process.wait()
 
 
+@pytest.mark.asyncio(loop_scope="session")
+async def test_what_the_program_logs_is_on_standard_error_too(observatory: Observatory, repository_root: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(repository_root / "bin" / "run_comcamcalib"), "--state", "disabled"),
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "LSST_SITE": "a_site_without_configuration"},
+    )
+    assert process.stderr is not None
+    said = ""
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            while "instead of going to DISABLED" not in said:
+                said += (await process.stderr.readline()).decode()
+                assert len(said) < 10_000, "the whole schema is printed"
+    finally:
+        process.kill()
+        await process.wait()
+    assert "start failed: The configuration of _init.yaml is not valid: " in said
+    assert "'uws_url' is a required property" in said
+
+
 # Configuration
 
 CONFIG_MISTAKES: dict[str, tuple[dict[str, Any] | str, str]] = {

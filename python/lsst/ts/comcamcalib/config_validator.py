@@ -45,8 +45,8 @@ class ConfigValidator:
                 ": ".join([*filter(None, [".".join(map(str, one.path))]), _public(one.message, one.path)])
                 for one in errors
             ]
-            errors[0].message = "; ".join(sentences)
-            raise errors[0]
+            # A new error: as text, one with its schema and values shows all of them, which may have a secret.
+            raise type(errors[0])("; ".join(sentences))
 
 
 def _public(message: str, path: Sequence[str | int]) -> str:

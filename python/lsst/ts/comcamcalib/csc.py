@@ -351,6 +351,8 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
 
 def run_comcamcalib() -> None:
     """Run the CSC from the command line."""
+    # salobj sends log messages to Kafka only. Standard error has them when Kafka is away, and is what Kubernetes keeps.
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     if problem := interface_problem():
         sys.exit(problem)
     try:
