@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 from lsst.ts.comcamcalib.run.claim import Claim
-from lsst.ts.comcamcalib.run.journal import Journal
 from lsst.ts.comcamcalib.run.owner import EXPIRY_S, Owner
+from lsst.ts.comcamcalib.run.recorder import Recorder
 
 from .faults import Happening, NightPlan
 from .night import NightResult, folder_for_nights, night
@@ -108,7 +108,7 @@ def unchecked(*_arguments: Any) -> None:
         (Claim, "confirm", unasked, 5, "takeImages at .* by process 1, but the journal belongs to"),
         (Claim, "confirm", unasked, 14, "execute at .* by process 1, but the journal belongs to"),
         (Claim, "confirm", unasked, 29, "certify at .* by process 1, but the journal belongs to"),
-        (Journal, "loss", unasked, 1, "RunStatus published at .* by process 1, but"),
+        (Recorder, "_look_whether_lost", unasked, 1, "RunStatus published at .* by process 1, but"),
         (Owner, "renew", unchecked, 5, "takeImages at .* by process 1, but the journal belongs to"),
     ],
     ids=["takeImages", "execute", "certify", "publish", "write"],
