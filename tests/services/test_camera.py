@@ -245,6 +245,66 @@ async def test_the_image_of_somebody_else_is_waited_for(driven: DrivenCamera, ca
     assert len(driven.commands) == 1
 
 
+@pytest.mark.parametrize("order", ["their image is heard of before the refusal", "after it", "and is over by then"])
+async def test_command_that_somebody_else_s_image_was_just_before_is_sent_again_after_it(
+    driven: DrivenCamera,
+    camera: ComCamCamera,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    order: str,
+) -> None:
+    theirs: list[str] = []
+    tasks: list[asyncio.Task[None]] = []
+
+    async def expose_theirs() -> None:
+        theirs.append(await driven.begin("somebody else's group", exposure_time_s=0.3))
+        if order == "and is over by then":
+            await driven.end()
+
+    async def refuse(_data: Any) -> None:
+        driven.on_take = driven.expose
+        if order == "after it":
+            tasks.append(asyncio.create_task(expose_theirs()))
+        else:
+            await expose_theirs()
+        raise salobj.ExpectedError("busy")
+
+    assert camera._comcam is not None
+    wait_until_ready, waits, again = camera._comcam.wait_for_camera_readiness, [], asyncio.Event()
+
+    async def wait_and_say_so() -> None:
+        waits.append(1)
+        if len(waits) == 2:
+            again.set()
+        await wait_until_ready()
+
+    monkeypatch.setattr(camera._comcam, "wait_for_camera_readiness", wait_and_say_so)
+    driven.on_take = refuse
+    taking = asyncio.create_task(camera.take(BIAS))
+    if order != "and is over by then":
+        await asyncio.wait_for(again.wait(), LIMIT_S)
+        await asyncio.wait([taking], timeout=0.5)
+        assert not taking.done() and len(driven.commands) == 1, "their image is not read out"
+        await driven.end(theirs[0])
+    frame = await asyncio.wait_for(taking, LIMIT_S)
+    assert frame.obs_id == driven.evt_startIntegration.data.imageName != theirs[0]
+    assert len(driven.commands) == 2
+    assert f"while it took {theirs[0]} for somebody else" in caplog.text
+
+
+async def test_one_image_of_somebody_else_excuses_one_refusal(driven: DrivenCamera, camera: ComCamCamera) -> None:
+    async def refuse(_data: Any) -> None:
+        if len(driven.commands) == 1:
+            await driven.begin("somebody else's group")
+            await driven.end()
+        raise salobj.ExpectedError("busy, and always will be")
+
+    driven.on_take = refuse
+    with pytest.raises(ServiceError, match="always will be"):
+        await asyncio.wait_for(camera.take(BIAS), LIMIT_S)
+    assert len(driven.commands) == 2
+
+
 async def test_after_a_fault_in_mid_exposure_the_next_frame_is_taken(
     driven: DrivenCamera, domain: salobj.Domain, limits: Limits
 ) -> None:

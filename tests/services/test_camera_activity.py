@@ -154,6 +154,19 @@ def test_the_last_images_are_remembered_in_their_order_and_not_for_ever(activity
     assert activity.obstacle() == ""
 
 
+def test_images_of_others_have_ended_or_are_in_progress_and_are_not_lost(
+    activity: CameraActivity,
+) -> None:
+    ours, theirs, lost, now = (f"CC_O_20261128_{number:06d}" for number in range(4))
+    for name, group, ago_s in ((ours, "ours", 900), (theirs, "theirs", 800), (lost, None, 700)):
+        activity.on_start(began(name, ago_s=ago_s, group=group))
+    activity.on_end(ended(ours))
+    activity.on_end(ended(theirs))
+    assert activity.images_of_others({"ours"}) == ({theirs}, set())
+    activity.on_start(began(now, ago_s=0, group=None))
+    assert activity.images_of_others({"ours"}) == ({theirs}, {now})
+
+
 GROUP = "20261128-001-DARK"
 
 

@@ -31,7 +31,7 @@ __all__ = ["Camera", "ComCamCamera", "FrameRequest", "TakenFrame"]
 T = TypeVar("T")
 
 SETTLE_S = 2.0
-"""Time that the camera gets to become idle (seconds); it is busy for some tenths of a second after endReadout."""
+"""Time that the camera's events get to arrive (seconds); it is busy for some tenths of a second after endReadout."""
 
 
 class Camera(Protocol):
@@ -216,7 +216,7 @@ class ComCamCamera:
     async def _take(self, comcam: CameraControl, exposure: Exposure) -> TakenFrame:
         """Have ComCam take the frame, and follow it by its events."""
         request, limits = exposure.request, self._limits
-        command = asyncio.create_task(_take_one(comcam, request), name=f"takeImages {request.describe()}")
+        command = asyncio.create_task(self._command(comcam, exposure), name=f"takeImages {request.describe()}")
         try:
             limit_s = request.exposure_time_s + limits.exposure_overhead
             ids = await exposure.unless_failed(command, limit_s, "takeImages")
@@ -228,6 +228,36 @@ class ComCamCamera:
         frame = exposure.frame()
         self._check_agreement(frame, ids)
         return frame
+
+    async def _command(self, comcam: CameraControl, exposure: Exposure) -> list[int]:
+        """Have ComCam command the frame; if the camera refuses it for somebody else's image, once more after that.
+
+        ComCam waits for the end of an image that it has heard of. One that begins just before our command is not
+        heard of in time, and the camera refuses the command before anything moves.
+        """
+        known, _ = self._activity.images_of_others(self._groups)
+        while True:
+            try:
+                return await _take_one(comcam, exposure.request)
+            except salobj.AckError as error:
+                timed_out = isinstance(error, salobj.AckTimeoutError)
+                if timed_out or exposure.started.done() or not (others := await self._images_of_others(known)):
+                    raise
+                self._log.warning(
+                    "The camera refused the %s while it took %s for somebody else: commanding it once more after that.",
+                    *(exposure.request.describe(), ", ".join(sorted(others))),
+                )
+                known |= others
+
+    async def _images_of_others(self, known: set[str]) -> set[str]:
+        """Return the names of images of somebody else, without the known ones; they get a short time to show."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_S):
+                while not (others := set.union(*self._activity.images_of_others(self._groups)) - known):
+                    self._news.clear()
+                    await self._news.wait()
+                return others
+        return set()
 
     def _check_agreement(self, frame: TakenFrame, ids: list[int]) -> None:
         """Check that ComCam returned the same image.

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from lsst.ts import salobj, utils
 
@@ -61,6 +61,15 @@ class CameraActivity:
     def images_begun(self) -> Mapping[str, str | None]:
         """Group ids of the last images that began, by name, oldest first; None: it has none."""
         return self._begun
+
+    def images_of_others(self, groups: Collection[str]) -> tuple[set[str], set[str]]:
+        """Return the names of the last images without one of these group ids: those read out, and those in progress.
+
+        An image that never ended and whose time is over is neither.
+        """
+        theirs = {name for name, group in self._begun.items() if group not in groups}
+        in_progress = {self._last.imageName} if self._last is not None and self._image_in_progress() else set()
+        return theirs & self._ended, theirs & in_progress
 
     def taken_for(self, group_id: str) -> list[TakenFrame]:
         """Return the last exposures that were taken with a group id and are read out, oldest first.
