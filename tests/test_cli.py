@@ -164,12 +164,10 @@ async def test_plan_is_printed_without_an_observatory() -> None:
     done = await plan("--config-dir", str(CONFIGURATION), "--site", "summit", text=BIAS)
     assert (done.code, done.errors) == (0, "")
     assert "This run would take 1 exposure, run 2 jobs" in done.output
-    assert (
-        "-p ${CP_PIPE_DIR}/pipelines/LSSTComCam/cpBias.yaml -b /repo/LSSTComCam -o u/ocps/<job cpBias> " in done.output
-    )
+    assert "-p ${CP_PIPE_DIR}/pipelines/LSSTComCam/cpBias.yaml -b LSSTComCam -o u/ocps/<job cpBias> " in done.output
     assert "AND exposure IN (<exposures of BIAS>)" in done.output
     assert "Would be certified in LSSTComCam/calib/daily" in done.output
-    assert "was not looked at: the repository /repo/LSSTComCam is not on this machine." in done.output
+    assert "was not looked at: this machine knows no repository LSSTComCam; name an index" in done.output
     assert "Expected duration: " in done.output
 
 
@@ -177,7 +175,9 @@ async def test_plan_finds_configuration_and_site_as_the_csc_does(tmp_path: Path)
     folder = tmp_path / "ComCamCalib" / "v1"
     folder.mkdir(parents=True)
     (folder / "_init.yaml").write_text((CONFIGURATION / "_init.yaml").read_text())
-    (folder / "_hill.yaml").write_text((CONFIGURATION / "_summit.yaml").read_text().replace("/repo/", "/hill/"))
+    (folder / "_hill.yaml").write_text(
+        (CONFIGURATION / "_summit.yaml").read_text().replace("repo: LSST", "repo: /hill/LSST")
+    )
     (folder / "quick.yaml").write_text("max_jobs: 1\n")
     environment = bare_environment(TS_CONFIG_OCS_DIR=str(tmp_path), LSST_SITE="hill")
     done = await plan("--override", "quick.yaml", "--no-look", text=BIAS, env=environment)

@@ -216,7 +216,7 @@ def test_a_run_that_was_accepted_without_rules_is_judged_by_the_usual_ones(confi
         (["run_defaults", "exp_times_dark"], 0, "exp_times_dark: 0 is not a number of seconds above 0 up to 3600"),
         (["run_defaults", "script_mode"], "FLAT", "script_mode: FLAT is not one of BIAS, BIAS_DARK"),
         (["run_defaults", "exp_times_flat"], [1.0, 2.0], "exp_times_flat: 2 exposure times, but n_flat 20 needs 20"),
-        (["run_defaults", "repo"], "/repo/other", "repo: /repo/other is not /repo/LSSTComCam"),
+        (["run_defaults", "repo"], "/repo/other", "repo: /repo/other is not LSSTComCam"),
     ],
 )
 def test_a_mistake_in_the_configuration_is_named(

@@ -123,7 +123,8 @@ def test_image_names_of_another_prefix_are_those_of_another_camera(values: dict[
 
 def test_the_options_follow_from_the_configured_instrument(config: CscConfig, values: dict[str, Any]) -> None:
     rules = config.model_copy(update={"instrument": larger(values)}).option_rules()
-    assert rules == OptionRules(larger(values), config.repo, config.camera_minimum_exposure_s, config.run_defaults)
+    expected = (larger(values), config.repo, config.camera_minimum_exposure_s, config.run_defaults, config.repo_names)
+    assert rules == OptionRules(*expected)
     options = parse_options("", rules, now_day_obs=20261122)
     assert options.detectors == (94, 189, 191)
     assert options.calib_collection == "LSSTCam/calib/daily"

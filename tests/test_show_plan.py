@@ -73,7 +73,7 @@ def test_each_job_has_the_line_that_the_stage_would_have_run() -> None:
             mark="",
         )
         inputs = "<inputs of the OCPS's own configuration>"
-        expected = pipetask_line(request, repo="/repo/LSSTComCam", ocps_inputs=inputs, job_id=f"<job {label}>")
+        expected = pipetask_line(request, repo="LSSTComCam", ocps_inputs=inputs, job_id=f"<job {label}>")
         assert lines.count(expected) == 1, label
     assert len(lines) == len(jobs)
     assert RUN_ID not in "".join(lines)

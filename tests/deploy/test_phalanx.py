@@ -108,6 +108,16 @@ def test_journal_and_reports_of_the_configuration_are_on_the_volume(site: str) -
 
 
 @pytest.mark.parametrize("site", SITES)
+def test_repository_of_the_configuration_can_be_opened(site: str) -> None:
+    repo = yaml.safe_load((ROOT / "config" / "ComCamCalib" / "v1" / f"_{CONFIGURATIONS[site]}.yaml").read_text())[
+        "repo"
+    ]
+    assert "/" not in repo, "an alias: at these sites no folder with a repository of ComCam is known"
+    index = values_of(site)["env"]["DAF_BUTLER_REPOSITORY_INDEX"]
+    assert any(index.startswith(f"{one['containerPath']}/") for one in values_of(site)["nfsMountpoint"])
+
+
+@pytest.mark.parametrize("site", SITES)
 def test_logs_that_the_configuration_names_are_mounted(site: str) -> None:
     pattern = yaml.safe_load((ROOT / "config" / "ComCamCalib" / "v1" / "_init.yaml").read_text())["log_path_pattern"]
     assert any(pattern.startswith(f"{one['containerPath']}/") for one in values_of(site)["nfsMountpoint"])

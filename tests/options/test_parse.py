@@ -143,6 +143,14 @@ def test_a_default_list_that_does_not_fit_the_operators_number_is_named_as_a_def
 # Frames
 
 
+def test_repository_may_have_the_name_that_the_procedure_has_for_it(config: CscConfig) -> None:
+    config = config.model_copy(update={"repo": "LSSTComCam", "repo_names": ("/repo/LSSTComCam",)})
+    for name in ("LSSTComCam", "/repo/LSSTComCam", "/repo/LSSTComCam/"):
+        assert parse_options(f"repo: {name}", config.option_rules(), now_day_obs=20261122).repo == "LSSTComCam"
+    with pytest.raises(BadInputError, match="/repo/main is not LSSTComCam, the only repository"):
+        parse_options("repo: /repo/main", config.option_rules(), now_day_obs=20261122)
+
+
 def test_the_first_frames_are_discarded_with_the_first_exposure_time(parse: Parse) -> None:
     frames = parse("{n_dark: 2, n_discard_dark: 1, exp_times_dark: [5, 10]}").frames(CalibType.DARK)
     assert [(frame.exposure_time_s, frame.discarded) for frame in frames] == [(5, True), (5, False), (10, False)]
@@ -243,7 +251,7 @@ def test_gains_have_the_collections_and_command_line_of_the_ptc(parse: Parse) ->
             "detectors: R22_S0 has R22_S0, which is no detector of LSSTComCam; write ids or names as (0,1,2), 0..2, "
             "0-2, [0, 1, 2] or R22_S00, or all.",
         ),
-        ("repo: /repo/main", "repo: /repo/main is not /repo/LSSTComCam, the only repository that the OCPS works with."),
+        ("repo: /repo/main", "repo: /repo/main is not LSSTComCam, the only repository that the OCPS works with."),
         ("script_mode: FLAT", "script_mode: FLAT is not one of BIAS, BIAS_DARK, BIAS_DARK_FLAT, DARK."),
         (
             "script_mode: bias_darks",

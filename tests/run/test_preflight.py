@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
 from lsst.ts.comcamcalib.run import preflight as preflight_module
@@ -34,7 +35,7 @@ async def problems(observatory: Observatory, **options: object) -> list[str]:
 async def test_a_collection_that_nearly_has_the_name_of_another_is_asked_back(observatory: Observatory) -> None:
     observatory.world.collections.add("LSSTComCam/calib/daily")
     assert await problems(observatory, calib_collection="lsstcomcam/calib/daily") == [
-        "calib_collection: there is no collection lsstcomcam/calib/daily in /repo/LSSTComCam, but there is "
+        "calib_collection: there is no collection lsstcomcam/calib/daily in LSSTComCam, but there is "
         "LSSTComCam/calib/daily. Use that name if you mean it; otherwise choose one that differs by more than a letter "
         "or upper and lower case"
     ]
@@ -45,7 +46,7 @@ async def test_a_collection_that_nearly_has_the_name_of_another_is_asked_back(ob
 async def test_the_usual_collection_is_asked_back_before_it_was_ever_made(observatory: Observatory) -> None:
     assert "LSSTComCam/calib/daily" not in observatory.world.collections
     assert await problems(observatory, calib_collection="lsstcomcam/calib/daily") == [
-        "calib_collection: there is no collection lsstcomcam/calib/daily in /repo/LSSTComCam, but the default is "
+        "calib_collection: there is no collection lsstcomcam/calib/daily in LSSTComCam, but the default is "
         "LSSTComCam/calib/daily. Use that name if you mean it; otherwise choose one that differs by more than a letter "
         "or upper and lower case"
     ]
@@ -61,7 +62,7 @@ async def test_new_and_existing_names_are_accepted(observatory: Observatory) -> 
 async def test_an_input_that_is_misspelt_is_proposed(observatory: Observatory) -> None:
     (sentence,) = await problems(observatory, input_collections_bias="LSSTComCam/CALIB")
     assert sentence == (
-        "There is no collection LSSTComCam/CALIB in /repo/LSSTComCam, an input of BIAS.GENERATE; did you mean "
+        "There is no collection LSSTComCam/CALIB in LSSTComCam, an input of BIAS.GENERATE; did you mean "
         "LSSTComCam/calib?"
     )
 
@@ -75,7 +76,7 @@ async def test_names_are_looked_through_only_if_one_is_missing(observatory: Obse
 async def test_names_that_can_not_be_looked_through_are_a_problem(observatory: Observatory) -> None:
     observatory.repository.errors["near_names"] = "the database is down"
     (sentence,) = await problems(observatory, calib_collection="u/new/one")
-    assert sentence == "The repository /repo/LSSTComCam can't be used: the database is down"
+    assert sentence == "The repository LSSTComCam can't be used: the database is down"
 
 
 async def test_calibration_that_the_pipelines_look_up_must_be_there_for_each_detector(observatory: Observatory) -> None:
@@ -111,10 +112,16 @@ async def test_what_is_only_verified_must_be_there(observatory: Observatory) -> 
     assert sentence.startswith("BIAS.VERIFY needs a bias")
 
 
-async def test_disk_without_room_is_named(observatory: Observatory, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("repo", ["/repo/LSSTComCam", "LSSTComCam"])
+async def test_disk_without_room_is_named(
+    observatory: Observatory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, repo: str
+) -> None:
+    (tmp_path / "index.yaml").write_text("LSSTComCam: /repo/LSSTComCam\n")
+    monkeypatch.setenv("DAF_BUTLER_REPOSITORY_INDEX", str(tmp_path / "index.yaml"))
     usage = shutil.disk_usage("/")._replace(free=5_000_000)
     monkeypatch.setattr(preflight_module.shutil, "disk_usage", lambda folder: usage)
-    found = await problems(observatory)
+    plan = make_plan(make_config(repo=repo), script_mode="BIAS")
+    found = await preflight(plan, observatory.services, NIGHT_S, LIMIT_S)
     assert [sentence.partition(":")[0] for sentence in found] == ["journal_path", "repo"]
     assert "has only 5 MB left; make room for at least 100 MB" in found[0]
 

@@ -105,7 +105,12 @@ class CscConfig(Closed):
     )
     uws_poll_interval_s: Seconds = Field(description="Time between two requests for the state of a job (seconds).")
     repo: str = Field(
-        min_length=1, pattern=r"^\S+$", description="Butler repository, the same that the OCPS uses (path or url)."
+        min_length=1,
+        pattern=r"^\S+$",
+        description="Butler repository, the same that the OCPS uses (path, url, or alias in the index).",
+    )
+    repo_names: tuple[str, ...] = Field(
+        default=(), description="Other names of that repository, by which a request may call it, too."
     )
     raw_collection: str = Field(min_length=1, pattern=r"^\S+$", description="Collection that raws are ingested into.")
     journal_path: str = Field(min_length=1, description="SQLite file with the journal of the runs (path).")
@@ -255,6 +260,7 @@ class CscConfig(Closed):
         return OptionRules(
             instrument=self.instrument,
             repo=self.repo,
+            repo_names=self.repo_names,
             minimum_exposure_s=self.camera_minimum_exposure_s,
             run_defaults=self.run_defaults,
         )

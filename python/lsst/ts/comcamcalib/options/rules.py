@@ -31,12 +31,15 @@ class OptionRules:
         Shortest exposure that the shutter can make (seconds).
     run_defaults
         Options that hold if the operator does not give them, as they are written in the configuration.
+    repo_names
+        Other names of that repository, which a request may give as well.
     """
 
     instrument: Instrument
     repo: str
     minimum_exposure_s: float
     run_defaults: Mapping[str, Any]
+    repo_names: tuple[str, ...] = ()
 
     @property
     def calib_collection(self) -> str:

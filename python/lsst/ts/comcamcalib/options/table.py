@@ -74,7 +74,8 @@ def option_table(rules: OptionRules) -> dict[str, Option]:
 
     def read_repo(value: Any) -> str:
         # The OCPS uses the repository of its own configuration; no command can change that.
-        if not isinstance(value, str) or value.strip(" ").rstrip("/") != rules.repo.rstrip("/"):
+        names = {name.rstrip("/") for name in (rules.repo, *rules.repo_names)}
+        if not isinstance(value, str) or value.strip(" ").rstrip("/") not in names:
             raise values.NotAllowedError(f"is not {rules.repo}, the only repository that the OCPS works with")
         return rules.repo
 

@@ -22,6 +22,7 @@ from ..plan.build import FRAME_TYPES
 from ..plan.plan import RunPlan
 from ..record.history import History
 from ..services import collection_names
+from ..services.job_origin import resolve_alias
 from ..services.side_by_side import all_of, both
 from ..stages.context import Services
 from .conflicts import check_conflicts
@@ -110,11 +111,15 @@ async def _check_filter(plan: RunPlan, services: Services) -> list[str]:
 
 async def _check_room(plan: RunPlan) -> list[str]:
     """Check that there is room on the disks of the journal, and of the repository if it is on this machine."""
-    config = plan.config
-    places = [("journal_path", Path(config.journal_path).parent, JOURNAL_ROOM_MB)]
-    if "/" in config.repo and "://" not in config.repo:
-        places.append(("repo", Path(config.repo), REPO_ROOM_MB))
-    return await asyncio.to_thread(lambda: [problem for place in places if (problem := _room_problem(*place))])
+    return await asyncio.to_thread(_room_problems, Path(plan.config.journal_path).parent, plan.config.repo)
+
+
+def _room_problems(journal: Path, repo: str) -> list[str]:
+    places = [("journal_path", journal, JOURNAL_ROOM_MB)]
+    place = resolve_alias(repo)
+    if "/" in place and "://" not in place:
+        places.append(("repo", Path(place), REPO_ROOM_MB))
+    return [problem for one in places if (problem := _room_problem(*one))]
 
 
 def _room_problem(name: str, folder: Path, wanted_mb: int) -> str:

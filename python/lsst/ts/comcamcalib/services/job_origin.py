@@ -15,7 +15,7 @@ import re
 from ..credentials import without_credentials
 from .uws_job import UwsJob
 
-__all__ = ["foreign_repository", "same_repository"]
+__all__ = ["foreign_repository", "resolve_alias", "same_repository"]
 
 
 def foreign_repository(seen: UwsJob, repo: str) -> str:
@@ -61,7 +61,7 @@ def same_repository(one: str, other: str) -> bool | None:
     """
     if _plain(one) == _plain(other):
         return True
-    one, other = _plain(_resolve_alias(one)), _plain(_resolve_alias(other))
+    one, other = _plain(resolve_alias(one)), _plain(resolve_alias(other))
     if one == other:
         return True
     if "/" not in one or "/" not in other or ("://" in one) != ("://" in other):
@@ -72,14 +72,18 @@ def same_repository(one: str, other: str) -> bool | None:
         return os.path.realpath(one) == os.path.realpath(other)
 
 
-def _resolve_alias(name: str) -> str:
-    """Return the path or URL that an alias stands for in Butler's index; a name that is no alias stays as it is."""
+def resolve_alias(name: str) -> str:
+    """Return the path or URL that an alias stands for in Butler's index; a name that is no alias stays as it is.
+
+    Reads files, so it must not run in the event loop.
+    """
     if "/" in name:
         return name
     try:
         from lsst.daf.butler import ButlerRepoIndex
 
-        return str(ButlerRepoIndex.get_repo_uri(name, return_label=True))
+        uri = ButlerRepoIndex.get_repo_uri(name)
+        return uri.ospath if uri.isLocal else str(uri)
     except Exception:  # there is no index, or it can't be read: keep the name
         return name
 

@@ -99,5 +99,9 @@ def _with_butler(repo: str, look: Callable[[Butler], T], limit_s: float) -> T:
     except Exception as error:
         if "://" not in repo and os.path.isabs(repo) and not os.path.exists(repo):
             raise ServiceError(f"the repository {repo} is not on this machine") from error
+        if "/" not in repo and isinstance(error, FileNotFoundError):
+            raise ServiceError(
+                f"this machine knows no repository {repo}; name an index that has it in DAF_BUTLER_REPOSITORY_INDEX"
+            ) from error
         cause = " ".join(str(error).split())[:300] or type(error).__name__
         raise ServiceError(f"the repository {repo} can't be read: {cause}") from error
