@@ -21,8 +21,10 @@ RUN SETUPTOOLS_SCM_PRETEND_VERSION_FOR_TS_COMCAMCALIB=${VERSION} python3 -m pip 
 FROM ${BASE} AS stand-environment
 COPY --from=stand-wheels /wheels /wheels
 COPY --from=stand-wheels /wheels-of-the-stand-ins /wheels-of-the-stand-ins
+# With the driver for a repository whose registry is on PostgreSQL.
 RUN python3 -m venv /opt/comcamcalib \
     && /opt/comcamcalib/bin/python -m pip install --quiet --no-cache-dir /wheels/*.whl /wheels-of-the-stand-ins/*.whl \
+        "psycopg2-binary>=2.9.5" \
     && /opt/comcamcalib/bin/comcamcalib interface install \
     && /opt/comcamcalib/bin/python -m pip uninstall --quiet --yes pip
 

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import sys
 from collections.abc import Callable
@@ -18,6 +19,9 @@ import yaml
 from lsst.ts.comcamcalib.config import CscConfig
 
 ROOT = pathlib.Path(__file__).parents[1]
+
+SKIPPED_IN_CI = "for make test-oldest"
+"""Reason of the only tests that CI may skip: they look at another environment."""
 
 # With --import-mode=importlib, pytest does not make what tests share importable.
 sys.path.insert(0, str(ROOT / "tests"))
@@ -32,6 +36,17 @@ from support.observatory import (  # noqa: E402, F401
     session_observatory,
 )
 from support.tasks import no_task_is_left_behind, tasks_of_the_test  # noqa: E402, F401
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail in CI if a test was skipped: what it proves would be proven no more, and nobody would see it."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if not os.environ.get("CI") or reporter is None:
+        return
+    reasons = [str(report.longrepr[-1]) for report in reporter.stats.get("skipped", [])]
+    if unexpected := [reason for reason in reasons if SKIPPED_IN_CI not in reason]:
+        reporter.write_line(f"In CI no test may be skipped: {unexpected}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session")

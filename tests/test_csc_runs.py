@@ -146,7 +146,9 @@ async def test_sigterm_in_mid_run_ends_the_process_in_time_with_the_run_interrup
         run, job_id = await start_and_hold(site)
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        await asyncio.wait_for(process.wait(), 20.0)
+        assert await asyncio.wait_for(process.wait(), 20.0) == 128 + signal.SIGTERM, (
+            "Kubernetes must not take it for done"
+        )
         assert time.monotonic() - began < 10.0
     assert in_journal(journal_path, run.run_id) is RunState.INTERRUPTED
     state = await run.hear("runState", state=RunState.INTERRUPTED)

@@ -27,6 +27,7 @@ from support.containers import (
     make_observatory_base,
     missing,
     mounted,
+    secrets_lying_about,
 )
 
 
@@ -48,7 +49,8 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def image(packages: Path) -> Iterator[Image]:
     """The image for a test stand, with its files."""
-    build(packages)
+    with secrets_lying_about():
+        build(packages)
     with mounted(IMAGE) as image:
         yield image
 
@@ -57,6 +59,7 @@ def image(packages: Path) -> Iterator[Image]:
 def observatory_image(packages: Path, image: Image) -> Iterator[Image]:
     """The observatory's image, on what its base looks like to it, with its files."""
     make_observatory_base()
-    build(packages, "observatory", OBSERVATORY_BASE, OBSERVATORY_IMAGE)
+    with secrets_lying_about():
+        build(packages, "observatory", OBSERVATORY_BASE, OBSERVATORY_IMAGE)
     with mounted(OBSERVATORY_IMAGE) as image:
         yield image

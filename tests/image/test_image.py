@@ -12,6 +12,7 @@ import asyncio
 import collections
 import os
 import stat
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -21,7 +22,7 @@ import yaml
 from lsst.ts import salobj
 from lsst.ts.comcamcalib.enums import RunState, StageState
 from lsst.ts.comcamcalib.simulation.observatory import Observatory
-from support.containers import Image, running, stop
+from support.containers import CANARY, Image, running, stop
 from support.operator import Operator
 from support.repository import certified
 
@@ -56,7 +57,23 @@ def test_image_is_small(image: Image) -> None:
     assert size < LARGEST_MB * 1e6
 
 
-def test_image_has_no_secret_and_no_file_that_another_user_may_change(image: Image) -> None:
+def test_no_layer_has_what_lay_about_where_the_image_was_built(image: Image) -> None:
+    folders = [folder for folder in image.files.iterdir() if folder.is_dir() and not folder.is_symlink()]
+    found = subprocess.run(
+        ["grep", "--recursive", "--devices=skip", "--files-with-matches", "--fixed-strings", CANARY, *folders],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (found.returncode, found.stdout) == (1, ""), found.stderr
+    assert CANARY not in image.history
+
+
+def test_repository_on_postgresql_can_be_opened_in_the_image(image: Image) -> None:
+    assert list((image.files / "opt/comcamcalib").glob("lib/python3*/site-packages/psycopg2/_psycopg*.so"))
+
+
+def test_image_has_no_secret_in_a_variable_and_no_file_that_another_user_may_change(image: Image) -> None:
     environment = image.environment
     assert not [name for name in environment if any(word in name for word in ("PASSWORD", "SECRET", "TOKEN", "KEY"))]
     own = [image.files / "opt/comcamcalib", image.files / "opt/config"]

@@ -33,8 +33,12 @@ IMAGE = "localhost/comcamcalib:test"
 OBSERVATORY_BASE = "localhost/comcamcalib-test-base:observatory"
 OBSERVATORY_IMAGE = "localhost/comcamcalib:test-observatory"
 
+CANARY = "a-secret-that-is-in-no-image-4f1c9a"
+"""Stands where an image is built, and must not be in it."""
+
 PROGRAMS = ("buildah", "debootstrap", "unshare", "chroot", "setpriv")
 BUILD_LIMIT_S = 1500.0
+TERMINATED = 128 + signal.SIGTERM
 STOP_LIMIT_S = 15.0
 """Kubernetes kills after terminationGracePeriodSeconds, which the chart sets to more than the CSC's own 10 s."""
 
@@ -88,10 +92,31 @@ def fetch_packages(folder: Path) -> None:
     """Fetch the Python packages that the builds need, because the way to them is this machine's own, and must not be in
     an image.
     """
-    wanted = ("setuptools>=77", "setuptools-scm>=8")
+    wanted = ("setuptools>=77", "setuptools-scm>=8", "psycopg2-binary>=2.9.5")
     index = folder / "index"
     run(sys.executable, "-m", "pip", "download", "--quiet", "--dest", index, ROOT, ROOT / "standins", *wanted)
-    (folder / "pip.conf").write_text("[global]\nno-index = true\nfind-links = /index\n")
+    (folder / "pip.conf").write_text(f"# {CANARY}\n[global]\nno-index = true\nfind-links = /index\n")
+
+
+@contextlib.contextmanager
+def secrets_lying_about() -> Iterator[None]:
+    """Have files in the folders that an image is built from, as a developer may have them, each with the canary."""
+    files = [
+        ROOT / "python" / ".env",
+        ROOT / "standins" / ".env.local",
+        ROOT / "config" / "ComCamCalib" / "v1" / "uws.pem",
+        ROOT / "python" / "lsst" / "ts" / "comcamcalib" / "journal.sqlite3",
+        ROOT / "python" / "lsst" / "ts" / "comcamcalib" / "web" / "static" / "aws-credentials.ini",
+    ]
+    try:
+        for file in files:
+            with file.open("x") as stream:
+                stream.write(CANARY)
+        yield
+    finally:
+        for file in files:
+            if file.exists() and file.read_text() == CANARY:
+                file.unlink()
 
 
 def build(folder: Path, target: str = "stand", base: str = BASE, tag: str = IMAGE) -> str:
@@ -117,10 +142,13 @@ class Image:
         Where they are.
     config
         The image's configuration, by OCI's names: Env, Entrypoint, User, Labels and others.
+    history
+        All that the engine keeps about the image, with the commands that made its layers.
     """
 
     files: Path
     config: Mapping[str, Any]
+    history: str
 
     @property
     def environment(self) -> dict[str, str]:
@@ -131,10 +159,11 @@ class Image:
 @contextlib.contextmanager
 def mounted(tag: str) -> Iterator[Image]:
     """Mount the files of an image."""
-    config = json.loads(run("buildah", "inspect", "--type", "image", tag))["OCIv1"]["config"]
+    history = run("buildah", "inspect", "--type", "image", tag)
+    config = json.loads(history)["OCIv1"]["config"]
     container = run("buildah", "from", "--pull-never", tag).strip()
     try:
-        yield Image(Path(run("buildah", "mount", container).strip()), config)
+        yield Image(Path(run("buildah", "mount", container).strip()), config, history)
     finally:
         run("buildah", "umount", container)
         run("buildah", "rm", container)
@@ -201,7 +230,8 @@ async def running(
     try:
         yield await _child_of(process.pid)
         async with asyncio.timeout(STOP_LIMIT_S):
-            await process.wait()
+            status = await process.wait()
+        assert status == TERMINATED, f"Kubernetes would take a pod that ended with {status} for something else"
     finally:
         if process.returncode is None:
             process.kill()

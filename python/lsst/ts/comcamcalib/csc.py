@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import signal
 import sys
 import types
 from collections.abc import AsyncIterator
@@ -49,6 +50,9 @@ __all__ = ["ComCamCalibCsc", "run_comcamcalib"]
 # Intervals of the telemetry (seconds): during a run, and otherwise.
 PROGRESS_INTERVAL_S = 1.0
 IDLE_PROGRESS_INTERVAL_S = 10.0
+
+TERMINATED = 128 + signal.SIGTERM
+"""Exit status of a process that was ended by a signal, as shells count."""
 
 # Leaving ENABLED, and the end of the process, must take less than 10 s. First the run is interrupted (see
 # INTERRUPT_LIMIT_S of the runs, and the journal's own limit). Then the connections have what is left of LEAVE_LIMIT_S
@@ -356,6 +360,17 @@ def run_comcamcalib() -> None:
     if problem := interface_problem():
         sys.exit(problem)
     try:
-        asyncio.run(ComCamCalibCsc.amain(index=None))
+        sys.exit(asyncio.run(_run()))
     except salobj.ExpectedError as error:  # the sentence says all; a traceback would hide it
         sys.exit(str(error))
+
+
+async def _run() -> int:
+    """Run the CSC until it ends; return the exit status: 0 after exitControl, that of SIGTERM after a signal.
+
+    Kubernetes takes a Job whose pod has ended with 0 for done, and would make no new pod when a node is drained.
+    """
+    csc = ComCamCalibCsc.make_from_cmd_line(index=None, check_if_duplicate=True)
+    await csc.done_task
+    await csc.close()
+    return 0 if csc.summary_state == salobj.State.OFFLINE else TERMINATED
