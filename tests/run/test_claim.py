@@ -18,7 +18,7 @@ from lsst.ts.comcamcalib.clock import Clock
 from lsst.ts.comcamcalib.errors import ServiceError
 from lsst.ts.comcamcalib.record.events import Event
 from lsst.ts.comcamcalib.run.claim import Claim
-from lsst.ts.comcamcalib.run.owner import JournalError
+from lsst.ts.comcamcalib.run.owner import JournalBusyError, JournalError
 from lsst.ts.comcamcalib.run.runner import Runner
 from support.clock import patience_s
 from support.plans import make_config
@@ -93,6 +93,49 @@ async def test_who_waits_can_be_closed(path: Path) -> None:
     await first.claim.close()
     await second.open()
     assert second.claim.runner is not None, "nothing of the wait is left"
+    await second.claim.close()
+
+
+async def test_journal_that_somebody_has_locked_is_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lsst.ts.comcamcalib.run.journal.WRITE_LIMIT_S", 0.2)
+    first, place = Place(path), Place(path)
+    await first.open()
+    await first.claim.close()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        await place.open()
+        assert place.claim.runner is None and place.unusable == []
+        assert "database is locked" in place.claim.problem and "end it" in place.claim.problem
+        other.execute("ROLLBACK")
+    async with asyncio.timeout(patience_s()):
+        await place.news.wait()
+    assert place.claim.runner is not None and place.claim.problem == "" and place.unusable == []
+    await place.claim.close()
+
+
+async def test_who_waits_for_the_owner_does_not_give_up_when_the_owner_is_writing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lsst.ts.comcamcalib.run.journal.WRITE_LIMIT_S", 0.2)
+    locked = asyncio.Event()
+
+    def tell(error: JournalError) -> str:
+        if isinstance(error, JournalBusyError):
+            locked.set()
+        return str(error)
+
+    monkeypatch.setattr("lsst.ts.comcamcalib.run.claim._why_it_waits", tell)
+    first, second = Place(path), Place(path)
+    await first.open()
+    await second.open()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as writing:
+        writing.execute("BEGIN IMMEDIATE")
+        await asyncio.wait_for(locked.wait(), patience_s())
+        writing.execute("ROLLBACK")
+    await first.claim.close()
+    async with asyncio.timeout(patience_s()):
+        await second.news.wait()
+    assert second.claim.runner is not None and second.unusable == []
     await second.claim.close()
 
 

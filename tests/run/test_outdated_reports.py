@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,23 @@ async def decertify(house: House, run_id: str, calib_type: int = 0) -> str:
     return (await house.runner.decisions.decertify(request))["plan"]
 
 
+async def with_two_bad_verdicts(house: House) -> str:
+    """Return a run that does not go on if one of its verdicts is accepted, and so has no other end with a report."""
+    house.observatory.world.bad_amplifiers["FLAT", 0] = BAD
+    run_id = await house.start(**OPTIONS | {"script_mode": "BIAS_DARK_FLAT"})
+    assert (await house.ended()).state is RunState.FAILED
+    run = house.runner.run
+    assert run is not None
+    given = run.history.verdicts[CalibType.FLAT, "r_03"]
+    await run.record.note(given.model_copy(update={"physical_filter": "i_06"}))
+    return run_id
+
+
+async def accept_one(house: House, run_id: str) -> str:
+    request = AcceptRequest(run_id, CalibType.FLAT, "r_03", 0, "good", "op@console")
+    return (await house.runner.decisions.accept(request))["plan"]
+
+
 async def at_rest(house: House) -> None:
     """Wait until no report is outdated any more, or could not be written."""
     await asyncio.wait([house.runner.decisions.reports.task], timeout=20)
@@ -78,16 +95,8 @@ async def test_after_decertify_the_report_is_written_anew_and_told(house: House)
 
 
 async def test_after_a_verdict_was_accepted_and_another_is_still_bad(house: House) -> None:
-    """The run does not go on, so that it has no other end at which its report would be written."""
-    house.observatory.world.bad_amplifiers["FLAT", 0] = BAD
-    run_id = await house.start(**OPTIONS | {"script_mode": "BIAS_DARK_FLAT"})
-    assert (await house.ended()).state is RunState.FAILED
-    run = house.runner.run
-    assert run is not None
-    given = run.history.verdicts[CalibType.FLAT, "r_03"]
-    await run.record.note(given.model_copy(update={"physical_filter": "i_06"}))
-    request = AcceptRequest(run_id, CalibType.FLAT, "r_03", 0, "good", "op@console")
-    assert "is FAILED still" in (await house.runner.decisions.accept(request))["plan"]
+    run_id = await with_two_bad_verdicts(house)
+    assert "is FAILED still" in await accept_one(house, run_id)
     await at_rest(house)
     assert [one.state for one in house.observatory.reporter.requests] == [RunState.FAILED] * 2
     assert len(await reports(house, run_id)) == 2
@@ -224,10 +233,13 @@ async def test_leaving_enabled_while_it_is_written(house: House) -> None:
     assert len(await reports(house, run_id)) == 2
 
 
-async def test_killed_before_it_was_written_the_next_process_writes_it(house: House) -> None:
-    run_id = await completed(house)
+@pytest.mark.parametrize(("ended", "decide"), [(completed, decertify), (with_two_bad_verdicts, accept_one)])
+async def test_killed_before_it_was_written_the_next_process_writes_it(
+    house: House, ended: Callable[[House], Awaitable[str]], decide: Callable[[House, str], Awaitable[str]]
+) -> None:
+    run_id = await ended(house)
     gate = house.observatory.reporter.gate = Gate()
-    await decertify(house, run_id)
+    await decide(house, run_id)
     await gate.until_reached()
     house.observatory.reporter.gate = None
     after = await house.reborn()

@@ -18,7 +18,7 @@ from ..clock import Clock
 from ..config import CscConfig
 from ..errors import ServiceError
 from .journal import Journal
-from .owner import JournalError, JournalOwnedError
+from .owner import JournalBusyError, JournalError, JournalOwnedError
 from .recorder import Publish
 from .runner import Runner
 
@@ -68,16 +68,16 @@ class Claim:
         """Why there is no runner yet, in sentences without the last full stop; empty if nothing is waited for."""
 
     async def open(self, config: CscConfig) -> None:
-        """Open the journal, unless that is done; if another process owns it, wait in the background for it."""
+        """Open the journal, unless that is done; if another process has it, wait in the background for it."""
         if self.runner is not None or not self._waiting.done():
             return
         journal = Journal(Path(config.journal_path), self._clock, self._lose)
         try:
             await self._use(journal, config)
-        except JournalOwnedError as error:
-            self.problem = str(error)
-            logging.getLogger(__name__).warning("%s. Until then no run can be started or resumed.", error)
-            self._waiting = asyncio.create_task(self._wait(journal, config), name="wait for the journal")
+        except (JournalOwnedError, JournalBusyError) as error:
+            self.problem = _why_it_waits(error)
+            logging.getLogger(__name__).warning("%s. Until then no run can be started or resumed.", self.problem)
+            self._waiting = asyncio.create_task(self._wait(journal, config, error), name="wait for the journal")
 
     async def confirm(self) -> None:
         """See that this process still owns the journal; see `lsst.ts.comcamcalib.services.permission.Permission`.
@@ -114,6 +114,8 @@ class Claim:
         ------
         JournalOwnedError
             If another process owns it.
+        JournalBusyError
+            If another process has its file locked.
         """
         runner = Runner(config, journal, self._publish, self._clock)
         try:
@@ -123,7 +125,7 @@ class Claim:
             await runner.start()
         except JournalOwnedError:
             raise
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, JournalBusyError):
             # Otherwise this process would go on owning the journal, and nobody would use it.
             await runner.close()
             await journal.close()
@@ -141,19 +143,20 @@ class Claim:
         self._journal, self.runner = journal, runner
         self._on_open(runner)
 
-    async def _wait(self, journal: Journal, config: CscConfig) -> None:
-        """Try to take over the journal of another process until that is possible."""
+    async def _wait(self, journal: Journal, config: CscConfig, reason: JournalError) -> None:
+        """Try to open a journal that another process owns, or has locked, until that is possible."""
+        owned = isinstance(reason, JournalOwnedError)
         while True:
             await asyncio.sleep(CLAIM_INTERVAL_S)
             try:
                 await self._use(journal, config)
-            except JournalOwnedError as error:
-                self.problem = str(error)
+            except (JournalOwnedError, JournalBusyError) as error:
+                self.problem = _why_it_waits(error)
+                owned = owned or isinstance(error, JournalOwnedError)
                 continue
             if self.runner is not None:
-                logging.getLogger(__name__).warning(
-                    "The journal %s was taken over from a process that is gone.", journal.path
-                )
+                over = "was taken over from a process that is gone" if owned else "is not locked any more"
+                logging.getLogger(__name__).warning("The journal %s %s.", journal.path, over)
             return
 
     def _lose(self, sentence: str) -> None:
@@ -161,3 +164,12 @@ class Claim:
         if self.runner is not None:
             self.runner.abandon(sentence)
         self._on_lost(sentence)
+
+
+def _why_it_waits(error: JournalOwnedError | JournalBusyError) -> str:
+    if isinstance(error, JournalOwnedError):
+        return str(error)
+    return (
+        f"{error}. This CSC tries again every second; if that lasts, look for what holds the file (sqlite3, a backup), "
+        "and end it"
+    )

@@ -30,7 +30,7 @@ from ..record.facts import Entry, RunAccepted
 from ..services.worker_threads import WorkerThreads
 from . import measurements
 from .journal_file import JournalFile
-from .owner import RENEW_INTERVAL_S, JournalError, JournalLostError
+from .owner import RENEW_INTERVAL_S, JournalBusyError, JournalError, JournalLostError
 
 __all__ = ["Journal"]
 
@@ -42,6 +42,8 @@ WRITE_LIMIT_S = 2.5
 # After this time without a renewal it is confirmed before anything is done outside (seconds). It is shorter than the
 # expiry by more than it takes to do that.
 CONFIRM_AFTER_S = 2 * RENEW_INTERVAL_S
+
+BUSY_CODES = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 Result = TypeVar("Result")
 
@@ -78,6 +80,8 @@ class Journal:
         ------
         JournalOwnedError
             If another process owns it; try again later.
+        JournalBusyError
+            If another connection has it locked; try again later.
         JournalError
             If it can't be opened, or was written by another version of this package.
         """
@@ -184,9 +188,9 @@ class Journal:
         """Return the runs with a withdrawal of which it is not recorded what became of it."""
         return await self._do("read", self._file.unfinished_withdrawals)
 
-    async def withdrawn_since_report(self) -> list[str]:
-        """Return the runs of which something was withdrawn after their latest report, or without one."""
-        return await self._do("read", self._file.withdrawn_since_report)
+    async def decided_since_report(self) -> list[str]:
+        """Return the runs with a verdict accepted, or something withdrawn, after their latest report or without one."""
+        return await self._do("read", self._file.decided_since_report)
 
     async def run_that_certified(self, run_collection: str) -> str:
         """Return the run that certified datasets of a RUN collection; "" if the journal does not know it."""
@@ -238,7 +242,8 @@ class Journal:
         except ServiceError as error:
             raise JournalError(f"Could not {what} the journal {self.path}: it is not open") from error
         except (sqlite3.Error, OSError) as error:
-            raise JournalError(f"Could not {what} the journal {self.path}: {error}") from error
+            kind = JournalBusyError if _is_busy(error) else JournalError
+            raise kind(f"Could not {what} the journal {self.path}: {error}") from error
         except JournalLostError as error:
             if not self._lost:
                 self._lost = str(error)
@@ -260,3 +265,8 @@ class Journal:
                 return
             except JournalError as error:
                 log.warning("%s. If that lasts, another process may take the journal over", error)
+
+
+def _is_busy(error: sqlite3.Error | OSError) -> bool:
+    """Whether another connection had the file locked for as long as this one waits; extended codes have more bits."""
+    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in BUSY_CODES

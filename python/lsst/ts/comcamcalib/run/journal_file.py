@@ -35,6 +35,7 @@ CREATE TABLE IF NOT EXISTS facts (
     PRIMARY KEY (run_id, seq)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS withdrawals ON facts (run_id, kind) WHERE kind LIKE 'decertif%';
+CREATE INDEX IF NOT EXISTS decisions ON facts (run_id) WHERE kind IN ('decertified', 'verdict_accepted');
 CREATE INDEX IF NOT EXISTS certifications ON facts (run_id) WHERE kind = 'certify_intended';
 """
 
@@ -172,11 +173,11 @@ class JournalFile:
         )
         return [str(row[0]) for row in self.opened().execute(query)]
 
-    def withdrawn_since_report(self) -> list[str]:
-        """Return the runs of which something was withdrawn after their latest report, or without one."""
-        # LIKE makes use of the index of withdrawals.
+    def decided_since_report(self) -> list[str]:
+        """Return the runs with a verdict accepted, or something withdrawn, after their latest report or without one."""
+        # The condition is that of the index of decisions, so that not all facts are read.
         query = (
-            "SELECT DISTINCT run_id FROM facts AS done WHERE kind LIKE 'decertif%' AND kind = 'decertified' AND NOT "
+            "SELECT DISTINCT run_id FROM facts AS done WHERE kind IN ('decertified', 'verdict_accepted') AND NOT "
             "EXISTS (SELECT 1 FROM facts AS later WHERE later.run_id = done.run_id AND later.seq > done.seq "
             "AND later.kind = 'report_written')"
         )

@@ -61,14 +61,14 @@ class OutdatedReports:
         """Writes them while the CSC is ENABLED."""
 
     async def load(self) -> None:
-        """Read which reports an earlier process has left outdated: those of runs of which something was withdrawn.
+        """Read which reports an earlier process has left outdated, because somebody had decided about their runs.
 
         Raises
         ------
         JournalError
             If the journal can't be read.
         """
-        self._run_ids |= dict.fromkeys(await self._journal.withdrawn_since_report())
+        self._run_ids |= dict.fromkeys(await self._journal.decided_since_report())
 
     def look(self, history: History) -> None:
         """Have the report of a run written anew if it is outdated."""

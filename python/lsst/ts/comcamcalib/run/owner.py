@@ -17,7 +17,15 @@ from pathlib import Path
 from ..clock import Clock
 from ..errors import ComCamCalibError
 
-__all__ = ["EXPIRY_S", "RENEW_INTERVAL_S", "JournalError", "JournalLostError", "JournalOwnedError", "Owner"]
+__all__ = [
+    "EXPIRY_S",
+    "RENEW_INTERVAL_S",
+    "JournalBusyError",
+    "JournalError",
+    "JournalLostError",
+    "JournalOwnedError",
+    "Owner",
+]
 
 EXPIRY_S = 15.0
 """An owner that has not renewed its row for so long is dead (seconds)."""
@@ -38,6 +46,10 @@ CREATE TABLE IF NOT EXISTS owner (
 
 class JournalError(ComCamCalibError):
     """The journal can't be read or written."""
+
+
+class JournalBusyError(JournalError):
+    """Another connection has the journal's file locked, which should last for a moment only."""
 
 
 class JournalOwnedError(JournalError):
