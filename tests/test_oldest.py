@@ -29,7 +29,7 @@ def bounds() -> dict[str, str]:
         project: dict[str, Any] = tomllib.loads(file.read_text())["project"]
         extras = project.get("optional-dependencies", {})
         for one in [*project["dependencies"], *(one for name in extras if name != "lint" for one in extras[name])]:
-            match = re.fullmatch(r"([\w.-]+)(?:\[[\w,]+\])?>=([\d.]+)", one)
+            match = re.fullmatch(r"([\w.-]+)(?:\[[\w,]+\])?[>=]=([\d.]+)", one)
             assert match, f"{one} has no lower bound"
             assert found.setdefault(match[1], match[2]) == match[2], f"{match[1]} has two bounds"
     return found

@@ -17,7 +17,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +48,9 @@ STOP_LIMIT_S = 20.0
 
 
 @contextlib.asynccontextmanager
-async def small_observatory(root: Path, postgresql: PostgresqlServer | None = None) -> AsyncIterator[Observatory]:
+async def small_observatory(
+    root: Path, postgresql: PostgresqlServer | None = None, without: Iterable[str] = ()
+) -> AsyncIterator[Observatory]:
     """Run a fast observatory with small detectors, and a worker that puts recorded products in place."""
     from lsst.ts import salobj
     from lsst.ts.comcamcalib.simulation.focal_plane import FocalPlane
@@ -66,6 +68,7 @@ async def small_observatory(root: Path, postgresql: PostgresqlServer | None = No
         worker=ReplayWorker(duration_s=JOB_S),
         speed=SPEED,
         ocps_state=salobj.State.ENABLED,
+        without=without,
     ) as observatory:
         await asyncio.to_thread(_write_no_reports, observatory.work_directory / "config" / "ocs" / "ComCamCalib" / "v1")
         yield observatory
