@@ -12,6 +12,7 @@ One run is made for all of these tests; each looks at another part of what it pu
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -27,6 +28,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 import yaml
+from lsst.daf.butler import Butler
 from lsst.ts import salobj, utils
 from lsst.ts.comcamcalib.enums import CalibType, CertificationState, RunState, StageKind, StageState, Verdict
 from lsst.ts.comcamcalib.options import OPTION_DESCRIPTIONS
@@ -417,6 +419,19 @@ async def test_nothing_alarms_and_nothing_is_logged_as_an_error(story: Story) ->
     assert "Traceback" not in await asyncio.to_thread(story.log.read_text)
 
 
+def fetch_as_it_says(repo: Path, document: Document) -> None:
+    """Run the lines of Python with which the report says that products are fetched."""
+    with contextlib.closing(Butler.from_config(str(repo), writeable=False)) as butler:
+        for product in document.products:
+            certified = [one for one in product.certifications if one.outcome == "certified"]
+            assert len(product.fetch) == 1 + bool(certified), product.calib_type
+            for line in product.fetch:
+                name = re.sub(r"butler\.get\(", "butler.find_dataset(", line)
+                ref = eval(name, {"butler": butler})
+                assert str(ref.id) in {one.dataset_id for one in product.datasets}, line
+                assert eval(line, {"butler": butler}) is not None
+
+
 async def test_report_has_the_products_and_needs_no_network(story: Story) -> None:
     files = story.operator.samples("largeFileObjectAvailable", id=story.run_id)
     assert [one.mimeType for one in files] == ["text/html", "application/json"]
@@ -444,6 +459,7 @@ async def test_report_has_the_products_and_needs_no_network(story: Story) -> Non
     (curves,) = [one for one in document.statistics if one.calib_type == "PTC"]
     assert curves.exposure == (None,) * 9 * 16
     assert {"PTC_GAIN", "AMP_GAIN"} <= set(curves.statistics) and "PTC_RAW_MEANS" not in curves.statistics
+    await asyncio.to_thread(fetch_as_it_says, story.observatory.repo, document)
     images_and_drift = 4 + 1  # bias, dark, flat and defects
     assert text.count("<svg") == len(document.maps) + len(document.curves) + images_and_drift
 

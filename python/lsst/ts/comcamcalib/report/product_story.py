@@ -7,11 +7,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Literal
 
 from ..enums import CalibType, StageKind
 from ..findings import Finding
+from ..plan.validity import tai_unix
 from ..record import facts
 from ..record.history import History
 from ..record.things import Certification
@@ -57,25 +59,49 @@ def _product(calib_type: CalibType, history: History) -> data.ProductSection:
 
 
 def _fetch(calib_type: CalibType, history: History) -> tuple[str, ...]:
-    """Return lines of Python that read the first dataset of a product: as certified, and as it was made."""
-    product, plan = history.product(calib_type), history.plan
+    """Return lines of Python that read a dataset of a product: as it is certified, if it is, and as it was made."""
+    product = history.product(calib_type)
     if product is None or not product.datasets:
         return ()
-    first = product.datasets[0]
-    data_id: dict[str, object] = {"instrument": plan.config.instrument.name, "detector": first.detector}
-    lines = []
-    frames = [exposure for name in plan.recipe(calib_type).frames for exposure in history.exposure_ids(CalibType[name])]
-    certified = [
+    instrument = history.plan.config.instrument.name
+    standing = [
         one
         for one in history.certifications.values()
         if one.intent.calib_type is calib_type and one.done and one.withdrawn is None
     ]
-    if certified and frames:
-        # The validity must cover an exposure by which it is looked up; for flats it also gives the filter.
-        by_exposure = data_id | {"exposure": frames[-1]}
-        lines.append(_get(product.dataset_type, by_exposure, certified[-1].intent.collection))
-    by_itself = data_id | {"physical_filter": first.physical_filter, "exposure": first.exposure}
+    lines = []
+    shown = product.datasets[0]
+    if standing:
+        intent = standing[-1].intent
+        # Detectors that were left out are not certified; in their place an older calibration would be found.
+        shown = next((one for one in product.datasets if one.dataset_id in intent.dataset_ids), shown)
+        if shown.dataset_id in intent.dataset_ids and (exposure := _covered_exposure(intent, history)):
+            by_exposure = {"instrument": instrument, "detector": shown.detector, "exposure": exposure}
+            lines.append(_get(product.dataset_type, by_exposure, intent.collection))
+    by_itself = {
+        "instrument": instrument,
+        "detector": shown.detector,
+        "physical_filter": shown.physical_filter,
+        "exposure": shown.exposure,
+    }
     return (*lines, _get(product.dataset_type, by_itself, product.run_collection))
+
+
+def _covered_exposure(intent: facts.CertifyIntended, history: History) -> int:
+    """Return the latest exposure of a product's own frames in its validity, by which it can be looked up; 0: none.
+
+    For a flat, the exposure also gives the filter.
+    """
+    begin_s = tai_unix(intent.validity_begin)
+    end_s = tai_unix(intent.validity_end) if intent.validity_end else math.inf
+    frames = history.plan.recipe(intent.calib_type).frames
+    covered = [
+        frame.exposure_id
+        for name in frames
+        for frame in history.used(CalibType[name])
+        if begin_s <= frame.taken_s and frame.taken_s + frame.exposure_time_s < end_s
+    ]
+    return covered[-1] if covered else 0
 
 
 def _get(dataset_type: str, data_id: Mapping[str, object], collection: str) -> str:
