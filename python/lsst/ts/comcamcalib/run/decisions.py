@@ -302,7 +302,7 @@ class Decisions:
 
 def _check_no_abort(history: History) -> None:
     """Refuse to go on with a run that was interrupted while it was being aborted."""
-    if history.state is RunState.INTERRUPTED and [one.what for one in history.decisions[-1:]] == ["abort"]:
+    if history.state is RunState.INTERRUPTED and history.abort is not None:
         raise BadInputError(
             [
                 f"Run {history.run_id} was aborted, and then interrupted. End it with abort, or go on with "

@@ -63,7 +63,7 @@ class Runner:
         """The open run, otherwise the latest; None if there never was one."""
         # The start or resumption that is being checked.
         self._starting: Start | None = None
-        self._auto_resume = AutoResume(self.resume)
+        self._auto_resume = AutoResume(self.resume, self.abort)
         # Why the services behind the OCPS count as unreachable; empty if they answer.
         self._backend_problem = ""
         self._alarms = Alarms()
@@ -94,7 +94,7 @@ class Runner:
             await self.run.record.close()
 
     def connect(self, services: Services) -> None:
-        """Use these connections from now on; with ``auto_resume``, go on with an interrupted run."""
+        """Use these connections from now on; with ``auto_resume``, go on with an interrupted run, or with its abort."""
         self._services = services
         self.decisions.connect()
         if self.config.auto_resume and self.run is not None:
@@ -313,8 +313,13 @@ class Runner:
         if problems:
             raise BadInputError([await self.decisions.with_run_ids(one) for one in problems])
 
-    async def abort(self, requested_by: str) -> None:
+    async def abort(self, requested_by: str, why: str = "") -> None:
         """Stop the open run, which ends ABORTED in the background; or a start that is being checked, which is refused.
+
+        Parameters
+        ----------
+        requested_by, why
+            Who wants that, and why.
 
         Raises
         ------
@@ -332,7 +337,7 @@ class Runner:
             raise BadInputError(["There is no open run that could be aborted."])
         if run.state is RunState.ABORTING:
             raise BadInputError([f"Run {run.history.run_id} is being aborted already."])
-        await run.abort(self.connected(), requested_by)
+        await run.abort(self.connected(), requested_by, why)
 
     async def publish_status(self, run_id: str) -> dict[str, object]:
         """Publish the latest event of each thing of a run again ("": the open run, otherwise the latest), and alarms.

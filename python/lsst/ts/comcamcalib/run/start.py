@@ -103,17 +103,26 @@ def refuse_beside(run: Run | None, resumes: str | None) -> None:
     run
         The open run; None if there is none.
     resumes
-        The run that is to be resumed ("": the latest); None if a new one is to be started.
+        The run that is to be resumed ("": the latest, which is none that was aborted); None if a new one is to be
+        started.
 
     Raises
     ------
     BadInputError
         If the open run is another one; the message says what can be done.
     """
-    if run is None or (run.state is RunState.INTERRUPTED and resumes in ("", run.history.run_id)):
+    if run is None:
+        return
+    aborted = run.history.abort is not None
+    if run.state is RunState.INTERRUPTED and (resumes == run.history.run_id or (resumes == "" and not aborted)):
         return
     way_out = "Wait for its end, or stop it with abort."
-    if run.state is RunState.INTERRUPTED:
+    if run.state is RunState.INTERRUPTED and aborted:
+        way_out = (
+            "Its abort was not finished: abort it once more, or name it in resumeCalibrationRun if it is to go on "
+            "after all."
+        )
+    elif run.state is RunState.INTERRUPTED:
         way_out = "Go on with it by resumeCalibrationRun, or end it with abort."
     elif run.state is RunState.ABORTING:
         way_out = "Wait for its end; progress says what it waits for."
