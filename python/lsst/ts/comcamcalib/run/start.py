@@ -3,7 +3,7 @@
 # Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A requested start: what must be so before it, and how it is called off until the run is accepted."""
+"""A command about runs while it is checked: what must be so before it is done, and how it is called off until then."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..errors import BadInputError
 from .journal import WRITE_LIMIT_S
 from .run import Run
 
-__all__ = ["Start", "StartRequest", "refuse_beside", "write_end"]
+__all__ = ["Checking", "StartRequest", "refuse_beside", "write_end"]
 
 T = TypeVar("T")
 
@@ -41,8 +41,8 @@ class StartRequest:
     requested_by: str
 
 
-class Start:
-    """A run that is being checked, and is neither accepted nor resumed yet; it can be called off until then."""
+class Checking:
+    """A start, a resumption or a decision that is being checked; it can be called off until it is done."""
 
     def __init__(self) -> None:
         self._answer_at = asyncio.get_running_loop().time() + ANSWER_LIMIT_S
@@ -72,7 +72,7 @@ class Start:
         self._wake.set()
 
     async def unless_called_off(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await something, unless the start is called off.
+        """Await something, unless it is called off.
 
         Raises
         ------
@@ -82,14 +82,14 @@ class Start:
         tasks = [asyncio.create_task(work), asyncio.create_task(self._wake.wait())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            self.check()
+            self.refuse_if_called_off()
             return cast("T", tasks[0].result())
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def check(self) -> None:
+    def refuse_if_called_off(self) -> None:
         """Raise BadInputError if it was called off."""
         if self.called_off:
             raise BadInputError([self.called_off])
