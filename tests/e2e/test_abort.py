@@ -167,7 +167,7 @@ async def test_abort_while_a_start_is_being_checked_calls_it_off(site: Site, ena
     site.observatory.world.faults.set([Fault("http", "delay", times=None, value=60.0)])
     starting = asyncio.create_task(site.operator.refused("startCalibrationRun", config="script_mode: BIAS"))
     async with asyncio.timeout(10.0):
-        while enabled_csc._claim.runner is None or enabled_csc._claim.runner._starting is None:  # noqa: ASYNC110  nothing is published of a start that is being checked
+        while enabled_csc._claim.runner is None or enabled_csc._claim.runner._checking is None:  # noqa: ASYNC110  nothing is published of a start that is being checked
             await asyncio.sleep(0.01)
     await site.operator.command("abort")
     (sentence,) = await starting

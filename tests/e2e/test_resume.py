@@ -236,7 +236,7 @@ async def test_killed_between_certifying_and_its_record_nothing_is_certified_twi
         await resume(site, run)
         await run.ended(RunState.COMPLETED)
         assert await outcome(run, site.observatory) == undisturbed
-    found = [one for one in run.samples("certification") if "found after the run was interrupted" in one.reason]
+    found = [one for one in run.samples("certification") if "found in the collection afterwards" in one.reason]
     assert [one.datasetCount for one in found] == [9]
     assert {one.datasetType for one in run.samples("certification")} == {"bias", "dark"}
     assert there <= {one.dataset_id for one in await run.certified()}

@@ -203,6 +203,7 @@ def draw_night(seed: int) -> NightPlan:
     if overlap.random() < 0.25:
         drawn += [_draw_second(overlap, length_s) for _ in range(overlap.choice((1, 1, 2)))]
     drawn += _draw_decisions(random.Random(f"decisions {seed}"), drawn, length_s)
+    drawn += _draw_abort(random.Random(f"abort {seed}"), length_s)
     only_once = {(one.where, one.number, one.what if not one.number else ""): one for one in drawn}
     return NightPlan(seed, tuple(options.items()), tuple(only_once.values()), dice.random() < 0.5)
 
@@ -219,6 +220,17 @@ def _draw_decisions(dice: random.Random, drawn: list[Happening], length_s: float
     if dice.random() < 0.02:
         decisions.append(Happening("command", "decertify", at_s=round(dice.uniform(0.0, length_s), 1)))
     return decisions
+
+
+def _draw_abort(dice: random.Random, length_s: float) -> list[Happening]:
+    """Draw, seldom, an abort in the middle of which the process is killed, or the CSC leaves ENABLED."""
+    if dice.random() >= 0.06:
+        return []
+    at_s = round(dice.uniform(0.0, length_s), 1)
+    then_s = round(at_s + dice.uniform(0.01, 6.0), 2)
+    kill = Happening("kill", "at", 0, then_s, round(dice.uniform(0.5, 60.0), 1))
+    interrupt = Happening("command", "interrupt", 0, then_s)
+    return [Happening("command", "abort", 0, at_s), kill if dice.random() < 0.6 else interrupt]
 
 
 def _draw_detectors(dice: random.Random, options: dict[str, object]) -> list[Happening]:

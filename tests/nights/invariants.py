@@ -49,6 +49,7 @@ def judge(history: History, world: NightWorld, published: Sequence[Event]) -> li
     """
     return [
         *_ended(history, world),
+        *_aborted(history, world),
         *_frames(history, world),
         *_jobs(history, world),
         *_certified(history, world),
@@ -74,6 +75,18 @@ def _ended(history: History, world: NightWorld) -> Iterator[str]:
             yield f"the run is COMPLETED, but not {', '.join(bad)}"
     elif not (aborts and history.state is RunState.ABORTED) and not _base_withdrawn(history):
         yield f"the run is {history.state.name}: {history.reason}"
+
+
+def _aborted(history: History, world: NightWorld) -> Iterator[str]:
+    """After an abort that was not refused nothing is certified, and the run ends ABORTED, unless it is to go on."""
+    for number, (at_s, what) in enumerate(world.wanted):
+        until_s = min((later_s for later_s, other in world.wanted[number:] if other == "go on"), default=math.inf)
+        if what != "abort":
+            continue
+        if late := sorted({kind for asked_s, kind in world.certify_log if at_s < asked_s < until_s}):
+            yield f"{', '.join(late)} was certified, although the run had been aborted at {at_s:.1f} s"
+        if until_s == math.inf and history.state is not RunState.ABORTED:
+            yield f"the run is {history.state.name}, although it was aborted at {at_s:.1f} s"
 
 
 def _base_withdrawn(history: History) -> bool:

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import dataclasses
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 from lsst.ts.comcamcalib.enums import RunState, StageKind, StageState, Verdict
 from lsst.ts.comcamcalib.errors import BadInputError
@@ -28,6 +28,9 @@ __all__ = ["Operator", "Outcome"]
 
 PATIENCE_S = 4 * 86400.0
 """A night that is not over by then never is (seconds)."""
+
+UNFINISHED_ABORT = "The abort was not finished"
+"""What a run says in its reason whose abort was interrupted."""
 
 MAX_RESUMES = 8
 """So often the operator has a run go on; what goes wrong is repaired meanwhile."""
@@ -132,11 +135,37 @@ class Operator:
         dice = self._csc.world.dice("operator")
         await asyncio.sleep(dice.uniform(1.0, 30.0) if dice.random() < 0.5 else dice.uniform(100.0, 900.0))
         try:
-            async with self._answered("resumeCalibrationRun"):
-                await self._csc.running().resume("", "operator", "it was repaired")
+            run = self._csc.running().run
+            if run is None or UNFINISHED_ABORT not in run.history.reason:
+                async with self._answered("resumeCalibrationRun"):
+                    await self._csc.running().resume("", "operator", "it was repaired")
+            elif dice.random() < 0.5:
+                await self._abort()
+            else:
+                with self._to_go_on():
+                    await self._csc.running().resume(run.history.run_id, "operator", "it goes on after all")
             self._outcome.resumes += 1
         except (BadInputError, JournalError) as error:
             await self._csc.refused(error)
+
+    async def _abort(self) -> None:
+        run = self._csc.running().open_run
+        async with self._answered("abort"):
+            await self._csc.running().abort("operator")
+        # Without a run, it was a start that was called off. What can't be written is not known after a kill.
+        if run is not None and not run.record.unwritten:
+            self._csc.world.wanted.append((self._csc.world.time_s, "abort"))
+
+    @contextlib.contextmanager
+    def _to_go_on(self) -> Iterator[None]:
+        """Let the run go on after all, unless that is refused; if the process is killed meanwhile, it may."""
+        wanted = (self._csc.world.time_s, "go on")
+        self._csc.world.wanted.append(wanted)
+        try:
+            yield
+        except (BadInputError, JournalError):
+            self._csc.world.wanted.remove(wanted)
+            raise
 
     def _wants(self, what: str) -> bool:
         return any(one.what == what for one in self._plan.of("decision"))
@@ -158,7 +187,8 @@ class Operator:
                 run.history.run_id, one.calib_type, one.physical_filter, one.attempt, "it is good enough", "operator"
             )
             try:
-                await self._csc.running().decisions.accept(request)
+                with self._to_go_on():
+                    await self._csc.running().decisions.accept(request)
             except BadInputError:
                 await asyncio.sleep(self._csc.world.dice("operator").uniform(5.0, 60.0))
             except JournalError as error:
@@ -195,8 +225,7 @@ class Operator:
         csc.world.seen[f"command: {one.what}"] += 1
         with contextlib.suppress(BadInputError, JournalError):
             if one.what == "abort":
-                async with self._answered("abort"):
-                    await csc.running().abort("operator")
+                await self._abort()
             elif one.what == "start another" and csc.running().open_run is not None:
                 await csc.running().start_run(StartRequest("", "", "", "", "somebody"))
                 raise AssertionError("a second run was started beside an open one")

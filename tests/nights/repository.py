@@ -235,6 +235,7 @@ class NightRepository:
     async def certify(self, request: CertifyRequest) -> CertifyOutcome:
         await self._permission()
         faults = self._world.certify_faults = self._world.faults_of_next("certify")
+        asked_s = self._world.time_s
 
         def work() -> CertifyOutcome:
             if "refused" in faults:
@@ -248,6 +249,8 @@ class NightRepository:
             if request.expects is not None and set(there) != set(request.expects):
                 raise ChangedError("What is there has changed since it was looked up.")
             found = not self._world.to_be_certified(request)
+            if not found:
+                self._world.certify_log.append((asked_s, request.dataset_type))
             replaced = self._world.certify_for(request)
             certified = [CertifiedDataset(one.dataset_id, one.detector, one.physical_filter) for one in chosen]
             if "answer lost" in faults:

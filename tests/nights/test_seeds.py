@@ -99,6 +99,9 @@ FOUND = {
         (("script_mode", "DARK"),),
         (Happening("command", "status", 0, 47.6), Happening("second process", "first stopped", 0, 35.69, 32.4)),
     ),
+    "an abort that was not finished when the process was killed, and that the next one undid": NightPlan(
+        1, BIASES, (Happening("command", "abort", 0, 20.0), Happening("kill", "at", 0, 20.3, 5.0)), auto_resume=True
+    ),
     "an exposure by a stopped process after the next one has taken over": NightPlan(
         1, BIASES, (Happening("second process", "first stopped after write", 5, 0.0, 40.0),)
     ),

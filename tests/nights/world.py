@@ -78,6 +78,11 @@ class NightWorld(UwsWorld):
             self.older = list(self._certified_before())
             self.validities = list(self.older)
             self.collections.add(config.run_defaults.get("calib_collection", DAILY))
+        self.wanted: list[tuple[float, str]] = []
+        """What operators wanted of the run: "abort", when that was answered, or "go on", when it was asked for by name;
+        and when (seconds of the night)."""
+        self.certify_log: list[tuple[float, str]] = []
+        """When each certification that changed something was asked for, and of which type."""
         self.certified_log: list[tuple[float, Validity]] = []
         """Each dataset that was newly certified for a range, and when (seconds of the night)."""
 

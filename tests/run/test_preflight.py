@@ -112,6 +112,33 @@ async def test_what_is_only_verified_must_be_there(observatory: Observatory) -> 
     assert sentence.startswith("BIAS.VERIFY needs a bias")
 
 
+PTC = {"script_mode": "BIAS_DARK_FLAT", "do_ptc": True}
+ELSEWHERE = {"input_collections_ptc": "LSSTComCam/raw/all"}
+
+
+async def test_what_a_product_of_the_flats_is_built_on_must_be_there_though_nothing_else_needs_it(
+    observatory: Observatory,
+) -> None:
+    observatory.world.not_calibrated = {("bias", 4), ("dark", 4)}
+    found = await problems(observatory, **PTC, generate_calibrations=False, do_verify=False)
+    assert sorted(found) == [
+        f"PTC.GENERATE needs a {name} that is valid now, but LSSTComCam/calib/daily, LSSTComCam/calib has none for "
+        "R22_S11. Certify one, or name input collections that have it"
+        for name in ("bias", "dark")
+    ]
+
+
+async def test_what_a_product_of_the_flats_is_built_on_must_be_in_its_own_collections(observatory: Observatory) -> None:
+    """The verifications have other collections; and curves are verified without looking up a bias or dark."""
+    observatory.world.not_calibrated = {("dark", 4)}
+    found = await problems(observatory, **PTC, **ELSEWHERE, generate_calibrations=False)
+    assert sorted(sentence.partition(" has none")[0] for sentence in found) == [
+        "DARK.VERIFY and FLAT.VERIFY need a dark that is valid now, but LSSTComCam/calib",
+        "PTC.GENERATE needs a dark that is valid now, but LSSTComCam/calib/daily, LSSTComCam/raw/all",
+    ]
+    assert await problems(observatory, **PTC, **ELSEWHERE) == [], "the run makes it"
+
+
 @pytest.mark.parametrize("repo", ["/repo/LSSTComCam", "LSSTComCam"])
 async def test_disk_without_room_is_named(
     observatory: Observatory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, repo: str

@@ -97,7 +97,7 @@ async def test_checks_have_what_the_journal_has_left_of_the_time(
     answer_s: float, check_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(start_module, "ANSWER_LIMIT_S", answer_s)
-    assert start_module.Start().check_limit_s(make_config().limits) == check_s
+    assert start_module.Checking().check_limit_s(make_config().limits) == check_s
 
 
 async def test_checks_and_journal_together_are_within_the_limit_of_love() -> None:

@@ -202,7 +202,7 @@ async def test_killed_after_butler_has_done_it(
         await certify_bias(service, again)
     (certified,) = again.of(Certified)
     assert (certified.number, certified.dataset_count, certified.found, certified.lost) == (1, 2, True, ())
-    assert certified.reason == f"found after the run was interrupted; {words_of_what_it_replaced(butler)}"
+    assert certified.reason == f"found in the collection afterwards; {words_of_what_it_replaced(butler)}"
     await check_outcome(service, butler, again)
 
 

@@ -120,7 +120,8 @@ class CscConfig(Closed):
         description="Pause between two looks in Butler for files that no event announced (seconds)."
     )
     auto_resume: bool = Field(
-        description="Whether the CSC resumes an interrupted run by itself as soon as it is ENABLED (true or false)."
+        description="Whether the CSC resumes an interrupted run, or finishes its abort, by itself as soon as it is "
+        "ENABLED (true or false)."
     )
     max_jobs: int = Field(ge=1, description="Most jobs of a run that are at the UWS at once (number).")
     limits: Limits = Field(description="How long each wait may take (seconds).")

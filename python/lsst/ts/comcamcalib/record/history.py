@@ -36,6 +36,8 @@ class History:
     started_s: float = 0.0
     ended_s: float = 0.0
     decisions: tuple[facts.Decision, ...] = ()
+    abort: facts.Decision | None = None
+    """Who aborted the run; None: nobody did, or the run went on since because somebody wanted that."""
     stages: Mapping[str, Stage] = dataclasses.field(default_factory=dict)
     frames: Mapping[tuple[CalibType, int], Frame] = dataclasses.field(default_factory=dict)
     """By type and position, in the order in which they were intended."""

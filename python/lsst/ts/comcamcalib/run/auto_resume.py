@@ -3,7 +3,10 @@
 # Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""With ``auto_resume``, an interrupted run goes on by itself as soon as all that it needs is there."""
+"""With ``auto_resume``, an interrupted run goes on by itself as soon as all that it needs is there.
+
+One that was interrupted while it was being aborted does not go on: its abort is finished.
+"""
 
 from __future__ import annotations
 
@@ -27,20 +30,27 @@ AUTO_RESUME_INTERVAL_S = 10.0
 
 
 class AutoResume:
-    """Resumes an interrupted run.
+    """Resumes an interrupted run, or finishes its abort.
 
     Parameters
     ----------
     resume
         Resumes the run with an identifier, for somebody; see `Runner.resume`.
+    abort
+        Aborts the open run for somebody, and why; see `Runner.abort`.
     """
 
-    def __init__(self, resume: Callable[[str, str], Awaitable[Mapping[str, str]]]) -> None:
+    def __init__(
+        self,
+        resume: Callable[[str, str], Awaitable[Mapping[str, str]]],
+        abort: Callable[[str, str], Awaitable[None]],
+    ) -> None:
         self._resume = resume
+        self._abort = abort
         self._task: asyncio.Task[None] = utils.make_done_future()
 
     def begin(self, run: Run) -> None:
-        """Resume a run if it is INTERRUPTED, now or when that becomes possible."""
+        """Resume a run if it is INTERRUPTED, or finish its abort, now or when that becomes possible."""
         if run.state is RunState.INTERRUPTED:
             self._task = asyncio.create_task(self._try(run), name=f"auto_resume of run {run.history.run_id}")
 
@@ -58,11 +68,20 @@ class AutoResume:
         shown = ""
         while run.state is RunState.INTERRUPTED:
             try:
-                result = await self._resume(run.history.run_id, AUTO_RESUME)
+                await self._go_on(run)
+                return
             except (BadInputError, JournalError) as error:
                 if str(error) != shown:
                     log.warning("Run %s can't be resumed yet, and is tried again: %s", run.history.run_id, error)
                     shown = str(error)
                 await asyncio.sleep(AUTO_RESUME_INTERVAL_S)
-            else:
-                log.warning("Run %s was resumed by itself: %s", run.history.run_id, result["plan"])
+
+    async def _go_on(self, run: Run) -> None:
+        log, run_id, aborted = logging.getLogger(__name__), run.history.run_id, run.history.abort
+        if aborted is not None:
+            # It is the operator's abort still, whoever finishes it.
+            await self._abort(aborted.who, f"{AUTO_RESUME} finishes that")
+            log.warning("Run %s: its abort is finished by %s.", run_id, AUTO_RESUME)
+        else:
+            result = await self._resume(run_id, AUTO_RESUME)
+            log.warning("Run %s was resumed by itself: %s", run_id, result["plan"])

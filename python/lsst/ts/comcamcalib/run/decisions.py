@@ -27,7 +27,7 @@ from .outdated_reports import OutdatedReports
 from .owner import JournalError
 from .resumption import differences
 from .run import Run
-from .start import Start, write_end
+from .start import Checking, write_end
 
 if TYPE_CHECKING:
     from .runner import Runner
@@ -115,7 +115,7 @@ class Decisions:
         current = runner.open_run
         if current is not None and current.history.run_id == request.run_id and current.state is RunState.RUNNING:
             return {"runId": request.run_id, "plan": await current.accept(runner.connected(), request)}
-        start = await runner.begin_checks(resumes=request.run_id)
+        checking = await runner.begin_checks(resumes=request.run_id)
         try:
             services = runner.connected()
             run = await runner.find(request.run_id)
@@ -123,8 +123,8 @@ class Decisions:
                 raise BadInputError([f"Run {request.run_id} is {run.state.name}; wait for its end."])
             _check_no_abort(run.history)
             if goes_on(run.history, request):
-                await self._check(run, services, start)
-                await runner.adopt(run, start)
+                await self._check(run, services, checking)
+                await runner.adopt(run, checking)
                 plan = await run.accept(services, request)
             else:
                 plan = await run.accept(services, request)
@@ -133,11 +133,11 @@ class Decisions:
             runner.end_checks()
         return {"runId": request.run_id, "plan": plan}
 
-    async def _check(self, run: Run, services: Services, start: Start) -> None:
+    async def _check(self, run: Run, services: Services, checking: Checking) -> None:
         """Check all that a run needs to go on."""
         if problems := differences(run.history.plan, self._runner.config):
             raise BadInputError(problems)
-        await self._runner.check(run.history.plan, services, start, run)
+        await self._runner.check(run.history.plan, services, checking, run)
 
     async def _leave(self, run: Run) -> None:
         """Be done with a run; if it is not the latest one, publish that one last, for clients that join late."""
@@ -169,7 +169,7 @@ class Decisions:
         _check_reason(request.reason, "decertify")
         runner = self._runner
         wanted = [calib_type_of(request.calib_type)] if request.calib_type else list(CalibType)
-        start = await runner.begin_checks()
+        checking = await runner.begin_checks()
         handed_over = False
         try:
             services = runner.connected()
@@ -181,7 +181,7 @@ class Decisions:
             context = RunContext(run.record, services, self._clock)
             numbers = await standing(wanted, context)
             act = Withdrawing(numbers, request.who, request.reason.strip(), context)
-            start.check()
+            checking.refuse_if_called_off()
             self.doing = f"What run {request.run_id} certified is being withdrawn, as {request.who} wants it."
             self._task = asyncio.create_task(self._withdraw(act, run), name=f"decertify {request.run_id}")
             handed_over = True
@@ -302,7 +302,7 @@ class Decisions:
 
 def _check_no_abort(history: History) -> None:
     """Refuse to go on with a run that was interrupted while it was being aborted."""
-    if history.state is RunState.INTERRUPTED and [one.what for one in history.decisions[-1:]] == ["abort"]:
+    if history.state is RunState.INTERRUPTED and history.abort is not None:
         raise BadInputError(
             [
                 f"Run {history.run_id} was aborted, and then interrupted. End it with abort, or go on with "

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import shutil
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from ..enums import CalibType, StageKind
 from ..errors import ServiceError
 from ..options import usual_collection
 from ..plan.build import FRAME_TYPES
-from ..plan.plan import RunPlan
+from ..plan.plan import RunPlan, StagePlan
 from ..record.history import History
 from ..services import collection_names
 from ..services.job_origin import resolve_alias
@@ -141,15 +141,9 @@ async def _check_prerequisites(plan: RunPlan, services: Services, tai_s: float) 
     """Check that the input collections have, for each detector, the calibrations that the run does not make itself."""
     wanted: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for stage in plan.stages:
-        recipe = plan.recipe(stage.calib_type)
-        if not stage.jobs or stage.calib_type not in FRAME_TYPES:
-            continue
-        used = [CalibType[name] for name in recipe.builds_on]
-        used += [stage.calib_type] if stage.kind is StageKind.VERIFY else []
-        missing_here = [one for one in used if plan.stage(one, StageKind.GENERATE) is None]
-        types = [*plan.config.prerequisites, *(plan.recipe(one).dataset_type for one in missing_here)]
-        for dataset_type in dict.fromkeys(types):
-            wanted.setdefault((dataset_type, stage.jobs[-1].collections), []).append(stage.name)
+        for collections in dict.fromkeys(job.collections for job in stage.jobs):
+            for dataset_type in dict.fromkeys(_needed(stage, plan)):
+                wanted.setdefault((dataset_type, collections), []).append(stage.name)
     at = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=tai_s)
     detectors, names = plan.options.detectors, plan.detector_names
 
@@ -168,6 +162,19 @@ async def _check_prerequisites(plan: RunPlan, services: Services, tai_s: float) 
         return [one for one in await all_of(look(*key, stages) for key, stages in wanted.items()) if one]
     except ServiceError as error:
         return [f"Whether the calibrations that the run builds on exist could not be looked up: {error}"]
+
+
+def _needed(stage: StagePlan, plan: RunPlan) -> Iterator[str]:
+    """Yield the types of the calibrations that the jobs of a stage look up and the run does not make."""
+    of_frames, verifies = stage.calib_type in FRAME_TYPES, stage.kind is StageKind.VERIFY
+    if of_frames:  # the other pipelines correct the frames without these
+        yield from plan.config.prerequisites
+    bases = [CalibType[name] for name in plan.recipe(stage.calib_type).builds_on]
+    if verifies and not of_frames:  # it is verified by what is in itself
+        bases = []
+    for one in (*bases, stage.calib_type) if verifies else bases:
+        if plan.stage(one, StageKind.GENERATE) is None:
+            yield plan.recipe(one).dataset_type
 
 
 async def _check_collections(plan: RunPlan, services: Services) -> list[str]:

@@ -173,7 +173,7 @@ class Run:
         if self.state is RunState.RUNNING:
             await self._go()
 
-    async def abort(self, services: Services, who: str) -> None:
+    async def abort(self, services: Services, who: str, why: str = "") -> None:
         """Stop the run: no further exposure, its jobs aborted, nothing certified from now on.
 
         Returns as soon as nothing new is started; what is in progress ends in the background.
@@ -182,7 +182,10 @@ class Run:
         if self._context is None or self.state is RunState.INTERRUPTED:
             # The connections of the time before the interruption are closed.
             self._context = RunContext(self.record, services, self._clock)
-        self._ending = asyncio.create_task(self._abort(self._context, who, begun), name=f"abort {self.history.run_id}")
+        decision = Decision(what="abort", who=who, why=why)
+        self._ending = asyncio.create_task(
+            self._abort(self._context, decision, begun), name=f"abort {self.history.run_id}"
+        )
         await begun.wait()
 
     async def interrupt(self, reason: str, limit_s: float = INTERRUPT_LIMIT_S) -> None:
@@ -227,8 +230,11 @@ class Run:
 
     @property
     def _ways_out(self) -> str:
-        if self.state is RunState.ABORTING:
-            return "The abort was not finished: abort the run once more"
+        if self.history.abort is not None:
+            return (
+                "The abort was not finished: abort the run once more, or name it in resumeCalibrationRun if it is to "
+                "go on after all"
+            )
         return "Go on with resumeCalibrationRun, or end the run with abort"
 
     def abandon(self, reason: str) -> None:
@@ -294,15 +300,16 @@ class Run:
             await asyncio.gather(watching, return_exceptions=True)
         return broke_off
 
-    async def _abort(self, context: RunContext, who: str, begun: asyncio.Event) -> None:
+    async def _abort(self, context: RunContext, decision: Decision, begun: asyncio.Event) -> None:
         interrupted = " after it had been interrupted" if self.state is RunState.INTERRUPTED else ""
-        reason, began_s = f"Aborted by {who}{interrupted}", self._clock.tai()
+        why = f"; {decision.why}" if decision.why else ""
+        reason, began_s = f"Aborted by {decision.who}{interrupted}{why}", self._clock.tai()
         # Stop everything first, and only then wait.
         self._stop(finish_exposure=True)
         try:
-            # From here on the history says that nothing new may be begun.
-            await move_run(self.record, RunState.ABORTING, reason)
-            await self.record.note(Decision(what="abort", who=who))
+            # From here on the history says that nothing new may be begun. The two are written together, so that no kill
+            # leaves a run that is being aborted, and nobody who wanted that.
+            await asyncio.gather(self.record.note(decision), move_run(self.record, RunState.ABORTING, reason))
         finally:
             begun.set()
         try:

@@ -32,7 +32,7 @@ from .progress import Progress, alarms_of, progress_of
 from .recorder import Publish, Recorder
 from .resumption import differences, find_history, read_history, run_to_resume, what_is_left
 from .run import INTERRUPT_LIMIT_S, Run
-from .start import Start, StartRequest, refuse_beside, write_end
+from .start import Checking, StartRequest, refuse_beside, write_end
 from .status import publish_run
 
 __all__ = ["Runner", "StartRequest"]
@@ -61,9 +61,9 @@ class Runner:
         self._services: Services | None = None
         self.run: Run | None = None
         """The open run, otherwise the latest; None if there never was one."""
-        # The start or resumption that is being checked.
-        self._starting: Start | None = None
-        self._auto_resume = AutoResume(self.resume)
+        # What is being checked: a run to be started or resumed, or a decision about one; None if nothing is.
+        self._checking: Checking | None = None
+        self._auto_resume = AutoResume(self.resume, self.abort)
         # Why the services behind the OCPS count as unreachable; empty if they answer.
         self._backend_problem = ""
         self._alarms = Alarms()
@@ -94,7 +94,7 @@ class Runner:
             await self.run.record.close()
 
     def connect(self, services: Services) -> None:
-        """Use these connections from now on; with ``auto_resume``, go on with an interrupted run."""
+        """Use these connections from now on; with ``auto_resume``, go on with an interrupted run, or with its abort."""
         self._services = services
         self.decisions.connect()
         if self.config.auto_resume and self.run is not None:
@@ -111,8 +111,8 @@ class Runner:
             Longest wait for what is in progress (seconds).
         """
         self._services = None
-        if self._starting is not None:
-            self._starting.call_off("The CSC left ENABLED while the checks were going on.")
+        if self._checking is not None:
+            self._checking.call_off("The CSC left ENABLED while the checks were going on.")
         await self._auto_resume.close()
         await self.decisions.close()
         if self.run is not None and not self.run.record.lost:
@@ -158,13 +158,13 @@ class Runner:
         JournalError
             If the run can't be written to the journal.
         """
-        start = await self.begin_checks()
+        checking = await self.begin_checks()
         try:
-            return await self._start_run(request, self.connected(), start)
+            return await self._start_run(request, self.connected(), checking)
         finally:
             self.end_checks()
 
-    async def _start_run(self, request: StartRequest, services: Services, start: Start) -> str:
+    async def _start_run(self, request: StartRequest, services: Services, checking: Checking) -> str:
         day_obs = day_obs_of(self._clock.tai())
         options = parse_options(
             request.config,
@@ -174,7 +174,7 @@ class Runner:
             command_note=request.note,
             now_day_obs=day_obs,
         )
-        await self.check(build_plan("", options, self.config), services, start)
+        await self.check(build_plan("", options, self.config), services, checking)
         now_s = self._clock.tai()
 
         def accept(run_id: str) -> RunAccepted:
@@ -187,17 +187,17 @@ class Runner:
         for notice in run.history.plan.notices:
             logging.getLogger(__name__).warning("Run %s: %s", run.history.run_id, notice)
         await run.record.publish_all()
-        if start.called_off:
+        if checking.called_off:
             # The run is in the journal, so it ends like any other.
-            if start.aborted_by and run.state is RunState.ACCEPTED:
-                await run.abort(services, start.aborted_by)
+            if checking.aborted_by and run.state is RunState.ACCEPTED:
+                await run.abort(services, checking.aborted_by)
             else:
                 await run.interrupt("The CSC left ENABLED while the run was being accepted")
             raise BadInputError(
                 [f"Run {run.history.run_id} was accepted, but it is {run.state.name} already: {run.history.reason}"]
             )
         if run.state is RunState.ACCEPTED:
-            await run.start(services, start.left_s)
+            await run.start(services, checking.left_s)
         return run.history.run_id
 
     async def resume(self, run_id: str, requested_by: str, why: str = "") -> dict[str, str]:
@@ -222,16 +222,16 @@ class Runner:
         JournalError
             If the journal can't be read.
         """
-        start = await self.begin_checks(resumes=run_id)
+        checking = await self.begin_checks(resumes=run_id)
         try:
             services = self.connected()
             run = await run_to_resume(run_id, self.run, self._journal, self._run_of)
             if problems := differences(run.history.plan, self.config):
                 raise BadInputError(problems)
-            await self.check(run.history.plan, services, start, run)
+            await self.check(run.history.plan, services, checking, run)
             plan = what_is_left(run.history)
-            await self.adopt(run, start)
-            await run.resume(services, requested_by, why, start.left_s)
+            await self.adopt(run, checking)
+            await run.resume(services, requested_by, why, checking.left_s)
         finally:
             self.end_checks()
         return {"runId": run.history.run_id, "plan": plan}
@@ -250,7 +250,7 @@ class Runner:
             raise BadInputError(["runId: name the run, such as 20261122-001."])
         return self._run_of(await find_history(self._journal, run_id))
 
-    async def adopt(self, run: Run, start: Start) -> None:
+    async def adopt(self, run: Run, checking: Checking) -> None:
         """Make a run that is about to go on the current one.
 
         Raises
@@ -260,10 +260,10 @@ class Runner:
         """
         if self.run is not None and self.run is not run:
             await self.run.record.close()
-        start.check()
+        checking.refuse_if_called_off()
         self.run = run
 
-    async def begin_checks(self, resumes: str | None = None) -> Start:
+    async def begin_checks(self, resumes: str | None = None) -> Checking:
         """Begin to check a run that is to be started, resumed or changed; no other is meanwhile.
 
         Parameters
@@ -280,21 +280,21 @@ class Runner:
         refuse_beside(self.open_run, resumes)
         if busy := self.decisions.doing or self.decisions.problem:
             raise BadInputError([f"{busy} Until then no run is begun, resumed or changed."])
-        if self._starting is not None:
+        if self._checking is not None:
             raise BadInputError(["Another run is being checked right now; there can be only one."])
-        self._starting = Start()
-        return self._starting
+        self._checking = Checking()
+        return self._checking
 
     def end_checks(self) -> None:
         """Let another run be checked."""
-        self._starting = None
+        self._checking = None
 
     @property
     def busy(self) -> bool:
         """Whether a command about runs is being checked or done."""
-        return self._starting is not None or bool(self.decisions.doing or self.decisions.problem)
+        return self._checking is not None or bool(self.decisions.doing or self.decisions.problem)
 
-    async def check(self, plan: RunPlan, services: Services, start: Start, run: Run | None = None) -> None:
+    async def check(self, plan: RunPlan, services: Services, checking: Checking, run: Run | None = None) -> None:
         """Check everything outside that a run needs; one that goes on is given, and comes to rest meanwhile.
 
         Raises
@@ -304,17 +304,22 @@ class Runner:
         """
         if self.run is not None:
             await write_end(self.run)
-        limit_s = start.check_limit_s(plan.config.limits)
+        limit_s = checking.check_limit_s(plan.config.limits)
         checks = preflight(plan, services, self._clock.tai(), limit_s, run.history if run is not None else None)
         if run is None:
-            problems = await start.unless_called_off(checks)
+            problems = await checking.unless_called_off(checks)
         else:
-            problems, _ = await start.unless_called_off(both(checks, run.at_rest(limit_s)))
+            problems, _ = await checking.unless_called_off(both(checks, run.at_rest(limit_s)))
         if problems:
             raise BadInputError([await self.decisions.with_run_ids(one) for one in problems])
 
-    async def abort(self, requested_by: str) -> None:
+    async def abort(self, requested_by: str, why: str = "") -> None:
         """Stop the open run, which ends ABORTED in the background; or a start that is being checked, which is refused.
+
+        Parameters
+        ----------
+        requested_by, why
+            Who wants that, and why.
 
         Raises
         ------
@@ -324,15 +329,15 @@ class Runner:
         run = self.open_run
         if self.decisions.doing:
             raise BadInputError([f"{self.decisions.doing} That can't be aborted, and no run is open."])
-        if self._starting is not None and (run is None or run.state is RunState.INTERRUPTED):
-            self._starting.abort(requested_by)
+        if self._checking is not None and (run is None or run.state is RunState.INTERRUPTED):
+            self._checking.abort(requested_by)
             if run is None:
                 return
         if run is None:
             raise BadInputError(["There is no open run that could be aborted."])
         if run.state is RunState.ABORTING:
             raise BadInputError([f"Run {run.history.run_id} is being aborted already."])
-        await run.abort(self.connected(), requested_by)
+        await run.abort(self.connected(), requested_by, why)
 
     async def publish_status(self, run_id: str) -> dict[str, object]:
         """Publish the latest event of each thing of a run again ("": the open run, otherwise the latest), and alarms.

@@ -3,7 +3,7 @@
 # Developed for the Vera C. Rubin Observatory Telescope and Site Systems.
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A requested start: what must be so before it, and how it is called off until the run is accepted."""
+"""A command about runs while it is checked: what must be so before it is done, and how it is called off until then."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..errors import BadInputError
 from .journal import WRITE_LIMIT_S
 from .run import Run
 
-__all__ = ["Start", "StartRequest", "refuse_beside", "write_end"]
+__all__ = ["Checking", "StartRequest", "refuse_beside", "write_end"]
 
 T = TypeVar("T")
 
@@ -41,8 +41,8 @@ class StartRequest:
     requested_by: str
 
 
-class Start:
-    """A run that is being checked, and is neither accepted nor resumed yet; it can be called off until then."""
+class Checking:
+    """A start, a resumption or a decision that is being checked; it can be called off until it is done."""
 
     def __init__(self) -> None:
         self._answer_at = asyncio.get_running_loop().time() + ANSWER_LIMIT_S
@@ -72,7 +72,7 @@ class Start:
         self._wake.set()
 
     async def unless_called_off(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await something, unless the start is called off.
+        """Await something, unless it is called off.
 
         Raises
         ------
@@ -82,14 +82,14 @@ class Start:
         tasks = [asyncio.create_task(work), asyncio.create_task(self._wake.wait())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            self.check()
+            self.refuse_if_called_off()
             return cast("T", tasks[0].result())
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def check(self) -> None:
+    def refuse_if_called_off(self) -> None:
         """Raise BadInputError if it was called off."""
         if self.called_off:
             raise BadInputError([self.called_off])
@@ -103,17 +103,26 @@ def refuse_beside(run: Run | None, resumes: str | None) -> None:
     run
         The open run; None if there is none.
     resumes
-        The run that is to be resumed ("": the latest); None if a new one is to be started.
+        The run that is to be resumed ("": the latest, which is none that was aborted); None if a new one is to be
+        started.
 
     Raises
     ------
     BadInputError
         If the open run is another one; the message says what can be done.
     """
-    if run is None or (run.state is RunState.INTERRUPTED and resumes in ("", run.history.run_id)):
+    if run is None:
+        return
+    aborted = run.history.abort is not None
+    if run.state is RunState.INTERRUPTED and (resumes == run.history.run_id or (resumes == "" and not aborted)):
         return
     way_out = "Wait for its end, or stop it with abort."
-    if run.state is RunState.INTERRUPTED:
+    if run.state is RunState.INTERRUPTED and aborted:
+        way_out = (
+            "Its abort was not finished: abort it once more, or name it in resumeCalibrationRun if it is to go on "
+            "after all."
+        )
+    elif run.state is RunState.INTERRUPTED:
         way_out = "Go on with it by resumeCalibrationRun, or end it with abort."
     elif run.state is RunState.ABORTING:
         way_out = "Wait for its end; progress says what it waits for."

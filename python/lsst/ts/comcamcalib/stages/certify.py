@@ -24,6 +24,9 @@ from .context import RunContext
 
 __all__ = ["certify"]
 
+LOOK_INTERVAL_S = 10.0
+"""Time between two looks whether something was certified, while Butler does not say it (seconds)."""
+
 MANY = 10
 """Largest number of exposures that a sentence names one by one."""
 
@@ -50,6 +53,8 @@ async def certify(stage: StagePlan, context: RunContext) -> str:
 
     Notes
     -----
+    This does not end before it is known whether something was certified, unless it is cancelled.
+
     If this is cancelled before Butler has begun, nothing is certified. A call that Butler has begun can't be stopped;
     then this ends as if it had not been cancelled, because the outcome must be known and published. Only if a product
     that this one is built on must still be certified for longer, it ends as cancelled, so that a resumed run does that.
@@ -140,9 +145,31 @@ async def _certify(
         )
     if over := _over(validity, context):
         notes.append(over)
-    act = Certifying(good, stage_name, validity, covered, tuple(notes), context)
-    await _settle_others(act, calib_type, context)
-    await once(act, context.record)
+    await _once_settled(Certifying(good, stage_name, validity, covered, tuple(notes), context), calib_type, context)
+
+
+async def _once_settled(act: Certifying, calib_type: CalibType, context: RunContext) -> None:
+    """Certify, unless that is done already; while Butler does not say whether it was, look again.
+
+    If the stage ended, the run would, too, and another one might certify in the same collection before it is known.
+    """
+    said = ""
+    while True:
+        try:
+            await _settle_others(act, calib_type, context)
+            await once(act, context.record)
+            return
+        except StageError as error:
+            this = asyncio.current_task()
+            stopped = this is not None and this.cancelling()
+            if stopped or not any(one.intent.calib_type is calib_type for one in context.history.open_certifications):
+                raise
+            if str(error) != said:
+                said = str(error)
+                logging.getLogger(__name__).warning("Run %s, %s: %s", context.run_id, act.stage_name, said)
+        what = f"Butler to say whether {calib_type.name} was certified in {context.plan.options.calib_collection}"
+        context.record.waiting(act.stage_name, what)
+        await asyncio.sleep(LOOK_INTERVAL_S)
 
 
 def _acceptances(calib_type: CalibType, context: RunContext) -> list[str]:
@@ -172,7 +199,7 @@ async def _settle_others(act: Certifying, calib_type: CalibType, context: RunCon
         except ServiceError as error:
             raise StageError(
                 f"Whether {calib_type.name} was certified in {one.intent.collection} before the run was interrupted "
-                f"could not be found out: {str(error).removesuffix('.')}. Check the repository, then resume the run"
+                f"could not be found out: {str(error).removesuffix('.')}. Check the repository; the CSC looks again"
             ) from error
         await record_look(one, done, (), context)
 

@@ -75,7 +75,8 @@ class Certifying:
         context: RunContext,
     ) -> None:
         self._product = good.product
-        self._stage_name = stage_name
+        self.stage_name = stage_name
+        """The stage that certifies."""
         self._validity = validity
         self._frames = frames
         self._remarks = remarks
@@ -121,14 +122,14 @@ class Certifying:
         latest = self._latest
         assert latest is not None, "only an intended certification is looked for"
         limit_s = self._context.config.limits.butler_query
-        self._context.record.waiting(self._stage_name, f"Butler to look into {self._collection}", limit_s)
+        self._context.record.waiting(self.stage_name, f"Butler to look into {self._collection}", limit_s)
         try:
             there = await look_for_certification(latest, self._context)
             lost = await self._read_back() if there else []
         except ServiceError as error:
             raise StageError(
                 f"Whether {self._what} was certified in {self._collection} could not be found out: "
-                f"{str(error).removesuffix('.')}. Check the repository, then resume the run"
+                f"{str(error).removesuffix('.')}. Check the repository; the CSC looks again"
             ) from error
         await record_look(latest, there, tuple(lost), self._context)
         return self.known()
@@ -136,7 +137,7 @@ class Certifying:
     async def intent(self) -> CertifyIntended:
         """Look up what will be replaced, and return the fact that the product is about to be certified."""
         limits = self._context.config.limits
-        self._context.record.waiting(self._stage_name, f"Butler to look into {self._collection}", limits.butler_query)
+        self._context.record.waiting(self.stage_name, f"Butler to look into {self._collection}", limits.butler_query)
         latest = self._latest
         try:
             before = await self._context.services.repository.certified_before(self._request)
@@ -153,7 +154,7 @@ class Certifying:
         history = self._context.history
         return CertifyIntended(
             number=len(history.certifications) + 1,
-            stage_name=self._stage_name,
+            stage_name=self.stage_name,
             calib_type=self._product.calib_type,
             verdict=self._request.verdict,
             dataset_type=self._request.dataset_type,
@@ -197,7 +198,7 @@ class Certifying:
     async def _begin(self) -> _Answer:
         """Have Butler certify, and return its answer."""
         limit_s = self._context.config.limits.butler_certify
-        self._context.record.waiting(self._stage_name, f"Butler to certify in {self._collection}", limit_s)
+        self._context.record.waiting(self.stage_name, f"Butler to certify in {self._collection}", limit_s)
         try:
             outcome = await self._certify()
         except UnreachableError as error:
@@ -233,7 +234,7 @@ class Certifying:
         assert latest is not None
         cancelled = answer.outcome is None and answer.error is None
         limit_s = self._context.config.limits.butler_query
-        self._context.record.waiting(self._stage_name, f"Butler to read back from {self._collection}", limit_s)
+        self._context.record.waiting(self.stage_name, f"Butler to read back from {self._collection}", limit_s)
         try:
             async with asyncio.timeout(CANCELLED_LIMIT_S if cancelled else None):
                 lost = await self._read_back()
@@ -323,7 +324,7 @@ async def record_look(one: Certification, there: set[str], lost: tuple[str, ...]
         await context.record.note(CertifyAbsent(number=intent.number, reason=reason))
         return
     replaced = _replaced({before.dataset_id for before in intent.replaces})
-    remarks = [*intent.remarks, "found after the run was interrupted", replaced, *lost]
+    remarks = [*intent.remarks, "found in the collection afterwards", replaced, *lost]
     await context.record.note(
         Certified(
             number=intent.number,

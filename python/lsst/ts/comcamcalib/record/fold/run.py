@@ -29,6 +29,7 @@ def _(fact: facts.RunMoved, history: History, at: float) -> History:
         reason=fact.reason,
         started_s=at if begins else history.started_s,
         ended_s=0.0 if fact.state in OPEN_RUN_STATES else at,
+        abort=None if fact.state is RunState.RUNNING else history.abort,
     )
 
 
@@ -51,7 +52,8 @@ def _(fact: facts.StageMoved, history: History, at: float) -> History:
 
 @after.register
 def _(fact: facts.Decision, history: History, _at: float) -> History:
-    return dataclasses.replace(history, decisions=(*history.decisions, fact))
+    abort = fact if fact.what == "abort" else None
+    return dataclasses.replace(history, decisions=(*history.decisions, fact), abort=abort)
 
 
 @after.register
