@@ -23,7 +23,7 @@ SLICE = 2**16
 """What is handed to a connection at a time (bytes), so that a slow reader holds no copy of the rest."""
 
 MAX_BYTES = 100 * 2**20
-"""Answers that are remembered or being sent, each counted once however many read it (bytes)."""
+"""Size of the answers that are remembered or being sent, each counted once however many read it (bytes)."""
 
 
 class Body:
