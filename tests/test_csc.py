@@ -9,15 +9,20 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import itertools
+import json
 import os
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import yaml
 from lsst.ts import salobj
@@ -27,11 +32,14 @@ from lsst.ts.comcamcalib.enums import ErrorCode
 from lsst.ts.comcamcalib.run.journal import WRITE_LIMIT_S
 from lsst.ts.comcamcalib.run.run import INTERRUPT_LIMIT_S
 from lsst.ts.comcamcalib.simulation.observatory import Observatory
+from lsst.ts.salobj.controller import SHUTDOWN_DELAY
+from support.observatory import running_csc
 from support.operator import Operator
 
 pytestmark = [pytest.mark.observatory, pytest.mark.asyncio(loop_scope="session")]
 
 LIMIT_S = 30.0
+PAGE = {"address": "127.0.0.1", "port": 0, "frame_ancestors": []}
 
 STARTING_PROGRAM = """
 import asyncio, sys
@@ -53,6 +61,14 @@ def write_override(observatory: Observatory, name: str, values: dict[str, Any] |
     folder = Path(observatory.environment["TS_CONFIG_OCS_DIR"]) / "ComCamCalib" / "v1"
     (folder / name).write_text(values if isinstance(values, str) else yaml.safe_dump(values))
     return name
+
+
+async def shown(csc: ComCamCalibCsc, path: str) -> str:
+    """Return what the CSC's page answers."""
+    assert csc.status_page.address is not None, "there is no page"
+    host, port = csc.status_page.address
+    async with aiohttp.ClientSession() as session, session.get(f"http://{host}:{port}{path}") as response:
+        return await response.text()
 
 
 # Start and states
@@ -207,7 +223,7 @@ async def test_unusable_journal_is_a_fault_with_a_sentence(
 ) -> None:
     path = tmp_path / "journal.sqlite3"
     spoil(path)
-    name = write_override(observatory, "journal.yaml", {"journal_path": str(path)})
+    name = write_override(observatory, "journal.yaml", {"journal_path": str(path), "page": PAGE})
     (sentence,) = await operator.refused("start", configurationOverride=name)
     assert sentence.startswith("The CSC went to FAULT: ") and str(path) in sentence
     await operator.hear("summaryState", summaryState=salobj.State.FAULT)
@@ -216,6 +232,13 @@ async def test_unusable_journal_is_a_fault_with_a_sentence(
     for command in ("startCalibrationRun", "abort", "status", "enable"):
         (sentence,) = await operator.refused(command)
         assert "FAULT" in sentence.upper()
+    # The page is there, and says why.
+    sentence = error_code.errorReport.rstrip(".")
+    async with asyncio.timeout(LIMIT_S):
+        while "CSC FAULT" not in (text := await shown(csc, "/")):  # noqa: ASYNC110  it is a second old
+            await asyncio.sleep(0.05)
+    assert f"{sentence}." in html.unescape(text)
+    assert json.loads(await shown(csc, "/readyz")) == {"ready": False, "reason": f"{sentence}."}
     await operator.bring(standby=salobj.State.STANDBY, start=salobj.State.DISABLED, enable=salobj.State.ENABLED)
 
 
@@ -311,3 +334,55 @@ async def test_disable_is_answered_though_a_connection_does_not_close(
 
 async def test_all_that_leaving_enabled_waits_for_is_less_than_the_promised_ten_seconds() -> None:
     assert max(csc_module.LEAVE_LIMIT_S, INTERRUPT_LIMIT_S + WRITE_LIMIT_S + csc_module.CLOSE_LIMIT_S) < 10
+    assert csc_module.END_LIMIT_S + SHUTDOWN_DELAY < 10
+
+
+async def test_the_end_is_in_time_though_page_butler_and_journal_hang(
+    observatory: Observatory, operator: Operator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = write_override(observatory, "with_page.yaml", {"page": PAGE})
+    released = threading.Event()
+    async with running_csc(initial_state=salobj.State.ENABLED, override=name) as csc:
+        await shown(csc, "/")
+        assert csc._connection is not None and csc._claim._journal is not None
+        parts = csc.status_page.parts
+        journal, butler = csc._claim._journal, csc._connection._butler
+        hanging = [
+            asyncio.create_task(threads.do("hang", LIMIT_S, released.wait))
+            for threads in (*csc.status_page._threads, parts.threads)
+        ]
+        close = journal._file.close
+
+        def slow() -> None:
+            released.wait()
+            close()
+
+        async def never() -> None:
+            await asyncio.to_thread(released.wait, LIMIT_S)
+
+        monkeypatch.setattr(journal._file, "close", slow)
+        monkeypatch.setattr(butler, "close", never)
+        began = time.monotonic()
+        await csc.close()
+        took_s = time.monotonic() - began
+        released.set()
+        await asyncio.gather(*hanging, return_exceptions=True)
+    assert took_s < 10.0 and "left to the end of the process" not in caplog.text
+    for words in (
+        "ButlerService is not closed after",
+        "history for the status page is left behind",
+        "no answer within 2.5 s",
+    ):
+        assert words in caplog.text
+
+
+async def test_what_can_not_be_closed_in_time_is_left_to_the_end_of_the_process(
+    observatory: Observatory, operator: Operator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(csc_module, "END_LIMIT_S", 0.2)
+    released = asyncio.Event()
+    async with running_csc(initial_state=salobj.State.ENABLED) as csc:
+        monkeypatch.setattr(csc.status_page, "close", released.wait)
+        await csc.close()
+    released.set()
+    assert "The status page is not closed after 0.2 s; it is left to the end of the process" in caplog.text

@@ -180,7 +180,7 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         """Interrupt what is open, disconnect, and close the journal."""
         self._progress_task.cancel()
         await asyncio.gather(self._progress_task, self._losing, return_exceptions=True)
-        await self._disconnect("The CSC was closed", END_LIMIT_S - WRITE_LIMIT_S)
+        await self._disconnect("The CSC was closed", END_LIMIT_S - WRITE_LIMIT_S - CLOSE_LIMIT_S)
         await self._claim.close()
 
     async def do_start(self, data: salobj.BaseMsgType) -> None:
