@@ -78,7 +78,7 @@ async def dead_reader(site: Site, path: str) -> socket.socket:
 
 
 def whole_camera() -> data.TrendTable:
-    """Return trends as those of a whole LSSTCam: more than 25 MB of JSON."""
+    """Return trends that are larger than those of a whole LSSTCam: 25 MB of JSON."""
     run_ids = [f"{20260801 + number}-001" for number in range(RUNS)]
     rows = tuple(
         data.TrendRow(
