@@ -9,7 +9,9 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import itertools
+import json
 import os
 import sqlite3
 import subprocess
@@ -18,20 +20,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import yaml
 from lsst.ts import salobj
-from lsst.ts.comcamcalib import csc as csc_module
 from lsst.ts.comcamcalib.csc import ComCamCalibCsc
 from lsst.ts.comcamcalib.enums import ErrorCode
-from lsst.ts.comcamcalib.run.journal import WRITE_LIMIT_S
-from lsst.ts.comcamcalib.run.run import INTERRUPT_LIMIT_S
 from lsst.ts.comcamcalib.simulation.observatory import Observatory
 from support.operator import Operator
 
 pytestmark = [pytest.mark.observatory, pytest.mark.asyncio(loop_scope="session")]
 
 LIMIT_S = 30.0
+PAGE = {"address": "127.0.0.1", "port": 0, "frame_ancestors": []}
 
 STARTING_PROGRAM = """
 import asyncio, sys
@@ -53,6 +54,14 @@ def write_override(observatory: Observatory, name: str, values: dict[str, Any] |
     folder = Path(observatory.environment["TS_CONFIG_OCS_DIR"]) / "ComCamCalib" / "v1"
     (folder / name).write_text(values if isinstance(values, str) else yaml.safe_dump(values))
     return name
+
+
+async def shown(csc: ComCamCalibCsc, path: str) -> str:
+    """Return what the CSC's page answers."""
+    assert csc.status_page.address is not None, "there is no page"
+    host, port = csc.status_page.address
+    async with aiohttp.ClientSession() as session, session.get(f"http://{host}:{port}{path}") as response:
+        return await response.text()
 
 
 # Start and states
@@ -207,7 +216,7 @@ async def test_unusable_journal_is_a_fault_with_a_sentence(
 ) -> None:
     path = tmp_path / "journal.sqlite3"
     spoil(path)
-    name = write_override(observatory, "journal.yaml", {"journal_path": str(path)})
+    name = write_override(observatory, "journal.yaml", {"journal_path": str(path), "page": PAGE})
     (sentence,) = await operator.refused("start", configurationOverride=name)
     assert sentence.startswith("The CSC went to FAULT: ") and str(path) in sentence
     await operator.hear("summaryState", summaryState=salobj.State.FAULT)
@@ -216,6 +225,13 @@ async def test_unusable_journal_is_a_fault_with_a_sentence(
     for command in ("startCalibrationRun", "abort", "status", "enable"):
         (sentence,) = await operator.refused(command)
         assert "FAULT" in sentence.upper()
+    # The page is there, and says why.
+    sentence = error_code.errorReport.rstrip(".")
+    async with asyncio.timeout(LIMIT_S):
+        while "CSC FAULT" not in (text := await shown(csc, "/")):  # noqa: ASYNC110  it is a second old
+            await asyncio.sleep(0.05)
+    assert f"{sentence}." in html.unescape(text)
+    assert json.loads(await shown(csc, "/readyz")) == {"ready": False, "reason": f"{sentence}."}
     await operator.bring(standby=salobj.State.STANDBY, start=salobj.State.DISABLED, enable=salobj.State.ENABLED)
 
 
@@ -273,41 +289,3 @@ async def test_every_command_in_a_wrong_state_is_rejected_with_a_sentence(
             assert expected.get(name, "There is no run 20261122-001.") in sentence
     assert not operator.samples("runState")
     assert csc.summary_state is salobj.State.ENABLED
-
-
-# Leaving ENABLED
-
-
-async def test_disable_is_answered_though_a_connection_does_not_close(
-    csc: ComCamCalibCsc,
-    operator: Operator,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    monkeypatch.setattr("lsst.ts.comcamcalib.csc.LEAVE_LIMIT_S", 0.2)
-    monkeypatch.setattr("lsst.ts.comcamcalib.csc.CLOSE_LIMIT_S", 0.2)
-    await operator.bring(start=salobj.State.DISABLED, enable=salobj.State.ENABLED)
-    assert csc._connection is not None
-    butler, released = csc._connection._butler, asyncio.Event()
-    close = butler.close
-
-    async def slow() -> None:
-        await released.wait()
-        await close()
-
-    monkeypatch.setattr(butler, "close", slow)
-    await operator.bring(disable=salobj.State.DISABLED)
-    assert "ButlerService is not closed after 0.2 s; it is left to close by itself" in caplog.text
-    (old,) = csc._closing
-    # The next connection does not mind the old one.
-    await operator.bring(enable=salobj.State.ENABLED)
-    assert not old.closed
-    released.set()
-    async with asyncio.timeout(LIMIT_S):
-        while not old.closed:  # noqa: ASYNC110  nobody waits for it any more
-            await asyncio.sleep(0.01)
-    await operator.bring(disable=salobj.State.DISABLED, standby=salobj.State.STANDBY)
-
-
-async def test_all_that_leaving_enabled_waits_for_is_less_than_the_promised_ten_seconds() -> None:
-    assert max(csc_module.LEAVE_LIMIT_S, INTERRUPT_LIMIT_S + WRITE_LIMIT_S + csc_module.CLOSE_LIMIT_S) < 10

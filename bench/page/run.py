@@ -63,7 +63,7 @@ async def measure(site: Site) -> None:
         print(f"    {'first event':24} {sum(sizes.values()):6.0f} kB, of which {largest} {sizes[largest]:.0f} kB")
     views = ("/", "/runs", f"/runs/{run_id}", "/board", "/trends", "/trends/PTC/-", "/trends/PTC/-/R22_S11")
     for path in (*views, "/api/now", "/api/board", "/api/trends/PTC/-", "/metrics"):
-        site.page.parts.past.forget()
+        site.page.parts.forget()
         loop.worst_s = 0.0
         began = time.perf_counter()
         answer = await site.see(path)

@@ -54,6 +54,8 @@ class Events:
         self.response = response
         self.parts: dict[str, str] = {}
         """Each part of the page as it was heard last."""
+        self.age_s: float | None = None
+        """How old what the parts show was then (seconds); None: nothing was seen yet."""
 
     async def next(self) -> tuple[str, Any]:
         """Return the next event and its data."""
@@ -64,10 +66,10 @@ class Events:
         if not lines:
             raise EOFError
         fields = dict(line.split(":", 1) for line in lines)
-        text = fields["data"].strip()
-        parts = json.loads(text) if text else {}
-        self.parts |= parts
-        return fields["event"].strip(), parts
+        said = json.loads(fields["data"])
+        self.age_s = said["age_s"]
+        self.parts |= said["parts"]
+        return fields["event"].strip(), said["parts"]
 
     async def until(self, part: str, words: str) -> str:
         """Wait until a part has some words; return it."""

@@ -145,7 +145,9 @@ async def test_a_large_camera_is_summed_up(browser: Browser, lsstcam: Site) -> N
     await open_page(browser, f"{lsstcam.url}/trends/PTC/-")
     assert await browser.value("document.querySelectorAll('tbody tr').length") == 3 * (1 + 10)
     await browser.value("document.querySelector('a[href$=\"R44_SW1\"]').click()")
-    await browser.until("document.querySelector('h1')?.textContent.includes('R44_SW1')")
+    await browser.until(
+        "document.querySelector('h1')?.textContent.includes('R44_SW1') && document.readyState === 'complete'"
+    )
     assert await browser.value("document.querySelectorAll('tbody tr').length") == 3 * 16
 
 
@@ -270,6 +272,38 @@ async def test_only_an_allowed_site_shows_it_in_a_frame(browser: Browser, tmp_pa
         async with asyncio.timeout(30):
             while not any("frame-ancestors" in one and "blocked" in one for one in browser.complaints):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)  # the browser complains when it likes
+        await browser.look_at("about:blank")
+
+
+# Age
+
+
+async def test_a_page_that_is_loaded_while_the_csc_can_not_look_at_itself_is_red_at_once(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with opened(tmp_path) as site:
+        await open_page(browser, site.url)
+        await browser.until(IS_LIVE)
+        assert await browser.value("document.getElementById('stale').hidden")
+        live, runner = site.page.parts.live, site.house.runner
+        site.house.runner = object()  # type: ignore[assignment]
+        async with asyncio.timeout(30):
+            while not live._failed:  # noqa: ASYNC110  it looks every second
+                await asyncio.sleep(0.05)
+        live._seen_at -= 60
+        shown = "[document.getElementById('age-text').textContent, document.getElementById('stale').innerText]"
+        # One that is open hears it with the next sign of life, and one that is loaded now says it at once.
+        for again in (False, True):
+            if again:
+                await open_page(browser, site.url)
+                await browser.until(IS_LIVE, limit_s=2.0)
+            await browser.until("!document.getElementById('stale').hidden", limit_s=2.0 if again else 30.0)
+            age, why = await browser.value(shown)
+            assert age.startswith(("updated 6", "updated 7", "updated 8")) and "the CSC answers, but could not" in why
+            assert await browser.value("document.getElementById('age').classList.contains('stale')")
+        site.house.runner = runner
+        await browser.until("document.getElementById('stale').hidden")
+        assert not browser.complaints
         await browser.look_at("about:blank")
 
 

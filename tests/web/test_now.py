@@ -8,7 +8,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from pathlib import Path
 
 import pytest
 from lsst.ts.comcamcalib.enums import CalibType, Verdict
@@ -25,6 +27,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from support.plans import make_plan
 from support.records import accepted
 from support.web import Site
+
+USER_GUIDE = Path(__file__).parents[2] / "doc" / "user_guide.rst"
 
 
 async def metrics(site: Site) -> dict[str, float]:
@@ -173,6 +177,19 @@ async def test_metrics_are_what_prometheus_reads(site: Site) -> None:
     assert found["comcamcalib_journal_owned"] == found["comcamcalib_connected"] == 1.0
     assert found["comcamcalib_page_readers"] == 1.0
     assert found["process_resident_memory_bytes"] > 1e6
+
+
+async def test_the_user_guide_names_all_metrics_and_no_others(site: Site) -> None:
+    await site.house.start(script_mode="BIAS")
+    await site.house.ended()
+    async with site.events() as events:
+        await events.until("headline", "COMPLETED")
+        found = {name.split()[0] for name in await metrics(site)}
+    text = USER_GUIDE.read_text(encoding="utf-8")
+    rows = re.findall(r"^   \* - ``((?:comcamcalib|process)_\w+)``\n     - (.+)\n     - (.+)$", text, re.MULTILINE)
+    assert [name for name, _, _ in rows if name not in found] == [], "there are no such metrics"
+    assert found - {name for name, _, _ in rows} == set(), "these metrics are not described"
+    assert len(rows) == len(found)
 
 
 # Drawings

@@ -193,7 +193,7 @@ async def test_trends_by_detector_and_by_amplifier(site: Site) -> None:
     assert (await site.ask("/api/trends/PTC/-")).json["error"] == "No run has measured PTC yet."
     first = await with_facts(site, measured(1.5, 1.7, 6.0), judged(Verdict.PASSED))
     second = await with_facts(site, measured(1.6, math.nan, 6.5), judged(Verdict.FAILED))
-    site.page.parts.past.forget()
+    site.page.parts.forget()
     (product,) = [one for one in (await site.ask("/api/trends")).json["products"] if one["calib_type"] == "PTC"]
     assert (product["runs"], product["quantities"]) == (2, ["gain", "noise"])
     table = (await site.ask("/api/trends/PTC/-")).json

@@ -189,7 +189,7 @@ async def test_a_reader_that_does_not_read_is_dropped_and_others_are_served(
             await asyncio.sleep(0.01)
         while live.readers > 1:
             for reader in list(live._readers):
-                reader.send({"jobs": "x" * 300_000})
+                reader.send({"jobs": b'"%s"' % (b"x" * 300_000)})
             await events.next()
     assert "comcamcalib_page_dropped_total 1.0" in (await site.ask("/metrics")).text
     slow.close()
@@ -199,8 +199,8 @@ async def test_what_waits_for_a_slow_reader_does_not_grow(site: Site) -> None:
     await site.ask("/api/now")
     with site.page.parts.live.reading() as reader:
         for number in range(1000):
-            reader.send({"progress": f"{number} " + "x" * 1000})
-        chunk = await reader.next()
+            reader.send({"progress": f'"{number} {"x" * 1000}"'.encode()})
+        chunk = b"".join(await reader.next())
     assert b"999 x" in chunk and len(chunk) < 100_000
 
 
@@ -284,7 +284,7 @@ async def test_a_page_can_be_closed_and_opened_again_and_twice_is_once(site: Sit
     assert (await site.ask("/healthz")).status == 200
 
 
-async def test_a_page_whose_look_fails_says_nothing_more_and_recovers(
+async def test_a_page_whose_look_fails_says_so_in_the_log_and_recovers(
     site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)

@@ -28,6 +28,7 @@ from .config import CscConfig
 from .config_schema import CONFIG_SCHEMA
 from .config_validator import ConfigValidator
 from .connection import Connection
+from .ending import close_within
 from .enums import ErrorCode
 from .errors import BadInputError
 from .package_log import PackageLog
@@ -36,6 +37,7 @@ from .record.events import Alarms
 from .run.acceptance import AcceptRequest
 from .run.claim import Claim
 from .run.decertification import DecertifyRequest
+from .run.journal import WRITE_LIMIT_S
 from .run.owner import JournalError, JournalLostError
 from .run.progress import Progress
 from .run.runner import Runner, StartRequest
@@ -59,6 +61,10 @@ TERMINATED = 128 + signal.SIGTERM
 # (seconds), but at least CLOSE_LIMIT_S, to close. A connection that takes longer goes on closing by itself.
 LEAVE_LIMIT_S = 8.5
 CLOSE_LIMIT_S = 1.0
+
+# All that is closed at the end of the process has so long (seconds), before salobj takes a second for its own; what
+# takes longer ends with the process. The connections leave the journal its time.
+END_LIMIT_S = 8.5
 
 # Going to FAULT ends the open run, so a broker that is down for a short time must not cause it.
 MAX_TELEMETRY_FAILURES = 30
@@ -119,7 +125,9 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
             on_lost=self._on_journal_lost,
         )
         self.status_page = StatusPage(
-            lambda: look_at(self.summary_state.name, self._claim, self._clock), self._repository, self._clock
+            lambda: look_at(self.summary_state.name, self._claim, self._clock, self._fault_report()),
+            self._repository,
+            self._clock,
         )
         """The page for people and monitoring, from DISABLED on."""
 
@@ -153,29 +161,31 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         """Open the journal when configured; connect to the observatory while ENABLED."""
         await super().handle_summary_state()
         if self.summary_state is not salobj.State.ENABLED:
-            await self._disconnect(f"The CSC went to {self.summary_state.name}")
-        if not self.disabled_or_enabled:
+            await self._disconnect(f"The CSC went to {self.summary_state.name}", LEAVE_LIMIT_S)
+        if self.disabled_or_enabled:
+            assert self.config is not None, "Bug: the CSC is DISABLED without a configuration"
+            # Before the journal: if that can't be used the CSC goes to FAULT, and the page is wanted then.
+            await self.status_page.open(self.config)
+            await self._claim.open(self.config)
+        elif self.summary_state is salobj.State.FAULT:
             await self._claim.close()
         else:
-            assert self.config is not None, "Bug: the CSC is DISABLED without a configuration"
-            await self._claim.open(self.config)
+            await asyncio.gather(self._claim.close(), self.status_page.close())
         if self.summary_state is salobj.State.ENABLED and self._connection is None:
             await self._connect()
-        # In FAULT the page stays: it is wanted then.
-        if self.disabled_or_enabled and self.config is not None:
-            await self.status_page.open(self.config)
-        elif self.summary_state in (salobj.State.STANDBY, salobj.State.OFFLINE):
-            await self.status_page.close()
 
     async def close_tasks(self) -> None:
         """End all tasks and connections of this CSC."""
         await super().close_tasks()
+        await close_within(END_LIMIT_S, {"service of runs": self._end_runs(), "status page": self.status_page.close()})
+        logging.getLogger(__package__).removeHandler(self._package_log)
+
+    async def _end_runs(self) -> None:
+        """Interrupt what is open, disconnect, and close the journal."""
         self._progress_task.cancel()
         await asyncio.gather(self._progress_task, self._losing, return_exceptions=True)
-        await self._disconnect("The CSC was closed")
-        await self.status_page.close()
+        await self._disconnect("The CSC was closed", END_LIMIT_S - WRITE_LIMIT_S - CLOSE_LIMIT_S)
         await self._claim.close()
-        logging.getLogger(__package__).removeHandler(self._package_log)
 
     async def do_start(self, data: salobj.BaseMsgType) -> None:
         """Read the configuration and open the journal; a refusal is published."""
@@ -289,6 +299,10 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
             private_seqNum=data.private_seqNum, ack=salobj.SalRetCode.CMD_COMPLETE, result=json.dumps(result)
         )
 
+    def _fault_report(self) -> str:
+        """Return why the CSC is in FAULT; empty if it is not."""
+        return str(self.evt_errorCode.data.errorReport) if self.summary_state is salobj.State.FAULT else ""
+
     def _repository(self) -> ButlerService | None:
         return self._connection.services.repository if self._connection is not None else None
 
@@ -312,9 +326,9 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         if self._claim.runner is not None:
             self._claim.runner.connect(connection.services)
 
-    async def _disconnect(self, reason: str) -> None:
+    async def _disconnect(self, reason: str, limit_s: float) -> None:
         clock = asyncio.get_running_loop().time
-        deadline = clock() + LEAVE_LIMIT_S
+        deadline = clock() + limit_s
         connection, self._connection = self._connection, None
         if self._claim.runner is not None:
             await self._claim.runner.disconnect(reason)

@@ -72,6 +72,8 @@ class Journal:
         # When the latest renewal that has succeeded was asked for (seconds of the clock).
         self._renewed_s = 0.0
         self._renewing: asyncio.Task[None] = utils.make_done_future()
+        self.problem = ""
+        """Why the ownership could not be renewed when that was last due; empty if it could."""
 
     async def open(self) -> None:
         """Open the file, create its tables if it is new, and become its owner.
@@ -261,9 +263,11 @@ class Journal:
             await asyncio.sleep(RENEW_INTERVAL_S)
             try:
                 await self._do("renew the ownership of", self._file.renew, renews=True)
+                self.problem = ""
             except JournalLostError:
                 return
             except JournalError as error:
+                self.problem = str(error)
                 log.warning("%s. If that lasts, another process may take the journal over", error)
 
 

@@ -138,6 +138,12 @@ class Runner:
         """Whether facts are not in the journal yet; they would be lost if the journal were closed."""
         return self.run is not None and self.run.record.unwritten
 
+    @property
+    def journal_problem(self) -> str:
+        """Why the journal can't be written, as far as that is known; empty if it can."""
+        record = self.run.record if self.run is not None else None
+        return (record.lost or record.journal_problem if record is not None else "") or self._journal.problem
+
     async def start_run(self, request: StartRequest) -> str:
         """Check everything, then start a run.
 

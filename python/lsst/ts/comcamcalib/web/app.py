@@ -20,9 +20,10 @@ from ..report.data import Model
 from ..services.worker_threads import WorkerThreads
 from . import data
 from .board import BoardKeeper
+from .bodies import Bodies, SharedResponse, json_of, slices
 from .guard import STREAM, Guard
 from .health import LoopWatch
-from .live import Live
+from .live import STALE_S, Live
 from .metrics import Metrics
 from .pages import STATIC, page, styles
 from .past import REPORT_TYPES, NotFoundError, Past
@@ -55,6 +56,20 @@ class Parts:
     guard: Guard
     threads: WorkerThreads
     """In which pages are made."""
+    bodies: Bodies
+    """Answers that were made lately."""
+    tables: Bodies
+    """The same, of trends; those of a whole LSSTCam are large."""
+
+    async def close(self) -> None:
+        """Wait for no answer any more."""
+        for one in (self.bodies, self.tables, self.live, self.past):
+            await one.close()
+
+    def forget(self) -> None:
+        """Read and make everything again."""
+        for one in (self.bodies, self.tables, self.past):
+            one.forget()
 
 
 def make_app(parts: Parts) -> web.Application:
@@ -96,15 +111,20 @@ class _Pages:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    async def now(self, _request: web.Request) -> web.Response:
-        return web.Response(text=await self._parts.live.html(), content_type="text/html")
+    async def now(self, request: web.Request) -> web.StreamResponse:
+        text = await self._parts.live.html()
 
-    async def runs(self, _request: web.Request) -> web.Response:
-        return await self._page("runs", runs=await self._parts.past.runs())
+        async def encoded() -> bytes:
+            return text.encode()
 
-    async def run(self, request: web.Request) -> web.Response:
-        run = await _run(request, self._parts)
-        return await self._page("run", "../", run=run)
+        body = await self._parts.bodies.get(request.path, encoded, text)
+        return SharedResponse(request, body, "text/html")
+
+    async def runs(self, request: web.Request) -> web.StreamResponse:
+        return await self._page(request, "runs", runs=await self._parts.past.runs())
+
+    async def run(self, request: web.Request) -> web.StreamResponse:
+        return await self._page(request, "run", run=await _run(request, self._parts))
 
     async def report(self, request: web.Request) -> web.StreamResponse:
         run_id, suffix = request.match_info["run_id"], request.match_info["suffix"]
@@ -112,17 +132,19 @@ class _Pages:
         headers = {"Content-Security-Policy": self._parts.guard.report_policy, "Content-Type": REPORT_TYPES[suffix]}
         return web.FileResponse(path, headers=headers)
 
-    async def board(self, _request: web.Request) -> web.Response:
-        return await self._page("board", board=self._parts.board.board)
+    async def board(self, request: web.Request) -> web.StreamResponse:
+        return await self._page(request, "board", board=self._parts.board.board)
 
-    async def trends(self, _request: web.Request) -> web.Response:
-        return await self._page("trends", trends=await self._parts.past.trend_list())
+    async def trends(self, request: web.Request) -> web.StreamResponse:
+        return await self._page(request, "trends", trends=await self._parts.past.trend_list())
 
-    async def trend(self, request: web.Request) -> web.Response:
-        trend = await _trend(request, self._parts)
-        root = "../" * (request.path.count("/") - 1)
+    async def trend(self, request: web.Request) -> web.StreamResponse:
         detectors = list(self._parts.config.instrument.detector_names.values())
-        return await self._page("trend", root, trend=trend, detectors=detectors)
+
+        def made(trend: data.TrendTable) -> bytes:
+            return page("trend", _root(request), trend=trend, detectors=detectors).encode()
+
+        return await _trend(request, self._parts, made, "text/html")
 
     async def style(self, _request: web.Request) -> web.Response:
         return web.Response(text=styles(), content_type="text/css")
@@ -139,10 +161,11 @@ class _Pages:
         if request.method == "HEAD":
             return response
         with self._parts.live.reading() as reader:
-            while chunk := await reader.next():
+            while pieces := await reader.next():
                 try:
                     async with asyncio.timeout(WRITE_LIMIT_S):
-                        await response.write(chunk)
+                        for one in (one for piece in pieces for one in slices(piece)):
+                            await response.write(one)
                 except TimeoutError:
                     self._parts.guard.drop(request)
                     break
@@ -150,11 +173,12 @@ class _Pages:
                     break
         return response
 
-    async def _page(self, view: str, root: str = "", **content: object) -> web.Response:
-        text = await self._parts.threads.do(
-            f"make the page {view}", MAKE_LIMIT_S, lambda: page(view, root, **content), MAKE_LIMIT_S
+    async def _page(self, request: web.Request, view: str, **content: Model) -> web.StreamResponse:
+        (model,) = content.values()
+        making = f"make the page {view}"
+        return await _answer(
+            request, self._parts, making, lambda: page(view, _root(request), **content).encode(), model, "text/html"
         )
-        return web.Response(text=text, content_type="text/html")
 
 
 class _Programs:
@@ -166,27 +190,27 @@ class _Programs:
     async def openapi(self, _request: web.Request) -> web.Response:
         return web.Response(body=(STATIC / "openapi.json").read_bytes(), content_type="application/json")
 
-    async def now(self, _request: web.Request) -> web.Response:
+    async def now(self, request: web.Request) -> web.StreamResponse:
         if (now := self._parts.live.now) is None:
             await self._parts.live.refresh()
             now = self._parts.live.now
             assert now is not None, "Bug: nothing was seen"
-        return await self._json(now)
+        return await self._json(request, now)
 
-    async def runs(self, _request: web.Request) -> web.Response:
-        return await self._json(await self._parts.past.runs())
+    async def runs(self, request: web.Request) -> web.StreamResponse:
+        return await self._json(request, await self._parts.past.runs())
 
-    async def run(self, request: web.Request) -> web.Response:
-        return await self._json(await _run(request, self._parts))
+    async def run(self, request: web.Request) -> web.StreamResponse:
+        return await self._json(request, await _run(request, self._parts))
 
-    async def board(self, _request: web.Request) -> web.Response:
-        return await self._json(self._parts.board.board)
+    async def board(self, request: web.Request) -> web.StreamResponse:
+        return await self._json(request, self._parts.board.board)
 
-    async def trends(self, _request: web.Request) -> web.Response:
-        return await self._json(await self._parts.past.trend_list())
+    async def trends(self, request: web.Request) -> web.StreamResponse:
+        return await self._json(request, await self._parts.past.trend_list())
 
-    async def trend(self, request: web.Request) -> web.Response:
-        return await self._json(await _trend(request, self._parts))
+    async def trend(self, request: web.Request) -> web.StreamResponse:
+        return await _trend(request, self._parts, json_of, "application/json")
 
     async def metrics(self, _request: web.Request) -> web.Response:
         return web.Response(body=self._parts.metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
@@ -196,22 +220,40 @@ class _Programs:
         return _json_now(health, 200 if health.healthy else 503)
 
     async def readiness(self, _request: web.Request) -> web.Response:
-        readiness = _readiness(self._parts.live.now)
+        readiness = _readiness(self._parts.live.now, self._parts.live.age_s())
         return _json_now(readiness, 200 if readiness.ready else 503)
 
-    async def _json(self, model: Model) -> web.Response:
-        text = await self._parts.threads.do("make JSON", MAKE_LIMIT_S, model.model_dump_json, MAKE_LIMIT_S)
-        return web.Response(text=text, content_type="application/json")
+    async def _json(self, request: web.Request, model: Model) -> web.StreamResponse:
+        return await _answer(request, self._parts, "make JSON", lambda: json_of(model), model, "application/json")
 
 
 def _json_now(model: Model, status: int) -> web.Response:
     return web.Response(text=model.model_dump_json(), content_type="application/json", status=status)
 
 
-def _readiness(now: data.Now | None) -> data.Readiness:
+async def _answer(
+    request: web.Request, parts: Parts, making: str, make: Callable[[], bytes], of: Model, content_type: str
+) -> web.StreamResponse:
+    """Return an answer that is made of a document in a thread, unless that was done already."""
+    body = await parts.bodies.get(request.path, lambda: parts.threads.do(making, MAKE_LIMIT_S, make, MAKE_LIMIT_S), of)
+    return SharedResponse(request, body, content_type)
+
+
+def _root(request: web.Request) -> str:
+    """Return the way from a page's address to that of Now."""
+    return "../" * (request.path.count("/") - 1)
+
+
+def _readiness(now: data.Now | None, age_s: float) -> data.Readiness:
     if now is None:
         return data.Readiness(ready=False, reason="The CSC was not looked at yet.")
-    if not now.csc.journal_owned:
+    if age_s > STALE_S:
+        reason = (
+            f"What is known here of the CSC is {age_s:.0f} s old, because the status page can't be brought up to date. "
+            "The CSC's log says why."
+        )
+        return data.Readiness(ready=False, reason=reason)
+    if now.csc.problems:
         return data.Readiness(ready=False, reason=" ".join(f"{one.rstrip('.')}." for one in now.csc.problems))
     if not now.csc.connected:
         reason = f"The CSC is {now.csc.state}, and connected to the observatory only while it is ENABLED."
@@ -228,12 +270,20 @@ async def _run(request: web.Request, parts: Parts) -> data.RunDocument:
     return await parts.past.run(run_id)
 
 
-async def _trend(request: web.Request, parts: Parts) -> data.TrendTable:
+async def _trend(
+    request: web.Request, parts: Parts, make: Callable[[data.TrendTable], bytes], content_type: str
+) -> web.StreamResponse:
+    """Return an answer that is made of a table of trends."""
     physical_filter = request.match_info["physical_filter"]
     if not physical_filter:
         raise NotFoundError("Name the filter, or - for a product without filters.")
-    return await parts.past.trend(
-        request.match_info["calib_type"],
-        "" if physical_filter == NO_FILTER else physical_filter,
-        request.match_info.get("detector", ""),
-    )
+
+    async def made() -> bytes:
+        return await parts.past.trend(
+            request.match_info["calib_type"],
+            "" if physical_filter == NO_FILTER else physical_filter,
+            request.match_info.get("detector", ""),
+            make,
+        )
+
+    return SharedResponse(request, await parts.tables.get(request.path, made), content_type)

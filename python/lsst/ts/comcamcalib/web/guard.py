@@ -142,6 +142,8 @@ class Guard:
                 await response.write_eof()
         except TimeoutError:
             self.drop(request)
+        except ConnectionError:
+            self._log.debug("A reader has gone before it had all of %s", request.path[:200])
         return response
 
     def drop(self, request: web.Request) -> None:

@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What happens now, looked at every second, and told to all who watch the page."""
+"""What happens now, looked at every second, and told to all who watch the page, with its age."""
 
 from __future__ import annotations
 
@@ -13,21 +13,26 @@ import contextlib
 import dataclasses
 import json
 import logging
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ..record.history import History
 from ..services.worker_threads import WorkerThreads
 from . import data
+from .memory import Memory
 from .now import Seen, now_document
 from .pages import page, parts_of_board, parts_of_now
 
-__all__ = ["Live", "Reader"]
+__all__ = ["STALE_S", "Live", "Reader"]
 
 INTERVAL_S = 1.0
 """Time between two looks (seconds)."""
 
+STALE_S = 15.0
+"""What was seen longer ago is out of date (seconds): the page turns red, and the CSC does not count as ready."""
+
 TICK_S = 4.0
-"""Longest time in which a reader hears nothing (seconds); the page turns red after 15."""
+"""Longest time in which a reader hears nothing (seconds)."""
 
 AGAIN_S = 10.0
 """Time after which the parts of a run in progress are made again, because durations grow (seconds)."""
@@ -37,17 +42,26 @@ RENDER_LIMIT_S = 20.0
 
 
 class Reader:
-    """Somebody who watches the page. What is not sent yet is kept once for each part, however slow the reader is."""
+    """Somebody who watches the page. What is not sent yet is kept once for each part, however slow the reader is.
 
-    def __init__(self, parts: dict[str, str]) -> None:
+    Parameters
+    ----------
+    parts
+        Parts of the page by id, each as JSON, which all readers share.
+    age_s
+        Returns how long ago what the parts show was seen (seconds).
+    """
+
+    def __init__(self, parts: Mapping[str, bytes], age_s: Callable[[], float]) -> None:
         self._pending = dict(parts)
+        self._age_s = age_s
         self._news = asyncio.Event()
         if parts:
             self._news.set()
         self._ended = False
 
-    def send(self, parts: dict[str, str]) -> None:
-        """Have some parts sent, or just a sign of life."""
+    def send(self, parts: Mapping[str, bytes]) -> None:
+        """Have some parts sent."""
         self._pending |= parts
         self._news.set()
 
@@ -56,16 +70,21 @@ class Reader:
         self._ended = True
         self._news.set()
 
-    async def next(self) -> bytes:
-        """Wait for what is to be sent next; empty: the stream ends."""
-        await self._news.wait()
+    async def next(self) -> Sequence[bytes]:
+        """Wait for what is to be sent next, but not longer than until a sign of life is due; empty: the stream ends."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(TICK_S):
+                await self._news.wait()
         self._news.clear()
         if self._ended:
-            return b""
+            return ()
         pending, self._pending = self._pending, {}
-        if not pending:
-            return b"event: tick\ndata:\n\n"
-        return f"event: parts\ndata: {json.dumps(pending)}\n\n".encode()
+        age_s = self._age_s()
+        shown = f"{age_s:.1f}" if math.isfinite(age_s) else "null"
+        pieces = [f'event: {"parts" if pending else "tick"}\ndata: {{"age_s": {shown}, "parts": {{'.encode()]
+        for number, (name, html) in enumerate(pending.items()):
+            pieces += [b", " if number else b"", json.dumps(name).encode(), b": ", html]
+        return (*pieces, b"}}\n\n")
 
 
 class Live:
@@ -88,11 +107,13 @@ class Live:
         self._log = logging.getLogger(__name__)
         self._history: History | None = None
         self._board_shown: data.Board | None = None
-        self._made_at = self._notified_at = float("-inf")
-        self._parts: dict[str, str] = {}
+        self._made_at = self._seen_at = float("-inf")
+        # Number of looks that have succeeded.
+        self._looks = 0
+        self._parts: dict[str, bytes] = {}
         self._readers: set[Reader] = set()
-        # The whole page, until something has changed.
-        self._page: tuple[data.Now, str] | None = None
+        # The whole page, until something has changed or it says a wrong age.
+        self._page: Memory[str] = Memory(1, math.inf)
         self._failed = False
         self.seen: Seen | None = None
         """What was seen last; None: nothing yet."""
@@ -104,6 +125,10 @@ class Live:
         """Number of those who watch the page."""
         return len(self._readers)
 
+    def age_s(self) -> float:
+        """Return how long ago that was seen which is shown now (seconds); infinite: nothing was seen yet."""
+        return asyncio.get_running_loop().time() - self._seen_at
+
     async def run(self) -> None:
         """Look every second, until cancelled; then all streams end."""
         try:
@@ -112,7 +137,7 @@ class Live:
                     await self.refresh()
                     self._failed = False
                 except Exception:
-                    # Readers hear nothing more, so that their page turns red.
+                    # Readers hear how old what they see is, so that their page turns red.
                     if not self._failed:
                         self._log.exception("The status page could not be brought up to date; it is tried again")
                     self._failed = True
@@ -136,49 +161,53 @@ class Live:
         )
         before = self.now
 
-        def make() -> tuple[data.Now, dict[str, str]]:
+        def make() -> tuple[data.Now, dict[str, bytes]]:
             now = now_document(seen) if anew or before is None else _brought_up_to_date(before, seen)
             parts = parts_of_now(now, all_of_them=anew)
             if board is not self._board_shown:
                 parts |= parts_of_board(board)
             parts["title"] = _title(now)
-            return now, parts
+            return now, {name: json.dumps(html).encode() for name, html in parts.items()}
 
         now, parts = await self._threads.do("make the status page", RENDER_LIMIT_S, make)
         if anew:
             self._made_at = loop_s
         self.seen, self.now, self._history, self._board_shown = seen, now, seen.history, board
-        self._notify({name: html for name, html in parts.items() if self._parts.get(name) != html}, loop_s)
+        self._seen_at = loop_s
+        self._looks += 1
+        changed = {name: html for name, html in parts.items() if self._parts.get(name) != html}
         self._parts |= parts
-
-    def _notify(self, changed: dict[str, str], loop_s: float) -> None:
-        if changed or loop_s - self._notified_at >= TICK_S:
-            self._notified_at = loop_s
+        if changed:
             for reader in self._readers:
                 reader.send(changed)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Reader]:
         """Let somebody watch; the first thing to be sent is everything."""
-        reader = Reader(self._parts)
+        reader = Reader(self._parts, self.age_s)
         self._readers.add(reader)
         try:
             yield reader
         finally:
             self._readers.discard(reader)
 
+    async def close(self) -> None:
+        """Wait for no page any more."""
+        await self._page.close()
+
     async def html(self) -> str:
-        """Return the whole page, which is made once for all who ask while nothing changes."""
+        """Return the whole page, which is made once for all who ask while nothing changes; it says how old it is."""
         if self.now is None:
             await self.refresh()
         now, board = self.now, self._board()
         assert now is not None, "Bug: nothing was seen"
-        if self._page is None or self._page[0] is not now:
-            text = await self._threads.do(
-                "make the status page", RENDER_LIMIT_S, lambda: page("now", now=now, run=now.run, board=board)
-            )
-            self._page = now, text
-        return self._page[1]
+        age_s = self.age_s()
+
+        def make() -> str:
+            return page("now", now=now, run=now.run, board=board, age_s=age_s, stale_s=STALE_S)
+
+        key = self._looks, math.floor(age_s)
+        return await self._page.get(key, lambda: self._threads.do("make the status page", RENDER_LIMIT_S, make))
 
 
 def _brought_up_to_date(now: data.Now, seen: Seen) -> data.Now:

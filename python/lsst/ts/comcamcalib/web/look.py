@@ -15,7 +15,7 @@ from .now import NO_JOURNAL, Seen
 __all__ = ["look_at"]
 
 
-def look_at(state: str, claim: Claim, clock: Clock) -> Seen:
+def look_at(state: str, claim: Claim, clock: Clock, fault: str = "") -> Seen:
     """Return what is to be seen of the CSC.
 
     Parameters
@@ -26,19 +26,22 @@ def look_at(state: str, claim: Claim, clock: Clock) -> Seen:
         Its claim on the journal, with the runs.
     clock
         The clock.
+    fault
+        Why it is in FAULT; empty if it is not.
     """
     runner = claim.runner
     if runner is None:
-        return Seen(clock.tai(), state, journal_owned=False, connected=False, problem=claim.problem or NO_JOURNAL)
+        # A journal that can't be used has led to FAULT.
+        problem = fault.rstrip(".") or claim.problem or NO_JOURNAL
+        return Seen(clock.tai(), state, journal_owned=False, connected=False, problem=problem)
     run = runner.run
     record = run.record if run is not None else None
-    problem = (record.lost or record.journal_problem) if record is not None else ""
     return Seen(
         at_s=clock.tai(),
         state=state,
         journal_owned=record is None or not record.lost,
         connected=runner.is_connected,
-        problem=problem,
+        problem=runner.journal_problem,
         history=record.history if record is not None else None,
         progress=runner.progress(),
         waits=dict(record.waits) if record is not None else {},

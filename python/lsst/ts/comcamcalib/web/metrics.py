@@ -48,8 +48,9 @@ class Metrics:
         Returns the board.
     own
         What the page counts of itself.
-    readers, loop_delay_s
-        Return the number of those who watch the page, and the longest delay of the event loop in the last minute.
+    readers, age_s, loop_delay_s
+        Return the number of those who watch the page, how long ago that was seen which is shown, and the longest delay
+        of the event loop in the last minute (seconds).
     """
 
     def __init__(
@@ -58,12 +59,14 @@ class Metrics:
         board: Callable[[], data.Board],
         own: Measured,
         readers: Callable[[], int],
+        age_s: Callable[[], float],
         loop_delay_s: Callable[[], float],
     ) -> None:
         self._now = now
         self._board = board
         self._own = own
         self._readers = readers
+        self._age_s = age_s
         self._loop_delay_s = loop_delay_s
         # Not the common registry: nothing of other packages in this process belongs here.
         self._registry = CollectorRegistry(auto_describe=False)
@@ -80,6 +83,7 @@ class Metrics:
         yield _counter("comcamcalib_page_refused", "Requests refused: too many readers.", self._own.refused)
         yield _counter("comcamcalib_page_dropped", "Readers dropped: too slow.", self._own.dropped)
         yield _gauge("comcamcalib_page_readers", "Those who watch the page.", self._readers())
+        yield _gauge("comcamcalib_data_age_seconds", "How long ago the CSC was looked at.", self._age_s())
         yield _gauge(
             "comcamcalib_loop_delay_seconds", "Longest delay of the event loop in a minute.", self._loop_delay_s()
         )

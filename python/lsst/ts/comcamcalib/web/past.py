@@ -70,17 +70,15 @@ class Past:
         self._threads = threads
         self._lists: Memory[data.RunList | data.TrendList] = Memory(2, REMEMBERED_S)
         self._runs: Memory[data.RunDocument] = Memory(8, REMEMBERED_S)
-        # Few, because that of a whole LSSTCam takes some 25 MB.
-        self._trends: Memory[data.TrendTable] = Memory(3, REMEMBERED_S)
 
     async def close(self) -> None:
         """Wait for nothing any more."""
-        for memory in (self._lists, self._runs, self._trends):
+        for memory in (self._lists, self._runs):
             await memory.close()
 
     def forget(self) -> None:
         """Read everything again."""
-        for memory in (self._lists, self._runs, self._trends):
+        for memory in (self._lists, self._runs):
             memory.forget()
 
     async def runs(self) -> data.RunList:
@@ -133,8 +131,20 @@ class Past:
         assert isinstance(found, data.TrendList)
         return found
 
-    async def trend(self, type_name: str, physical_filter: str, detector: str) -> data.TrendTable:
-        """Return the trends of a product: of all detectors, or of the amplifiers of one.
+    async def trend(
+        self, type_name: str, physical_filter: str, detector: str, make: Callable[[data.TrendTable], T]
+    ) -> T:
+        """Return what is made of the trends of a product.
+
+        Parameters
+        ----------
+        type_name, physical_filter
+            The product.
+        detector
+            The one of whose amplifiers; empty: of all detectors.
+        make
+            Makes it, in the thread that has read them: so there are never more tables in memory than threads, which
+            counts for those of a whole LSSTCam.
 
         Raises
         ------
@@ -147,7 +157,7 @@ class Past:
         if detector and detector not in names.values():
             raise NotFoundError(f"There is no detector {detector}; there are {', '.join(names.values())}.")
         key = (CalibType[type_name], physical_filter, detector)
-        return await self._trends.get(key, lambda: self._do(f"read trends of {type_name}", lambda: self._read(*key)))
+        return await self._do(f"read trends of {type_name}", lambda: make(self._read(*key)))
 
     async def _do(self, what: str, read: Callable[[], T]) -> T:
         return await self._threads.do(what, READ_LIMIT_S, read, READ_LIMIT_S)

@@ -22,13 +22,14 @@ from ..services.butler import ButlerService
 from ..services.worker_threads import WorkerThreads
 from .app import Parts, make_app
 from .board import BoardKeeper
+from .bodies import Bodies
 from .connections import Connections
 from .guard import Guard
 from .health import LoopWatch
 from .live import Live
 from .metrics import Measured, Metrics
 from .now import Seen
-from .past import Past
+from .past import REMEMBERED_S, Past
 
 __all__ = ["StatusPage"]
 
@@ -87,10 +88,13 @@ class StatusPage:
         past = Past(config, self._clock, reading)
         board = BoardKeeper(config, self._clock, self._repository, self._certified, past.certified_collections)
         live = Live(self._look, lambda: board.board, making)
-        metrics = Metrics(lambda: live.now, lambda: board.board, measured, lambda: live.readers, loop_watch.worst_s)
+        metrics = Metrics(
+            lambda: live.now, lambda: board.board, measured, lambda: live.readers, live.age_s, loop_watch.worst_s
+        )
         connections = Connections()
         guard = Guard(config.page.frame_ancestors, measured, connections.used)
-        self._parts = Parts(config, live, past, board, loop_watch, metrics, guard, reading)
+        bodies, tables = Bodies(8, REMEMBERED_S), Bodies(3, REMEMBERED_S)
+        self._parts = Parts(config, live, past, board, loop_watch, metrics, guard, reading, bodies, tables)
         self._runner = web.AppRunner(
             make_app(self._parts),
             access_log=None,
@@ -135,9 +139,8 @@ class StatusPage:
             await runner.cleanup()
         parts, self._parts = self._parts, None
         if parts is not None:
-            await parts.past.close()
-        for threads in self._threads:
-            await threads.close(CLOSE_LIMIT_S)
+            await parts.close()
+        await asyncio.gather(*(threads.close(CLOSE_LIMIT_S) for threads in self._threads))
 
     async def _listen(self, connections: Connections, config: CscConfig) -> bool:
         settings = config.page
