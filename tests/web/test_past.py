@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -20,31 +20,33 @@ from lsst.ts.comcamcalib.record.facts import Measured, Measurement, ReportFile, 
 from lsst.ts.comcamcalib.web.memory import Memory
 from support.web import Site, opened
 
-RUN = "20261126-001"
+AnyFact = Measured | ReportWritten | VerdictGiven
 
 
-async def with_facts(site: Site, *facts: Measured | ReportWritten | VerdictGiven) -> str:
-    """Make a run, add facts to it, and return its id."""
+async def with_facts(site: Site, *facts: AnyFact | Callable[[str], AnyFact]) -> str:
+    """Make a run, add facts to it, some of which have its id in them, and return its id."""
     run_id = await site.house.start(script_mode="BIAS")
     await site.house.ended()
     run = site.house.runner.run
     assert run is not None
     for fact in facts:
-        await run.record.note(fact)
+        await run.record.note(fact(run_id) if callable(fact) else fact)
     await run.record.flush()
     return run_id
 
 
-def written(folder: Path, run_id: str, name: str = "") -> ReportWritten:
-    """Say that a report was written."""
-    files = [
-        (f"{(folder / (name or f'ComCamCalib-{run_id}.html')).as_uri()}", "text/html"),
-        (f"https://s3.example.org/cp/ComCamCalib-{run_id}.json", "application/json"),
-    ]
-    return ReportWritten(
-        attempt=1,
-        files=tuple(ReportFile(url=url, mime_type=mime, byte_size=1, checksum="0" * 32) for url, mime in files),
-    )
+def written(folder: Path, name: str = "") -> Callable[[str], ReportWritten]:
+    """Say that the report of a run was written; the name may have the run's id in it, as {run_id}."""
+
+    def fact(run_id: str) -> ReportWritten:
+        files = [
+            ((folder / (name or "ComCamCalib-{run_id}.html").format(run_id=run_id)).as_uri(), "text/html"),
+            (f"https://s3.example.org/cp/ComCamCalib-{run_id}.json", "application/json"),
+        ]
+        made = [ReportFile(url=url, mime_type=mime, byte_size=1, checksum="0" * 32) for url, mime in files]
+        return ReportWritten(attempt=1, files=tuple(made))
+
+    return fact
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ async def reported(tmp_path: Path) -> AsyncIterator[tuple[Site, str, Path]]:
     folder = tmp_path / "reports"
     folder.mkdir()
     async with opened(tmp_path) as site:
-        run_id = await with_facts(site, written(folder, "20261126-001"))
+        run_id = await with_facts(site, written(folder))
         (folder / f"ComCamCalib-{run_id}.html").write_text("<html>of the run</html>")
         (folder / f"ComCamCalib-{run_id}.json").write_text('{"format": "ComCamCalib report"}')
         yield site, site.house.status.run_id, folder
@@ -160,7 +162,7 @@ async def test_nothing_outside_the_folder_of_reports_is_served(tmp_path: Path, n
     (tmp_path / "secret.html").write_text("swordfish")
     os.symlink(tmp_path / "secret.html", tmp_path / "reports" / "link.html")
     async with opened(tmp_path) as site:
-        run_id = await with_facts(site, written(tmp_path / "reports", RUN, name))
+        run_id = await with_facts(site, written(tmp_path / "reports", name))
         answer = await site.ask(f"/reports/{run_id}.html")
         assert answer.status == 404 and "swordfish" not in answer.text
 
