@@ -242,10 +242,39 @@ async def test_what_can_not_be_accepted_is_refused_with_the_reason(house: House)
         "physicalFilter: BIAS has no verdict in r_03; it has one for all; leave physicalFilter empty."
     )
     assert house.runner.run is not None and house.runner.run.history.seq == facts
+
+
+async def test_nothing_is_accepted_if_the_run_can_not_go_on(house: House) -> None:
+    run_id = await failed(house, script_mode="BIAS_DARK")
+    assert house.runner.run is not None
+    facts = house.runner.run.history.seq
     house.observatory.uws.error = "Connection refused"
     assert "The UWS, which runs the jobs, can't be used" in await refusal(house, run_id)
-    assert house.runner.run.history.seq == facts, "nothing is accepted if the run can't go on"
+    house.observatory.components.sentences = ["OCPS:2 is in STANDBY: enable it."]
+    assert "OCPS:2 is in STANDBY" in await refusal(house, run_id)
+    assert house.runner.run.history.seq == facts
     assert house.status.state is RunState.FAILED
+
+
+async def test_to_certify_neither_camera_nor_jobs_are_needed(house: House) -> None:
+    """The next morning, when the camera is OFFLINE and nobody has enabled the OCPS."""
+    run_id = await failed(house)
+    house.observatory.uws.error = "Connection refused"
+    house.observatory.components.sentences = ["CCCamera is in OFFLINE: enable it.", "OCPS:2 is in STANDBY: enable it."]
+    assert await accept(house, run_id) == "BIAS.VERIFY SUCCEEDED; stages to be done: BIAS.CERTIFY"
+    assert (await house.ended()).state is RunState.COMPLETED
+    assert house.certified == {"bias"}
+
+
+async def test_for_jobs_the_camera_is_not_needed(house: House) -> None:
+    jobs = house.observatory.jobs
+    jobs.hold("cpDark")
+    run_id = await failed(house, script_mode="BIAS_DARK")
+    jobs.held.clear()
+    house.observatory.components.sentences = ["CCCamera is in OFFLINE: enable it."]
+    await accept(house, run_id)
+    assert (await house.ended()).state is RunState.COMPLETED
+    assert house.certified == {"bias", "dark"}
 
 
 async def test_a_good_verdict_needs_no_acceptance(house: House) -> None:

@@ -16,7 +16,16 @@ from ..record.facts import VerdictAccepted, VerdictGiven
 from ..record.history import STAGE_ENDED, History
 from ..record.things import GOOD_VERDICTS, Stage
 
-__all__ = ["AcceptRequest", "acceptances", "calib_type_of", "goes_on", "is_verified", "still_bad", "to_take_up"]
+__all__ = [
+    "AcceptRequest",
+    "acceptances",
+    "calib_type_of",
+    "goes_on",
+    "is_verified",
+    "kinds_after",
+    "still_bad",
+    "to_take_up",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,8 +181,28 @@ def is_verified(history: History, calib_type: CalibType) -> bool:
     )
 
 
-def to_take_up(history: History) -> list[str]:
-    """Name the stages that were SKIPPED and have no obstacle any more, or only one that goes with it."""
+def kinds_after(history: History, request: AcceptRequest) -> frozenset[StageKind]:
+    """Return the kinds of the stages that are done if a run goes on after an acceptance.
+
+    A run that has ended does only what was skipped because of the verdict, and its report.
+    """
+    if history.open:
+        return frozenset(StageKind)
+    verified = f"{CalibType(request.calib_type).name}.{StageKind.VERIFY.name}"
+    names = set(to_take_up(history, verified))
+    return frozenset(stage.kind for stage in history.plan.stages if stage.name in names)
+
+
+def to_take_up(history: History, verified: str = "") -> list[str]:
+    """Name the stages that were SKIPPED and have no obstacle any more, or only one that goes with it.
+
+    Parameters
+    ----------
+    history
+        What has happened in the run.
+    verified
+        A VERIFY stage that is no obstacle, because its verdict is about to be accepted.
+    """
     skipped = {stage.name: stage for stage in history.plan.stages if _state(history, stage.name) is StageState.SKIPPED}
     stopped = history.plan.options.on_failure == "stop" and bool(history.stages_in(StageState.FAILED))
     going_on = True
@@ -181,7 +210,7 @@ def to_take_up(history: History) -> list[str]:
         hopeless = [
             name
             for name, stage in skipped.items()
-            if (stopped and stage.kind is StageKind.ACQUIRE) or _obstacles(history, stage) - set(skipped)
+            if (stopped and stage.kind is StageKind.ACQUIRE) or _obstacles(history, stage) - {verified, *skipped}
         ]
         for name in hopeless:
             del skipped[name]

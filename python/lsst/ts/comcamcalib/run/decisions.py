@@ -14,13 +14,13 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ..clock import Clock
-from ..enums import CalibType, RunState
+from ..enums import CalibType, RunState, StageKind
 from ..errors import BadInputError, StageError
 from ..record.act import once
 from ..record.history import History
 from ..stages.context import RunContext, Services
 from ..stages.withdrawing import Withdrawing
-from .acceptance import AcceptRequest, calib_type_of, goes_on
+from .acceptance import AcceptRequest, calib_type_of, goes_on, kinds_after
 from .decertification import DecertifyRequest, in_words, standing
 from .journal import Journal
 from .outdated_reports import OutdatedReports
@@ -123,7 +123,7 @@ class Decisions:
                 raise BadInputError([f"Run {request.run_id} is {run.state.name}; wait for its end."])
             _check_no_abort(run.history)
             if goes_on(run.history, request):
-                await self._check(run, services, checking)
+                await self._check(run, services, checking, kinds_after(run.history, request))
                 await runner.adopt(run, checking)
                 plan = await run.accept(services, request)
             else:
@@ -133,11 +133,11 @@ class Decisions:
             runner.end_checks()
         return {"runId": request.run_id, "plan": plan}
 
-    async def _check(self, run: Run, services: Services, checking: Checking) -> None:
-        """Check all that a run needs to go on."""
+    async def _check(self, run: Run, services: Services, checking: Checking, kinds: frozenset[StageKind]) -> None:
+        """Check all that a run needs to go on with stages of some kinds."""
         if problems := differences(run.history.plan, self._runner.config):
             raise BadInputError(problems)
-        await self._runner.check(run.history.plan, services, checking, run)
+        await self._runner.check(run.history.plan, services, checking, run, kinds)
 
     async def _leave(self, run: Run) -> None:
         """Be done with a run; if it is not the latest one, publish that one last, for clients that join late."""

@@ -29,6 +29,9 @@ from .conflicts import check_conflicts
 
 __all__ = ["preflight"]
 
+OF_FRAMES = frozenset({StageKind.ACQUIRE, StageKind.INGEST})
+OF_JOBS = frozenset({StageKind.GENERATE, StageKind.VERIFY})
+
 JOURNAL_ROOM_MB = 100
 """A run of 1000 frames writes less than a tenth of that."""
 
@@ -37,7 +40,12 @@ REPO_ROOM_MB = 1000
 
 
 async def preflight(
-    plan: RunPlan, services: Services, tai_s: float, limit_s: float, history: History | None = None
+    plan: RunPlan,
+    services: Services,
+    tai_s: float,
+    limit_s: float,
+    history: History | None = None,
+    kinds: frozenset[StageKind] = frozenset(StageKind),
 ) -> list[str]:
     """Check everything outside that a run needs, in parallel and within a limit.
 
@@ -53,23 +61,26 @@ async def preflight(
         Longest time for all checks (seconds).
     history
         What has happened in the run so far; None if it is new.
+    kinds
+        Kinds of the stages that are to be done; what only others need is not checked.
 
     Returns
     -------
     problems
         A sentence for each check that failed or was not answered in time; empty: the run may start.
     """
+    frames, jobs = bool(kinds & OF_FRAMES), bool(kinds & OF_JOBS)
     checks: Mapping[str, Coroutine[Any, Any, list[str]]] = {
-        "the UWS": _check_uws(services),
-        "the Butler repository": _check_repository(plan, services, tai_s),
+        **({"the UWS": _check_uws(services)} if jobs else {}),
+        "the Butler repository": _check_repository(plan, services, tai_s, jobs),
         "the disks": _check_room(plan),
-        "the camera": _check_camera(plan, services),
+        **({"the camera": _check_camera(plan, services)} if frames else {}),
         "the calibration collection": check_conflicts(plan, services, tai_s, history),
     }
     tasks = {name: asyncio.create_task(check, name=f"check of {name}") for name, check in checks.items()}
     try:
         await asyncio.wait(tasks.values(), timeout=limit_s)
-        problems = services.components.problems()
+        problems = _check_components(plan, services, frames, jobs)
         for name, task in tasks.items():
             if task.done():
                 problems += task.result()
@@ -83,6 +94,12 @@ async def preflight(
             task.cancel()
         await asyncio.gather(*tasks.values(), return_exceptions=True)
     return problems
+
+
+def _check_components(plan: RunPlan, services: Services, frames: bool, jobs: bool) -> list[str]:
+    """Return what is wrong with the components that take and ingest frames, and with the one that runs jobs."""
+    ocps = plan.config.instrument.ocps
+    return [one for one in services.components.problems() if (jobs if one.startswith(f"{ocps} ") else frames)]
 
 
 async def _check_uws(services: Services) -> list[str]:
@@ -132,9 +149,10 @@ def _room_problem(name: str, folder: Path, wanted_mb: int) -> str:
     return f"{name}: the disk of {folder} has only {free_mb} MB left; make room for at least {wanted_mb} MB"
 
 
-async def _check_repository(plan: RunPlan, services: Services, tai_s: float) -> list[str]:
-    """Check the collections; only if they are all there, also what is in them."""
-    return await _check_collections(plan, services) or await _check_prerequisites(plan, services, tai_s)
+async def _check_repository(plan: RunPlan, services: Services, tai_s: float, jobs: bool) -> list[str]:
+    """Check the collections; only if they are all there, also what is in them for the jobs, if there are any."""
+    problems = await _check_collections(plan, services)
+    return problems if problems or not jobs else await _check_prerequisites(plan, services, tai_s)
 
 
 async def _check_prerequisites(plan: RunPlan, services: Services, tai_s: float) -> list[str]:

@@ -11,7 +11,7 @@ import logging
 
 from ..clock import Clock
 from ..config import CscConfig
-from ..enums import RunState
+from ..enums import RunState, StageKind
 from ..errors import BadInputError
 from ..options import parse_options
 from ..plan.build import build_plan
@@ -300,8 +300,15 @@ class Runner:
         """Whether a command about runs is being checked or done."""
         return self._checking is not None or bool(self.decisions.doing or self.decisions.problem)
 
-    async def check(self, plan: RunPlan, services: Services, checking: Checking, run: Run | None = None) -> None:
-        """Check everything outside that a run needs; one that goes on is given, and comes to rest meanwhile.
+    async def check(
+        self,
+        plan: RunPlan,
+        services: Services,
+        checking: Checking,
+        run: Run | None = None,
+        kinds: frozenset[StageKind] = frozenset(StageKind),
+    ) -> None:
+        """Check everything outside that stages of some kinds need; a run that goes on is given, and comes to rest.
 
         Raises
         ------
@@ -311,7 +318,8 @@ class Runner:
         if self.run is not None:
             await write_end(self.run)
         limit_s = checking.check_limit_s(plan.config.limits)
-        checks = preflight(plan, services, self._clock.tai(), limit_s, run.history if run is not None else None)
+        history = run.history if run is not None else None
+        checks = preflight(plan, services, self._clock.tai(), limit_s, history, kinds)
         if run is None:
             problems = await checking.unless_called_off(checks)
         else:
