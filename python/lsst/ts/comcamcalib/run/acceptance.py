@@ -15,6 +15,7 @@ from ..plan.plan import StagePlan
 from ..record.facts import VerdictAccepted, VerdictGiven
 from ..record.history import STAGE_ENDED, History
 from ..record.things import GOOD_VERDICTS, Stage
+from ..stages.fate import judged_meanwhile
 
 __all__ = ["AcceptRequest", "acceptances", "calib_type_of", "goes_on", "is_verified", "still_bad", "to_take_up"]
 
@@ -173,8 +174,16 @@ def is_verified(history: History, calib_type: CalibType) -> bool:
 
 
 def to_take_up(history: History) -> list[str]:
-    """Name the stages that were SKIPPED and have no obstacle any more, or only one that goes with it."""
-    skipped = {stage.name: stage for stage in history.plan.stages if _state(history, stage.name) is StageState.SKIPPED}
+    """Name the stages that have no obstacle any more, or only one that goes with it.
+
+    They were SKIPPED, or verify a product that could not be good as long as nobody knew whether its frames are.
+    """
+    again = judged_meanwhile(history)
+    skipped = {
+        stage.name: stage
+        for stage in history.plan.stages
+        if _state(history, stage.name) is StageState.SKIPPED or stage.name in again
+    }
     stopped = history.plan.options.on_failure == "stop" and bool(history.stages_in(StageState.FAILED))
     going_on = True
     while going_on:

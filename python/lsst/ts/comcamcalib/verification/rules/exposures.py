@@ -31,7 +31,7 @@ LEAST_EXCESS = 0.1
 exposures may agree by chance, so that their spread alone says nothing."""
 
 CERTAIN_EXCESS = 1.0
-"""Relative excess of noise that no spread of the exposures excuses: a bad half of a set spreads as much as it is off."""
+"""Relative excess of noise that no spread excuses: a bad half of a set spreads as much as it is off."""
 
 
 def exposures(table: StatisticsTable, context: RuleContext) -> list[Finding]:
