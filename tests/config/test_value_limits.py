@@ -20,7 +20,7 @@ from lsst.ts.comcamcalib.enums import CalibType
 from lsst.ts.comcamcalib.errors import BadInputError
 from lsst.ts.comcamcalib.services.curve_values import curve_values, pair_values
 from lsst.ts.comcamcalib.services.defect_values import defect_changes, defect_values
-from lsst.ts.comcamcalib.services.frame_values import changed_fractions, frame_values
+from lsst.ts.comcamcalib.services.frame_values import changed_fractions, depth_values, frame_values
 from lsst.ts.comcamcalib.simulation.containers import PhotonTransferCurve
 from support.plans import make_config
 
@@ -41,7 +41,8 @@ def values_of(name: str) -> tuple[list[ProductValue], list[ProductValue]]:
             return list(pair_values([CURVE])), []
         case _:
             changes = list(changed_fractions(IMAGE, IMAGE, PLACES))
-            return list(frame_values(CalibType[name], IMAGE, PLACES)), changes
+            kind = CalibType[name]
+            return [*frame_values(kind, IMAGE, PLACES), *depth_values(kind, [1.0, 1.0])], changes
 
 
 @pytest.mark.parametrize("name", [one.name for one in CalibType])
@@ -70,7 +71,12 @@ def with_limit(section: str, product: str, **changes: Any) -> dict[str, Any]:
     ("section", "product", "changes", "sentence"),
     [
         ("limits", "PTC", {"quantity": "gian"}, "values.limits.PTC: gian is not measured there; there are gain, noise"),
-        ("limits", "FLAT", {"quantity": "level"}, "level is not measured there; there are response, response_noise."),
+        (
+            "limits",
+            "FLAT",
+            {"quantity": "level"},
+            "level is not measured there; there are response, response_noise, exposures, exposure_sum.",
+        ),
         ("limits", "BIAS", {"quantity": "changed_fraction"}, "changed_fraction is not measured there; there are level"),
         (
             "drift",

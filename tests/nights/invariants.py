@@ -54,6 +54,7 @@ def judge(history: History, world: NightWorld, published: Sequence[Event]) -> li
         *_jobs(history, world),
         *_certified(history, world),
         *_good_detectors(history, world),
+        *_judged_frames(history),
         *_reported(history),
         *_published(history, published),
         *world.late_answers,
@@ -152,6 +153,21 @@ def _own_left_out(calib_type: CalibType, history: History, world: NightWorld, ju
         return set()
     unknown = {job.detectors[0] for job in judged if "incomplete" in job.faults}
     return world.bad_detectors[calib_type.name] | unknown | lacking
+
+
+def _judged_frames(history: History) -> Iterator[str]:
+    """Nothing is certified that is made of frames of which nobody has said whether they are good."""
+    if not history.plan.options.do_verify:
+        return
+    for intent in (one.intent for one in history.certifications.values() if one.sound):
+        if any(one is intent.calib_type for one, _ in history.accepted_verdicts):
+            continue
+        for frames in (CalibType[name] for name in history.plan.recipe(intent.calib_type).frames):
+            stage, verdicts = history.stage(frames, StageKind.VERIFY), history.verdicts_of(frames)
+            if stage is not None and stage.state is not StageState.SUCCEEDED and not verdicts:
+                yield f"{intent.calib_type.name} was certified, but {stage.name} gave no verdict: {stage.reason}"
+            if unknown := [one for one in verdicts if one.verdict is Verdict.UNKNOWN]:
+                yield f"{intent.calib_type.name} was certified, but {frames.name} is UNKNOWN: {unknown[0].reason}"
 
 
 def _good_detectors(history: History, world: NightWorld) -> Iterator[str]:

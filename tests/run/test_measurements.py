@@ -18,6 +18,7 @@ import pytest
 from lsst.ts.comcamcalib.clock import Clock
 from lsst.ts.comcamcalib.enums import CalibType, RunState, Verdict
 from lsst.ts.comcamcalib.errors import ServiceError
+from lsst.ts.comcamcalib.measurements import DEPTH
 from lsst.ts.comcamcalib.record.facts import Entry, Measured, Measurement, VerdictGiven
 from lsst.ts.comcamcalib.run.journal import Journal
 from lsst.ts.comcamcalib.run.journal_file import SCHEMA_VERSION
@@ -207,3 +208,36 @@ def test_trends_of_a_hundred_runs_among_many_are_read_at_once() -> None:
         assert time.process_time() - begin < 0.5
     assert len(found) == 864
     assert {one.runs for one in found.values()} == {100}
+
+
+def bias(number: float | None, noise: float, level: float = 0.5) -> Measured:
+    """Return the noise and level of a bias that is made of a number of exposures; None: that is not known."""
+    values = {("C10", "noise"): noise, ("C10", "level"): level}
+    values |= {("", quantity): number for quantity in DEPTH if number is not None}
+    return Measured(
+        calib_type=CalibType.BIAS,
+        physical_filter="",
+        attempt=1,
+        values=tuple(
+            Measurement(detector=0, amplifier=name, quantity=quantity, value=one, unit="electron")
+            for (name, quantity), one in values.items()
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "runs", "median"),
+    [(20.0, 3, 1.55), (3.0, 2, 4.05), (5.0, 0, math.nan), (None, 1, 9.9)],
+)
+async def test_trend_of_a_noise_has_only_runs_with_as_many_exposures(
+    journal: Journal, number: float | None, runs: int, median: float
+) -> None:
+    """Noise falls with the square root of their number; a level does not."""
+    for count, noise in ((20.0, 1.5), (3.0, 4.0), (20.0, 1.6), (None, 9.9), (3.0, 4.1), (20.0, 1.55)):
+        await run(journal, bias(count, noise))
+    depth = dict.fromkeys(DEPTH, number) if number is not None else {}
+    found = await journal.trends(CalibType.BIAS, "", 30, depths={0: depth})
+    noise = found[0, "C10", "noise"]
+    assert noise.runs == runs
+    assert noise.median == pytest.approx(median, nan_ok=True)
+    assert found[0, "C10", "level"].runs == 6

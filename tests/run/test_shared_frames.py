@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 from lsst.ts.comcamcalib.butler_data import AmplifierValues, StatisticsTypes
-from lsst.ts.comcamcalib.enums import CalibType, RunState, StageState, Verdict
+from lsst.ts.comcamcalib.enums import CalibType, RunState, StageState
 from lsst.ts.comcamcalib.errors import ServiceError
-from lsst.ts.comcamcalib.record.events import VerificationResult
+from lsst.ts.comcamcalib.record.events import Certification, StageStatus, VerificationResult
+from lsst.ts.comcamcalib.run.acceptance import AcceptRequest
 from support.house import House
 from support.services import Gate
 from support.world import AMPLIFIERS, FIRST_EXPOSURE
@@ -142,13 +143,121 @@ async def test_a_leak_in_a_bias_or_dark_is_bad_for_the_defects_too(house: House,
     assert "defects" not in house.certified and kind.lower() not in house.certified
 
 
-async def test_frames_of_which_nobody_could_say_anything_speak_for_themselves(house: House) -> None:
-    """The verification of the flats could not be run: that says nothing about the flats."""
-    house.observatory.jobs.failing["verifyFlat"] = "out of memory"
-    await house.start(do_defects=True, do_ptc=True)
+async def accept(house: House, run_id: str, calib_type: CalibType) -> str:
+    request = AcceptRequest(run_id, calib_type, "", 0, "seen on the screen", "op@console")
+    return (await house.runner.decisions.accept(request))["plan"]
+
+
+NOBODY = "Nobody knows whether the FLAT frames that it is made from are good: "
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        ("job", "FLAT is UNKNOWN: The job verifyFlat"),
+        ("statistics", "FLAT is UNKNOWN: The verification is not complete: "),
+        ("flat", "FLAT.VERIFY is SKIPPED: FLAT.GENERATE, which it needs, is FAILED"),
+    ],
+)
+async def test_what_is_made_of_flats_that_nobody_could_judge_is_unknown(house: House, broken: str, words: str) -> None:
+    if broken == "statistics":
+        house.observatory.world.missing.add(("verifyFlat", 4))
+    else:
+        house.observatory.jobs.failing["verifyFlat" if broken == "job" else "cpFlat"] = "out of memory"
+    await house.start(**ALL)
     await house.ended()
-    assert verdicts(house)["FLAT"] == Verdict.UNKNOWN.name
-    assert house.certified == {"bias", "dark", "defects", "ptc"}
+    assert house.status.state is RunState.FAILED
+    judged = verdicts(house)
+    assert judged.pop("FLAT", "UNKNOWN") == "UNKNOWN"
+    unknown = dict.fromkeys(("DEFECTS", "PTC", "GAIN"), "UNKNOWN")
+    assert judged == {"BIAS": "PASSED", "DARK": "PASSED", **unknown}
+    assert house.certified == {"bias", "dark"}
+    for name in unknown:
+        assert reason(house, name).startswith(f"{NOBODY}{words}"), reason(house, name)
+        assert "Its own result: " in reason(house, name)
+
+
+async def test_when_the_flats_are_accepted_what_is_made_of_them_is_judged_by_itself(house: House) -> None:
+    house.observatory.jobs.failing["verifyFlat"] = "out of memory"
+    run_id = await house.start(**ALL)
+    await house.ended()
+    jobs = list(house.observatory.jobs.labels)
+    plan = await accept(house, run_id, CalibType.FLAT)
+    again = ("FLAT.CERTIFY", "DEFECTS.VERIFY", "DEFECTS.CERTIFY", "PTC.VERIFY", "PTC.CERTIFY", "GAIN.VERIFY")
+    assert plan == f"FLAT.VERIFY SUCCEEDED; stages to be done: {', '.join(again)}"
+    await house.ended()
+    assert house.status.state is RunState.COMPLETED, house.status.reason
+    good = dict.fromkeys(("BIAS", "DARK", "DEFECTS", "PTC", "GAIN"), "PASSED")
+    assert verdicts(house) == {**good, "FLAT": "ACCEPTED_BY_OPERATOR"}
+    assert house.certified == {"bias", "dark", "flat", "defects", "ptc"}
+    assert house.observatory.jobs.labels == jobs, "no job is done again"
+    attempts = {one.stage_name: one.attempt for one in house.of(StageStatus)}
+    assert {name: attempts[name] for name in again} == dict.fromkeys(again, 2)
+    marks = {one.dataset_type: one.reason for one in house.of(Certification)}
+    assert marks["ptc"].startswith("made from FLAT frames, which were accepted by op@console: seen on the screen")
+    assert "accepted" not in marks["bias"]
+
+
+async def test_when_the_flats_are_accepted_bad_curves_stay_bad(house: House) -> None:
+    house.observatory.jobs.failing["verifyFlat"] = "out of memory"
+    house.observatory.world.bad_amplifiers["PTC", 4] = 16
+    run_id = await house.start(do_ptc=True)
+    await house.ended()
+    assert verdicts(house)["PTC"] == "FAILED" and reason(house, "PTC").startswith(NOBODY)
+    await accept(house, run_id, CalibType.FLAT)
+    await house.ended()
+    assert house.status.state is RunState.FAILED and house.certified == {"bias", "dark", "flat"}
+    assert verdicts(house)["PTC"] == "FAILED" and "Nobody knows" not in reason(house, "PTC")
+
+
+async def test_curves_of_flats_that_nobody_could_judge_can_be_accepted_alone(house: House) -> None:
+    house.observatory.jobs.failing["verifyFlat"] = "out of memory"
+    run_id = await house.start(do_ptc=True)
+    await house.ended()
+    assert await accept(house, run_id, CalibType.PTC) == "PTC.VERIFY SUCCEEDED; stages to be done: PTC.CERTIFY"
+    await house.ended()
+    assert house.status.state is RunState.FAILED and house.certified == {"bias", "dark", "ptc"}
+
+
+async def test_what_is_made_of_bad_flats_must_be_accepted_itself(house: House) -> None:
+    """Who accepts a flat of a dim lamp has not looked at the curves."""
+    house.observatory.world.lamp = 0.02
+    run_id = await house.start(do_ptc=True)
+    await house.ended()
+    assert await accept(house, run_id, CalibType.FLAT) == "FLAT.VERIFY SUCCEEDED; stages to be done: FLAT.CERTIFY"
+    await house.ended()
+    assert verdicts(house)["PTC"] == "FAILED" and house.certified == {"bias", "dark", "flat"}
+
+
+async def test_accepted_while_what_is_made_of_them_is_still_judged(house: House) -> None:
+    jobs = house.observatory.jobs
+    jobs.failing["verifyFlat"] = "out of memory"
+    verifying = jobs.hold("verifyPtc")
+    run_id = await house.start(do_ptc=True)
+    await house.until(lambda: house.states["FLAT.CERTIFY"] is StageState.SKIPPED)
+    await accept(house, run_id, CalibType.FLAT)
+    verifying.set()
+    await house.ended()
+    assert house.status.state is RunState.COMPLETED, house.status.reason
+    assert verdicts(house)["PTC"] == "PASSED" and "ptc" in house.certified
+
+
+async def test_resumed_and_verified_the_flats_speak_for_what_is_made_of_them(house: House) -> None:
+    house.observatory.jobs.failing["verifyFlat"] = "out of memory"
+    run_id = await house.start(do_ptc=True)
+    await house.ended()
+    house.observatory.jobs.failing.clear()
+    await house.runner.resume(run_id, "op")
+    await house.ended()
+    assert house.status.state is RunState.COMPLETED, house.status.reason
+    assert "Nobody knows" not in reason(house, "PTC") and "ptc" in house.certified
+
+
+async def test_without_verification_they_are_certified_as_asked_for(house: House) -> None:
+    await house.start(**ALL, do_verify=False, certify_unverified=True)
+    await house.ended()
+    assert house.status.state is RunState.COMPLETED
+    assert house.certified == {"bias", "dark", "flat", "defects", "ptc"}
 
 
 @pytest.mark.parametrize("broken", ["job", "statistics"])

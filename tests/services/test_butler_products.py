@@ -21,7 +21,7 @@ from lsst.ts.comcamcalib.butler_data import DetectorValues
 from lsst.ts.comcamcalib.enums import CalibType
 from lsst.ts.comcamcalib.errors import ServiceError
 from lsst.ts.comcamcalib.services.butler import ButlerService
-from lsst.ts.comcamcalib.services.frame_files import image_shape, read_image
+from lsst.ts.comcamcalib.services.frame_files import image_shape, read_combined, read_image
 from lsst.ts.comcamcalib.simulation.containers import Box, Defect, Defects, Exposure, PhotonTransferCurve
 from lsst.ts.comcamcalib.simulation.layout import AMPLIFIER_NAMES
 from support.small_repository import BIASES, CHAIN, DAILY, FLATS_R, certify_request, run_job
@@ -157,6 +157,56 @@ def test_exposure_f_is_read_without_the_science_pipelines(exposure_f: ResourcePa
     assert math.isnan(pixels[2, 3])
     assert (pixels[0, 7], pixels[5, 0]) == (7.0, 40.0)
     assert image_shape(exposure_f) == (6, 8)
+
+
+@pytest.mark.parametrize(
+    ("cards", "scales"),
+    [
+        ({}, ()),
+        ({"OBSTYPE": "bias", "NCOMB": 2}, ()),
+        ({"CPP_INPUT_0": 11, "CPP_INPUT_SCALE_0": 1.0, "CPP_INPUT_1": 12, "CPP_INPUT_SCALE_1": 1}, (1.0, 1.0)),
+        (
+            {
+                **{f"CPP_INPUT_{one}": 2026112200001 + one for one in range(11)},
+                **{f"CPP_INPUT_DATE_{one}": "2026-11-22" for one in range(11)},
+                **{f"CPP_INPUT_SCALE_{one}": 20.0 + one for one in range(11)},
+            },
+            tuple(20.0 + one for one in range(11)),
+        ),
+        ({"CPP_INPUT_0": 11, "CPP_INPUT_1": 12, "CPP_INPUT_SCALE_1": "?"}, (None, None)),
+    ],
+)
+def test_header_says_of_which_exposures_a_frame_is_made(
+    tmp_path: Path, cards: dict[str, object], scales: tuple[float | None, ...]
+) -> None:
+    """In the primary header, where the science pipelines write it."""
+    header = fits.Header([(f"HIERARCH {key}" if len(key) > 8 else key, value) for key, value in cards.items()])
+    hdus = [fits.PrimaryHDU(header=header), fits.ImageHDU(np.ones((2, 3), np.float32), name="IMAGE")]
+    fits.HDUList(hdus).writeto(tmp_path / "bias.fits")
+    pixels, found = read_combined(ResourcePath(tmp_path / "bias.fits"))
+    assert pixels.shape == (2, 3)
+    assert tuple(None if math.isnan(one) else one for one in found) == scales
+
+
+async def test_depth_of_a_frame_is_measured_beside_that_of_its_predecessor(
+    service: ButlerService, butler: Butler
+) -> None:
+    frames = [exposure(1.0), exposure(1.0, seed=2)]
+    for frame, number in zip(frames, (3, 20), strict=True):
+        frame.metadata.update({f"CPP_INPUT_{one}": one for one in range(number)})
+        frame.metadata.update({f"CPP_INPUT_SCALE_{one}": 15.0 for one in range(number)})
+    ids = run_job(
+        butler, "m6", [], [("dark", {"detector": one}, frame) for one, frame in zip((4, 5), frames, strict=True)]
+    )
+    found = await service.product_values(CalibType.DARK, ids[:1], ROWS, ids[1])
+    depth = [
+        [(one.quantity, one.value, one.unit) for one in some if not one.amplifier]
+        for some in (found.values, found.before)
+    ]
+    assert depth == [
+        [("exposures", 3.0, ""), ("exposure_sum", 45.0, "second")],
+        [("exposures", 20.0, ""), ("exposure_sum", 300.0, "second")],
+    ]
 
 
 def test_file_without_an_image_is_refused(tmp_path: Path) -> None:

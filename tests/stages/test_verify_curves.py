@@ -122,15 +122,23 @@ async def test_a_job_that_tested_older_curves_is_unknown(made) -> None:
         await judge(bench)
 
 
-@pytest.mark.parametrize("flats", [StageState.SUCCEEDED, StageState.FAILED, StageState.SKIPPED])
-async def test_the_job_does_not_wait_for_the_verdict_on_the_flats_but_that_on_the_curves_does(made, flats) -> None:
+async def test_the_job_does_not_wait_for_the_verdict_on_the_flats_but_that_on_the_curves_does(made) -> None:
     bench = await made(flats=None)
     judging = bench.start(verify(bench.stage("PTC.VERIFY"), bench.context))
     await turn()
     assert bench.observatory.world.job("verifyPtc").phase == "completed"
     assert bench.record.of(VerdictGiven) == [] and not judging.done()
-    await bench.record.note(judged(flats))
+    await bench.record.note(judged(StageState.SUCCEEDED))
     assert (await bench.done(judging)).startswith("PASSED: ")
+
+
+@pytest.mark.parametrize("flats", [StageState.FAILED, StageState.SKIPPED])
+async def test_curves_of_flats_without_a_verdict_are_unknown(made, flats) -> None:
+    bench = await made(flats=flats)
+    with pytest.raises(
+        StageError, match=r"PTC is UNKNOWN: Nobody knows .* FLAT frames .*\. Its own result: All tests of 3 detectors"
+    ):
+        await judge(bench)
 
 
 async def test_plausible_curves_of_flats_that_were_found_bad_in_the_meantime_fail(made) -> None:

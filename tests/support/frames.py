@@ -39,11 +39,12 @@ VERIFY = {CalibType.BIAS: CpVerifyBiasTask, CalibType.DARK: CpVerifyDarkTask, Ca
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-    """One exposure and its light."""
+    """One exposure, its light, and the noise that its readout picked up."""
 
     seconds: float = 0.0
     lamp: float = 1.0
     leak_electrons: float = 0.0
+    pickup_electrons: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +74,8 @@ class _Detector:
         )
         self.raws = {}
         for number, frame in enumerate(frames):
-            array, header = dataclasses.replace(plane, light=Light(frame.lamp, frame.leak_electrons)).expose(
+            light = Light(frame.lamp, frame.leak_electrons)
+            array, header = dataclasses.replace(plane, light=light, pickup_electrons=frame.pickup_electrons).expose(
                 calib_type.name, frame.seconds, FIRST + number, "r_03", detector
             )
             self.raws[FIRST + number] = Exposure.from_array(array, header)

@@ -109,7 +109,7 @@ class MemoryRecord:
             await self._changed.wait_for(lambda: condition(self._history))
 
     async def trends(
-        self, calib_type: CalibType, physical_filter: str, runs: int
+        self, calib_type: CalibType, physical_filter: str, runs: int, depths: Mapping[int, Mapping[str, float]]
     ) -> Mapping[tuple[int, str, str], Trend]:
         if isinstance(self.past, str):
             raise ServiceError(self.past)

@@ -157,6 +157,33 @@ def test_a_leak_in_one_of_two_biases_is_no_dead_amplifier() -> None:
     assert "Dead" not in judgement.reason and "NOISE_LOW" not in judgement.failures_by_test
 
 
+@pytest.mark.parametrize(
+    ("number", "pickup", "verdict", "times"),
+    [
+        # Its noise is in the product, so that all fail.
+        (3, 40.0, Verdict.FAILED, 3.2),
+        (5, 40.0, Verdict.FAILED, 4.5),
+        # Clipping takes it out of the product, or it is too little to make the others fail.
+        (8, 40.0, Verdict.PASSED_WITH_FAILURES, 5.2),
+        (5, 10.0, Verdict.PASSED_WITH_FAILURES, 1.5),
+        (3, 10.0, Verdict.PASSED_WITH_FAILURES, 1.3),
+    ],
+)
+def test_one_noisy_bias_is_named_however_few_there_are(
+    number: int, pickup: float, verdict: Verdict, times: float
+) -> None:
+    judgement = judge_frames(BIAS, [Frame(pickup_electrons=pickup * (index == 2)) for index in range(number)])
+    assert judgement.verdict is verdict
+    found = re.search(
+        rf"Exposures with more noise than the others: {THIRD} \(([0-9.]+) times as much on 3 of 3 detectors\)\.",
+        judgement.reason,
+    )
+    assert found, judgement.reason
+    assert float(found[1]) == pytest.approx(times, abs=0.1)
+    if verdict is Verdict.FAILED:
+        assert THIRD in judgement.bad_frames, "what is made of the same biases says which one it is"
+
+
 @pytest.mark.parametrize("lamps", [(1, 1, 1, 1.05, 1.05, 1.05), (1, 1.05)])
 def test_a_lamp_that_steps_in_the_middle_of_the_flats_fails_them(lamps: tuple[float, ...]) -> None:
     judgement = judge_frames(FLAT, [Frame(3, lamp) for lamp in lamps])

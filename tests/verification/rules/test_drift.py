@@ -12,7 +12,7 @@ import math
 from typing import Any
 
 import pytest
-from lsst.ts.comcamcalib.butler_data import DetectorValues
+from lsst.ts.comcamcalib.butler_data import DetectorValues, ProductValue
 from lsst.ts.comcamcalib.config import DriftLimit
 from lsst.ts.comcamcalib.enums import CalibType
 from lsst.ts.comcamcalib.findings import Finding, Outcome
@@ -186,3 +186,58 @@ def test_largest_drift_is_in_units_of_its_limit() -> None:
     assert largest_drift(values, wanted) == pytest.approx(2.0)
     assert math.isnan(largest_drift(with_values(*amplifiers("gain", 1.7), before=()), wanted))
     assert math.isnan(largest_drift(values, []))
+
+
+def depth(number: float | None, total: float | None = None) -> tuple[ProductValue, ...]:
+    """Return of how many exposures a frame is made, and how much that is; None: not known."""
+    both = zip(("exposures", "exposure_sum"), (number, number if total is None else total), strict=True)
+    return tuple(value(quantity, one) for quantity, one in both if one is not None)
+
+
+def of_bias(values: DetectorValues, *wanted: DriftLimit, calib_type: CalibType = CalibType.BIAS) -> list[Finding]:
+    return [one for one in drift(product(calib_type, {4: values}), wanted) if one.detector == 4]
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "told"),
+    [
+        (depth(20), depth(20), None),
+        (depth(20), depth(21), None),  # 2.5 % of the noise
+        (depth(3), depth(20), "it is made of 3, the certified one of 20"),
+        (depth(20), depth(3), "it is made of 20, the certified one of 3"),
+        (depth(5, 100), depth(5, 102), None),
+        (depth(5, 100), depth(5, 500), "it is made of 5, the certified one of 5"),
+        (depth(20), depth(None), "it is made of 20, the certified one of an unknown number"),
+        (depth(None), depth(None), None),
+    ],
+)
+@pytest.mark.parametrize("quantity", ["noise", "dark_rate_noise", "dark_rate_95", "response_noise"])
+def test_noise_of_frames_is_compared_only_if_they_are_made_of_as_many_exposures(
+    quantity: str, now: tuple[ProductValue, ...], before: tuple[ProductValue, ...], told: str | None
+) -> None:
+    """The noise is another one by more than the limit in each case."""
+    values = with_values(*amplifiers(quantity, 4.0), *now, before=(*amplifiers(quantity, 1.5), *before))
+    findings = of_bias(values, limit(quantity=quantity, of="detector", outcome="fail"))
+    if told is None:
+        assert [one.outcome for one in findings] == [Outcome.FAILED]
+        assert largest_drift(values, [limit(quantity=quantity)]) > 1
+    else:
+        assert [(one.outcome, one.detail) for one in findings] == [
+            (Outcome.NOTED, f"{quantity.replace('_', ' ')} follows from the exposures: {told}")
+        ]
+        assert math.isnan(largest_drift(values, [limit(quantity=quantity)]))
+
+
+def test_of_what_would_only_be_noted_nobody_is_told_that_it_was_not_compared() -> None:
+    values = with_values(*amplifiers("noise", 4.0), *depth(3), before=(*amplifiers("noise", 1.5), *depth(20)))
+    assert of_bias(values, limit(quantity="noise", outcome="note")) == []
+
+
+def test_level_and_changed_pixels_are_compared_however_many_exposures_there_are() -> None:
+    values = with_values(
+        *(*amplifiers("level", 4.0), *depth(3)),
+        before=(*amplifiers("level", 1.5), *depth(20)),
+        changes=amplifiers("changed_fraction", 0.1),
+    )
+    wanted = [limit(quantity="level", change="absolute"), limit(quantity="changed_fraction", change="absolute")]
+    assert {one.quantity for one in of_bias(values, *wanted)} == {"level", "changed_fraction"}

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from lsst.ts.comcamcalib.config import TrendLimits
 from lsst.ts.comcamcalib.enums import CalibType
 from lsst.ts.comcamcalib.findings import Outcome
-from lsst.ts.comcamcalib.measurements import Trend, trend_of
+from lsst.ts.comcamcalib.measurements import Trend, same_depth, trend_of
 from lsst.ts.comcamcalib.verification.rules.trend import trend
 from support.measured import product, value, with_values
 
@@ -111,3 +112,49 @@ def test_trend_of_any_values_is_finite_or_there_is_none(values: list[float]) -> 
     assert (summed.runs == 0) == (summed.median != summed.median)
     if summed.runs and max((abs(one) for one in values if abs(one) < 1e300), default=0.0) < 1e300:
         assert summed.spread >= 0
+
+
+def test_too_few_runs_with_as_many_exposures_are_told_once_and_the_rest_is_judged() -> None:
+    values = {
+        one: with_values(value("noise", 4.0, "C12"), value("level", 9.0, "C12"), value("exposures", 3.0))
+        for one in (0, 4)
+    }
+    trends = {
+        (detector, name, quantity): past(runs=runs, median=1.7)
+        for detector in (0, 4)
+        for name, quantity, runs in (("C12", "noise", 4), ("C12", "level", 9), ("", "exposures", 9))
+    }
+    units = {
+        one: with_values(*(dataclasses.replace(it, unit="electron/adu") for it in of.values))
+        for one, of in values.items()
+    }
+    few, *others = trend(product(CalibType.BIAS, units, trends=trends), WANTED)
+    assert (few.outcome, few.quantity, few.value, few.limit) == (Outcome.NOTED, "", 4, 5)
+    assert few.detail == "noise: 4 of at least 5 earlier runs with as many exposures have values"
+    assert {one.quantity for one in others} == {"level"}, "how many exposures were taken is no trend"
+    assert len(others) == 2
+
+
+def test_noise_is_judged_by_the_runs_with_as_many_exposures() -> None:
+    values = {4: with_values(value("noise", 4.0, "C12", "electron/adu"))}
+    trends = {(4, "C12", "noise"): past(runs=5, median=1.7)}
+    (one,) = trend(product(CalibType.BIAS, values, trends=trends), WANTED)
+    assert (one.quantity, one.outcome) == ("noise", Outcome.FAILURE)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ({}, {}, True),
+        ({"exposures": 3.0}, {"exposures": 3.0}, True),
+        ({"exposures": 3.0}, {"exposures": 4.0}, False),
+        ({"exposures": 20.0}, {"exposures": 21.0}, True),
+        ({"exposures": 20.0}, {}, False),
+        ({"exposures": 5.0, "exposure_sum": 100.0}, {"exposures": 5.0, "exposure_sum": 102.0}, True),
+        ({"exposures": 5.0, "exposure_sum": 100.0}, {"exposures": 5.0, "exposure_sum": 150.0}, False),
+        ({"exposures": 5.0, "exposure_sum": 100.0}, {"exposures": 5.0}, False),
+        ({"exposures": float("nan")}, {"exposures": float("nan")}, False),
+    ],
+)
+def test_frames_of_the_same_depth(one: dict[str, float], other: dict[str, float], same: bool) -> None:
+    assert same_depth(one, other) is same_depth(other, one) is same

@@ -50,7 +50,8 @@ class ProductRules(Closed):
     )
     exposures: Strictness = Field(
         default="count",
-        description="In few of the exposures, detectors fail a test of cp_verify (off, note, count or fail).",
+        description="In few of the exposures, detectors fail a test of cp_verify, or a bias or dark has more noise "
+        "than the others (off, note, count or fail).",
     )
     procedure: Strictness = Field(
         default="note",

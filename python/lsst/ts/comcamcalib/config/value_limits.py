@@ -15,6 +15,7 @@ import pydantic
 from pydantic import Field
 
 from ..enums import CalibType
+from ..measurements import DEPTH
 from .models import Closed, Name
 
 __all__ = ["COMPARED", "MEASURED", "OF_DETECTOR", "DriftLimit", "TrendLimits", "ValueLimit", "ValueLimits"]
@@ -22,9 +23,9 @@ __all__ = ["COMPARED", "MEASURED", "OF_DETECTOR", "DriftLimit", "TrendLimits", "
 PRODUCTS = tuple(one.name for one in CalibType)
 
 MEASURED: Mapping[str, tuple[str, ...]] = {
-    "BIAS": ("level", "noise"),
-    "DARK": ("dark_rate", "dark_rate_noise", "dark_rate_95"),
-    "FLAT": ("response", "response_noise"),
+    "BIAS": ("level", "noise", *DEPTH),
+    "DARK": ("dark_rate", "dark_rate_noise", "dark_rate_95", *DEPTH),
+    "FLAT": ("response", "response_noise", *DEPTH),
     "DEFECTS": ("defect_pixels", "defect_columns", "defect_fraction"),
     "PTC": ("gain", "noise", "turnoff", "fit_residual", "fit_chi_square"),
     "GAIN": ("gain", "gain_min", "gain_max", "gain_pairs", "noise", "noise_min", "noise_max", "noise_pairs"),
@@ -42,7 +43,7 @@ COMPARED: Mapping[str, tuple[str, ...]] = {
 }
 """What can be compared with what is certified."""
 
-OF_DETECTOR = frozenset({"defect_fraction", "new_fraction", "vanished_fraction", "new_columns", "overlap"})
+OF_DETECTOR = frozenset({*DEPTH, "defect_fraction", "new_fraction", "vanished_fraction", "new_columns", "overlap"})
 """Quantities that no amplifier has."""
 
 Bound = Annotated[float, Field(allow_inf_nan=False)]

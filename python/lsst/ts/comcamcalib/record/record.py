@@ -45,7 +45,7 @@ class Record(Protocol):
         """Wait until the history fulfils a condition."""
 
     async def trends(
-        self, calib_type: CalibType, physical_filter: str, runs: int
+        self, calib_type: CalibType, physical_filter: str, runs: int, depths: Mapping[int, Mapping[str, float]]
     ) -> Mapping[tuple[int, str, str], Trend]:
         """Return what the latest earlier runs measured in a product, by detector, amplifier and quantity.
 
@@ -57,6 +57,9 @@ class Record(Protocol):
             The product; the filter is "" for all but flats.
         runs
             Largest number of runs.
+        depths
+            What the frames of the present product are made of, by detector (see `depth_of`): of what follows from
+            that, only the runs with the same count.
 
         Raises
         ------

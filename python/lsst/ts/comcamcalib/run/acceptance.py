@@ -15,6 +15,7 @@ from ..plan.plan import StagePlan
 from ..record.facts import VerdictAccepted, VerdictGiven
 from ..record.history import STAGE_ENDED, History
 from ..record.things import GOOD_VERDICTS, Stage
+from ..stages.fate import SHARED, judged_meanwhile
 
 __all__ = [
     "AcceptRequest",
@@ -184,9 +185,11 @@ def is_verified(history: History, calib_type: CalibType) -> bool:
 def kinds_after(history: History, request: AcceptRequest) -> frozenset[StageKind]:
     """Return the kinds of the stages that are done if a run goes on after an acceptance.
 
-    A run that has ended does only what was skipped because of the verdict, and its report.
+    A run that has ended does only what was skipped because of the verdict, and its report; but if a product waits for
+    its frames to be judged, more may follow from the acceptance than can be seen here.
     """
-    if history.open:
+    findings = (finding for verdict in history.verdicts.values() for finding in verdict.findings)
+    if history.open or any(finding.rule == SHARED for finding in findings):
         return frozenset(StageKind)
     verified = f"{CalibType(request.calib_type).name}.{StageKind.VERIFY.name}"
     names = set(to_take_up(history, verified))
@@ -194,7 +197,9 @@ def kinds_after(history: History, request: AcceptRequest) -> frozenset[StageKind
 
 
 def to_take_up(history: History, verified: str = "") -> list[str]:
-    """Name the stages that were SKIPPED and have no obstacle any more, or only one that goes with it.
+    """Name the stages that have no obstacle any more, or only one that goes with it.
+
+    They were SKIPPED, or verify a product that could not be good as long as nobody knew whether its frames are.
 
     Parameters
     ----------
@@ -203,7 +208,12 @@ def to_take_up(history: History, verified: str = "") -> list[str]:
     verified
         A VERIFY stage that is no obstacle, because its verdict is about to be accepted.
     """
-    skipped = {stage.name: stage for stage in history.plan.stages if _state(history, stage.name) is StageState.SKIPPED}
+    again = judged_meanwhile(history)
+    skipped = {
+        stage.name: stage
+        for stage in history.plan.stages
+        if _state(history, stage.name) is StageState.SKIPPED or stage.name in again
+    }
     stopped = history.plan.options.on_failure == "stop" and bool(history.stages_in(StageState.FAILED))
     going_on = True
     while going_on:

@@ -16,7 +16,7 @@ import functools
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -209,7 +209,12 @@ class Journal:
         return await self._do("read the open run of", self._file.open_run)
 
     async def trends(
-        self, calib_type: CalibType, physical_filter: str, runs: int, without: str = ""
+        self,
+        calib_type: CalibType,
+        physical_filter: str,
+        runs: int,
+        without: str = "",
+        depths: Mapping[int, Mapping[str, float]] | None = None,
     ) -> dict[measurements.Place, Trend]:
         """Return median and spread of what the latest runs with a good product measured in it.
 
@@ -221,10 +226,12 @@ class Journal:
             Largest number of runs.
         without
             A run that does not count.
+        depths
+            What the frames of the present product are made of; see `measurements.trends`.
         """
 
         def read() -> dict[measurements.Place, Trend]:
-            return measurements.trends(self._file.opened(), calib_type, physical_filter, runs, without)
+            return measurements.trends(self._file.opened(), calib_type, physical_filter, runs, without, depths)
 
         return await self._do("read the measurements of", read)
 

@@ -16,10 +16,10 @@ import contextlib
 import dataclasses
 import math
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from ..enums import CalibType
-from ..measurements import Trend, trend_of
+from ..measurements import FOLLOWS_DEPTH, Trend, depth_of, same_depth, trend_of
 from ..record.facts import Entry, Measured, fact_from_json
 from .judged import counting_runs
 
@@ -173,11 +173,39 @@ def filters_of(connection: sqlite3.Connection, calib_type: CalibType) -> list[st
 
 
 def trends(
-    connection: sqlite3.Connection, calib_type: CalibType, physical_filter: str, count: int, without: str = ""
+    connection: sqlite3.Connection,
+    calib_type: CalibType,
+    physical_filter: str,
+    count: int,
+    without: str = "",
+    depths: Mapping[int, Mapping[str, float]] | None = None,
 ) -> dict[Place, Trend]:
-    """Return median and spread of the values in the latest runs of which the product was good; see `counting_runs`."""
+    """Return median and spread of the values in the latest runs of which the product was good; see `counting_runs`.
+
+    Parameters
+    ----------
+    connection
+        The journal.
+    calib_type, physical_filter, count, without
+        See `counting_runs`.
+    depths
+        What the frames of the present product are made of, by detector; see `depth_of`. Of what follows from that,
+        only the runs with the same count.
+    """
     runs = counting_runs(connection, calib_type, physical_filter, count, without)
-    return {
-        place: trend_of((value for _, value in one.values), one.unit)
-        for place, one in _values_in(connection, calib_type, physical_filter, runs).items()
-    }
+    past = _values_in(connection, calib_type, physical_filter, runs)
+    depths_then: dict[tuple[int, str], dict[str, float]] = {}
+    for (detector, _, quantity), one in past.items():
+        for run_id, value in one.values:
+            depths_then.setdefault((detector, run_id), {}).update(depth_of([(quantity, value)]))
+    found = {}
+    for place, one in past.items():
+        detector, _, quantity = place
+        now = (depths or {}).get(detector, {})
+        alike = (
+            value
+            for run_id, value in one.values
+            if quantity not in FOLLOWS_DEPTH or same_depth(now, depths_then[detector, run_id])
+        )
+        found[place] = trend_of(alike, one.unit)
+    return found

@@ -132,11 +132,11 @@ class Recorder:
             await self._changed.wait()
 
     async def trends(
-        self, calib_type: CalibType, physical_filter: str, runs: int
+        self, calib_type: CalibType, physical_filter: str, runs: int, depths: Mapping[int, Mapping[str, float]]
     ) -> Mapping[tuple[int, str, str], Trend]:
         """Return what the latest earlier runs measured in a product; see `Record.trends`."""
         try:
-            return await self._journal.trends(calib_type, physical_filter, runs, without=self._history.run_id)
+            return await self._journal.trends(calib_type, physical_filter, runs, self._history.run_id, depths)
         except JournalError as error:
             raise ServiceError(str(error)) from error
 

@@ -17,6 +17,7 @@ from ..plan.plan import StagePlan
 from ..record.history import STAGE_ENDED
 from ..stages import acquire, certify, generate, ingest, verify
 from ..stages.context import RunContext
+from ..stages.fate import judged_meanwhile
 from ..stages.job_records import recorder_of, settle_open
 from .moves import move_stage
 
@@ -217,6 +218,9 @@ class Scheduler:
         except StageError as error:
             self._log.warning("Run %s, %s failed: %s", self._context.run_id, name, error)
             await move_stage(self._record, name, StageState.FAILED, str(error))
+            if self._state(name) is StageState.FAILED and name in judged_meanwhile(self._context.history):
+                # A verdict on its frames was accepted while it was judged.
+                await move_stage(self._record, name, StageState.PENDING, "What it is made from was accepted")
         except Exception as error:
             self._log.exception("Bug: run %s, %s failed in an unforeseen way", self._context.run_id, name)
             await move_stage(

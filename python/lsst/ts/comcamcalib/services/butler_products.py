@@ -23,8 +23,8 @@ from .butler_lookup import matches
 from .butler_queries import exposure_records, missing_collections
 from .curve_values import curve_values, pair_values
 from .defect_values import defect_changes, defect_mask, defect_values
-from .frame_files import image_shape, read_image
-from .frame_values import Region, changed_fractions, frame_values, regions
+from .frame_files import image_shape, read_combined
+from .frame_values import Region, changed_fractions, depth_values, frame_values, regions
 
 if TYPE_CHECKING:
     from lsst.daf.butler import Butler, DatasetRef
@@ -96,17 +96,17 @@ def frame_of(calib_type: CalibType, uris: Sequence[ResourcePath], rows: Amplifie
     rows
         See `regions`.
     """
-    image = read_image(uris[0])
+    image, scales = read_combined(uris[0])
     places = _places(uris[0], image.shape, rows)
-    values = tuple(frame_values(calib_type, image, places))
+    values = (*frame_values(calib_type, image, places), *depth_values(calib_type, scales))
     if len(uris) == 1:
         return DetectorValues(values)
-    before = read_image(uris[1])
+    before, scales_before = read_combined(uris[1])
     if before.shape != image.shape:
         return DetectorValues(values, not_compared=_other_size(image.shape, before.shape))
     return DetectorValues(
         values,
-        before=tuple(frame_values(calib_type, before, places)),
+        before=(*frame_values(calib_type, before, places), *depth_values(calib_type, scales_before)),
         changes=tuple(changed_fractions(image, before, places)),
     )
 

@@ -12,6 +12,9 @@ is the primary array. These functions block.
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ServiceError
@@ -21,7 +24,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from lsst.resources import ResourcePath
 
-__all__ = ["image_shape", "read_image"]
+__all__ = ["image_shape", "read_combined", "read_image"]
+
+INPUT = re.compile(r"CPP_INPUT_\d+")
+"""Keyword of an exposure that is in a combined frame."""
 
 
 def read_image(uri: ResourcePath) -> npt.NDArray[np.float32]:
@@ -34,11 +40,48 @@ def read_image(uri: ResourcePath) -> npt.NDArray[np.float32]:
     """
     import numpy as np
 
-    def pixels(hdu: Any) -> npt.NDArray[np.float32]:
+    def pixels(hdu: Any, _headers: Sequence[Any]) -> npt.NDArray[np.float32]:
         return np.asarray(hdu.data, dtype=np.float32)
 
     image: npt.NDArray[np.float32] = _with_image(uri, pixels)
     return image
+
+
+def read_combined(uri: ResourcePath) -> tuple[npt.NDArray[np.float32], tuple[float, ...]]:
+    """Read the pixels of a combined frame, and by what each of its exposures was divided.
+
+    cp_pipe writes both into its header: for each exposure ``CPP_INPUT_<n>`` and, as a number, ``CPP_INPUT_SCALE_<n>``.
+
+    Returns
+    -------
+    pixels
+        Rows and columns.
+    scales
+        One for each exposure, NaN where it is not known; none if the header does not name the exposures.
+
+    Raises
+    ------
+    ServiceError
+        As `read_image`.
+    """
+    import numpy as np
+
+    def look(hdu: Any, headers: Sequence[Any]) -> tuple[npt.NDArray[np.float32], tuple[float, ...]]:
+        return np.asarray(hdu.data, dtype=np.float32), tuple(_scales(headers))
+
+    found: tuple[npt.NDArray[np.float32], tuple[float, ...]] = _with_image(uri, look)
+    return found
+
+
+def _scales(headers: Sequence[Any]) -> Iterator[float]:
+    """Yield the scale of each exposure that one of the headers names."""
+    for header in headers:
+        named = [key for key in header if INPUT.fullmatch(key)]
+        for key in named:
+            scale = header.get(f"CPP_INPUT_SCALE_{key.removeprefix('CPP_INPUT_')}")
+            yield float(scale) if isinstance(scale, int | float) else math.nan
+        if named:
+            return
 
 
 def image_shape(uri: ResourcePath) -> tuple[int, int]:
@@ -49,7 +92,7 @@ def image_shape(uri: ResourcePath) -> tuple[int, int]:
     ServiceError
         As `read_image`.
     """
-    rows, columns = _with_image(uri, lambda hdu: hdu.shape)
+    rows, columns = _with_image(uri, lambda hdu, _headers: hdu.shape)
     return int(rows), int(columns)
 
 
@@ -62,7 +105,7 @@ def _with_image(uri: ResourcePath, look: Any) -> Any:
             there = [hdu for hdu in hdus if hdu.is_image and len(hdu.shape) == 2]
             named = [hdu for hdu in there if hdu.name == "IMAGE"]
             if there:
-                return look((named or there)[0])
+                return look((named or there)[0], [hdu.header for hdu in hdus])
     except (OSError, ValueError, TypeError) as error:
         cause = " ".join(f"{type(error).__name__}: {error}".split())  # on one line
         raise ServiceError(f"The file {uri} could not be read as FITS: {cause}") from error

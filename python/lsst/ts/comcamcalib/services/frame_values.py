@@ -11,6 +11,7 @@ Medians only, because hot pixels and traces of cosmic rays must not move a value
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     Pixels = npt.NDArray[np.floating[Any]]
 
-__all__ = ["Region", "changed_fractions", "frame_values", "regions"]
+__all__ = ["Region", "changed_fractions", "depth_values", "frame_values", "regions"]
 
 OUTLIER_SIGMAS = 6.0
 """From here on a pixel counts as changed: of a million pixels with normal noise not even one is."""
@@ -101,6 +102,23 @@ def frame_values(calib_type: CalibType, image: Pixels, places: Mapping[str, Regi
         if calib_type is CalibType.DARK:
             high = float(np.percentile(pixels, HIGH_PERCENTILE)) if pixels.size else float("nan")
             yield ProductValue(name, f"{level}_{HIGH_PERCENTILE:.0f}", high, unit)
+
+
+def depth_values(calib_type: CalibType, scales: Sequence[float]) -> Iterator[ProductValue]:
+    """Yield of how many exposures a frame is made, and how much that is together; nothing of what is not known.
+
+    Parameters
+    ----------
+    calib_type
+        BIAS, DARK or FLAT.
+    scales
+        By what each of the exposures was divided, NaN: not known; none: which exposures it are is not known.
+    """
+    if scales:
+        yield ProductValue("", "exposures", float(len(scales)), "")
+        total = sum(scales)
+        if math.isfinite(total):
+            yield ProductValue("", "exposure_sum", total, "second" if calib_type is CalibType.DARK else "")
 
 
 def changed_fractions(image: Pixels, before: Pixels, places: Mapping[str, Region]) -> Iterator[ProductValue]:

@@ -21,6 +21,7 @@ from ..record.act import once
 from ..record.things import GoodProduct
 from .certifying import Certifying, look_for_certification, record_look
 from .context import RunContext
+from .fate import frames_of
 
 __all__ = ["certify"]
 
@@ -173,14 +174,15 @@ async def _once_settled(act: Certifying, calib_type: CalibType, context: RunCont
 
 
 def _acceptances(calib_type: CalibType, context: RunContext) -> list[str]:
-    """Say who accepted the verdict on a product, or on one that it is built on, and why."""
+    """Say who accepted the verdict on a product, on one that it is built on, or on its frames, and why."""
     history = context.history
+    words = {one: f"made from {one.name} frames, which were " for one in frames_of(calib_type, history)}
+    words |= {one: f"built on {one.name}, which was " for one in history.bases_of(calib_type)}
     return [
-        (f"built on {one.name}, which was " if one is not calib_type else "")
-        + f"accepted by {acceptance.who}"
+        f"{words.get(one, '')}accepted by {acceptance.who}"
         + (f" in {acceptance.physical_filter}" if acceptance.physical_filter else "")
         + f": {acceptance.why}"
-        for one in (calib_type, *history.bases_of(calib_type))
+        for one in (calib_type, *words)
         for acceptance in history.accepted_verdicts.values()
         if acceptance.calib_type is one
     ]

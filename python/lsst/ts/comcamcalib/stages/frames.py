@@ -12,13 +12,13 @@ import dataclasses
 import logging
 from collections.abc import Sequence
 
-from ..enums import CalibType, StageKind, Verdict
+from ..enums import CalibType, StageKind
 from ..errors import ServiceError
 from ..record.facts import FramesBlamed
-from ..verification import FrameFacts, Judgement
+from ..verification import FrameFacts
 from .context import RunContext
 
-__all__ = ["blame_frames", "frame_facts", "known_to_be_bad", "share_fate", "verify_attempt"]
+__all__ = ["blame_frames", "frame_facts", "known_to_be_bad", "verify_attempt"]
 
 
 async def frame_facts(calib_type: CalibType, collections: Sequence[str], context: RunContext) -> FrameFacts:
@@ -82,28 +82,4 @@ def known_to_be_bad(calib_type: CalibType, context: RunContext) -> str:
         f"The {one.name} frames are bad: {context.history.blamed[one]}"
         for one in frames
         if one in context.history.blamed
-    )
-
-
-def share_fate(calib_type: CalibType, judgement: Judgement, context: RunContext) -> Judgement:
-    """Return the judgement of a product: FAILED if frames from which it is made were found bad.
-
-    Parameters
-    ----------
-    calib_type
-        The product.
-    judgement
-        Its own judgement.
-    context
-        What the stages share.
-    """
-    frames = [CalibType[name] for name in context.plan.recipe(calib_type).frames]
-    bad = [
-        (one, context.history.blamed[one]) for one in frames if one is not calib_type and one in context.history.blamed
-    ]
-    if not bad:
-        return judgement
-    reasons = " ".join(f"The {one.name} frames that it is made from are bad: {sentence}" for one, sentence in bad)
-    return dataclasses.replace(
-        judgement, verdict=Verdict.FAILED, reason=f"{reasons} Its own result: {judgement.reason}"
     )

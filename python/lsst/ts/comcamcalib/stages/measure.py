@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from ..butler_data import DetectorValues, Predecessor
 from ..enums import CalibType, StageKind
 from ..errors import ServiceError
-from ..measurements import Trend
+from ..measurements import Trend, depth_of
 from ..record.facts import Drift, Measured, Measurement
 from ..record.things import Product
 from ..verification import MeasuredProduct, largest_drift
@@ -110,7 +110,7 @@ async def _measured(
             with contextlib.suppress(ServiceError):
                 values[detector] = await read("")
                 predecessors_unread[detector] = unread.pop(detector)
-    trends, problem = await _trends(product.calib_type, physical_filter, context) if with_trends else (None, "")
+    trends, problem = await _trends(product.calib_type, physical_filter, values, context) if with_trends else (None, "")
     return MeasuredProduct(
         calib_type=product.calib_type,
         physical_filter=physical_filter,
@@ -139,14 +139,17 @@ def _empty(product: Product, physical_filter: str, unread: Mapping[int, str], co
 
 
 async def _trends(
-    calib_type: CalibType, physical_filter: str, context: RunContext
+    calib_type: CalibType, physical_filter: str, values: Mapping[int, DetectorValues], context: RunContext
 ) -> tuple[Mapping[tuple[int, str, str], Trend] | None, str]:
     """Return what earlier runs measured, or None and why that is not known."""
     limits = context.config.values
     if limits is None or limits.trend is None:
         return None, ""
+    depths = {
+        detector: depth_of((one.quantity, one.value) for one in of_one.values) for detector, of_one in values.items()
+    }
     try:
-        return await context.record.trends(calib_type, physical_filter, limits.trend.runs), ""
+        return await context.record.trends(calib_type, physical_filter, limits.trend.runs, depths), ""
     except ServiceError as error:
         return None, str(error)
 

@@ -23,7 +23,8 @@ from ..record.things import GOOD_VERDICTS
 from ..verification import Judgement, MeasuredProduct
 from ..verification.rules.gains_of_flats import gains_of_flats
 from .context import RunContext
-from .frames import blame_frames, known_to_be_bad, share_fate, verify_attempt
+from .fate import share_fate
+from .frames import blame_frames, known_to_be_bad, verify_attempt
 from .generate import check_inputs, run_job
 from .judging import judge_by_statistics, judge_by_values
 from .measure import measure, values_of
@@ -68,7 +69,7 @@ async def verify(stage: StagePlan, context: RunContext) -> str:
         finally:
             measuring.cancel()
             await asyncio.gather(measuring, return_exceptions=True)
-    judgements = [(kind, share_fate(stage.calib_type, one, context)) for kind, one in judgements]
+    judgements = [(kind, share_fate(stage.calib_type, one, context.history)) for kind, one in judgements]
     for physical_filter, judgement in judgements:
         if judgement.verdict is not Verdict.PASSED:
             logging.getLogger(__name__).warning(

@@ -15,6 +15,7 @@ from ..findings import Finding, Outcome
 from .context import RuleContext
 from .frame_sentences import frame_sentences
 from .judgement import MAX_LISTED, Counts, DetectorJudgement, listed
+from .rules.exposures import NOISY
 from .unknown_sentences import not_known
 from .value_sentences import VALUE_RULES, implausible_values, value_sentences
 
@@ -54,6 +55,7 @@ def sentences(
         _left_out(findings, left_out, context, counts),
         _main(rest, verdict, of_rest, len(left_out), context),
         _exposures(rest, context),
+        _noisy_exposures(rest),
         _bad_amplifiers(findings, context),
         *value_sentences(rest, context),
     ]
@@ -167,13 +169,20 @@ def _exposures(findings: Sequence[Finding], context: RuleContext) -> str:
     """Name the exposures in which a test of cp_verify failed for detectors as a whole."""
     by_exposure: dict[int, list[str]] = {}
     for one in findings:
-        if one.rule == "exposures" and one.exposure is not None:
+        if one.rule == "exposures" and one.kind != NOISY and one.exposure is not None:
             by_exposure.setdefault(one.exposure, []).append(f"{one.quantity} on {one.value:.0f}")
     if not by_exposure:
         return ""
     of = f"of {len(context.detectors)} detectors"
     named = (f"{exposure} ({', '.join(tests)} {of})" for exposure, tests in sorted(by_exposure.items()))
     return f"Exposures that failed as a whole: {listed(named)}."
+
+
+def _noisy_exposures(findings: Sequence[Finding]) -> str:
+    """Name the exposures with more noise than the others."""
+    noisy = sorted((one for one in findings if one.kind == NOISY), key=lambda one: -one.value)
+    named = (f"{one.exposure} ({one.value:.3g} times as much {one.detail})" for one in noisy)
+    return f"Exposures with more noise than the others: {listed(named)}." if noisy else ""
 
 
 def _bad_amplifiers(findings: Sequence[Finding], context: RuleContext) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ...butler_data import DetectorValues, ProductValue
 from ...findings import Finding, Outcome
+from ...measurements import FOLLOWS_DEPTH, depth_of, same_depth
 from ..measured import MeasuredProduct, by_quantity, detector_value
 from .limits import OPTIONAL, beyond, worst_of_each
 
@@ -39,6 +40,9 @@ def drift(product: MeasuredProduct, wanted: Sequence[DriftLimit]) -> list[Findin
     predecessor lacks it, there is nothing to compare with, as if there were no predecessor. That is told, because
     otherwise a broken product could be replaced by no good one. A predecessor that can't be read may be good, so that
     its change is UNKNOWN.
+
+    Only like is compared with like: what the noise of a combined frame is part of, only if both are made of as many
+    exposures (`same_depth`). That it was not compared is told if the verdict would have needed it.
     """
     found: list[Finding] = []
     for detector, values in product.values.items() if wanted else ():
@@ -59,6 +63,10 @@ def drift(product: MeasuredProduct, wanted: Sequence[DriftLimit]) -> list[Findin
             found.append(Finding("drift", Outcome.NOTED, "", detector, detail=values.not_compared))
             continue
         for limit in wanted:
+            if unlike := _unlike(values, limit):
+                if limit.outcome != "note":
+                    found.append(Finding("drift", Outcome.NOTED, limit.quantity, detector, detail=unlike))
+                continue
             found += beyond("drift", detector, changes_of(values, limit), limit)
             found += _not_known(detector, values, limit)
     return worst_of_each(found)
@@ -68,6 +76,8 @@ def largest_drift(values: DetectorValues, wanted: Sequence[DriftLimit]) -> float
     """Return the largest change of a detector in units of its limit; NaN if nothing could be compared."""
     ratios = []
     for limit in wanted:
+        if _unlike(values, limit):
+            continue
         changes = changes_of(values, limit)
         if limit.of == "detector":
             some = [detector_value(changes)]
@@ -76,6 +86,18 @@ def largest_drift(values: DetectorValues, wanted: Sequence[DriftLimit]) -> float
         if limit.must_be == "at most" and limit.limit > 0:
             ratios += [abs(one) / limit.limit for one in some if math.isfinite(one)]
     return max(ratios, default=math.nan)
+
+
+def _unlike(values: DetectorValues, limit: DriftLimit) -> str:
+    """Return why a quantity can't be compared with the predecessor's: it is made of more or less; "" if it can."""
+    if limit.quantity not in FOLLOWS_DEPTH or not values.before:
+        return ""
+    now, before = (depth_of((one.quantity, one.value) for one in some) for some in (values.values, values.before))
+    if same_depth(now, before):
+        return ""
+    made = [f"{one['exposures']:.0f}" if "exposures" in one else "an unknown number" for one in (now, before)]
+    quantity = limit.quantity.replace("_", " ")
+    return f"{quantity} follows from the exposures: it is made of {made[0]}, the certified one of {made[1]}"
 
 
 def changes_of(values: DetectorValues, limit: DriftLimit) -> Mapping[str, ProductValue]:

@@ -9,9 +9,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from ...findings import Finding, Outcome
+from ...measurements import COUNTS, FOLLOWS_DEPTH, Trend
 from ..measured import MeasuredProduct
 from .limits import OPTIONAL, OUTCOMES
 
@@ -30,6 +32,12 @@ def trend(product: MeasuredProduct, wanted: TrendLimits | None) -> list[Finding]
         The measured product, with its trends.
     wanted
         What stands out; None: that is not looked at.
+
+    Notes
+    -----
+    Only like is compared with like: in the trend of what the noise of a combined frame is part of (`FOLLOWS_DEPTH`),
+    there are only runs of which the product is made of as many exposures. If these are too few, that is told once.
+    How many exposures were taken is no trend at all.
     """
     if wanted is None:
         return []
@@ -41,9 +49,10 @@ def trend(product: MeasuredProduct, wanted: TrendLimits | None) -> list[Finding]
         detail = f"{runs} of at least {wanted.min_runs} earlier runs have values"
         limit = float(wanted.min_runs)
         return [Finding("trend", Outcome.NOTED, "", value=float(runs), limit=limit, unit="runs", detail=detail)]
+    found += _too_few_alike(product.trends, wanted)
     for detector in product.detectors:
         for one in product.values[detector].values if detector in product.values else ():
-            past = product.trends.get((detector, one.amplifier, one.quantity))
+            past = product.trends.get((detector, one.amplifier, one.quantity)) if one.quantity not in COUNTS else None
             if past is None or past.runs < wanted.min_runs or past.unit != one.unit:
                 continue
             if not math.isfinite(one.value):
@@ -64,3 +73,16 @@ def trend(product: MeasuredProduct, wanted: TrendLimits | None) -> list[Finding]
                     )
                 )
     return found
+
+
+def _too_few_alike(trends: Mapping[tuple[int, str, str], Trend], wanted: TrendLimits) -> Iterator[Finding]:
+    """Tell for which quantities too few runs have a product of as many exposures."""
+    for quantity in sorted(FOLLOWS_DEPTH & {quantity for _, _, quantity in trends}):
+        runs = max(one.runs for (_, _, name), one in trends.items() if name == quantity)
+        if runs < wanted.min_runs:
+            detail = (
+                f"{quantity.replace('_', ' ')}: {runs} of at least {wanted.min_runs} earlier runs with as many "
+                "exposures have values"
+            )
+            limit = float(wanted.min_runs)
+            yield Finding("trend", Outcome.NOTED, "", value=float(runs), limit=limit, unit="runs", detail=detail)
