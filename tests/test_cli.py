@@ -300,7 +300,10 @@ async def test_run_is_started_watched_and_shown_afterwards(enabled_csc: ComCamCa
     watched = await comcamcalib("watch")
     assert (watched.code, watched.output) == (0, status.output)
     unknown = await comcamcalib("status", "20010101-001")
-    assert (unknown.code, unknown.last_words) == (1, "There is no run 20010101-001.")
+    assert unknown.code == 1
+    assert unknown.last_words == (
+        f"There is no run 20010101-001; the latest is {run_id}, and `comcamcalib runs` lists all."
+    )
 
 
 @on_the_bus

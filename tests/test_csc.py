@@ -270,7 +270,7 @@ async def test_every_command_in_a_wrong_state_is_rejected_with_a_sentence(
                 "status": "There has been no run yet",
                 "resumeCalibrationRun": "so there is none to resume. An aborted run must be named.",
             }
-            assert expected.get(name, "There is no run 20261122-001.") in sentence
+            assert expected.get(name, "There is no run 20261122-001; there has been no run yet.") in sentence
     assert not operator.samples("runState")
     assert csc.summary_state is salobj.State.ENABLED
 
