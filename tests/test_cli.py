@@ -199,7 +199,7 @@ async def test_plan_without_a_configuration_says_where_to_name_it(tmp_path: Path
     done = await plan(text=BIAS)
     assert done.code == 1
     assert "--config-dir" in done.errors and "TS_CONFIG_OCS_DIR" in done.errors
-    assert "The site is summit; --site or LSST_SITE names another one." in done.errors
+    assert "The site is summit; name yours with --site, or set the environment variable LSST_SITE." in done.errors
     done = await plan("--config-dir", str(CONFIGURATION), "--site", "moon", text=BIAS)
     assert done.code == 1
     assert "There is no configuration file" in done.errors and "_moon.yaml" in done.errors
