@@ -199,7 +199,7 @@ async def test_plan_without_a_configuration_says_where_to_name_it(tmp_path: Path
     done = await plan(text=BIAS)
     assert done.code == 1
     assert "--config-dir" in done.errors and "TS_CONFIG_OCS_DIR" in done.errors
-    assert "The site is summit; --site or LSST_SITE names another one." in done.errors
+    assert "The site is summit; name yours with --site, or set the environment variable LSST_SITE." in done.errors
     done = await plan("--config-dir", str(CONFIGURATION), "--site", "moon", text=BIAS)
     assert done.code == 1
     assert "There is no configuration file" in done.errors and "_moon.yaml" in done.errors
@@ -283,8 +283,8 @@ async def test_run_is_started_watched_and_shown_afterwards(enabled_csc: ComCamCa
     done = await comcamcalib("start", str(options), "--reason", "tests", "--note", "by hand")
     assert done.code == 0, done.errors
     lines = done.output.splitlines()
-    (accepted,) = (line for line in lines if line.endswith(" was accepted."))
-    run_id = accepted.split()[1]
+    (accepted,) = (line for line in lines if line.endswith(": The run was accepted"))
+    run_id = accepted.split()[3].rstrip(":")
     for words in ("BIAS 1 of 1: CC_O_", "BIAS.GENERATE", "completed", "PASSED", "certified", "COMPLETED"):
         assert any(words in line for line in lines), words
     assert f"run {run_id}: All stages succeeded" in done.output
@@ -300,7 +300,10 @@ async def test_run_is_started_watched_and_shown_afterwards(enabled_csc: ComCamCa
     watched = await comcamcalib("watch")
     assert (watched.code, watched.output) == (0, status.output)
     unknown = await comcamcalib("status", "20010101-001")
-    assert (unknown.code, unknown.last_words) == (1, "There is no run 20010101-001.")
+    assert unknown.code == 1
+    assert unknown.last_words == (
+        f"There is no run 20010101-001; the latest is {run_id}, and `comcamcalib runs` lists all."
+    )
 
 
 @on_the_bus
@@ -342,11 +345,17 @@ async def test_run_is_started_without_watching_aborted_and_watched_to_its_end(
 
 @on_the_bus
 @pytest.mark.asyncio(loop_scope="session")
-async def test_failed_run_is_a_failure_of_the_program(enabled_csc: ComCamCalibCsc, observatory: Observatory) -> None:
+async def test_failed_run_is_a_failure_of_the_program_and_its_cause_is_said_once(
+    enabled_csc: ComCamCalibCsc, observatory: Observatory
+) -> None:
     observatory.world.faults.set([Fault("worker", "error", match={"pipeline": "cpBias"}, text="no usable pixels")])
-    done = await comcamcalib("start", "-", text=BIAS)
-    assert done.code == 1
-    assert "no usable pixels" in done.output and "FAILED" in done.output
+    for done in (await comcamcalib("start", "-", text=BIAS), await comcamcalib("watch")):
+        assert done.code == 1
+        assert done.output.count("no usable pixels") == 1
+        end = "Failed (2 stages that need them were skipped): BIAS.GENERATE"
+        assert [line for line in done.output.splitlines() if line.endswith(end) and "FAILED" in line]
+    status = await comcamcalib("status")
+    assert (status.code, status.output) == (0, done.output)
 
 
 @on_the_bus

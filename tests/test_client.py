@@ -70,11 +70,11 @@ async def test_refusals_have_a_line_for_each_reason(enabled_csc: ComCamCalibCsc)
             await client.status()
         with pytest.raises(RefusedError, match=r"^No run was interrupted or has failed, so there is none to resume\."):
             await client.resume()
-        with pytest.raises(RefusedError, match=r"^There is no run 20261122-001\.$"):
+        with pytest.raises(RefusedError, match=r"^There is no run 20261122-001; there has been no run yet\.$"):
             await client.accept("20261122-001", "bias", "it is good enough")
         with pytest.raises(RefusedError, match=r"^reason: decertify needs a reason"):
             await client.decertify("20261122-001", None, "")
-        with pytest.raises(RefusedError, match=r"^There is no run 20261122-001\.$"):
+        with pytest.raises(RefusedError, match=r"^There is no run 20261122-001; there has been no run yet\.$"):
             await client.decertify("20261122-001", CalibType.FLAT, "it is bad")
         with pytest.raises(RefusedError, match="sky: no such product; there are BIAS, DARK, FLAT"):
             await client.accept("20261122-001", "sky", "it is good enough")

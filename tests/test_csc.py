@@ -16,7 +16,7 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +143,99 @@ async def test_what_the_program_logs_is_on_standard_error_too(observatory: Obser
         await process.wait()
     assert "start failed: The configuration of _init.yaml is not valid: " in said
     assert "'uws_url' is a required property" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "changed", "sentences"),
+    [
+        (
+            ["--configdir", "{tmp}/nosuch"],
+            {},
+            [
+                "There is no directory {tmp}/nosuch with configuration files.",
+                "Name the directory of the CSC's configuration with --configdir.",
+            ],
+        ),
+        (
+            ["--configdir", "{tmp}", "--state", "enabled"],
+            {},
+            [
+                "There is no configuration file {tmp}/_init.yaml; that directory has no YAML file.",
+                "Name the directory of the CSC's configuration with --configdir.",
+            ],
+        ),
+        (
+            [],
+            {"TS_CONFIG_OCS_DIR": "{tmp}"},
+            [
+                "There is no directory {tmp}/ComCamCalib/v1 with configuration files.",
+                "The environment variable TS_CONFIG_OCS_DIR is {tmp}: set it to the checkout of ts_config_ocs, or name "
+                "the directory with --configdir.",
+            ],
+        ),
+        (
+            [],
+            {"TS_CONFIG_OCS_DIR": "", "LSST_SITE": "", "LSST_TOPIC_SUBNAME": ""},
+            [
+                "The environment variable LSST_TOPIC_SUBNAME is not set: the CSC needs it for the names of Kafka's "
+                "topics.",
+                "The environment variable LSST_SITE is not set: the CSC needs it for the site whose configuration "
+                "counts.",
+                "Source the environment file of your observatory; `comcamcalib observatory` writes that of a simulated "
+                "one.",
+                "The CSC's configuration can't be found: name its directory with --configdir, or set the environment "
+                "variable TS_CONFIG_OCS_DIR.",
+            ],
+        ),
+    ],
+)
+async def test_program_that_lacks_something_says_what_and_ends(
+    observatory: Observatory,
+    repository_root: Path,
+    tmp_path: Path,
+    options: list[str],
+    changed: dict[str, str],
+    sentences: list[str],
+) -> None:
+    def named(texts: Iterable[str]) -> list[str]:
+        return [text.format(tmp=tmp_path) for text in texts]
+
+    program = [sys.executable, str(repository_root / "bin" / "run_comcamcalib"), *named(options)]
+    environment = {**os.environ, **dict(zip(changed, named(changed.values()), strict=True))}
+    done = await asyncio.to_thread(
+        subprocess.run, program, capture_output=True, text=True, timeout=LIMIT_S, env=environment
+    )
+    assert (done.returncode, done.stderr.splitlines()) == (1, named(sentences))
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        (
+            {"LSST_KAFKA_BROKER_ADDR": "127.0.0.1:1"},
+            "no Kafka broker answered at 127.0.0.1:1 within 10 s",
+        ),
+        (
+            {"LSST_TOPIC_SUBNAME": "elsewhere"},
+            "Kafka topics (lsst.elsewhere.ComCamCalib.command_abort, ",
+        ),
+        (
+            {"LSST_KAFKA_CONSUMER_CONFIGURATION": "/nosuch.yaml"},
+            "The file that LSST_KAFKA_CONSUMER_CONFIGURATION names can't be used: ",
+        ),
+    ],
+)
+async def test_program_without_a_broker_that_it_can_use_says_so_and_ends(
+    observatory: Observatory, repository_root: Path, changed: dict[str, str], sentence: str
+) -> None:
+    program = [sys.executable, str(repository_root / "bin" / "run_comcamcalib")]
+    done = await asyncio.to_thread(
+        subprocess.run, program, capture_output=True, text=True, timeout=LIMIT_S, env={**os.environ, **changed}
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("The CSC could not be started: ") and sentence in last
 
 
 # Configuration
@@ -286,6 +379,6 @@ async def test_every_command_in_a_wrong_state_is_rejected_with_a_sentence(
                 "status": "There has been no run yet",
                 "resumeCalibrationRun": "so there is none to resume. An aborted run must be named.",
             }
-            assert expected.get(name, "There is no run 20261122-001.") in sentence
+            assert expected.get(name, "There is no run 20261122-001; there has been no run yet.") in sentence
     assert not operator.samples("runState")
     assert csc.summary_state is salobj.State.ENABLED

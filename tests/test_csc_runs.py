@@ -169,7 +169,9 @@ async def test_only_a_run_that_stopped_before_its_end_is_resumed(site: Site, ena
     (sentence,) = await site.operator.refused("resumeCalibrationRun", runId=completed.run_id)
     assert sentence == f"Run {completed.run_id} is COMPLETED: there is nothing to resume."
     (sentence,) = await site.operator.refused("resumeCalibrationRun", runId="20010101-001")
-    assert sentence == "There is no run 20010101-001."
+    assert sentence == (
+        f"There is no run 20010101-001; the latest is {completed.run_id}, and `comcamcalib runs` lists all."
+    )
     run, _ = await start_and_hold(site)
     for run_id in ("", completed.run_id, run.run_id):
         (sentence,) = await site.operator.refused("resumeCalibrationRun", runId=run_id)

@@ -116,6 +116,68 @@ async def test_what_status_publishes_again_is_printed_once() -> None:
     assert len(await lines(stage, stage)) == 1
 
 
+NOISY = "1 of 9 detectors failed a test in the majority of 3 exposures: R22_S11 (NOISE 48 x)."
+PIXELS = "Job ab12 failed: cpDarkIsr, detector 0: RuntimeError: the images have no usable pixels."
+DARK_FAILED = f"The job cpDark (ab12) failed with exit code 1 in phase error: {PIXELS}"
+FAILED = (
+    f"Failed (2 stages that need them were skipped): BIAS.VERIFY: BIAS is FAILED: {NOISY}; DARK.GENERATE: {DARK_FAILED}"
+)
+
+
+async def test_each_sentence_about_a_run_that_fails_is_printed_once() -> None:
+    page = "file:///reports/ComCamCalib-20261122-001.html"
+    _, text = await watched(
+        ("jobState", {"stageName": "DARK.GENERATE", "jobId": "ab12", "phase": "error", "message": PIXELS}),
+        ("stageState", {"stageName": "DARK.GENERATE", "state": StageState.FAILED, "reason": DARK_FAILED}),
+        (
+            "verificationResult",
+            {"calibType": CalibType.BIAS, "physicalFilter": "", "verdict": Verdict.FAILED, "reason": NOISY},
+        ),
+        ("stageState", {"stageName": "BIAS.VERIFY", "state": StageState.FAILED, "reason": f"BIAS is FAILED: {NOISY}"}),
+        ("alarms", {"reason": f"BIAS.VERIFY: BIAS is FAILED: {NOISY}"}),
+        ("largeFileObjectAvailable", {"id": RUN, "mimeType": "text/html", "url": page}),
+        ("stageState", {"stageName": "REPORT", "state": StageState.SUCCEEDED, "reason": f"The report is at {page}"}),
+        ("runState", {"state": RunState.FAILED, "reason": FAILED}),
+        ("alarms", {"reason": FAILED}),
+        ("alarms", {"reason": f"{FAILED} The OODS is silent."}),
+    )
+    assert [line[10:] for line in text.splitlines()] == [
+        f"error      DARK.GENERATE  job ab12  {PIXELS}",
+        "FAILED     DARK.GENERATE  The job cpDark (ab12) failed with exit code 1 in phase error",
+        f"FAILED     BIAS: {NOISY}",
+        "FAILED     BIAS.VERIFY  BIAS is FAILED",
+        f"report     {page}",
+        "SUCCEEDED  REPORT",
+        f"FAILED     run {RUN}: Failed (2 stages that need them were skipped): BIAS.VERIFY; DARK.GENERATE",
+        "alarm      The OODS is silent.",
+    ]
+
+
+async def test_stages_that_say_the_same_are_each_printed_with_it() -> None:
+    printed = await lines(
+        *(
+            ("stageState", {"stageName": f"{kind}.ACQUIRE", "state": StageState.SUCCEEDED, "reason": "3 frames"})
+            for kind in ("BIAS", "DARK")
+        ),
+        *(
+            ("jobState", {"stageName": "BIAS.GENERATE", "jobId": job, "phase": "error", "message": "no space left"})
+            for job in ("ab12", "cd34")
+        ),
+    )
+    assert [line.split("  ")[-1] for line in printed] == ["3 frames", "3 frames", "no space left", "no space left"]
+
+
+async def test_a_sentence_that_has_another_in_its_middle_is_printed_whole() -> None:
+    printed = await lines(
+        ("jobState", {"stageName": "BIAS.GENERATE", "jobId": "ab12", "phase": "error", "message": "disk full"}),
+        (
+            "stageState",
+            {"stageName": "BIAS.GENERATE", "state": StageState.FAILED, "reason": "Is the disk full or not?"},
+        ),
+    )
+    assert printed[1].endswith("BIAS.GENERATE  Is the disk full or not?")
+
+
 async def test_what_came_before_the_run_was_known_is_printed_as_well() -> None:
     stream = io.StringIO()
     client = FakeClient(END)

@@ -161,7 +161,10 @@ def test_report_that_is_there_is_named_and_not_written_again(journal: Path, run_
 
 def test_what_is_missing_is_said(journal: Path, run_id: str, tmp_path: Path) -> None:
     for arguments, sentence in (
-        (("report", "20010101-001", "--journal", journal), "has no run 20010101-001; its latest is"),
+        (
+            ("report", "20010101-001", "--journal", journal),
+            f"There is no run 20010101-001 in the journal {journal}; the latest is {run_id}, and",
+        ),
         (("report", "--journal", tmp_path / "none"), "There is no journal"),
         (("runs", "--journal", tmp_path / "none"), "There is no journal"),
         (("runs",), "name its directory with --config-dir"),

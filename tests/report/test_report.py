@@ -264,7 +264,7 @@ def test_program_writes_and_says_where(journal: Path, entries: list[Entry], tmp_
 @pytest.mark.parametrize(
     ("run_id", "file", "sentence"),
     [
-        ("20010101-001", "journal.sqlite", "has no run 20010101-001; its latest is"),
+        ("20010101-001", "journal.sqlite", "There is no run 20010101-001 in the journal "),
         ("20010101-001", "nothing.sqlite", "There is no journal"),
         ("20010101-001", "text", "can't be read"),
     ],

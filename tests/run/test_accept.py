@@ -229,7 +229,9 @@ async def test_another_verdict_of_the_same_attempt_does_not_undo_an_acceptance(h
 async def test_what_can_not_be_accepted_is_refused_with_the_reason(house: House) -> None:
     run_id = await failed(house)
     facts = house.runner.run.history.seq if house.runner.run is not None else 0
-    assert await refusal(house, "20200101-001") == "There is no run 20200101-001."
+    assert await refusal(house, "20200101-001") == (
+        f"There is no run 20200101-001; the latest is {run_id}, and `comcamcalib runs` lists all."
+    )
     assert await refusal(house, "") == "runId: name the run, such as 20261122-001."
     assert await refusal(house, run_id, why="  ") == (
         "reason: acceptVerification needs a reason; say why, because it is recorded with your name."

@@ -133,7 +133,9 @@ async def test_a_run_whose_bias_is_withdrawn_certifies_nothing_more_built_on_it(
 async def test_what_can_not_be_withdrawn_is_refused(house: House) -> None:
     run_id = await completed(house)
     now = certified(house)
-    assert await refusal(house, "20200101-001") == "There is no run 20200101-001."
+    assert await refusal(house, "20200101-001") == (
+        f"There is no run 20200101-001; the latest is {run_id}, and `comcamcalib runs` lists all."
+    )
     assert await refusal(house, "") == "runId: name the run, such as 20261122-001."
     assert "reason: decertify needs a reason" in await refusal(house, run_id, why=" ")
     assert "there is no type 7" in await refusal(house, run_id, 7)

@@ -170,7 +170,9 @@ async def test_completed_unknown_and_missing_runs_are_refused(house: House) -> N
     await house.ended()
     published = len(house.published)
     assert await refusal(house, run_id) == f"Run {run_id} is COMPLETED: there is nothing to resume."
-    assert await refusal(house, "20200101-001") == "There is no run 20200101-001."
+    assert await refusal(house, "20200101-001") == (
+        f"There is no run 20200101-001; the latest is {run_id}, and `comcamcalib runs` lists all."
+    )
     assert "there is none to resume" in await refusal(house)
     assert len(house.published) == published
 

@@ -82,5 +82,5 @@ async def test_status_of_an_older_run_leaves_the_open_one_as_the_last_word_on_ea
 async def test_status_of_no_run_is_refused(house: House) -> None:
     with pytest.raises(BadInputError, match="There has been no run yet"):
         await house.runner.publish_status("")
-    with pytest.raises(BadInputError, match="There is no run 20200101-001"):
+    with pytest.raises(BadInputError, match=r"^There is no run 20200101-001; there has been no run yet\.$"):
         await house.runner.publish_status("20200101-001")

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 from lsst.daf.butler import Butler, CollectionType
+from lsst.ts.comcamcalib.cli import app
 from lsst.ts.comcamcalib.clock import Clock
 from lsst.ts.comcamcalib.enums import CalibType, RunState, StageKind
 from lsst.ts.comcamcalib.errors import BadInputError, ServiceError
@@ -30,6 +31,7 @@ from support.certifying import ShownTime, in_repository, put_frame, put_product
 from support.plans import DAY_OBS, RUN_ID, make_config, make_plan
 from support.records import MemoryRecord
 from support.small_repository import BIASES, CHAIN, DAILY, NEXT_NOON, bias_job, certify_request, found_bias
+from typer.testing import CliRunner
 
 TARGET = "LSSTComCam/calib/DM-12345"
 WANTED = Promotion(RUN_ID, (), TARGET, "for the campaign of November")
@@ -113,10 +115,65 @@ async def test_it_is_copied_with_who_and_why_and_the_original_stays(
     (line,) = map(json.loads, planned.log.read_text().splitlines())
     assert (line["runId"], line["to"], line["reason"]) == (RUN_ID, TARGET, "for the campaign of November")
     assert sorted(line["certified"][0]["datasetIds"]) == sorted(ids(record))
-    # Once more, it changes nothing but the record.
-    await asyncio.to_thread(promote_planned, await plan(repo, journal, calib_types=("bias",)))
-    assert len(planned.log.read_text().splitlines()) == 2
-    assert (await plan(repo, journal)).lines[-1] == "    is there already, for the same validity"
+
+
+async def test_what_is_there_already_is_said_and_nothing_is_done(
+    repo: Path, journal: Path, record: MemoryRecord, butler: Butler
+) -> None:
+    await asyncio.to_thread(promote_planned, await plan(repo, journal))
+    butler.registry.refresh()
+    doc = butler.registry.getCollectionDocumentation(TARGET)
+    planned = await plan(repo, journal, calib_types=("bias",), reason="once more")
+    assert planned.lines[-1] == "    there already: all of them, with the same dataset UUIDs, for this validity"
+    assert not planned.requests
+    said = await asyncio.to_thread(promote_planned, planned)
+    assert said == [f"Nothing was done: {TARGET} has all of it already."]
+    assert len(planned.log.read_text().splitlines()) == 1
+    butler.registry.refresh()
+    assert butler.registry.getCollectionDocumentation(TARGET) == doc
+
+
+async def test_an_operator_who_promotes_once_more_is_told_that_nothing_was_done(
+    repo: Path, journal: Path, record: MemoryRecord
+) -> None:
+    config = Path(__file__).parents[2] / "config" / "ComCamCalib" / "v1"
+    command = ["promote", RUN_ID, "--to", TARGET, "--reason", "for the campaign", "--repo", str(repo)]
+    command += ["--journal", str(journal), "--config-dir", str(config), "--site", "test"]
+
+    async def promote(*more: str) -> list[str]:
+        done = await asyncio.to_thread(CliRunner().invoke, app, [*command, *more])
+        assert done.exit_code == 0, done.output
+        return done.output.splitlines()
+
+    assert (await promote())[-1] == "Nothing was changed. Say --yes to do this."
+    assert "2 datasets of run" in "".join(await promote("--yes"))
+    for more in ((), ("--yes",)):
+        assert (await promote(*more))[-2:] == [
+            "    there already: all of them, with the same dataset UUIDs, for this validity",
+            f"Nothing was done: {TARGET} has all of it already.",
+        ]
+
+
+async def test_what_is_there_for_longer_needs_no_copy(
+    repo: Path, journal: Path, record: MemoryRecord, service: ButlerService
+) -> None:
+    longer = certify_request("new", ids(record), "2026-11-20T00:00:00", "", collection=TARGET)
+    await service.certify(longer)
+    planned = await plan(repo, journal)
+    assert planned.lines[-1] == "    there already: all of them, with the same dataset UUIDs, for this validity"
+    assert not planned.requests
+
+
+async def test_what_is_there_in_part_is_completed(
+    repo: Path, journal: Path, record: MemoryRecord, service: ButlerService, butler: Butler
+) -> None:
+    first, second = ids(record)
+    await service.certify(certify_request("new", [first], "2026-11-22T12:00:00", NEXT_NOON, collection=TARGET))
+    planned = await plan(repo, journal)
+    assert planned.lines[-1] == "    there already: 1 of them, with the same dataset UUIDs, for this validity"
+    await asyncio.to_thread(promote_planned, planned)
+    butler.registry.refresh()
+    assert [found_bias(butler, detector, "22T13:00:00", TARGET) for detector in (0, 1)] == [first, second]
 
 
 async def test_what_is_there_is_not_replaced_but_may_end(
@@ -159,7 +216,8 @@ async def test_never_into_a_chain_and_a_member_of_one_is_named(
 async def test_what_can_not_be_promoted_is_refused(
     repo: Path, journal: Path, record: MemoryRecord, service: ButlerService, butler: Butler, tmp_path: Path
 ) -> None:
-    assert "has no run 20200101-001; its latest is" in await refusal(repo, journal, run_id="20200101-001")
+    unknown = await refusal(repo, journal, run_id="20200101-001")
+    assert unknown.startswith(f"There is no run 20200101-001 in the journal {journal}; the latest is 20")
     assert "There is no journal" in await refusal(repo, tmp_path / "none.sqlite3")
     text = await refusal(repo, journal, reason=" ", on_conflict="replace", calib_types=("SKY",))
     assert text.splitlines() == [

@@ -101,8 +101,10 @@ async def _start(text: str, reason: str, program: str, note: str, watch: bool) -
     async with CalibrationClient() as client:
         watcher = Watcher(client, console)
         run_id = await client.start(text, reason, program, note)
-        console.print(f"Run {run_id} was accepted.")
-        return not watch or await watcher.follow(run_id) is RunState.COMPLETED
+        if not watch:
+            console.print(f"Run {run_id} was accepted.")
+            return True
+        return await watcher.follow(run_id) is RunState.COMPLETED
 
 
 @app.command()
@@ -167,8 +169,12 @@ def status(
 
 
 def _print_summary(summary: dict[str, Any]) -> None:
+    from .watch import without
+
     state = RunState(summary["runState"]).name
-    console.print(f"Run {summary['runId']} is {state}. {summary['reason']}", markup=False)
+    # Each stage has its own sentence below.
+    reason = without(summary["reason"], (stage["reason"] for stage in summary["stages"]))
+    console.print(f"Run {summary['runId']} is {state}. {reason}".rstrip(), markup=False)
     console.print(f"{summary['imagesTaken']} of {summary['imagesExpected']} images taken.")
     for stage in summary["stages"]:
         job = f"job {stage['jobId']}" if stage["jobId"] else ""

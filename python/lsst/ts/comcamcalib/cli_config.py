@@ -55,21 +55,13 @@ def find_config(directory: Path | None, site: str, override: str = "") -> CscCon
     BadInputError
         If it can't be found or is wrong; one sentence for each mistake.
     """
-    from .config import read_config
+    from .config import find_directory, read_config
 
-    package = os.environ.get("TS_CONFIG_OCS_DIR")
-    if directory is None and not package:
-        raise BadInputError(
-            [
-                "The CSC's configuration can't be found: name its directory with --config-dir, or set the environment "
-                f"variable TS_CONFIG_OCS_DIR. The site is {site}; --site or LSST_SITE names another one."
-            ]
-        )
-    directory = directory or Path(package or "") / "ComCamCalib" / "v1"
     try:
+        directory = find_directory(directory, "--config-dir")
         return read_config(directory, site, override)
     except BadInputError as error:
-        if (directory / f"_{site}.yaml").is_file():
+        if directory is not None and os.path.isfile(directory / f"_{site}.yaml"):
             raise
         raise BadInputError(
             [*error.problems, f"The site is {site}; name yours with --site, or set the environment variable LSST_SITE."]

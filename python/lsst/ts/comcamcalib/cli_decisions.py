@@ -112,7 +112,7 @@ def promote(
         planned = plan_promotion(wanted, config, journal or Path(config.journal_path), repo or config.repo)
         for line in planned.lines:
             console.print(line, markup=False)
-        if not yes:
+        if planned.requests and not yes:
             console.print("Nothing was changed. Say --yes to do this.")
             return
         for line in promote_planned(planned):

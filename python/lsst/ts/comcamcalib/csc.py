@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import json
@@ -19,6 +20,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from confluent_kafka import KafkaException
 from lsst.ts import salobj, utils
 
 from . import __version__
@@ -30,6 +32,7 @@ from .config_validator import ConfigValidator
 from .connection import Connection
 from .ending import close_within
 from .enums import ErrorCode
+from .environment import check_environment
 from .errors import BadInputError
 from .package_log import PackageLog
 from .publisher import Publisher
@@ -131,6 +134,13 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
         )
         """The page for people and monitoring, from DISABLED on."""
 
+    @classmethod
+    def add_kwargs_from_args(cls, args: argparse.Namespace, kwargs: dict[str, Any]) -> None:
+        """Take over the command line, unless something is missing without which the CSC can't be made."""
+        super().add_kwargs_from_args(args, kwargs)
+        config_dir = kwargs.get("config_dir")
+        check_environment(None if config_dir is None else Path(config_dir))
+
     @staticmethod
     def get_config_pkg() -> str:
         """Return the name of the configuration package."""
@@ -146,13 +156,17 @@ class ComCamCalibCsc(salobj.ConfigurableCsc):  # type: ignore[misc]
             raise salobj.ExpectedError(f"The configuration can't be used: {error}") from error
 
     async def start(self) -> None:
-        """Start, and clear the alarms of an earlier process; end if Kafka refuses the login."""
+        """Start, and clear the alarms of an earlier process; end if Kafka can't be used or refuses the login."""
         try:
             await check_login(self.salinfo.get_broker_client_configuration())
         except LoginRefusedError as error:
             raise salobj.ExpectedError(str(error)) from error
         logging.getLogger(__package__).addHandler(self._package_log)
-        await super().start()
+        try:
+            await super().start()
+        except (RuntimeError, ValueError, OSError, KafkaException) as error:  # no broker, topics or settings for it
+            self.log.debug("The start failed", exc_info=True)
+            raise salobj.ExpectedError(f"The CSC could not be started: {error}") from error
         if self._claim.runner is None:
             await self._publisher.publish(Alarms())
         self._progress_task = asyncio.create_task(self._progress_loop(), name="progress telemetry")
@@ -375,7 +389,7 @@ def run_comcamcalib() -> None:
         sys.exit(problem)
     try:
         sys.exit(asyncio.run(_run()))
-    except salobj.ExpectedError as error:  # the sentence says all; a traceback would hide it
+    except (BadInputError, salobj.ExpectedError) as error:  # the sentence says all; a traceback would hide it
         sys.exit(str(error))
 
 

@@ -9,6 +9,8 @@
 from __future__ import annotations
 
 import contextlib
+import re
+from collections.abc import Iterable
 from typing import Any
 
 from lsst.ts import utils
@@ -21,7 +23,7 @@ from rich.text import Text
 from .client import CalibrationClient, clock
 from .enums import CalibType, CertificationState, RunState, StageState, Verdict
 
-__all__ = ["Watcher"]
+__all__ = ["Watcher", "without"]
 
 STYLES = {
     "RUNNING": "cyan",
@@ -37,6 +39,15 @@ STYLES = {
     "ABORTED": "yellow",
     "ABORTING": "yellow",
     "INTERRUPTED": "yellow",
+}
+
+# The sentence of a job or a verdict comes again with its stage, that of a stage with the run, and all with the alarms.
+# Here is, for news that repeat, whose sentences they leave out.
+STAGES_REPEAT = ("jobState", "verificationResult", "certification", "largeFileObjectAvailable")
+REPEATS = {
+    "stageState": STAGES_REPEAT,
+    "runState": (*STAGES_REPEAT, "stageState"),
+    "alarms": (*STAGES_REPEAT, "stageState", "runState", "alarms"),
 }
 
 
@@ -60,6 +71,8 @@ class Watcher:
         self._progress: Any = None
         self._early: list[tuple[str, Any]] = []
         self._shown: set[tuple[object, ...]] = set()
+        # The sentences that were shown, by name of topic.
+        self._told: dict[str, set[str]] = {}
         client.listen(self._on_news)
 
     async def follow(self, run_id: str) -> RunState:
@@ -98,11 +111,20 @@ class Watcher:
         if line is None or key in self._shown:
             return
         self._shown.add(key)
-        word, text = line
+        word, about, sentence = line
+        text = f"{about}{without(sentence, self._told_by(name))}".rstrip(": ")
+        self._told.setdefault(name, set()).add(f"The report is at {sentence}" if word == "report" else sentence)
+        # An alarm that has no sentence of its own only names stages and products.
+        if name == "alarms" and set(text.split()) <= {*self._stages, *CalibType.__members__}:
+            return
         time = clock(message.private_sndStamp)
         self._console.print(
             Text.assemble((time, "dim"), "  ", (f"{word:10}", STYLES.get(word, "")), " ", text), soft_wrap=True
         )
+
+    def _told_by(self, name: str) -> list[str]:
+        """Return the sentences that news of a topic leave out, because they were shown."""
+        return [sentence for topic in REPEATS.get(name, ()) for sentence in self._told.get(topic, ())]
 
     def _table(self) -> Table:
         table = Table(box=None, padding=(0, 1), show_header=False)
@@ -128,35 +150,49 @@ class Watcher:
         return display
 
 
-def _line(name: str, message: Any) -> tuple[str, str] | None:
-    """Return a word and a sentence about a message, or None if it is not worth a line."""
+def without(text: str, told: Iterable[str]) -> str:
+    """Return a text without the sentences that were told before, each with the colon before it.
+
+    Parameters
+    ----------
+    text
+        Sentences, some of them after the name of what they are about and a colon.
+    told
+        Sentences.
+    """
+    for sentence in sorted({one.rstrip(".") for one in told} - {""}, key=len, reverse=True):
+        text = re.sub(rf"(^|: ){re.escape(sentence)}\.?(?=$|;| )", "", text)
+    return text.strip()
+
+
+def _line(name: str, message: Any) -> tuple[str, str, str] | None:
+    """Return a word, what a message is about, and its sentence; None if it is not worth a line."""
     match name:
         case "runState":
-            return RunState(message.state).name, f"run {message.runId}: {message.reason}"
+            return RunState(message.state).name, f"run {message.runId}: ", message.reason
         case "stageState" if message.state != StageState.PENDING:
-            return StageState(message.state).name, f"{message.stageName}  {message.reason}".rstrip()
+            return StageState(message.state).name, f"{message.stageName}  ", message.reason
         case "imageTaken":
             use = ", not used" if message.discarded else ""
-            return "image", (
+            about = (
                 f"{CalibType(message.imageType).name} {message.imageIndex} of {message.imagesInSequence}: "
                 f"{message.obsId}, {message.exposureTime:g} s{use}"
             )
+            return "image", about, ""
         case "imageIngested" if message.missing:
-            return "lost", f"{message.obsId}: {message.missing} missing; {message.reason}"
+            return "lost", f"{message.obsId}: {message.missing} missing; ", message.reason
         case "jobState":
-            return message.phase, f"{message.stageName}  job {message.jobId}  {message.message}".rstrip()
+            return message.phase, f"{message.stageName}  job {message.jobId}  ", message.message
         case "verificationResult":
             kind = f" in {message.physicalFilter}" if message.physicalFilter else ""
-            return Verdict(message.verdict).name, f"{CalibType(message.calibType).name}{kind}: {message.reason}"
+            return Verdict(message.verdict).name, f"{CalibType(message.calibType).name}{kind}: ", message.reason
         case "certification":
             begin, end = message.validityBegin or "ever", message.validityEnd or "ever"
             word = "certified" if message.state == CertificationState.CERTIFIED else "withdrawn"
-            return word, (
-                f"{message.datasetCount} {message.datasetType} in {message.collection}, "
-                f"{begin} to {end} TAI  {message.reason}"
-            ).rstrip()
+            about = f"{message.datasetCount} {message.datasetType} in {message.collection}, {begin} to {end} TAI  "
+            return word, about, message.reason
         case "largeFileObjectAvailable" if message.mimeType == "text/html":
-            return "report", message.url
+            return "report", "", message.url
         case "alarms" if message.reason:
-            return "alarm", message.reason
+            return "alarm", "", message.reason
     return None

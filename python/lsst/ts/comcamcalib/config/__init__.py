@@ -7,7 +7,7 @@
 """The configuration of the CSC."""
 
 from .csc_config import CscConfig
-from .files import read_config
+from .files import find_directory, read_config
 from .models import (
     Estimates,
     FrameLimits,
@@ -42,5 +42,6 @@ __all__ = [
     "ValueLimit",
     "ValueLimits",
     "VerificationRecipe",
+    "find_directory",
     "read_config",
 ]

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,46 @@ import yaml
 from ..errors import BadInputError
 from .csc_config import CscConfig
 
-__all__ = ["read_config"]
+__all__ = ["find_directory", "read_config"]
+
+PACKAGE_DIR = "TS_CONFIG_OCS_DIR"
+"""The environment variable that says where the configuration package is."""
+
+
+def find_directory(directory: Path | None, option: str) -> Path:
+    """Return the directory with the configuration files.
+
+    Parameters
+    ----------
+    directory
+        The directory that an option names; None: the one of the configuration package.
+    option
+        That option.
+
+    Raises
+    ------
+    BadInputError
+        If there is none; the sentences say what to do.
+    """
+    package = os.environ.get(PACKAGE_DIR)
+    if directory is not None:
+        way_out = f"Name the directory of the CSC's configuration with {option}."
+    elif package:
+        directory = Path(package) / "ComCamCalib" / "v1"
+        way_out = (
+            f"The environment variable {PACKAGE_DIR} is {package}: set it to the checkout of ts_config_ocs, or name "
+            f"the directory with {option}."
+        )
+    else:
+        raise BadInputError(
+            [
+                f"The CSC's configuration can't be found: name its directory with {option}, or set the environment "
+                f"variable {PACKAGE_DIR}."
+            ]
+        )
+    if not os.path.isfile(directory / "_init.yaml"):
+        raise BadInputError([_missing(directory / "_init.yaml"), way_out])
+    return directory
 
 
 def read_config(directory: Path, site: str, override: str = "") -> CscConfig:
@@ -58,12 +98,17 @@ def _read_mapping(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        if not path.parent.is_dir():
-            raise BadInputError([f"There is no directory {path.parent} with configuration files."]) from error
-        there = ", ".join(sorted(one.name for one in path.parent.glob("*.yaml"))) or "no YAML file"
-        raise BadInputError([f"There is no configuration file {path}; that directory has {there}."]) from error
+        raise BadInputError([_missing(path)]) from error
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise BadInputError([f"The configuration file {path} can't be read: {error}"]) from error
     if not isinstance(content, dict | None):
         raise BadInputError([f"The configuration file {path} is not a mapping of names to values."])
     return content or {}
+
+
+def _missing(path: Path) -> str:
+    # Not pathlib's, which raises an error where the permission to look is missing.
+    if not os.path.isdir(path.parent):
+        return f"There is no directory {path.parent} with configuration files."
+    there = ", ".join(sorted(one.name for one in path.parent.glob("*.yaml"))) or "no YAML file"
+    return f"There is no configuration file {path}; that directory has {there}."

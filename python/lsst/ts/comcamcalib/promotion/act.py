@@ -29,6 +29,8 @@ __all__ = ["promote_planned"]
 def promote_planned(planned: Planned) -> list[str]:
     """Copy as planned, all or nothing, and write down who did it and why; return what was done, for people.
 
+    If everything is there already nothing is done, nor written down.
+
     Raises
     ------
     BadInputError
@@ -37,6 +39,8 @@ def promote_planned(planned: Planned) -> list[str]:
         If that failed, or the copies are not found afterwards.
     """
     wanted, who = planned.wanted, planned.wanted.who
+    if not planned.requests:
+        return [f"Nothing was done: {wanted.collection} has all of it already."]
     with open_butler(planned.repo, writeable=True) as butler:
         try:
             with butler.transaction():

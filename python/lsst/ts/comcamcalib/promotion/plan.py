@@ -69,9 +69,13 @@ def plan_promotion(wanted: Promotion, config: CscConfig, journal: Path, repo: st
             f"From {source} to {wanted.collection}{'' if chains is not None else ' (new)'}: {wanted.reason}",
             *_chain_lines(wanted.collection, chains or ()),
         ]
+        missing = []
         for request in requests:
-            lines += _lines(butler, config.instrument.name, request)
-    return Planned(wanted, repo, config.instrument.name, source, log, tuple(requests), tuple(lines))
+            there = _there(butler, config.instrument.name, request)
+            if len(there) < len(request.dataset_ids):
+                missing.append(request)
+            lines += _lines(butler, config.instrument.name, request, len(there))
+    return Planned(wanted, repo, config.instrument.name, source, log, tuple(missing), tuple(lines))
 
 
 def _history(journal: Path, run_id: str) -> History:
@@ -144,14 +148,17 @@ def _chain_lines(name: str, chains: Sequence[str]) -> list[str]:
     return [*lines, f"It is also in the chains of {len(jobs)} jobs ({JOB_COLLECTIONS}…)."] if jobs else lines
 
 
-def _is_there(butler: Butler, instrument: str, request: CertifyRequest) -> bool:
-    """Return whether exactly these datasets are certified there for exactly this validity."""
+def _there(butler: Butler, instrument: str, request: CertifyRequest) -> set[str]:
+    """Return those of the datasets that are certified there for this validity, and so need no copy."""
     there = butler_certify.certified_ranges(
         butler, instrument, request.dataset_type, request.calib_collection, request.dataset_ids
     )
-    validity = (request.begin_iso_tai, request.end_iso_tai)
-    same = {one.dataset_id for one in there if (one.begin_iso_tai, one.end_iso_tai) == validity}
-    return same == set(request.dataset_ids)
+    wanted = butler_certify.timespan_of(request.begin_iso_tai, request.end_iso_tai)
+    return {
+        one.dataset_id
+        for one in there
+        if butler_certify.timespan_of(one.begin_iso_tai, one.end_iso_tai).contains(wanted)
+    }
 
 
 def _requests(
@@ -189,8 +196,8 @@ def _requests(
             )
 
 
-def _lines(butler: Butler, instrument: str, request: CertifyRequest) -> list[str]:
-    """Say what is certified, and what that changes.
+def _lines(butler: Butler, instrument: str, request: CertifyRequest, already: int) -> list[str]:
+    """Say what is certified, how many datasets of it are there already, and what it changes.
 
     Raises
     ------
@@ -209,8 +216,9 @@ def _lines(butler: Butler, instrument: str, request: CertifyRequest) -> list[str
                 "--on-conflict truncate: that then ends where this begins."
             ]
         )
-    if _is_there(butler, instrument, request):
-        lines.append("    is there already, for the same validity")
+    if already:
+        count = f"{already} of them" if already < len(request.dataset_ids) else "all of them"
+        lines.append(f"    there already: {count}, with the same dataset UUIDs, for this validity")
     if there:
         lines.append(f"    ends then: {butler_certify.in_words(request.dataset_type, there)}")
     return lines

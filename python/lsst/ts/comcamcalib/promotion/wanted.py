@@ -63,7 +63,7 @@ class Planned:
     log
         The file that gets a line about it.
     requests
-        What is certified.
+        What is certified; none if everything is there already.
     lines
         The same for people.
     """

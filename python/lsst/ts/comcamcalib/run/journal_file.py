@@ -24,7 +24,7 @@ from ..record.history import OPEN_RUN_STATES
 from . import judged, measurements
 from .owner import JournalError, Owner
 
-__all__ = ["SCHEMA_VERSION", "JournalFile", "read_facts"]
+__all__ = ["SCHEMA_VERSION", "JournalFile", "no_such_run", "read_facts"]
 
 SCHEMA_VERSION = 2
 
@@ -223,6 +223,22 @@ def read_facts(connection: sqlite3.Connection, path: Path, run_id: str) -> list[
     if entries and [entry.seq for entry in entries] != list(range(1, len(entries) + 1)):
         raise _damaged(path, f"run {run_id} with facts missing between the first and the last")
     return entries
+
+
+def no_such_run(run_id: str, latest: str, where: str = "") -> str:
+    """Return the sentence about a run that is not in the journal, without its full stop.
+
+    Parameters
+    ----------
+    run_id
+        The run that somebody named.
+    latest
+        The latest run that there is; "" if there is none.
+    where
+        Words about the journal, such as " in the journal /j"; "" where there is only one.
+    """
+    others = f"the latest is {latest}, and `comcamcalib runs` lists all" if latest else "there has been no run yet"
+    return f"There is no run {run_id}{where}; {others}"
 
 
 def _damaged(path: Path, what: str) -> JournalError:

@@ -17,7 +17,7 @@ from ..enums import RunState
 from ..errors import ServiceError
 from ..instrument import Instrument
 from ..record.facts import Entry, ReportWritten, RunAccepted, fact_from_json
-from .journal_file import SCHEMA_VERSION, read_facts
+from .journal_file import SCHEMA_VERSION, no_such_run, read_facts
 from .owner import JournalError
 
 __all__ = [
@@ -186,8 +186,7 @@ def read_entries(path: Path, run_id: str) -> list[Entry]:
         if entries:
             return entries
         last = connection.execute("SELECT run_id FROM runs ORDER BY number DESC LIMIT 1").fetchone()
-    latest = f"its latest is {last[0]}" if last else "it has none"
-    raise JournalError(f"The journal {path} has no run {run_id}; {latest}")
+    raise JournalError(no_such_run(run_id, str(last[0]) if last else "", f" in the journal {path}"))
 
 
 def latest_instrument(connection: sqlite3.Connection) -> Instrument:

@@ -17,6 +17,7 @@ from ..plan.plan import RunPlan
 from ..record.fold import fold
 from ..record.history import History
 from .journal import Journal
+from .journal_file import no_such_run
 from .owner import JournalError
 from .run import Run
 
@@ -34,7 +35,7 @@ async def find_history(journal: Journal, run_id: str) -> History:
     try:
         entries = await journal.read(run_id)
         if not entries:
-            raise BadInputError([f"There is no run {run_id}."])
+            raise BadInputError([f"{no_such_run(run_id, await journal.latest())}."])
         return fold(entries)
     except (JournalError, ValueError) as error:
         raise BadInputError([str(error)]) from error
