@@ -18,21 +18,27 @@ import pytest
 from lsst.ts.comcamcalib.enums import CalibType, Verdict
 from lsst.ts.comcamcalib.record.facts import Measured, Measurement, ReportFile, ReportWritten, VerdictGiven
 from lsst.ts.comcamcalib.web.memory import Memory
+from lsst.ts.comcamcalib.web.past import LISTS_REMEMBERED_S
 from support.web import Site, opened
 
-RUN = "20261126-001"
+Facts = Measured | ReportWritten | VerdictGiven
 
 
-async def with_facts(site: Site, *facts: Measured | ReportWritten | VerdictGiven) -> str:
+async def with_facts(site: Site, *facts: Facts) -> str:
     """Make a run, add facts to it, and return its id."""
     run_id = await site.house.start(script_mode="BIAS")
     await site.house.ended()
+    await note(site, *facts)
+    return run_id
+
+
+async def note(site: Site, *facts: Facts) -> None:
+    """Add facts to the latest run."""
     run = site.house.runner.run
     assert run is not None
     for fact in facts:
         await run.record.note(fact)
     await run.record.flush()
-    return run_id
 
 
 def written(folder: Path, run_id: str, name: str = "") -> ReportWritten:
@@ -53,10 +59,11 @@ async def reported(tmp_path: Path) -> AsyncIterator[tuple[Site, str, Path]]:
     folder = tmp_path / "reports"
     folder.mkdir()
     async with opened(tmp_path) as site:
-        run_id = await with_facts(site, written(folder, "20261126-001"))
+        run_id = await with_facts(site)
+        await note(site, written(folder, run_id))
         (folder / f"ComCamCalib-{run_id}.html").write_text("<html>of the run</html>")
         (folder / f"ComCamCalib-{run_id}.json").write_text('{"format": "ComCamCalib report"}')
-        yield site, site.house.status.run_id, folder
+        yield site, run_id, folder
 
 
 # Runs
@@ -72,6 +79,16 @@ async def test_runs_are_listed_the_latest_first(old_site: Site) -> None:
     assert first["script_mode"] == "BIAS_DARK_FLAT" and first["reason"].startswith("All stages succeeded")
     page = (await old_site.see("/runs")).text
     assert page.index(latest["run_id"]) < page.index(first["run_id"])
+
+
+async def test_who_has_just_started_a_run_finds_it_in_the_list(old_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len((await old_site.ask("/api/runs")).json["runs"]) == 1
+    run_id = await old_site.house.start(script_mode="BIAS")
+    await old_site.house.ended()
+    loop = asyncio.get_running_loop()
+    now_s = loop.time
+    monkeypatch.setattr(loop, "time", lambda: now_s() + LISTS_REMEMBERED_S)
+    assert (await old_site.ask("/api/runs")).json["runs"][0]["run_id"] == run_id
 
 
 async def test_where_runs_have_certified_is_known_the_latest_first(site: Site) -> None:
@@ -144,9 +161,9 @@ async def test_a_report_is_served_as_it_is(reported: tuple[Site, str, Path]) -> 
 
 async def test_a_file_that_the_journal_does_not_name_is_not_served(reported: tuple[Site, str, Path]) -> None:
     site, run_id, folder = reported
-    (folder / "ComCamCalib-20261126-002.html").write_text("of nobody")
-    answer = await site.ask("/reports/20261126-002.html")
-    assert (answer.status, answer.json["error"]) == (404, "The journal has no report of run 20261126-002.")
+    (folder / "ComCamCalib-20250101-002.html").write_text("of nobody")
+    answer = await site.ask("/reports/20250101-002.html")
+    assert (answer.status, answer.json["error"]) == (404, "The journal has no report of run 20250101-002.")
     (folder / f"ComCamCalib-{run_id}.html").unlink()
     answer = await site.ask(f"/reports/{run_id}.html")
     assert answer.status == 404 and f"comcamcalib report {run_id}" in answer.json["error"]
@@ -160,7 +177,7 @@ async def test_nothing_outside_the_folder_of_reports_is_served(tmp_path: Path, n
     (tmp_path / "secret.html").write_text("swordfish")
     os.symlink(tmp_path / "secret.html", tmp_path / "reports" / "link.html")
     async with opened(tmp_path) as site:
-        run_id = await with_facts(site, written(tmp_path / "reports", RUN, name))
+        run_id = await with_facts(site, written(tmp_path / "reports", "", name))
         answer = await site.ask(f"/reports/{run_id}.html")
         assert answer.status == 404 and "swordfish" not in answer.text
 

@@ -43,6 +43,9 @@ READ_LIMIT_S = 20.0
 REMEMBERED_S = 30.0
 """How long what was read is shown again (seconds)."""
 
+LISTS_REMEMBERED_S = 3.0
+"""The same for lists: they cost little, and who has just decided something about a run looks for it in them."""
+
 REPORT_TYPES: Mapping[str, str] = {"html": "text/html", "json": "application/json"}
 
 
@@ -68,7 +71,7 @@ class Past:
         self._journal = Path(config.journal_path)
         self._clock = clock
         self._threads = threads
-        self._lists: Memory[data.RunList | data.TrendList] = Memory(2, REMEMBERED_S)
+        self._lists: Memory[data.RunList | data.TrendList] = Memory(2, LISTS_REMEMBERED_S)
         self._runs: Memory[data.RunDocument] = Memory(8, REMEMBERED_S)
         # Few, because that of a whole LSSTCam takes some 25 MB.
         self._trends: Memory[data.TrendTable] = Memory(3, REMEMBERED_S)
