@@ -14,6 +14,7 @@ import pytest
 from lsst.ts.comcamcalib.butler_data import Coverage
 from lsst.ts.comcamcalib.enums import CalibType
 from lsst.ts.comcamcalib.web.board import board_rows
+from lsst.ts.comcamcalib.web.coverage import Known
 from lsst.ts.comcamcalib.web.data import Board, BoardOfCollection
 from lsst.ts.comcamcalib.web.drawing import plane_of
 from lsst.ts.comcamcalib.web.grouping import MANY
@@ -26,8 +27,8 @@ NOW_S = 1795694437.0
 
 def board(detectors: int) -> Board:
     names = {one: f"R{one // 45}{one // 9 % 5}_S{one // 3 % 3}{one % 3}" for one in range(detectors)}
-    coverage = [Coverage("bias", one, "", "run", "2026-11-25T12:00:00", "2026-11-26T15:00:00") for one in names]
-    rows = board_rows(coverage, {CalibType.BIAS: "bias", CalibType.DARK: "dark"}, names, NOW_S)
+    valid = [Coverage("bias", one, "", "run", "2026-11-25T12:00:00", "2026-11-26T15:00:00") for one in names]
+    rows = board_rows(Known(tuple(valid)), {CalibType.BIAS: "bias", CalibType.DARK: "dark"}, names, NOW_S)
     return Board(looked="2026-11-26T12:00:00Z", collection="LSSTComCam/calib/daily", rows=rows, problem="")
 
 
@@ -77,6 +78,14 @@ def test_a_board_of_a_whole_camera_counts_and_shows_maps() -> None:
     assert text.count("<svg") == 2 and text.count("<rect") == 2 * 205
     # The page Now has the numbers only.
     assert "<svg" not in parts_of_board(board(205))["board"]
+
+
+def test_what_the_board_does_not_know_is_said_and_shown_as_unknown() -> None:
+    names = dict.fromkeys(range(2), "R22_S00")
+    rows = board_rows(Known(not_known={CalibType.BIAS: "no answer"}), {CalibType.BIAS: "bias"}, names, NOW_S)
+    text = page("board", board=board(9).model_copy(update={"rows": rows, "not_known": ("It could not be <said>.",)}))
+    assert '<p class="warning">It could not be &lt;said&gt;.</p>' in text
+    assert text.count('<span class="badge unknown" title="R22_S00: UNKNOWN"><span aria-hidden="true">?</span>') == 2
 
 
 def test_other_collections_are_below_the_usual_one() -> None:

@@ -293,7 +293,7 @@ class BoardCell(Model):
     detector: int
     name: str
     status: str
-    """OK, EXPIRING, EXPIRED or MISSING."""
+    """OK, EXPIRING, EXPIRED, MISSING or UNKNOWN: not valid, but whether it has ended lately could not be looked up."""
     begin: str
     end: str
     age_days: Number
@@ -334,6 +334,8 @@ class Board(Model):
     """Others that the configuration names or that runs have certified into lately, if they have anything."""
     not_shown: tuple[str, ...] = ()
     """Further ones, which are not looked at because there are too many."""
+    not_known: tuple[str, ...] = ()
+    """What could not be looked up, a sentence for each collection."""
     problem: str
     """Why it could not be asked again since; empty if it could."""
 
