@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import math
 import os
 from collections.abc import AsyncIterator
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 from lsst.ts.comcamcalib.enums import CalibType, Verdict
 from lsst.ts.comcamcalib.record.facts import Measured, Measurement, ReportFile, ReportWritten, VerdictGiven
+from lsst.ts.comcamcalib.run.promotions import Promoted, PromotedRange, note_promotion, promotions_file
 from lsst.ts.comcamcalib.web.memory import Memory
 from lsst.ts.comcamcalib.web.past import LISTS_REMEMBERED_S
 from support.web import Site, opened
@@ -180,6 +182,46 @@ async def test_nothing_outside_the_folder_of_reports_is_served(tmp_path: Path, n
         run_id = await with_facts(site, written(tmp_path / "reports", "", name))
         answer = await site.ask(f"/reports/{run_id}.html")
         assert answer.status == 404 and "swordfish" not in answer.text
+
+
+# Promotions
+
+
+async def test_who_promoted_what_is_on_the_board_and_with_the_run(old_site: Site) -> None:
+    (run,) = (await old_site.ask("/api/runs")).json["runs"]
+    assert (await old_site.ask("/api/promotions")).json["promotions"] == []
+    assert "<h2>Promotions</h2>" not in (await old_site.see(f"/runs/{run['run_id']}")).text
+    promoted = Promoted(
+        *("2026-11-27T09:00:00", "<jdoe>@base", run["run_id"], run["calib_collection"], "LSSTComCam/calib/DM-1"),
+        *(
+            "for the campaign",
+            "fail",
+            (PromotedRange("bias", ("a", "b"), "", ""), PromotedRange("dark", ("c",), "", "")),
+        ),
+    )
+    file = promotions_file(old_site.folder / "journal.sqlite")
+    for one in (promoted, dataclasses.replace(promoted, run_id="20200101-001")):
+        note_promotion(file, one)
+    old_site.page.parts.past.forget()
+    other, mine = (await old_site.ask("/api/promotions")).json["promotions"]
+    assert (mine["who"], mine["why"], mine["at"]) == ("<jdoe>@base", "for the campaign", "2026-11-27T09:00:00")
+    assert (mine["dataset_types"], mine["collection"]) == ({"bias": 2, "dark": 1}, "LSSTComCam/calib/DM-1")
+    board = (await old_site.see("/board")).text
+    assert f'<a href="runs/{run["run_id"]}">' in board and 'href="runs/20200101-001"' in board
+    assert "2 bias, 1 dark" in board and "&lt;jdoe&gt;@base" in board and "2026-11-27 09:00:00" in board
+    page = (await old_site.see(f"/runs/{run['run_id']}")).text
+    assert "LSSTComCam/calib/DM-1" in page and other["run_id"] not in page
+
+
+async def test_promotions_that_can_not_be_read_are_not_none(site: Site) -> None:
+    file = promotions_file(site.folder / "journal.sqlite")
+    file.write_text('{"half a line')
+    assert f"{file} has 1 line that can" in (await site.ask("/api/promotions")).json["problem"]
+    file.unlink()
+    file.mkdir()
+    site.page.parts.past.forget()
+    board = (await site.see("/board")).text
+    assert "Promotions are not known: " in board and "None." not in board
 
 
 # Trends

@@ -78,6 +78,7 @@ def make_app(parts: Parts) -> web.Application:
         "/api/runs": programs.runs,
         f"/api/runs/{RUN}": programs.run,
         "/api/board": programs.board,
+        "/api/promotions": programs.promotions,
         "/api/trends": programs.trends,
         f"/api/trends/{TREND}": programs.trend,
         f"/api/trends/{TREND}/{{detector:[A-Za-z0-9_]{{1,20}}}}": programs.trend,
@@ -103,8 +104,10 @@ class _Pages:
         return await self._page("runs", runs=await self._parts.past.runs())
 
     async def run(self, request: web.Request) -> web.Response:
-        run = await _run(request, self._parts)
-        return await self._page("run", "../", run=run)
+        run, promotions = await _run(request, self._parts), await self._parts.past.promotions()
+        mine = [one for one in promotions.promotions if one.run_id == run.run_id]
+        promotions = promotions.model_copy(update={"promotions": tuple(mine)})
+        return await self._page("run", "../", run=run, promotions=promotions)
 
     async def report(self, request: web.Request) -> web.StreamResponse:
         run_id, suffix = request.match_info["run_id"], request.match_info["suffix"]
@@ -113,7 +116,8 @@ class _Pages:
         return web.FileResponse(path, headers=headers)
 
     async def board(self, _request: web.Request) -> web.Response:
-        return await self._page("board", board=self._parts.board.board)
+        promotions = await self._parts.past.promotions()
+        return await self._page("board", board=self._parts.board.board, promotions=promotions)
 
     async def trends(self, _request: web.Request) -> web.Response:
         return await self._page("trends", trends=await self._parts.past.trend_list())
@@ -181,6 +185,9 @@ class _Programs:
 
     async def board(self, _request: web.Request) -> web.Response:
         return await self._json(self._parts.board.board)
+
+    async def promotions(self, _request: web.Request) -> web.Response:
+        return await self._json(await self._parts.past.promotions())
 
     async def trends(self, _request: web.Request) -> web.Response:
         return await self._json(await self._parts.past.trend_list())

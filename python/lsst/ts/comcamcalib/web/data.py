@@ -32,6 +32,8 @@ __all__ = [
     "Now",
     "Problem",
     "ProgressSection",
+    "PromotionList",
+    "PromotionRow",
     "Readiness",
     "RunDocument",
     "RunList",
@@ -230,6 +232,29 @@ class RunList(Model):
     total: int
     problem: str
     """Why they can't be read; empty if they can."""
+
+
+class PromotionRow(Model):
+    """A copy of what a run certified into another collection; whether it is still there is not known."""
+
+    at: str
+    """ISO 8601 TAI."""
+    run_id: str
+    dataset_types: dict[str, int]
+    """How many datasets of each type."""
+    source: str
+    collection: str
+    who: str
+    why: str
+
+
+class PromotionList(Model):
+    """The latest promotions that were written down beside the journal, the latest first."""
+
+    written: str
+    promotions: tuple[PromotionRow, ...]
+    problem: str
+    """Why some or all of them can't be read; empty if they can."""
 
 
 class TrendProduct(Model):
