@@ -25,6 +25,7 @@ from lsst.ts.comcamcalib.errors import BadInputError, ServiceError
 from lsst.ts.comcamcalib.promotion import Planned, Promotion, plan_promotion, promote_planned
 from lsst.ts.comcamcalib.record.facts import Decertified, DecertifyIntended, RunMoved
 from lsst.ts.comcamcalib.run.journal import Journal
+from lsst.ts.comcamcalib.run.promotions import promotions_file, read_promotions
 from lsst.ts.comcamcalib.services.butler import ButlerService
 from lsst.ts.comcamcalib.stages.certify import certify
 from support.certifying import ShownTime, in_repository, put_frame, put_product
@@ -115,6 +116,9 @@ async def test_it_is_copied_with_who_and_why_and_the_original_stays(
     (line,) = map(json.loads, planned.log.read_text().splitlines())
     assert (line["runId"], line["to"], line["reason"]) == (RUN_ID, TARGET, "for the campaign of November")
     assert sorted(line["certified"][0]["datasetIds"]) == sorted(ids(record))
+    ((promoted,), strange) = read_promotions(promotions_file(journal))
+    assert (promoted.run_id, promoted.source, promoted.collection, strange) == (RUN_ID, DAILY, TARGET, 0)
+    assert [(one.dataset_type, len(one.dataset_ids)) for one in promoted.ranges] == [("bias", 2)]
 
 
 async def test_what_is_there_already_is_said_and_nothing_is_done(

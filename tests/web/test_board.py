@@ -15,8 +15,10 @@ import pytest
 from lsst.ts.comcamcalib.butler_data import Coverage
 from lsst.ts.comcamcalib.clock import Clock
 from lsst.ts.comcamcalib.enums import CalibType
+from lsst.ts.comcamcalib.errors import ServiceError
 from lsst.ts.comcamcalib.web import board as board_module
-from lsst.ts.comcamcalib.web.board import MAX_COLLECTIONS, BoardKeeper, board_rows, board_types
+from lsst.ts.comcamcalib.web.board import INTERVAL_S, MAX_COLLECTIONS, BoardKeeper, board_rows, board_types
+from lsst.ts.comcamcalib.web.coverage import Known
 from lsst.ts.comcamcalib.web.data import BoardRow
 from support.cameras import LSSTCAM
 from support.plans import make_config
@@ -34,7 +36,7 @@ def covered(detector: int, begin: str, end: str, dataset_type: str = "bias", phy
 
 
 def rows(*coverage: Coverage) -> dict[tuple[str, str], BoardRow]:
-    found = board_rows(coverage, TYPES, NAMES, NOW_S)
+    found = board_rows(Known(coverage), TYPES, NAMES, NOW_S)
     return {(row.calib_type, row.physical_filter): row for row in found}
 
 
@@ -83,8 +85,41 @@ def test_flats_have_a_row_for_each_filter_and_one_without_if_there_is_none() -> 
     assert found["FLAT", "r_03"].advice == "R22_S01: start a run with script_mode: BIAS_DARK_FLAT with filter: r_03."
 
 
+def test_what_could_not_be_looked_up_is_neither_good_nor_missing() -> None:
+    valid = covered(0, "2026-11-25T12:00:00", ""), covered(0, "", "", "flat", "r_03")
+    known = Known(valid, {one: "no answer" for one in TYPES})
+    bias, red, others = board_rows(known, TYPES, NAMES, NOW_S)
+    assert [cell.status for cell in bias.cells] == ["OK", "UNKNOWN"]
+    assert (bias.status, bias.advice) == ("UNKNOWN", "R22_S01: start a run with script_mode: BIAS.")
+    assert (red.physical_filter, red.status) == ("r_03", "UNKNOWN")
+    # Flats in another filter may have ended, and nobody would see it.
+    assert (others.physical_filter, {cell.status for cell in others.cells}) == ("", {"UNKNOWN"})
+    assert others.advice == "In which other filters there were flats lately is not known."
+
+
 def test_what_is_never_certified_is_not_on_the_board() -> None:
     assert set(board_types(make_config())) == set(CalibType) - {CalibType.GAIN}
+
+
+class SetClock(Clock):
+    """A clock whose time of day is set."""
+
+    def __init__(self) -> None:
+        self.tai_s = NOW_S
+
+    def tai(self) -> float:
+        return self.tai_s
+
+
+class Repository(FakeRepository):
+    """One that may not say what has ended."""
+
+    past_error = ""
+
+    async def coverage(self, dataset_types: Sequence[str], collection: str, since_iso_tai: str) -> list[Coverage]:
+        if self.past_error and since_iso_tai < "2026-11":
+            raise ServiceError(self.past_error)
+        return await super().coverage(dataset_types, collection, since_iso_tai)
 
 
 class Keeping:
@@ -92,11 +127,14 @@ class Keeping:
 
     def __init__(self) -> None:
         config = make_config()
-        self.fake = FakeRepository(World(config))
+        self.clock = SetClock()
+        self.fake = Repository(World(config))
         self.repository: FakeRepository | None = self.fake
         self.certified = 0
         self.collections: list[str] = []
-        self.keeper = BoardKeeper(config, Clock(), lambda: self.repository, lambda: self.certified, self.certified_into)
+        self.keeper = BoardKeeper(
+            config, self.clock, lambda: self.repository, lambda: self.certified, self.certified_into
+        )
 
     async def certified_into(self) -> list[str]:
         return self.collections
@@ -135,6 +173,56 @@ async def test_the_repository_is_asked_only_when_connected_and_after_certificati
         await asyncio.gather(task, return_exceptions=True)
 
 
+async def test_a_board_that_can_not_be_looked_up_again_does_not_stay_good() -> None:
+    keeping = Keeping()
+    noon_s = NOW_S + 86400 - 37  # when the calibrations of that day end
+    keeping.fake.covered[USUAL] = [covered(one, "2026-11-26T12:00:00", "2026-11-27T12:00:00") for one in range(9)]
+    await keeping.keeper.look(keeping.fake)
+    before = keeping.keeper.board
+    assert before.rows[0].status == "OK" and not before.problem
+    keeping.fake.errors["coverage"] = "the database is down"
+    for now_s, status in ((noon_s - 60, "EXPIRING"), (noon_s + 60, "EXPIRED")):
+        keeping.clock.tai_s = now_s
+        await keeping.keeper.look(keeping.fake)
+        board = keeping.keeper.board
+        assert (board.rows[0].status, board.looked) == (status, before.looked)
+        assert board.problem.startswith("It could not be looked up again: ") and "the database is down" in board.problem
+
+
+async def test_a_board_does_not_stay_good_while_the_csc_is_not_enabled(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PAUSE_S", "INTERVAL_S"):
+        monkeypatch.setattr(board_module, name, 0.01)
+    keeping = Keeping()
+    keeping.fake.covered[USUAL] = [covered(one, "2026-11-26T12:00:00", "2026-11-27T12:00:00") for one in range(9)]
+    task = asyncio.create_task(keeping.keeper.run())
+    try:
+        await keeping.until("board.looked and board.rows[0].status == 'OK'")
+        keeping.repository = None
+        await keeping.until("'only while the CSC is ENABLED' in board.problem")
+        keeping.clock.tai_s += 86400
+        await keeping.until("board.rows[0].status == 'EXPIRED'")
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_board_that_lacks_what_has_ended_says_so_and_recovers_by_itself() -> None:
+    keeping = Keeping()
+    keeping.fake.covered[USUAL] = [covered(one, "2026-11-25T12:00:00", "2026-11-26T12:00:00") for one in range(9)]
+    keeping.fake.past_error = "no answer within 60 s"
+    await keeping.keeper.look(keeping.fake)
+    board = keeping.keeper.board
+    assert {row.status for row in board.rows} == {"UNKNOWN"} and not board.problem
+    (sentence,) = board.not_known
+    assert sentence.startswith(f"It could not be looked up which bias, dark, flat, defects, ptc in {USUAL} have ended")
+    assert "no answer within 60 s. It is tried again every 5 min" in sentence
+    keeping.fake.past_error = ""
+    keeping.clock.tai_s += INTERVAL_S
+    await keeping.keeper.look(keeping.fake)
+    board = keeping.keeper.board
+    assert {row.calib_type: row.status for row in board.rows}["BIAS"] == "EXPIRED" and not board.not_known
+
+
 async def test_all_collections_that_are_used_are_on_the_board_the_usual_one_first() -> None:
     keeping = Keeping()
     ours, nothing = "LSSTComCam/calib/u/somebody/test", "LSSTComCam/calib/u/somebody/gone"
@@ -155,7 +243,7 @@ async def test_all_collections_that_are_used_are_on_the_board_the_usual_one_firs
 def test_an_advice_about_many_detectors_does_not_name_them() -> None:
     names = dict(enumerate(LSSTCAM))
     one, many = (
-        board_rows([covered(one, "", "") for one in there], {CalibType.BIAS: "bias"}, names, NOW_S)[0]
+        board_rows(Known(tuple(covered(one, "", "") for one in there)), {CalibType.BIAS: "bias"}, names, NOW_S)[0]
         for there in (range(1, 205), range(100))
     )
     assert one.advice == "R01_S00: start a run with script_mode: BIAS."

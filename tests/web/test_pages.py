@@ -14,7 +14,8 @@ import pytest
 from lsst.ts.comcamcalib.butler_data import Coverage
 from lsst.ts.comcamcalib.enums import CalibType
 from lsst.ts.comcamcalib.web.board import board_rows
-from lsst.ts.comcamcalib.web.data import Board, BoardOfCollection
+from lsst.ts.comcamcalib.web.coverage import Known
+from lsst.ts.comcamcalib.web.data import Board, BoardOfCollection, PromotionList
 from lsst.ts.comcamcalib.web.drawing import plane_of
 from lsst.ts.comcamcalib.web.grouping import MANY
 from lsst.ts.comcamcalib.web.pages import PARTS, STATIC, page, parts_of_board, styles
@@ -26,9 +27,13 @@ NOW_S = 1795694437.0
 
 def board(detectors: int) -> Board:
     names = {one: f"R{one // 45}{one // 9 % 5}_S{one // 3 % 3}{one % 3}" for one in range(detectors)}
-    coverage = [Coverage("bias", one, "", "run", "2026-11-25T12:00:00", "2026-11-26T15:00:00") for one in names]
-    rows = board_rows(coverage, {CalibType.BIAS: "bias", CalibType.DARK: "dark"}, names, NOW_S)
+    valid = [Coverage("bias", one, "", "run", "2026-11-25T12:00:00", "2026-11-26T15:00:00") for one in names]
+    rows = board_rows(Known(tuple(valid)), {CalibType.BIAS: "bias", CalibType.DARK: "dark"}, names, NOW_S)
     return Board(looked="2026-11-26T12:00:00Z", collection="LSSTComCam/calib/daily", rows=rows, problem="")
+
+
+def board_page(board: Board) -> str:
+    return page("board", board=board, promotions=PromotionList(written="", promotions=(), problem=""))
 
 
 async def test_without_script_the_page_has_everything_and_is_loaded_again(old_site: Site) -> None:
@@ -57,7 +62,7 @@ async def test_the_page_can_be_heard(old_site: Site) -> None:
 
 
 def test_the_board_says_when_it_ends_and_what_to_do() -> None:
-    text = page("board", board=board(9))
+    text = board_page(board(9))
     assert text.count("EXPIRING") >= 10 and "to 11-26 15:00" in text
     assert "all 9 detectors: start a run with script_mode: BIAS." in text
     assert "24 h" in text
@@ -65,13 +70,13 @@ def test_the_board_says_when_it_ends_and_what_to_do() -> None:
 
 @pytest.mark.parametrize("detectors", [1, 9, MANY])
 def test_a_board_of_a_small_camera_has_a_column_for_each_detector(detectors: int) -> None:
-    text = page("board", board=board(detectors))
+    text = board_page(board(detectors))
     assert text.count('class="only-heard"') == 2 * detectors
     assert "<svg" not in text
 
 
 def test_a_board_of_a_whole_camera_counts_and_shows_maps() -> None:
-    text = page("board", board=board(205))
+    text = board_page(board(205))
     assert 'class="only-heard"' not in text
     assert "205 EXPIRING" in text and "205 MISSING: all 205 detectors" in text
     assert text.count("<svg") == 2 and text.count("<rect") == 2 * 205
@@ -79,10 +84,18 @@ def test_a_board_of_a_whole_camera_counts_and_shows_maps() -> None:
     assert "<svg" not in parts_of_board(board(205))["board"]
 
 
+def test_what_the_board_does_not_know_is_said_and_shown_as_unknown() -> None:
+    names = dict.fromkeys(range(2), "R22_S00")
+    rows = board_rows(Known(not_known={CalibType.BIAS: "no answer"}), {CalibType.BIAS: "bias"}, names, NOW_S)
+    text = board_page(board(9).model_copy(update={"rows": rows, "not_known": ("It could not be <said>.",)}))
+    assert '<p class="warning">It could not be &lt;said&gt;.</p>' in text
+    assert text.count('<span class="badge unknown" title="R22_S00: UNKNOWN"><span aria-hidden="true">?</span>') == 2
+
+
 def test_other_collections_are_below_the_usual_one() -> None:
     usual = board(9)
     other = BoardOfCollection(collection="LSSTComCam/calib/u/me", rows=usual.rows[:1])
-    text = page("board", board=usual.model_copy(update={"others": (other,), "not_shown": ("u/a", "u/b")}))
+    text = board_page(usual.model_copy(update={"others": (other,), "not_shown": ("u/a", "u/b")}))
     assert text.index("LSSTComCam/calib/daily") < text.index("<h2>LSSTComCam/calib/u/me</h2>")
     assert "Not looked at, because there are too many: u/a, u/b." in text
     assert "1 more collection" in parts_of_board(usual.model_copy(update={"others": (other,)}))["board"]

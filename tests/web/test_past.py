@@ -9,44 +9,50 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import math
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from lsst.ts.comcamcalib.enums import CalibType, Verdict
 from lsst.ts.comcamcalib.record.facts import Measured, Measurement, ReportFile, ReportWritten, VerdictGiven
+from lsst.ts.comcamcalib.run.promotions import Promoted, PromotedRange, note_promotion, promotions_file
 from lsst.ts.comcamcalib.web.memory import Memory
+from lsst.ts.comcamcalib.web.past import LISTS_REMEMBERED_S
 from support.web import Site, opened
 
-AnyFact = Measured | ReportWritten | VerdictGiven
+Facts = Measured | ReportWritten | VerdictGiven
 
 
-async def with_facts(site: Site, *facts: AnyFact | Callable[[str], AnyFact]) -> str:
-    """Make a run, add facts to it, some of which have its id in them, and return its id."""
+async def with_facts(site: Site, *facts: Facts) -> str:
+    """Make a run, add facts to it, and return its id."""
     run_id = await site.house.start(script_mode="BIAS")
     await site.house.ended()
-    run = site.house.runner.run
-    assert run is not None
-    for fact in facts:
-        await run.record.note(fact(run_id) if callable(fact) else fact)
-    await run.record.flush()
+    await note(site, *facts)
     return run_id
 
 
-def written(folder: Path, name: str = "") -> Callable[[str], ReportWritten]:
-    """Say that the report of a run was written; the name may have the run's id in it, as {run_id}."""
+async def note(site: Site, *facts: Facts) -> None:
+    """Add facts to the latest run."""
+    run = site.house.runner.run
+    assert run is not None
+    for fact in facts:
+        await run.record.note(fact)
+    await run.record.flush()
 
-    def fact(run_id: str) -> ReportWritten:
-        files = [
-            ((folder / (name or "ComCamCalib-{run_id}.html").format(run_id=run_id)).as_uri(), "text/html"),
-            (f"https://s3.example.org/cp/ComCamCalib-{run_id}.json", "application/json"),
-        ]
-        made = [ReportFile(url=url, mime_type=mime, byte_size=1, checksum="0" * 32) for url, mime in files]
-        return ReportWritten(attempt=1, files=tuple(made))
 
-    return fact
+def written(folder: Path, run_id: str, name: str = "") -> ReportWritten:
+    """Say that a report was written."""
+    files = [
+        (f"{(folder / (name or f'ComCamCalib-{run_id}.html')).as_uri()}", "text/html"),
+        (f"https://s3.example.org/cp/ComCamCalib-{run_id}.json", "application/json"),
+    ]
+    return ReportWritten(
+        attempt=1,
+        files=tuple(ReportFile(url=url, mime_type=mime, byte_size=1, checksum="0" * 32) for url, mime in files),
+    )
 
 
 @pytest.fixture
@@ -55,10 +61,11 @@ async def reported(tmp_path: Path) -> AsyncIterator[tuple[Site, str, Path]]:
     folder = tmp_path / "reports"
     folder.mkdir()
     async with opened(tmp_path) as site:
-        run_id = await with_facts(site, written(folder))
+        run_id = await with_facts(site)
+        await note(site, written(folder, run_id))
         (folder / f"ComCamCalib-{run_id}.html").write_text("<html>of the run</html>")
         (folder / f"ComCamCalib-{run_id}.json").write_text('{"format": "ComCamCalib report"}')
-        yield site, site.house.status.run_id, folder
+        yield site, run_id, folder
 
 
 # Runs
@@ -74,6 +81,16 @@ async def test_runs_are_listed_the_latest_first(old_site: Site) -> None:
     assert first["script_mode"] == "BIAS_DARK_FLAT" and first["reason"].startswith("All stages succeeded")
     page = (await old_site.see("/runs")).text
     assert page.index(latest["run_id"]) < page.index(first["run_id"])
+
+
+async def test_who_has_just_started_a_run_finds_it_in_the_list(old_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len((await old_site.ask("/api/runs")).json["runs"]) == 1
+    run_id = await old_site.house.start(script_mode="BIAS")
+    await old_site.house.ended()
+    loop = asyncio.get_running_loop()
+    now_s = loop.time
+    monkeypatch.setattr(loop, "time", lambda: now_s() + LISTS_REMEMBERED_S)
+    assert (await old_site.ask("/api/runs")).json["runs"][0]["run_id"] == run_id
 
 
 async def test_where_runs_have_certified_is_known_the_latest_first(site: Site) -> None:
@@ -112,8 +129,7 @@ async def test_a_run_of_the_past_is_shown_with_everything(old_site: Site) -> Non
 async def test_a_run_that_is_none_is_named_with_the_latest(old_site: Site) -> None:
     answer = await old_site.ask("/api/runs/20200101-001")
     assert answer.status == 404
-    sentence = answer.json["error"]
-    assert sentence.startswith("There is no run 20200101-001 in the journal ") and "; the latest is 2026" in sentence
+    assert "has no run 20200101-001; its latest is 2026" in answer.json["error"]
 
 
 async def test_a_damaged_run_is_a_sentence_and_others_are_shown(old_site: Site) -> None:
@@ -147,9 +163,9 @@ async def test_a_report_is_served_as_it_is(reported: tuple[Site, str, Path]) -> 
 
 async def test_a_file_that_the_journal_does_not_name_is_not_served(reported: tuple[Site, str, Path]) -> None:
     site, run_id, folder = reported
-    (folder / "ComCamCalib-20261126-002.html").write_text("of nobody")
-    answer = await site.ask("/reports/20261126-002.html")
-    assert (answer.status, answer.json["error"]) == (404, "The journal has no report of run 20261126-002.")
+    (folder / "ComCamCalib-20250101-002.html").write_text("of nobody")
+    answer = await site.ask("/reports/20250101-002.html")
+    assert (answer.status, answer.json["error"]) == (404, "The journal has no report of run 20250101-002.")
     (folder / f"ComCamCalib-{run_id}.html").unlink()
     answer = await site.ask(f"/reports/{run_id}.html")
     assert answer.status == 404 and f"comcamcalib report {run_id}" in answer.json["error"]
@@ -163,9 +179,49 @@ async def test_nothing_outside_the_folder_of_reports_is_served(tmp_path: Path, n
     (tmp_path / "secret.html").write_text("swordfish")
     os.symlink(tmp_path / "secret.html", tmp_path / "reports" / "link.html")
     async with opened(tmp_path) as site:
-        run_id = await with_facts(site, written(tmp_path / "reports", name))
+        run_id = await with_facts(site, written(tmp_path / "reports", "", name))
         answer = await site.ask(f"/reports/{run_id}.html")
         assert answer.status == 404 and "swordfish" not in answer.text
+
+
+# Promotions
+
+
+async def test_who_promoted_what_is_on_the_board_and_with_the_run(old_site: Site) -> None:
+    (run,) = (await old_site.ask("/api/runs")).json["runs"]
+    assert (await old_site.ask("/api/promotions")).json["promotions"] == []
+    assert "<h2>Promotions</h2>" not in (await old_site.see(f"/runs/{run['run_id']}")).text
+    promoted = Promoted(
+        *("2026-11-27T09:00:00", "<jdoe>@base", run["run_id"], run["calib_collection"], "LSSTComCam/calib/DM-1"),
+        *(
+            "for the campaign",
+            "fail",
+            (PromotedRange("bias", ("a", "b"), "", ""), PromotedRange("dark", ("c",), "", "")),
+        ),
+    )
+    file = promotions_file(old_site.folder / "journal.sqlite")
+    for one in (promoted, dataclasses.replace(promoted, run_id="20200101-001")):
+        note_promotion(file, one)
+    old_site.page.parts.forget()
+    other, mine = (await old_site.ask("/api/promotions")).json["promotions"]
+    assert (mine["who"], mine["why"], mine["at"]) == ("<jdoe>@base", "for the campaign", "2026-11-27T09:00:00")
+    assert (mine["dataset_types"], mine["collection"]) == ({"bias": 2, "dark": 1}, "LSSTComCam/calib/DM-1")
+    board = (await old_site.see("/board")).text
+    assert f'<a href="runs/{run["run_id"]}">' in board and 'href="runs/20200101-001"' in board
+    assert "2 bias, 1 dark" in board and "&lt;jdoe&gt;@base" in board and "2026-11-27 09:00:00" in board
+    page = (await old_site.see(f"/runs/{run['run_id']}")).text
+    assert "LSSTComCam/calib/DM-1" in page and other["run_id"] not in page
+
+
+async def test_promotions_that_can_not_be_read_are_not_none(site: Site) -> None:
+    file = promotions_file(site.folder / "journal.sqlite")
+    file.write_text('{"half a line')
+    assert f"{file} has 1 line that can" in (await site.ask("/api/promotions")).json["problem"]
+    file.unlink()
+    file.mkdir()
+    site.page.parts.forget()
+    board = (await site.see("/board")).text
+    assert "Promotions are not known: " in board and "None." not in board
 
 
 # Trends

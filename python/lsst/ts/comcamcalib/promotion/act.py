@@ -8,13 +8,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from lsst.ts import utils
 
 from ..butler_data import CertifyRequest
 from ..errors import BadInputError, ConflictError, ServiceError
+from ..run.promotions import Promoted, PromotedRange, note_promotion
 from ..services import butler_certify, butler_read_back
 from ..services.database_errors import Trouble, database_trouble
 from .repository import open_butler
@@ -60,7 +60,7 @@ def promote_planned(planned: Planned) -> list[str]:
     count = sum(len(request.dataset_ids) for request in planned.requests)
     lines = [f"{count} datasets of run {wanted.run_id} are certified in {wanted.collection}, by {who}."]
     try:
-        _write_line(planned, who)
+        note_promotion(planned.log, _promoted(planned, who))
     except OSError as error:
         lines.append(f"The documentation of the collection has it, but {planned.log} could not be written: {error}")
     else:
@@ -87,7 +87,9 @@ def _document(butler: Butler, planned: Planned, who: str) -> None:
     name = planned.wanted.collection
     old = butler.registry.getCollectionDocumentation(name)
     types = ", ".join(dict.fromkeys(request.dataset_type for request in planned.requests))
-    line = f"{_now()}: {types} of run {planned.wanted.run_id} from {planned.source}, by {who}: {planned.wanted.reason}"
+    line = (
+        f"{_now()} TAI: {types} of run {planned.wanted.run_id} from {planned.source}, by {who}: {planned.wanted.reason}"
+    )
     butler.registry.setCollectionDocumentation(name, f"{old}\n{line}" if old else line)
 
 
@@ -104,28 +106,21 @@ def _not_found(butler: Butler, planned: Planned, request: CertifyRequest) -> lis
     )
 
 
-def _write_line(planned: Planned, who: str) -> None:
-    line = {
-        "at": _now(),
-        "who": who,
-        "runId": planned.wanted.run_id,
-        "from": planned.source,
-        "to": planned.wanted.collection,
-        "reason": planned.wanted.reason,
-        "onConflict": planned.wanted.on_conflict,
-        "certified": [
-            {
-                "datasetType": request.dataset_type,
-                "datasetIds": request.dataset_ids,
-                "validityBegin": request.begin_iso_tai,
-                "validityEnd": request.end_iso_tai,
-            }
-            for request in planned.requests
-        ],
-    }
-    with planned.log.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+def _promoted(planned: Planned, who: str) -> Promoted:
+    return Promoted(
+        at=_now(),
+        who=who,
+        run_id=planned.wanted.run_id,
+        source=planned.source,
+        collection=planned.wanted.collection,
+        reason=planned.wanted.reason,
+        on_conflict=planned.wanted.on_conflict,
+        ranges=tuple(
+            PromotedRange(one.dataset_type, tuple(one.dataset_ids), one.begin_iso_tai, one.end_iso_tai)
+            for one in planned.requests
+        ),
+    )
 
 
 def _now() -> str:
-    return f"{utils.astropy_time_from_tai_unix(utils.current_tai()).isot[:19]} TAI"
+    return str(utils.astropy_time_from_tai_unix(utils.current_tai()).isot[:19])

@@ -22,6 +22,7 @@ from ..record.fold import fold
 from ..record.history import History
 from ..record.things import Certification
 from ..run.owner import JournalError
+from ..run.promotions import promotions_file
 from ..run.reading import read_entries
 from ..services import butler_certify
 from ..services.butler_queries import JOB_COLLECTIONS
@@ -61,7 +62,7 @@ def plan_promotion(wanted: Promotion, config: CscConfig, journal: Path, repo: st
     source = certifications[0].intent.collection
     if wanted.collection == source:
         raise BadInputError([f"--to: the run has certified in {source} already; name another collection."])
-    log = journal.with_name(f"{journal.stem}-promotions.jsonl")
+    log = promotions_file(journal)
     with open_butler(repo, writeable=False) as butler:
         chains = _check_target(butler, wanted.collection)
         requests = list(_requests(butler, config.instrument.name, certifications, wanted))

@@ -62,6 +62,7 @@ class RunOverview:
     has_report: bool
 
 
+# Which facts there are is read in the index of kinds, so that no others are read: those of a run can be megabytes.
 OVERVIEWS = """
 SELECT runs.run_id, runs.state, first.at,
     (SELECT at FROM facts WHERE run_id = runs.run_id ORDER BY seq DESC LIMIT 1),
@@ -69,8 +70,8 @@ SELECT runs.run_id, runs.state, first.at,
     coalesce(nullif(json_extract(first.body, '$.why'), ''), json_extract(first.body, '$.plan.options.reason')),
     json_extract(first.body, '$.plan.options.script_mode'),
     json_extract(first.body, '$.plan.options.calib_collection'),
-    (SELECT json_extract(body, '$.reason') FROM facts WHERE run_id = runs.run_id AND kind = 'run_moved'
-        ORDER BY seq DESC LIMIT 1),
+    (SELECT json_extract(body, '$.reason') FROM facts WHERE run_id = runs.run_id
+        AND seq = (SELECT max(seq) FROM facts WHERE kind = 'run_moved' AND run_id = runs.run_id)),
     EXISTS (SELECT 1 FROM facts WHERE run_id = runs.run_id AND kind = 'report_written')
 FROM runs JOIN facts AS first ON first.run_id = runs.run_id AND first.seq = 1
 ORDER BY runs.number DESC LIMIT ?
@@ -126,9 +127,10 @@ def read_report(path: Path, run_id: str) -> ReportWritten | None:
     JournalError
         If there is no such journal, or it can't be read.
     """
-    query = "SELECT body FROM facts WHERE run_id = ? AND kind = 'report_written' ORDER BY seq DESC LIMIT 1"
+    latest = "SELECT max(seq) FROM facts WHERE kind = 'report_written' AND run_id = :run_id"
+    query = f"SELECT body FROM facts WHERE run_id = :run_id AND seq = ({latest})"
     with _opened(path) as connection:
-        row = connection.execute(query, (run_id,)).fetchone()
+        row = connection.execute(query, {"run_id": run_id}).fetchone()
     try:
         fact = fact_from_json(row[0]) if row else None
     except ValueError as error:

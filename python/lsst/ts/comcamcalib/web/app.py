@@ -93,6 +93,7 @@ def make_app(parts: Parts) -> web.Application:
         "/api/runs": programs.runs,
         f"/api/runs/{RUN}": programs.run,
         "/api/board": programs.board,
+        "/api/promotions": programs.promotions,
         "/api/trends": programs.trends,
         f"/api/trends/{TREND}": programs.trend,
         f"/api/trends/{TREND}/{{detector:[A-Za-z0-9_]{{1,20}}}}": programs.trend,
@@ -124,7 +125,10 @@ class _Pages:
         return await self._page(request, "runs", runs=await self._parts.past.runs())
 
     async def run(self, request: web.Request) -> web.StreamResponse:
-        return await self._page(request, "run", run=await _run(request, self._parts))
+        run, promotions = await _run(request, self._parts), await self._parts.past.promotions()
+        mine = [one for one in promotions.promotions if one.run_id == run.run_id]
+        promotions = promotions.model_copy(update={"promotions": tuple(mine)})
+        return await self._page(request, "run", run=run, promotions=promotions)
 
     async def report(self, request: web.Request) -> web.StreamResponse:
         run_id, suffix = request.match_info["run_id"], request.match_info["suffix"]
@@ -133,7 +137,8 @@ class _Pages:
         return web.FileResponse(path, headers=headers)
 
     async def board(self, request: web.Request) -> web.StreamResponse:
-        return await self._page(request, "board", board=self._parts.board.board)
+        promotions = await self._parts.past.promotions()
+        return await self._page(request, "board", board=self._parts.board.board, promotions=promotions)
 
     async def trends(self, request: web.Request) -> web.StreamResponse:
         return await self._page(request, "trends", trends=await self._parts.past.trend_list())
@@ -205,6 +210,9 @@ class _Programs:
 
     async def board(self, request: web.Request) -> web.StreamResponse:
         return await self._json(request, self._parts.board.board)
+
+    async def promotions(self, request: web.Request) -> web.StreamResponse:
+        return await self._json(request, await self._parts.past.promotions())
 
     async def trends(self, request: web.Request) -> web.StreamResponse:
         return await self._json(request, await self._parts.past.trend_list())

@@ -24,7 +24,7 @@ from ..options import named_collections
 from ..report import story
 from ..services.butler import ButlerService
 from . import data
-from .coverage import Covered
+from .coverage import RETRY, Covered, Known
 from .grouping import MAX_NAMES, STATUSES, names_in_words
 
 __all__ = ["LOOK_BACK_DAYS", "MAX_COLLECTIONS", "BoardKeeper", "board_rows", "board_types"]
@@ -64,14 +64,14 @@ def board_types(config: CscConfig) -> dict[CalibType, str]:
 
 
 def board_rows(
-    coverage: Iterable[Coverage], types: Mapping[CalibType, str], names: Mapping[int, str], now_s: float
+    known: Known, types: Mapping[CalibType, str], names: Mapping[int, str], now_s: float
 ) -> tuple[data.BoardRow, ...]:
     """Return the rows of the board.
 
     Parameters
     ----------
-    coverage
-        What the collection has.
+    known
+        What is known of the collection.
     types
         The products, with their dataset types.
     names
@@ -81,26 +81,29 @@ def board_rows(
     """
     now = _iso_tai(now_s)
     found: dict[tuple[str, str], dict[int, list[Coverage]]] = {}
-    for one in coverage:
+    for one in known.ranges:
         found.setdefault((one.dataset_type, one.physical_filter), {}).setdefault(one.detector, []).append(one)
     rows = []
     for calib_type, dataset_type in types.items():
         filters = sorted(name for one, name in found if one == dataset_type) or [""]
+        nothing = "UNKNOWN" if calib_type in known.not_known else "MISSING"
+        if calib_type is CalibType.FLAT and nothing == "UNKNOWN" and "" not in filters:
+            filters.append("")  # for filters in which there were flats until lately
         for physical_filter in filters:
             of_detectors = found.get((dataset_type, physical_filter), {})
             cells = tuple(
-                _cell(detector, name, of_detectors.get(detector, ()), now) for detector, name in names.items()
+                _cell(detector, name, of_detectors.get(detector, ()), now, nothing) for detector, name in names.items()
             )
             rows.append(_row(calib_type, physical_filter, cells))
     return tuple(rows)
 
 
-def _cell(detector: int, name: str, ranges: Collection[Coverage], now: str) -> data.BoardCell:
+def _cell(detector: int, name: str, ranges: Collection[Coverage], now: str, nothing: str) -> data.BoardCell:
     """Return the state of one detector; of several ranges that counts which is valid now, else the last that was."""
     begun = [one for one in ranges if one.begin_iso_tai <= now]
     best = max(begun, key=lambda one: (one.end_iso_tai or "~", one.begin_iso_tai), default=None)
     if best is None:
-        return data.BoardCell(detector=detector, name=name, status="MISSING", begin="", end="", age_days=None, run="")
+        return data.BoardCell(detector=detector, name=name, status=nothing, begin="", end="", age_days=None, run="")
     end = best.end_iso_tai
     soon = (datetime.datetime.fromisoformat(now) + EXPIRING).isoformat()
     status = "OK" if not end or end > soon else "EXPIRING" if end > now else "EXPIRED"
@@ -121,7 +124,9 @@ def _row(calib_type: CalibType, physical_filter: str, cells: Sequence[data.Board
     worst = max((cell.status for cell in cells), key=STATUSES.index, default="MISSING")
     bad = [cell.name for cell in cells if cell.status == worst]
     advice = ""
-    if worst != "OK":
+    if worst == "UNKNOWN" and calib_type is CalibType.FLAT and not physical_filter:
+        advice = "In which other filters there were flats lately is not known."
+    elif worst != "OK":
         few = len(bad) <= MAX_NAMES or len(bad) == len(cells)
         who = names_in_words(bad, [one.name for one in cells]) if few else f"{len(bad)} of {len(cells)} detectors"
         in_filter = f" with filter: {physical_filter}" if physical_filter and calib_type is CalibType.FLAT else ""
@@ -136,13 +141,30 @@ def _row(calib_type: CalibType, physical_filter: str, cells: Sequence[data.Board
 
 
 def _has_something(row: data.BoardRow) -> bool:
-    return any(cell.status != "MISSING" for cell in row.cells)
+    return any(cell.status not in ("MISSING", "UNKNOWN") for cell in row.cells)
 
 
-def _of_other(row: data.BoardRow, collection: str) -> data.BoardRow:
-    """Return a row of another collection than the usual one, which a run must be told."""
-    advice = f"{row.advice.removesuffix('.')} and calib_collection: {collection}." if row.advice else ""
-    return row.model_copy(update={"advice": advice})
+def _of_other(rows: Iterable[data.BoardRow], collection: str) -> tuple[data.BoardRow, ...]:
+    """Return the rows of what another collection than the usual one has, which a run must be told."""
+    return tuple(
+        row.model_copy(
+            update={
+                "advice": f"{row.advice.removesuffix('.')} and calib_collection: {collection}." if row.advice else ""
+            }
+        )
+        for row in rows
+        if _has_something(row)
+    )
+
+
+def _not_known(collection: str, reasons: Mapping[CalibType, str], types: Mapping[CalibType, str]) -> str:
+    """Say what could not be looked up in a collection."""
+    names, reason = ", ".join(types[one] for one in reasons), next(iter(reasons.values())).rstrip(".")
+    return (
+        f"It could not be looked up which {names} in {collection} have ended lately: {reason}. It is tried again every "
+        f"{RETRY.total_seconds() / 60:.0f} min; until then UNKNOWN is what is not valid, and flats in some filters may "
+        "not be shown."
+    )
 
 
 def _iso_tai(tai_s: float) -> str:
@@ -182,6 +204,7 @@ class BoardKeeper:
         self._certified = certified
         self._collections = collections
         self._covered: dict[str, Covered] = {}
+        self._known: dict[str, Known] = {}
         self.board = data.Board(
             looked="", collection=self._named[0], rows=(), problem="The repository was not asked yet."
         )
@@ -196,19 +219,21 @@ class BoardKeeper:
             if repository is not None and (due or certified != seen or not connected):
                 last_s, seen = self._clock.monotonic(), certified
                 await self.look(repository)
-            elif repository is None and (connected or not self.board.looked):
+            elif repository is None and (due or connected):
+                last_s = self._clock.monotonic()
                 self._say("The repository is asked only while the CSC is ENABLED.")
             connected = repository is not None
             await asyncio.sleep(PAUSE_S)
 
     async def look(self, repository: ButlerService) -> None:
-        """Look once; if the repository does not answer, the board stays, and says so."""
+        """Look once; if the repository does not answer, the board shows what was known, and says so."""
         now_s = self._clock.tai()
+        now, since = _iso_tai(now_s), _iso_tai(now_s - LOOK_BACK_DAYS * 86400)
         try:
             names = list(dict.fromkeys([*self._named, *await self._collections()]))
             shown, not_shown = names[:MAX_COLLECTIONS], names[MAX_COLLECTIONS:]
             self._covered = {name: self._covered.get(name) or self._new(name) for name in shown}
-            rows = {name: await self._rows(repository, name, now_s) for name in shown}
+            self._known = {name: await self._covered[name].look(repository, now, since) for name in shown}
         except ServiceError as error:
             self._say(f"It could not be looked up again: {error}")
             return
@@ -216,29 +241,31 @@ class BoardKeeper:
             logging.getLogger(__name__).exception("Bug: the board could not be made")
             self._say(f"It could not be looked up again: {type(error).__name__}. The CSC's log has more.")
             return
-        usual, *others = shown
-        self.board = data.Board(
-            looked=story.iso_utc(now_s),
-            collection=usual,
-            rows=rows[usual],
-            others=tuple(
-                data.BoardOfCollection(collection=name, rows=some)
-                for name in others
-                if (some := tuple(_of_other(row, name) for row in rows[name] if _has_something(row)))
-            ),
-            not_shown=tuple(not_shown),
-            problem="",
+        self.board = self._made(now_s).model_copy(
+            update={"looked": story.iso_utc(now_s), "not_shown": tuple(not_shown), "problem": ""}
+        )
+
+    def _say(self, problem: str) -> None:
+        """Say why the repository could not be asked; what is known goes on ageing."""
+        made = self._made(self._clock.tai()) if self._known else self.board
+        self.board = made.model_copy(update={"problem": problem})
+
+    def _made(self, now_s: float) -> data.Board:
+        """Return the board of some time, from what is known."""
+        usual = self._named[0]
+        rows = {name: board_rows(known, self._types, self._names, now_s) for name, known in self._known.items()}
+        others = {name: some for name in rows if name != usual and (some := _of_other(rows[name], name))}
+        return self.board.model_copy(
+            update={
+                "rows": rows[usual],
+                "others": tuple(data.BoardOfCollection(collection=name, rows=some) for name, some in others.items()),
+                "not_known": tuple(
+                    _not_known(name, known.not_known, self._types)
+                    for name, known in self._known.items()
+                    if known.not_known
+                ),
+            }
         )
 
     def _new(self, collection: str) -> Covered:
         return Covered(collection, self._types, self._names)
-
-    async def _rows(self, repository: ButlerService, collection: str, now_s: float) -> tuple[data.BoardRow, ...]:
-        found = await self._covered[collection].look(
-            repository, _iso_tai(now_s), _iso_tai(now_s - LOOK_BACK_DAYS * 86400)
-        )
-        return board_rows(found, self._types, self._names, now_s)
-
-    def _say(self, problem: str) -> None:
-        if problem != self.board.problem:
-            self.board = self.board.model_copy(update={"problem": problem})

@@ -32,6 +32,8 @@ __all__ = [
     "Now",
     "Problem",
     "ProgressSection",
+    "PromotionList",
+    "PromotionRow",
     "Readiness",
     "RunDocument",
     "RunList",
@@ -232,6 +234,29 @@ class RunList(Model):
     """Why they can't be read; empty if they can."""
 
 
+class PromotionRow(Model):
+    """A copy of what a run certified into another collection; whether it is still there is not known."""
+
+    at: str
+    """ISO 8601 TAI."""
+    run_id: str
+    dataset_types: dict[str, int]
+    """How many datasets of each type."""
+    source: str
+    collection: str
+    who: str
+    why: str
+
+
+class PromotionList(Model):
+    """The latest promotions that were written down beside the journal, the latest first."""
+
+    written: str
+    promotions: tuple[PromotionRow, ...]
+    problem: str
+    """Why some or all of them can't be read; empty if they can."""
+
+
 class TrendProduct(Model):
     """A product that runs have measured."""
 
@@ -293,7 +318,7 @@ class BoardCell(Model):
     detector: int
     name: str
     status: str
-    """OK, EXPIRING, EXPIRED or MISSING."""
+    """OK, EXPIRING, EXPIRED, MISSING or UNKNOWN: not valid, but whether it has ended lately could not be looked up."""
     begin: str
     end: str
     age_days: Number
@@ -334,6 +359,8 @@ class Board(Model):
     """Others that the configuration names or that runs have certified into lately, if they have anything."""
     not_shown: tuple[str, ...] = ()
     """Further ones, which are not looked at because there are too many."""
+    not_known: tuple[str, ...] = ()
+    """What could not be looked up, a sentence for each collection."""
     problem: str
     """Why it could not be asked again since; empty if it could."""
 

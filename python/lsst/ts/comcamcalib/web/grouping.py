@@ -22,7 +22,7 @@ MANY = 30
 MAX_NAMES = 12
 """Longest list of names."""
 
-STATUSES = ("OK", "EXPIRING", "EXPIRED", "MISSING")
+STATUSES = ("OK", "EXPIRING", "EXPIRED", "MISSING", "UNKNOWN")
 """States of a calibration on the board, from the best to the worst."""
 
 

@@ -69,6 +69,7 @@ ADDRESSES = (
     _Address("/api/runs", "runs", "The latest runs, the latest first.", data.RunList),
     _Address("/api/runs/{run_id}", "run", "A run.", data.RunDocument, may_be_missing=True),
     _Address("/api/board", "board", "Whether the calibrations that are needed are valid.", data.Board),
+    _Address("/api/promotions", "promotions", "The latest promotions, the latest first.", data.PromotionList),
     _Address("/api/trends", "trends", "What there are trends of.", data.TrendList),
     _Address(
         "/api/trends/{calib_type}/{physical_filter}",

@@ -32,6 +32,8 @@ SLOW_PARTS = ("alarms", "graph", "verdicts", "jobs", "exposures", "certification
 PARTS = ("headline", "progress", *SLOW_PARTS, "board")
 """Parts of the page Now, which are blocks of the template and have their names as ids."""
 
+MACROS = ("board_table", "dash", "plane", "promotions_table", "tile")
+
 
 @functools.cache
 def _template() -> jinja2.Template:
@@ -51,7 +53,7 @@ def _template() -> jinja2.Template:
     environment.globals.update(names_of=_names_of, said_of_cells=_said_of_cells, said_of_squares=_said_of_squares)
     # A part is made without the rest of the template, so what all of them use must not be in it.
     macros = environment.get_template("macros.html").module
-    environment.globals.update({name: getattr(macros, name) for name in ("board_table", "dash", "plane", "tile")})
+    environment.globals.update({name: getattr(macros, name) for name in MACROS})
     return environment.get_template("page.html")
 
 

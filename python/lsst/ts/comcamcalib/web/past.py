@@ -4,7 +4,7 @@
 # See the COPYRIGHT file at the top-level directory of this distribution.
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What was: the runs of the journal, their reports, and the trends of what they measured."""
+"""What was: the runs of the journal, their reports, promotions, and the trends of what runs measured."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from ..errors import ServiceError
 from ..record.fold import fold
 from ..report import story
 from ..run.owner import JournalError
+from ..run.promotions import Promoted, promotions_file, read_promotions
 from ..run.reading import certified_collections, open_to_read, read_entries, read_overviews, read_report
 from ..services.worker_threads import WorkerThreads
 from . import data
@@ -34,6 +35,9 @@ T = TypeVar("T")
 MAX_RUNS = 200
 """Runs in the list."""
 
+MAX_PROMOTIONS = 200
+"""Promotions in the list."""
+
 CERTIFICATIONS = 500
 """Certifications that are looked at to find where runs have certified."""
 
@@ -42,6 +46,9 @@ READ_LIMIT_S = 20.0
 
 REMEMBERED_S = 30.0
 """How long what was read is shown again (seconds)."""
+
+LISTS_REMEMBERED_S = 3.0
+"""The same for lists: they cost little, and who has just decided something about a run looks for it in them."""
 
 REPORT_TYPES: Mapping[str, str] = {"html": "text/html", "json": "application/json"}
 
@@ -68,7 +75,7 @@ class Past:
         self._journal = Path(config.journal_path)
         self._clock = clock
         self._threads = threads
-        self._lists: Memory[data.RunList | data.TrendList] = Memory(2, REMEMBERED_S)
+        self._lists: Memory[data.RunList | data.TrendList | data.PromotionList] = Memory(3, LISTS_REMEMBERED_S)
         self._runs: Memory[data.RunDocument] = Memory(8, REMEMBERED_S)
 
     async def close(self) -> None:
@@ -124,6 +131,12 @@ class Past:
                 return []  # the page says elsewhere that the journal can't be read
 
         return await self._do("look where runs have certified", read)
+
+    async def promotions(self) -> data.PromotionList:
+        """Return the latest promotions; what keeps them from being read is in the answer."""
+        found = await self._lists.get("promotions", lambda: self._do("list the promotions", self._read_promotions))
+        assert isinstance(found, data.PromotionList)
+        return found
 
     async def trend_list(self) -> data.TrendList:
         """Return what there are trends of; what keeps them from being read is in the answer."""
@@ -186,6 +199,17 @@ class Past:
         )
         return data.RunList(written=self._written(), runs=rows, total=total, problem="")
 
+    def _read_promotions(self) -> data.PromotionList:
+        file = promotions_file(self._journal)
+        try:
+            found, strange = read_promotions(file)
+        except OSError as error:
+            problem = f"Promotions are not known: {file} can't be read: {error.strerror or error}."
+            return data.PromotionList(written=self._written(), promotions=(), problem=problem)
+        rows = tuple(_promotion(one) for one in found[:MAX_PROMOTIONS])
+        problem = f"{file} has {strange} line{'s'[: strange - 1]} that can't be understood." if strange else ""
+        return data.PromotionList(written=self._written(), promotions=rows, problem=problem)
+
     def _find_report(self, run_id: str, suffix: str) -> Path:
         try:
             written = read_report(self._journal, run_id)
@@ -236,3 +260,18 @@ class Past:
 
     def _written(self) -> str:
         return story.iso_utc(self._clock.tai())
+
+
+def _promotion(one: Promoted) -> data.PromotionRow:
+    numbers: dict[str, int] = {}
+    for some in one.ranges:
+        numbers[some.dataset_type] = numbers.get(some.dataset_type, 0) + len(some.dataset_ids)
+    return data.PromotionRow(
+        at=one.at,
+        run_id=one.run_id,
+        dataset_types=numbers,
+        source=one.source,
+        collection=one.collection,
+        who=one.who,
+        why=one.reason,
+    )
