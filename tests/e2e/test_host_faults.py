@@ -213,6 +213,7 @@ def processes(observatory: Observatory, operator: Operator) -> Site:
 
 
 async def test_paused_csc_goes_on_where_it_was(processes: Site, tmp_path: Path) -> None:
+    """For 20 s of real time; pauses of a minute and more are had in virtual time, in tests/nights."""
     async with enabled_process(processes, tmp_path / "csc.log") as process:
         run = await start(processes)
         await run.hear("jobState", phase="executing")
