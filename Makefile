@@ -104,7 +104,8 @@ interface: $(READY)
 	.venv-oldest/bin/python -m uv pip install --quiet --python .venv-oldest/bin/python --resolution lowest-direct --editable ".[sim,test,postgres]" ./standins
 	touch $@
 
-bench: bench-sal bench-statistics bench-judging bench-schedule bench-journal bench-scale bench-page bench-csc ## Measure; ratios within one run.
+bench: ## Measure; ratios within one run. A part that fails does not hold up the others.
+	@$(MAKE) --no-print-directory --keep-going bench-sal bench-statistics bench-judging bench-schedule bench-journal bench-scale bench-page bench-csc
 
 bench-sal: interface ## Measure salobj; with REAL_PYTHON=<a Python with the real salobj> side by side.
 	$(RUN) bench/sal/run.py

@@ -16,6 +16,7 @@ one after the other, is computed from the durations that the run showed. Virtual
 from __future__ import annotations
 
 import collections
+import logging
 import pathlib
 import statistics
 import sys
@@ -27,8 +28,11 @@ from lsst.ts.comcamcalib.enums import CalibType, StageKind
 from lsst.ts.comcamcalib.plan.plan import StagePlan
 from lsst.ts.comcamcalib.record.history import History
 from nights.faults import NightPlan
+from nights.journal import surroundings
 from nights.night import LIMITS, folder_for_nights
-from nights.process import Killer, Outcome, live
+from nights.operating import Outcome
+from nights.processes import Processes
+from nights.service import Service
 from nights.world import NightWorld
 from support.plans import make_config
 
@@ -51,13 +55,27 @@ OPTIONS = {
 
 def have(seed: int, max_jobs: int, speculate: bool) -> History:
     """Have a run without faults, and return its history."""
-    config = make_config(uws_poll_interval_s=POLL_INTERVAL_S, limits=LIMITS, max_jobs=max_jobs)
     plan = NightPlan(seed, (*OPTIONS.items(), ("speculate", speculate)))
+    services: list[Service] = []
     with folder_for_nights() as folder:
-        path = pathlib.Path(folder) / "journal.sqlite3"
-        csc = live(NightWorld(config, plan), config, path, Killer([]), lambda event: None, Outcome())
-    assert csc is not None and csc.runner.run is not None
-    history = csc.runner.run.history
+        config = make_config(
+            uws_poll_interval_s=POLL_INTERVAL_S,
+            limits=LIMITS,
+            max_jobs=max_jobs,
+            journal_path=str(pathlib.Path(folder) / "journal.sqlite3"),
+        )
+        world = NightWorld(config, plan)
+
+        def program(_number: int) -> Service:
+            services.append(Service(world, config, lambda event: None, Outcome()))
+            return services[-1]
+
+        processes = Processes(world, [], program)
+        with surroundings(processes, world):
+            processes.run()
+    (service,) = services
+    assert service.run is not None
+    history = service.run.history
     assert history.state.name == "COMPLETED", history.reason
     return history
 
@@ -114,6 +132,7 @@ def stage_wise_s(history: History) -> float:
 
 def main() -> None:
     """Print the makespans, and their ratios to the critical path."""
+    logging.disable(logging.WARNING)
     kinds = {"as built": (4, True), "a place for each": (20, True), "verified before use": (4, False)}
     kinds["one job at a time"] = (1, True)
     makespans: dict[str, list[float]] = collections.defaultdict(list)

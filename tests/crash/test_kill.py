@@ -7,36 +7,35 @@
 
 Real are the CSC's process and ``kill -9``, Kafka's protocol, the simulated observatory's CSCs, UWS, Butler repository
 and files; the worker puts recorded products in place. ``KILLS`` (default 5) is how often the process is killed in all,
-in runs with up to ``KILLS_A_RUN`` kills each; ``make crashtest`` takes 40. ``SEED`` draws the moments.
+in runs with up to ``KILLS_A_RUN`` kills each; ``make crashtest`` takes 40. ``SEED`` draws the moments: some count from
+the start or resumption of the run, others from that of the process, which then reads the journal or resumes the run.
+
+No frame is taken twice, also not one that was being exposed at the kill: the camera completes it whatever becomes of
+the process, and the next one finds it by its group id before it takes another (decision 0028). So the number of images
+that the camera reads out for the run is that of an undisturbed one.
 """
 
 from __future__ import annotations
 
 import asyncio
-import collections
 import contextlib
 import dataclasses
 import os
 import random
-import re
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+import pytest_asyncio
 import yaml
 from lsst.ts import salobj
-from lsst.ts.comcamcalib.clock import Clock
-from lsst.ts.comcamcalib.enums import CalibType, RunState, StageState
-from lsst.ts.comcamcalib.record.fold import fold
-from lsst.ts.comcamcalib.record.history import History
-from lsst.ts.comcamcalib.run.journal import Journal
+from lsst.ts.comcamcalib.enums import RunState
 from lsst.ts.comcamcalib.simulation.observatory import Observatory
+from lsst.ts.comcamcalib.simulation.world import Image
 from support.observatory import CSC_PROGRAM, running_csc_process
-from support.operator import Operator
-from support.repository import certified
-from support.run import uws_jobs
+from support.operator import ENDED, Operator
+from support.outcome import Outcome, outcome_of
 
 pytestmark = [pytest.mark.observatory, pytest.mark.asyncio(loop_scope="session")]
 
@@ -65,17 +64,26 @@ LIMITS = {"job_submission": 10, "exposure_overhead": 20, "readout": 10}
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What is left of a run, without what differs from run to run: identifiers and times."""
+class Kill:
+    """When a process is killed: some time (seconds) after its start, or after that of the run in it."""
 
-    state: RunState
-    stages: dict[str, StageState]
-    used: dict[str, list[float]]
-    """Exposure times of the used frames, by type."""
-    jobs: list[str]
-    """Labels of the jobs whose outputs the run uses."""
-    certified: dict[tuple[str, int], int]
-    """How many datasets are certified, by type and detector."""
+    since: str
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.2f} s after the start of the {self.since}"
+
+
+@dataclasses.dataclass
+class House:
+    """The observatory, who commands the CSC, who hears all that it publishes, and all images of the camera."""
+
+    observatory: Observatory
+    operator: Operator
+    witness: Operator
+    journal_path: Path
+    log: Path
+    images: list[Image]
 
 
 @pytest.fixture
@@ -88,126 +96,146 @@ def configured(observatory: Observatory) -> None:
     site.write_text(yaml.safe_dump({**values, "limits": {**init["limits"], **LIMITS}}, sort_keys=False))
 
 
+@pytest_asyncio.fixture(loop_scope="session")
+async def house(
+    observatory: Observatory, operator: Operator, journal_path: Path, configured: None, tmp_path: Path
+) -> AsyncIterator[House]:
+    images: list[Image] = []
+    observatory.world.add_listener(images.append)
+    async with salobj.Domain() as domain, Operator(domain) as witness:
+        yield House(observatory, operator, witness, journal_path, tmp_path / "csc.log", images)
+
+
 @contextlib.asynccontextmanager
-async def enabled_process(operator: Operator, log: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run a CSC in a process of its own, and wait until it is ENABLED."""
-    operator.forget()
-    async with running_csc_process(log, "--state", "enabled", program=CSC_PROGRAM) as process:
-        await operator.hear("summaryState", LIMIT_S, summaryState=salobj.State.ENABLED)
+async def new_process(house: House) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run a CSC, which goes to ENABLED, in a process of its own."""
+    house.operator.forget()
+    async with running_csc_process(house.log, "--state", "enabled", program=CSC_PROGRAM) as process:
         yield process
 
 
-async def resume(operator: Operator) -> None:
-    """Resume the interrupted run; the process may not have read the journal yet."""
-    await operator.command("resumeCalibrationRun", runId="", reason="after kill -9")
+async def start(house: House, collection: str) -> str:
+    """Start a run as soon as the CSC is ENABLED; return its identifier."""
+    await house.operator.hear("summaryState", LIMIT_S, summaryState=salobj.State.ENABLED)
+    return await house.operator.start_run(**OPTIONS, calib_collection=collection)
 
 
-async def history_of(journal_path: Path, run_id: str) -> History:
-    journal = Journal(journal_path, Clock(), lambda sentence: None)
-    await journal.open()
-    try:
-        return fold(await journal.read(run_id))
-    finally:
-        await journal.close()
+async def go_on(house: House, run_id: str) -> None:
+    """Resume the run as soon as the CSC is ENABLED and has read of it, unless it is over."""
+    await house.operator.hear("summaryState", LIMIT_S, summaryState=salobj.State.ENABLED)
+
+    def found() -> list[object]:
+        states = house.operator.samples("runState", runId=run_id)
+        return [one for one in states if one.state in (RunState.INTERRUPTED, *ENDED)]
+
+    last = (await house.operator.wait_for("the run of the earlier process", found, LIMIT_S))[-1]
+    if last.state == RunState.INTERRUPTED:
+        assert "resumeCalibrationRun" in last.reason
+        await house.operator.command("resumeCalibrationRun", runId="", reason="after kill -9")
 
 
-async def outcome_of(observatory: Observatory, journal_path: Path, run_id: str, collection: str) -> Outcome:
-    """Look at the journal and at what is outside; check what must hold after any run."""
-    history = await history_of(journal_path, run_id)
-    used_ids = {one.exposure_id for kind in CalibType for one in history.used(kind)}
-    products = [history.product(kind) for kind in CalibType]
-    used_jobs = [job for job in history.jobs.values() if job.succeeded]
-    for job in await uws_jobs(observatory):
-        environment = {item["name"]: item["value"] for item in job["parameters"]["environment"]}
-        if not str(environment["OUTPUT_GLOB"]).rpartition(",")[2].startswith(f"{run_id}_"):
-            continue
-        known = {one.job_id for one in history.jobs.values()} | set(history.stray_jobs)
-        assert job["jobId"] in known, f"nobody knows of {environment['OUTPUT_GLOB']}"
-        assert job["phase"] in ("completed", "error", "aborted"), f"{environment['OUTPUT_GLOB']} still runs"
-        exposures = re.search(r"exposure IN \(([^)]*)\)", environment["DATA_QUERY"])
-        if exposures and job["jobId"] in {one.job_id for one in used_jobs}:
-            assert {int(one) for one in exposures[1].split(",")} <= used_ids, "a job has used other exposures"
-    there = await asyncio.to_thread(certified, observatory.repo, collection)
-    made = {one for product in products if product is not None for one in product.ids}
-    assert {one.dataset_id for one in there} <= made, "something else than the run's own products is certified"
-    return Outcome(
-        history.state,
-        {name: stage.state for name, stage in history.stages.items()},
-        {kind.name: [one.exposure_time_s for one in history.used(kind)] for kind in CalibType},
-        sorted(job.label for job in used_jobs),
-        dict(collections.Counter((one.dataset_type, one.detector) for one in there)),
-    )
+async def killed(process: asyncio.subprocess.Process, doing: asyncio.Task[None], after_s: float) -> bool:
+    """Kill a process after a time (seconds), unless what is being done ends before; return whether it was killed."""
+    await asyncio.wait([doing], timeout=max(after_s, 0.0))
+    if doing.done():
+        doing.result()
+        return False
+    process.kill()
+    await process.wait()
+    doing.cancel()
+    await asyncio.gather(doing, return_exceptions=True)
+    return True
 
 
-async def run_with_kills(
-    observatory: Observatory,
-    operator: Operator,
-    journal_path: Path,
-    log: Path,
-    moments: list[float],
-    collection: str,
-) -> tuple[Outcome, float]:
-    """Have a run, and kill its process at some moments (seconds after the start or resumption of the run).
+async def run_with_kills(house: House, kills: list[Kill], collection: str) -> tuple[Outcome, int]:
+    """Have a run, and kill its processes, one after the other.
 
     Returns
     -------
     outcome
         What is left of it.
-    duration
-        How long it took (seconds), if nothing was killed.
+    done
+        How many processes were killed before the run had ended.
     """
-    run_id, began = "", time.monotonic()
-    for moment in [*moments, None]:
-        async with enabled_process(operator, log) as process:
-            if not run_id:
-                run_id = await operator.start_run(**OPTIONS, calib_collection=collection)
-                began = time.monotonic()
+    done, run_id = 0, ""
+    for kill in kills:
+        async with new_process(house) as process:
+            if kill.since == "run":
+                run_id = await begin(house, run_id, collection)
+                doing = asyncio.create_task(until_ended(house, run_id))
             else:
-                found = await operator.hear("runState", LIMIT_S, runId=run_id, state=RunState.INTERRUPTED)
-                assert "resumeCalibrationRun" in found.reason
-                await resume(operator)
-            if moment is None:
-                await until_ended(operator, run_id)
+                doing = asyncio.create_task(go_on_to_the_end(house, run_id))
+            if not await killed(process, doing, kill.seconds):
                 break
-            if await ended_within(operator, run_id, moment):
-                break
-            process.kill()
-            await process.wait()
-    duration = time.monotonic() - began
-    return await outcome_of(observatory, journal_path, run_id, collection), duration
+            done += 1
+    else:
+        async with new_process(house):
+            run_id = await begin(house, run_id, collection)
+            await until_ended(house, run_id)
+    return await outcome_of(
+        house.observatory, house.witness, house.images, house.journal_path, run_id, collection
+    ), done
 
 
-async def until_ended(operator: Operator, run_id: str) -> Any:
-    return await operator.until_ended(run_id, LIMIT_S)
+async def begin(house: House, run_id: str, collection: str) -> str:
+    """Start a run, or have one go on; return its identifier."""
+    if not run_id:
+        return await start(house, collection)
+    await go_on(house, run_id)
+    return run_id
 
 
-async def ended_within(operator: Operator, run_id: str, limit_s: float) -> bool:
-    """Wait; return whether the run has ended meanwhile."""
-    try:
-        async with asyncio.timeout(limit_s):
-            await until_ended(operator, run_id)
-    except TimeoutError:
-        return False
-    return True
+async def until_ended(house: House, run_id: str) -> None:
+    await house.operator.until_ended(run_id, LIMIT_S)
 
 
-async def test_run_that_is_killed_again_and_again_ends_as_if_undisturbed(
-    observatory: Observatory, operator: Operator, journal_path: Path, configured: None, tmp_path: Path
-) -> None:
-    log = tmp_path / "csc.log"
-    site = (observatory, operator, journal_path, log)
-    undisturbed, duration = await run_with_kills(*site, [], "LSSTComCam/calib/u/crash/0")
+async def go_on_to_the_end(house: House, run_id: str) -> None:
+    await go_on(house, run_id)
+    await until_ended(house, run_id)
+
+
+def draw(dice: random.Random, number: int, process_s: float, run_s: float) -> list[Kill]:
+    """Draw when the processes of one run are killed.
+
+    Parameters
+    ----------
+    dice
+        Draws.
+    number
+        How often.
+    process_s, run_s
+        How long a process takes until it is ENABLED and the run goes on, and an undisturbed run (seconds).
+    """
+    # Later moments are soon after the resumption, because less and less is left to be done.
+    kills = [Kill("run", dice.uniform(0.0, run_s / number))]
+    for place in range(1, number):
+        if place % 2:
+            kills.append(Kill("process", dice.uniform(0.0, process_s)))
+        else:
+            kills.append(Kill("run", dice.uniform(0.0, run_s / number)))
+    return kills
+
+
+async def test_run_that_is_killed_again_and_again_ends_as_if_undisturbed(house: House) -> None:
+    began = time.monotonic()
+    async with new_process(house):
+        run_id = await start(house, "LSSTComCam/calib/u/crash/0")
+        started = time.monotonic()
+        await until_ended(house, run_id)
+        run_s, process_s = time.monotonic() - started, started - began
+    site = (house.observatory, house.witness, house.images, house.journal_path)
+    undisturbed = await outcome_of(*site, run_id, "LSSTComCam/calib/u/crash/0")
     assert undisturbed.state is RunState.COMPLETED
+    assert undisturbed.exposed == {"BIAS": 3, "DARK": 2, "FLAT": 4}
     dice = random.Random(SEED)
-    left, number = KILLS, 0
-    while left:
-        kills = min(left, KILLS_A_RUN)
-        left, number = left - kills, number + 1
-        # Later moments are soon after the resumption, because less and less is left to be done.
-        moments = [dice.uniform(0.0, duration / kills) for _ in range(kills)]
-        collection = f"LSSTComCam/calib/u/crash/{number}"
-        outcome, _ = await run_with_kills(*site, moments, collection)
-        assert outcome == undisturbed, f"run {number} with kills after {moments} (SEED={SEED}); see {log}"
-        print(
-            f"run {number}: killed {kills} times, after {', '.join(f'{one:.2f}' for one in moments)} s: as undisturbed"
-        )
+    total, number = 0, 0
+    while total < KILLS:
+        number += 1
+        assert number <= KILLS + 1, f"of {number} runs, some ended before any kill"
+        kills = draw(dice, min(KILLS - total, KILLS_A_RUN), process_s, run_s)
+        outcome, done = await run_with_kills(house, kills, f"LSSTComCam/calib/u/crash/{number}")
+        moments = ", ".join(map(str, kills[:done]))
+        assert outcome == undisturbed, f"run {number}, killed {moments} (SEED={SEED}); see {house.log}"
+        total += done
+        print(f"run {number}: killed {done} times, {moments}: as undisturbed")
+    print(f"{total} kills in {number} runs")

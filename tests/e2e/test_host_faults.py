@@ -13,13 +13,15 @@ import contextlib
 import json
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from lsst.ts import salobj
 from lsst.ts.comcamcalib.enums import ErrorCode, RunState
+from lsst.ts.comcamcalib.services.butler import ButlerService
 from lsst.ts.comcamcalib.simulation.faults import Fault
 from lsst.ts.comcamcalib.simulation.observatory import Observatory
 from support.host_faults import (
@@ -41,6 +43,7 @@ pytestmark = [pytest.mark.observatory, pytest.mark.asyncio(loop_scope="session")
 BIAS = {"script_mode": "BIAS", "n_bias": 3}
 # The checks before a run want 100 MB.
 DISK_BYTES = 110 << 20
+LOCK_S = 3.0
 SLOW_JOB = Fault("worker", "slow", match={"pipeline": "cpBias"}, value=4.0)
 
 
@@ -116,6 +119,32 @@ async def test_journal_that_hangs_for_some_seconds_is_waited_for(
             await operator.hear("alarms", journalDegraded=True)
         await run.ended(RunState.COMPLETED)
         await in_order(run)
+
+
+@pytest.mark.parametrize("call", ["read_back", "certify"], ids=["look-up", "certify"])
+async def test_butler_whose_database_is_locked_for_some_seconds_is_waited_for(
+    site: Site, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """The lock begins when nothing but this call of the CSC needs the repository: no job runs, all files are in."""
+    really: Callable[..., Awaitable[Any]] = getattr(ButlerService, call)
+    waited_s: list[float] = []
+
+    async def while_locked(*arguments: Any) -> Any:
+        loop, lock = asyncio.get_running_loop(), contextlib.ExitStack()
+        lock.enter_context(locked(site.observatory.repo / "gen3.sqlite3"))
+        release, began_s = loop.call_later(LOCK_S, lock.close), loop.time()
+        try:
+            return await really(*arguments)
+        finally:
+            waited_s.append(loop.time() - began_s)
+            release.cancel()
+            lock.close()
+
+    monkeypatch.setattr(ButlerService, call, while_locked)
+    run = await site.start(**BIAS)
+    await run.ended(RunState.COMPLETED)
+    await in_order(run)
+    assert max(waited_s) >= LOCK_S, "it had to wait for the lock"
 
 
 async def test_what_somebody_certifies_during_the_run_is_replaced_and_that_is_named(site: Site) -> None:
@@ -213,6 +242,7 @@ def processes(observatory: Observatory, operator: Operator) -> Site:
 
 
 async def test_paused_csc_goes_on_where_it_was(processes: Site, tmp_path: Path) -> None:
+    """For 20 s of real time; pauses of a minute and more are had in virtual time, in tests/nights."""
     async with enabled_process(processes, tmp_path / "csc.log") as process:
         run = await start(processes)
         await run.hear("jobState", phase="executing")
