@@ -93,19 +93,21 @@ async def test_failed_job_is_explained_and_the_rest_goes_on(site: Site, enabled_
     assert (job.stageName, job.exitCode) == ("DARK.GENERATE", 1)
     assert DEFAULT_ERROR in job.message
     assert job.timestampEnded >= job.timestampSubmitted > 0
-    assert run.in_state(StageState.FAILED) == {"DARK.GENERATE"}
+    assert run.in_state(StageState.FAILED) == {"DARK.GENERATE", "DEFECTS.VERIFY"}
     assert run.in_state(StageState.SKIPPED) == {
-        *("DARK.VERIFY", "DARK.CERTIFY", "FLAT.GENERATE", "FLAT.VERIFY", "FLAT.CERTIFY"),
+        *("DARK.VERIFY", "DARK.CERTIFY", "FLAT.GENERATE", "FLAT.VERIFY", "FLAT.CERTIFY", "DEFECTS.CERTIFY"),
         *("PTC.GENERATE", "PTC.VERIFY", "PTC.CERTIFY"),
     }
     for name in run.in_state(StageState.SKIPPED):
         assert "which it needs" in run.samples("stageState", stageName=name)[-1].reason
-    # What does not build on the dark went on.
-    assert {one.dataset_type for one in await run.certified()} == {"bias", "defects"}
+    # What does not build on the dark went on; but nobody has verified the darks and flats that the defects are made of.
+    assert {one.dataset_type for one in await run.certified()} == {"bias"}
+    (defects,) = run.samples("verificationResult", calibType=CalibType.DEFECTS)
+    assert defects.verdict == Verdict.UNKNOWN and "Nobody knows whether the DARK frames" in defects.reason
     assert len(run.samples("imageTaken", imageType=CalibType.FLAT)) == 4
     assert "DARK.GENERATE" in state.reason and DEFAULT_ERROR in state.reason
     alarms = await run.hear("alarms", runFailed=True)
-    assert not (alarms.verificationFailed or alarms.certificationFailed or alarms.backendUnreachable)
+    assert alarms.verificationFailed and not (alarms.certificationFailed or alarms.backendUnreachable)
     assert DEFAULT_ERROR in alarms.reason
     # A failed run is not a fault of the CSC, and its alarms end with the next run.
     assert enabled_csc.summary_state is salobj.State.ENABLED
