@@ -42,7 +42,7 @@ async def dumb_server(request: pytest.FixtureRequest) -> AsyncIterator[str]:
     [
         ("127.0.0.1:1", r"no Kafka broker at 127\.0\.0\.1:1 \(.*\); check LSST_KAFKA_BROKER_ADDR"),
         ("127.0.0.1:1, 127.0.0.1:2", r"127\.0\.0\.1:1 \(.*\), 127\.0\.0\.1:2 \("),
-        ("kafka", r"no Kafka broker at kafka \(invalid literal"),
+        ("kafka", r"no Kafka broker at kafka \(this is no address such as kafka:9092\)"),
     ],
 )
 async def test_broker_that_is_not_there_is_named(
@@ -51,6 +51,16 @@ async def test_broker_that_is_not_there_is_named(
     monkeypatch.setenv("LSST_KAFKA_BROKER_ADDR", addresses)
     with pytest.raises(RuntimeError, match=sentence):
         await check_connection()
+
+
+async def test_address_that_can_be_no_registry_is_not_tried_nor_shown(
+    dumb_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LSST_KAFKA_BROKER_ADDR", dumb_server)
+    monkeypatch.setenv("LSST_SCHEMA_REGISTRY_URL", "sal:secret@registry:8081")
+    with pytest.raises(RuntimeError, match=r"^LSST_SCHEMA_REGISTRY_URL must begin with http:// or https://") as caught:
+        await check_connection()
+    assert "secret" not in str(caught.value)
 
 
 async def test_one_broker_of_several_is_enough(dumb_server: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,7 +128,10 @@ async def test_promote_says_what_it_lacks(tmp_path: Path) -> None:
     config = ["--config-dir", str(CONFIGURATION), "--site", "summit", "--journal", str(tmp_path / "none.sqlite3")]
     done = await comcamcalib(*words, *config, env=bare_environment())
     assert done.code == 1
-    assert f"There is no journal {tmp_path / 'none.sqlite3'}. Name the CSC's journal with --journal." in done.errors
+    assert done.last_words == (
+        f"There is no journal {tmp_path / 'none.sqlite3'}; journal_path in the CSC's configuration says where it is. "
+        "Name the CSC's journal with --journal."
+    )
 
 
 async def test_broker_that_is_not_there_is_named() -> None:
@@ -146,10 +149,58 @@ async def test_broker_that_is_not_there_is_named() -> None:
 async def test_options_that_can_not_be_read_are_named(tmp_path: Path) -> None:
     (tmp_path / "picture.yaml").write_bytes(b"\xff\xfe\x00\x80")
     environment = bare_environment(LSST_TOPIC_SUBNAME="nowhere")
-    for name in ("nosuch.yaml", "picture.yaml", "."):
-        done = await comcamcalib("start", str(tmp_path / name), env=environment)
-        assert done.code == 1
-        assert f"The run options in {tmp_path / name} can't be read" in done.errors
+    for name, sentence in {
+        "nosuch.yaml": f"There is no file {tmp_path / 'nosuch.yaml'} with run options.",
+        "picture.yaml": f"The run options in {tmp_path / 'picture.yaml'} can't be read: this is no text in UTF-8.",
+        ".": f"The run options in {tmp_path} can't be read: Is a directory.",
+    }.items():
+        for command in ("start", "plan"):
+            words = ["--config-dir", str(CONFIGURATION)] if command == "plan" else []
+            done = await comcamcalib(command, str(tmp_path / name), *words, env=environment)
+            assert (done.code, done.errors) == (1, f"{sentence}\n")
+
+
+@pytest.mark.parametrize("command", ["plan", "runs", "report", "trend", "promote"])
+async def test_directory_of_the_configuration_that_is_not_there_is_named(command: str, tmp_path: Path) -> None:
+    words = ["20261122-001", "--to", "u/me/copy", "--reason", "tests"] if command == "promote" else []
+    done = await comcamcalib(command, *words, "--config-dir", str(tmp_path / "nosuch"), env=bare_environment())
+    assert done.code == 1
+    assert done.errors.splitlines()[:2] == [
+        f"There is no directory {tmp_path / 'nosuch'} with configuration files.",
+        "Name the directory of the CSC's configuration with --config-dir.",
+    ]
+
+
+@pytest.mark.parametrize("command", ["runs", "report", "trend"])
+async def test_journal_that_is_a_directory_is_named(command: str, tmp_path: Path) -> None:
+    done = await comcamcalib(command, "--journal", str(tmp_path), env=bare_environment())
+    assert done.code == 1
+    assert done.last_words == (
+        f"There is no journal {tmp_path}: this is a directory; journal_path in the CSC's configuration says where it "
+        "is."
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (["demo", "--data", "{file}"], "{file} can't be used (Not a directory); name another folder with --data"),
+        (["demo", "--options", "{file}"], "The run options in {file} can't be read: this is no text in UTF-8."),
+        (["observatory", "--repo", "{file}"], "The folder {file} can't be made (File exists); name another one with"),
+        (
+            ["observatory", "--repo", "{file}.repo", "--env-file", "{file}/environment.sh"],
+            "The folder {file} can't be made (File exists); name another one with --env-file.",
+        ),
+    ],
+)
+async def test_places_that_a_simulation_can_not_use_are_named(
+    command: list[str], sentence: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"\xff\xfe\x00\x80")
+    done = await comcamcalib(*(word.format(file=file) for word in command), env=bare_environment())
+    assert done.code == 1
+    assert done.last_words.startswith(sentence.format(file=file))
 
 
 CONFIGURATION = Path(__file__).parents[1] / "config" / "ComCamCalib" / "v1"

@@ -9,7 +9,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,6 +20,8 @@ import pytest
 import pytest_asyncio
 from lsst.ts.comcamcalib.commander import ComCamCalibCommander, split_named, typed_fields
 from lsst.ts.comcamcalib.csc import ComCamCalibCsc
+from lsst.ts.comcamcalib.csc_remote import RefusedError
+from lsst.ts.comcamcalib.errors import BadInputError
 from lsst.ts.comcamcalib.simulation.faults import Fault
 from lsst.ts.comcamcalib.simulation.observatory import Observatory
 
@@ -78,8 +83,23 @@ async def test_refusals_and_typing_errors_are_sentences(commander: ComCamCalibCo
         await commander.run_command("startCalibrationRun n_bias=3")
     with pytest.raises(ValueError, match="decertify needs reason"):
         await commander.run_command("decertify 20261122-001 FLAT")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(BadInputError, match=r"^There is no file .*none\.yaml with run options\.$"):
         await commander.run_command(f"startCalibrationRun {tmp_path / 'none.yaml'}")
+    with pytest.raises(RefusedError, match=r"^There is no open run that could be aborted\.$"):
+        await commander.run_command("abort")
+    with pytest.raises(RefusedError, match=r"^enable not allowed in state [^;]*$"):
+        await commander.run_command("enable")
+
+
+async def test_commander_without_a_broker_says_so_and_ends() -> None:
+    program = "from lsst.ts.comcamcalib.commander import command_comcamcalib; command_comcamcalib()"
+    environment = {**os.environ, "LSST_KAFKA_BROKER_ADDR": "127.0.0.1:1", "LSST_TOPIC_SUBNAME": "nowhere"}
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, env=environment
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("The commander could not be started: ")
 
 
 @pytest.mark.observatory

@@ -16,7 +16,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
-__all__ = ["LoginRefusedError", "check_answer", "check_connection", "check_login"]
+__all__ = ["LoginRefusedError", "check_answer", "check_connection", "check_login", "registry_problem"]
 
 USER, PASSWORD = "LSST_KAFKA_SECURITY_USERNAME", "LSST_KAFKA_SECURITY_PASSWORD"
 
@@ -40,22 +40,36 @@ async def check_connection() -> None:
     Raises
     ------
     RuntimeError
-        If no address takes a connection, or a login has only a user or only a password.
+        If no address takes a connection, or a login has only a user or only a password, or the schema registry's
+        address is none.
     """
     _check_both_parts()
+    if problem := registry_problem():
+        raise RuntimeError(problem)
     problems = []
     for address in filter(None, map(str.strip, os.environ.get("LSST_KAFKA_BROKER_ADDR", "").split(","))):
         host, _, port = address.rpartition(":")
         try:
             async with asyncio.timeout(CONNECTION_LIMIT_S):
                 _, writer = await asyncio.open_connection(host, int(port))
-        except (OSError, ValueError) as error:  # TimeoutError is an OSError
+        except ValueError:
+            problems.append(f"{address} (this is no address such as kafka:9092)")
+        except OSError as error:  # TimeoutError is one
             problems.append(f"{address} ({str(error) or f'no answer within {CONNECTION_LIMIT_S:g} s'})")
         else:
             writer.close()
             return
     if problems:
         raise RuntimeError(f"There is no Kafka broker at {', '.join(problems)}; check LSST_KAFKA_BROKER_ADDR.")
+
+
+def registry_problem() -> str:
+    """Return why the schema registry's address can't be one; "" if it can, or salobj uses its own default."""
+    address = os.environ.get("LSST_SCHEMA_REGISTRY_URL", "")
+    if not address or address.startswith(("http://", "https://")):
+        return ""
+    # It is not shown, because it may have a password in it.
+    return "LSST_SCHEMA_REGISTRY_URL must begin with http:// or https://, as http://schema-registry:8081 does."
 
 
 async def check_login(configuration: Mapping[str, Any]) -> None:

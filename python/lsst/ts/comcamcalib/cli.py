@@ -23,6 +23,7 @@ from .cli_report import report_app
 from .cli_simulation import simulation_app
 from .driving import drive
 from .enums import RunState, StageState
+from .errors import BadInputError
 from .terminal import console, fail
 
 __all__ = ["app"]
@@ -86,12 +87,16 @@ async def _resume(run_id: str, reason: str, watch: bool) -> bool:
 
 def _read(options: Path | None) -> str:
     """Return the text of a file with run options; of standard input for ``-``."""
+    from .options import read_options_file
+
     if options is None:
         return ""
     try:
-        return sys.stdin.read() if str(options) == "-" else options.read_text(encoding="utf-8")
+        return sys.stdin.read() if str(options) == "-" else read_options_file(options)
+    except BadInputError as error:
+        raise fail(str(error)) from error
     except (OSError, ValueError) as error:
-        raise fail(f"The run options in {options} can't be read: {error}") from error
+        raise fail(f"The run options can't be read from standard input: {error}") from error
 
 
 async def _start(text: str, reason: str, program: str, note: str, watch: bool) -> bool:
@@ -123,7 +128,6 @@ def plan(
     It reads the configuration files as the CSC does. The repository is only read. The exit status is 1 if the options
     are wrong; then all mistakes are printed.
     """
-    from .errors import BadInputError
     from .show_plan import make_plan, replacements_of, show_plan
 
     try:

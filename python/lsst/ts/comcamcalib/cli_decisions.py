@@ -51,7 +51,7 @@ def decertify(
     run_id: Annotated[str, typer.Argument(help="Run, such as 20261122-001.")],
     reason: Annotated[str, typer.Option(help="Why; it is recorded and published.")],
     calib_type: Annotated[
-        str, typer.Argument(metavar="[TYPE]", help="Product; all that the run certified if left out.")
+        str, typer.Argument(metavar="TYPE", help="Product; all that the run certified if left out.")
     ] = "",
 ) -> None:
     """Withdraw what a run has certified, and put back what that had replaced: all or nothing."""
@@ -82,7 +82,7 @@ def promote(
     to: Annotated[str, typer.Option(help="CALIBRATION collection to copy into; made if there is none.")],
     reason: Annotated[str, typer.Option(help="Why; it is recorded.")],
     calib_types: Annotated[
-        list[str] | None, typer.Argument(metavar="[TYPE]...", help="Products; all that the run certified if left out.")
+        list[str] | None, typer.Argument(metavar="TYPE", help="Products; all that the run certified if left out.")
     ] = None,
     on_conflict: Annotated[
         str,

@@ -172,7 +172,7 @@ def _history(path: Path, run_id: str) -> History:
 @report_app.command()
 def trend(
     product: Annotated[
-        str, typer.Argument(metavar="[TYPE]", help="BIAS, DARK, FLAT, DEFECTS, PTC or GAIN; what there is if left out.")
+        str, typer.Argument(metavar="TYPE", help="BIAS, DARK, FLAT, DEFECTS, PTC or GAIN; what there is if left out.")
     ] = "",
     quantity: Annotated[str, typer.Argument(help="Measured quantity, such as gain; all if left out.")] = "",
     detector: Annotated[

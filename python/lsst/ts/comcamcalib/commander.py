@@ -11,15 +11,17 @@ from __future__ import annotations
 import asyncio
 import json
 import shlex
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from confluent_kafka import KafkaException
 from lsst.ts import salobj
 
-from .csc_remote import COMMAND_LIMIT_S
+from .csc_remote import COMMAND_LIMIT_S, refusal
 from .enums import CalibType, RunState, StageState
-from .options import OPTION_DESCRIPTIONS
+from .options import OPTION_DESCRIPTIONS, read_options_file
 
 __all__ = ["ComCamCalibCommander", "command_comcamcalib", "split_named", "typed_fields"]
 
@@ -58,7 +60,10 @@ class ComCamCalibCommander(salobj.CscCommander):  # type: ignore[misc]
                 "the line ends within a quotation or after a backslash, so nothing was sent; close the quotation, and "
                 "put a text with an apostrophe into double quotes"
             ) from None
-        await super().run_command(cmd)
+        try:
+            await super().run_command(cmd)
+        except salobj.AckError as error:
+            raise refusal(cmd.split()[0], error) from error
 
     async def do_startCalibrationRun(self, args: Sequence[str]) -> None:
         """Start a run with the options in a file."""
@@ -72,7 +77,7 @@ class ComCamCalibCommander(salobj.CscCommander):  # type: ignore[misc]
         if files and "config" in fields:
             raise ValueError("a file and config are given; give only one of them")
         if files:
-            fields["config"] = await asyncio.to_thread(Path(files[0]).read_text)
+            fields["config"] = await asyncio.to_thread(read_options_file, Path(files[0]))
         await self._run(command, command.DataType(**fields))
 
     async def do_status(self, args: Sequence[str]) -> None:
@@ -210,4 +215,7 @@ def _value(name: str, text: str, kind: type) -> Any:
 
 def command_comcamcalib() -> None:
     """Run the commander from the command line."""
-    asyncio.run(ComCamCalibCommander.amain(index=None))
+    try:
+        asyncio.run(ComCamCalibCommander.amain(index=None))
+    except (RuntimeError, ValueError, OSError, KafkaException) as error:  # no broker, topics or settings for it
+        sys.exit(f"The commander could not be started: {error}")

@@ -18,7 +18,7 @@ from lsst.ts import salobj
 
 from .broker import check_answer, check_connection
 
-__all__ = ["COMMAND_LIMIT_S", "CONNECT_LIMIT_S", "CscRemote", "RefusedError"]
+__all__ = ["COMMAND_LIMIT_S", "CONNECT_LIMIT_S", "CscRemote", "RefusedError", "refusal"]
 
 # The CSC answers every command within 10 s; the rest is for Kafka.
 COMMAND_LIMIT_S = 15.0
@@ -47,6 +47,8 @@ EVENTS = (
     "commandRejected",
     "alarms",
 )
+
+STATE_COMMANDS = ("start", "enable", "disable", "standby", "exitControl")
 
 
 class RefusedError(Exception):
@@ -139,16 +141,8 @@ class CscRemote:
         try:
             # A new message each time, because concurrent commands of a Remote would share its data.
             return await command.start(data=command.DataType(**fields), timeout=COMMAND_LIMIT_S)
-        except salobj.AckTimeoutError as error:
-            name = command.attr_name.removeprefix("cmd_")
-            raise RefusedError(
-                f"ComCamCalib did not answer {name} within {COMMAND_LIMIT_S:g} s; is it running?"
-            ) from error
         except salobj.AckError as error:
-            result = error.ackcmd.result.removeprefix("Failed: ")
-            # salobj's own words; they do not say what to do.
-            way_out = "; bring ComCamCalib to ENABLED first" if "llowed in state" in result else ""
-            raise RefusedError(f"{result}{way_out}") from error
+            raise refusal(command.attr_name.removeprefix("cmd_"), error) from error
 
     def _listener(self, name: str) -> Callable[[Any], Any]:
         async def listen(message: Any) -> None:
@@ -156,3 +150,14 @@ class CscRemote:
                 listener(name, message)
 
         return listen
+
+
+def refusal(command: str, error: salobj.AckError) -> RefusedError:
+    """Return the error with the CSC's own words about a command that failed, and what to do."""
+    if isinstance(error, salobj.AckTimeoutError):
+        return RefusedError(f"ComCamCalib did not answer {command} within {COMMAND_LIMIT_S:g} s; is it running?")
+    result = error.ackcmd.result.removeprefix("Failed: ")
+    # salobj's own words; they do not say what to do.
+    if "llowed in state" not in result or command in STATE_COMMANDS:
+        return RefusedError(result)
+    return RefusedError(f"{result}; bring ComCamCalib to ENABLED first")

@@ -30,6 +30,7 @@ from rich.table import Table
 
 from .client import CalibrationClient
 from .enums import RunState
+from .options import read_options_file
 from .simulation.ocps import OCPS_INDEX
 from .watch import Watcher
 
@@ -82,16 +83,21 @@ async def run_demo(
 
     Raises
     ------
+    BadInputError
+        If the options can't be read.
     RuntimeError
-        If a process does not start, or the folder was not made by a demonstration.
+        If a process does not start, or the folder can't be made or was not made by a demonstration.
     """
     # SIGTERM ends the other processes in order, too; without this they would go on for ever.
     operator = asyncio.current_task()
     assert operator is not None, "Bug: not in a task"
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, operator.cancel)
-    text = (options or EXAMPLE).read_text()
+    text = read_options_file(options or EXAMPLE)
     data = data.absolute()
-    _prepare(data)
+    try:
+        _prepare(data)
+    except OSError as error:
+        raise RuntimeError(f"{data} can't be used ({error.strerror}); name another folder with --data") from error
     environment_file = data / "environment.sh"
     arguments = ["observatory", "--speed", f"{speed:g}", "--repo", str(data / "repo")]
     arguments += ["--env-file", str(environment_file), "--no-enable-ocps", "--registry", registry]

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import typer
 
+from .errors import BadInputError
 from .terminal import fail
 
 __all__ = ["drive", "run"]
@@ -24,7 +25,7 @@ T = TypeVar("T")
 
 def drive(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine that needs the CSC; see `run`."""
-    if "LSST_TOPIC_SUBNAME" not in os.environ:
+    if not os.environ.get("LSST_TOPIC_SUBNAME"):
         coroutine.close()
         raise fail(
             "The CSC can't be found: the environment variable LSST_TOPIC_SUBNAME is not set. Source the "
@@ -39,7 +40,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 
     try:
         return asyncio.run(coroutine)
-    except (RefusedError, RuntimeError, OSError, ValueError) as error:
+    except (BadInputError, RefusedError, RuntimeError, OSError, ValueError) as error:
         raise fail(str(error)) from error
     except KeyboardInterrupt as error:
         raise typer.Exit(130) from error

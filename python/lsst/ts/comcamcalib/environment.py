@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from .broker import registry_problem
 from .config import find_directory
 from .errors import BadInputError
 
@@ -44,6 +45,7 @@ def check_environment(config_dir: Path | None) -> None:
         problems.append(
             "Source the environment file of your observatory; `comcamcalib observatory` writes that of a simulated one."
         )
+    problems += filter(None, [registry_problem()])
     try:
         find_directory(config_dir, "--configdir")
     except BadInputError as error:

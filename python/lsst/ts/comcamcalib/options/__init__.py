@@ -7,6 +7,7 @@
 """Run options: from an operator's text to checked values, or to all of its mistakes."""
 
 from .checks import day_obs_range
+from .file import read_options_file
 from .model import PlannedFrame, RunOptions, ScriptMode, flat_pairs
 from .parse import check_run_defaults, named_collections, parse_options, usual_collection
 from .rules import OptionRules
@@ -24,5 +25,6 @@ __all__ = [
     "flat_pairs",
     "named_collections",
     "parse_options",
+    "read_options_file",
     "usual_collection",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -217,8 +218,6 @@ def open_to_read(path: Path) -> Iterator[sqlite3.Connection]:
     ServiceError
         If there is none, or it has no measurements, or it can't be read; a sentence.
     """
-    if not path.exists():
-        raise ServiceError(f"There is no journal {path}; journal_path in the CSC's configuration says where it is.")
     try:
         with _opened(path) as connection:
             tables = "SELECT count(*) FROM sqlite_master WHERE name IN ('measurements', 'judged')"
@@ -233,8 +232,10 @@ def open_to_read(path: Path) -> Iterator[sqlite3.Connection]:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    if not path.is_file():
-        raise JournalError(f"There is no journal {path}")
+    # Not pathlib's, which raises an error where the permission to look is missing.
+    if not os.path.isfile(path):
+        but = ": this is a directory" if os.path.isdir(path) else ""
+        raise JournalError(f"There is no journal {path}{but}; journal_path in the CSC's configuration says where it is")
     try:
         # A journal on a disk that is read-only can't have the file by which readers and writers find each other.
         connection = _connect(path, "mode=ro") or _connect(path, "mode=ro&immutable=1")

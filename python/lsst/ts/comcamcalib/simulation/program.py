@@ -58,7 +58,7 @@ async def run_observatory(
     ValueError
         If a scenario, a part or the speed is impossible, or the repository has another registry.
     RuntimeError
-        If PostgreSQL is not installed, or does not start.
+        If PostgreSQL is not installed or does not start, or a folder can't be made.
     """
     # While it starts, SIGTERM is a cancellation, as Ctrl-C is: without this it would leave half a start behind.
     loop = asyncio.get_running_loop()
@@ -78,6 +78,9 @@ async def run_observatory(
         without=without,
         ocps_state=salobj.State.ENABLED if enable_ocps else salobj.State.STANDBY,
     )
+    _make(repo, "--repo")
+    if env_file is not None:
+        _make(env_file.parent, "--env-file")
     print(f"Starting the simulated observatory on {observatory.repo} …", flush=True)
     async with contextlib.AsyncExitStack() as stack:
         if server is not None:
@@ -91,6 +94,16 @@ async def run_observatory(
         await stop.wait()
         print("Ending the simulated observatory …", flush=True)
     print("The simulated observatory has ended.", flush=True)
+
+
+def _make(folder: Path, option: str) -> None:
+    """Make a folder that an option names, unless it is there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RuntimeError(
+            f"The folder {folder} can't be made ({error.strerror}); name another one with {option}."
+        ) from error
 
 
 def _server(repo: Path, registry: str) -> PostgresqlServer | None:
