@@ -186,3 +186,24 @@ def test_largest_drift_is_in_units_of_its_limit() -> None:
     assert largest_drift(values, wanted) == pytest.approx(2.0)
     assert math.isnan(largest_drift(with_values(*amplifiers("gain", 1.7), before=()), wanted))
     assert math.isnan(largest_drift(values, []))
+
+
+@pytest.mark.parametrize(
+    ("change", "must_be", "of_limit", "expected"),
+    [
+        (1.0, "at most", 0.0, 2.0),
+        (3.0, "at most", 0.0, 4.0),
+        (0.0, "at most", 0.0, 0.0),
+        (0.25, "at least", 0.5, 2.0),
+        (0.0, "at least", 0.5, 2.0),
+        (0.5, "at least", 0.5, 1.0),
+        (1.0, "at least", 0.5, 0.5),
+    ],
+)
+def test_what_is_beyond_any_limit_is_a_drift_above_1(
+    change: float, must_be: str, of_limit: float, expected: float
+) -> None:
+    values = with_values(changes=[value("new_columns", change)])
+    wanted = limit(quantity="new_columns", of="detector", must_be=must_be, limit=of_limit)
+    assert largest_drift(values, [wanted]) == pytest.approx(expected)
+    assert (largest_drift(values, [wanted]) > 1) == bool(found(values, wanted))

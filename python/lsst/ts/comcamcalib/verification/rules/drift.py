@@ -65,7 +65,11 @@ def drift(product: MeasuredProduct, wanted: Sequence[DriftLimit]) -> list[Findin
 
 
 def largest_drift(values: DetectorValues, wanted: Sequence[DriftLimit]) -> float:
-    """Return the largest change of a detector in units of its limit; NaN if nothing could be compared."""
+    """Return the largest change of a detector in units of its limit; NaN if nothing could be compared.
+
+    It is above 1 if and only if a limit is exceeded. What must be at least its limit gives the inverse ratio. A limit
+    of 0 has no unit: each step beyond it counts as one more.
+    """
     ratios = []
     for limit in wanted:
         changes = changes_of(values, limit)
@@ -73,9 +77,16 @@ def largest_drift(values: DetectorValues, wanted: Sequence[DriftLimit]) -> float
             some = [detector_value(changes)]
         else:
             some = [one.value for name, one in changes.items() if name]
-        if limit.must_be == "at most" and limit.limit > 0:
-            ratios += [abs(one) / limit.limit for one in some if math.isfinite(one)]
+        ratios += [_in_units(one, limit) for one in some if math.isfinite(one)]
     return max(ratios, default=math.nan)
+
+
+def _in_units(change: float, limit: DriftLimit) -> float:
+    """Return a change in units of its limit: above 1 if it is beyond the limit, at most 1 if not."""
+    if limit.limit > 0 and change > 0:
+        return change / limit.limit if limit.must_be == "at most" else limit.limit / change
+    beyond = abs(change - limit.limit) / (abs(limit.limit) or 1.0)
+    return 1 + beyond if limit.exceeded(change) else 0.0
 
 
 def changes_of(values: DetectorValues, limit: DriftLimit) -> Mapping[str, ProductValue]:
