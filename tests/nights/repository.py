@@ -207,6 +207,7 @@ class NightRepository:
         dataset_ids: Sequence[str],
         amplifier_rows: Sequence[Sequence[str]],
         predecessor_id: str = "",
+        left_out: Collection[str] = (),
     ) -> DetectorValues:
         return await self._look(
             f"measure {calib_type.name}", lambda: self._world.product_values(calib_type, dataset_ids)

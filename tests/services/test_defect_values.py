@@ -76,3 +76,19 @@ def test_old_less_vanished_and_new_is_what_there_is(now: list[Box], before: list
     )
     assert not then or found["overlap"] == pytest.approx(1 - found["vanished_fraction"] / then)
     assert np.isfinite(found["new_columns"])
+
+
+def test_an_amplifier_that_is_known_to_be_bad_is_no_part_of_the_detector() -> None:
+    dead, other = Box(0, 0, 5, 4), Box(5, 0, 1, 4)
+    now, before = (defect_mask(defects(*some), SHAPE) for some in ((dead, other), (Box(0, 0, 1, 1),)))
+    found = {(one.amplifier, one.quantity): one.value for one in defect_values(now, PLACES, ["A"])}
+    assert (found["", "defect_fraction"], found["", "defect_columns"]) == (4 / 60, 1)
+    assert (found["A", "defect_pixels"], found["A", "defect_columns"]) == (20, 5)
+    changed = {one.quantity: one.value for one in defect_changes(now, before, PLACES, ["A"])}
+    assert (changed["new_fraction"], changed["vanished_fraction"], changed["new_columns"]) == (4 / 60, 0, 1)
+    assert math.isnan(changed["overlap"])
+
+
+def test_of_a_detector_with_bad_amplifiers_only_nothing_is_known() -> None:
+    found = {one.quantity: one.value for one in defect_values(defect_mask(defects(), SHAPE), PLACES, list(PLACES))}
+    assert math.isnan(found["defect_fraction"])

@@ -462,6 +462,7 @@ class FakeRepository:
         dataset_ids: Sequence[str],
         amplifier_rows: Sequence[Sequence[str]],
         predecessor_id: str = "",
+        left_out: Collection[str] = (),
     ) -> DetectorValues:
         work = functools.partial(self.world.product_values, calib_type, dataset_ids, predecessor_id)
         return await self._do("product_values", work)

@@ -404,7 +404,8 @@ class World:
         else:
             detector = own[0][2].detector or 0
             measured = {CalibType.BIAS: "level", CalibType.DARK: "dark_rate", CalibType.FLAT: "response"}[calib_type]
-            level = self.levels.get((calib_type.name, detector), 1.0)
+            usual = 0.02 if calib_type is CalibType.DARK else 1.0
+            level = self.levels.get((calib_type.name, detector), usual)
             values = [ProductValue(name, measured, level, "") for name in AMPLIFIERS]
             if calib_type is CalibType.BIAS:
                 values += [ProductValue(name, "noise", self.read_noise, "electron") for name in AMPLIFIERS]

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lsst.ts.comcamcalib.butler_data import DetectorValues
+from lsst.ts.comcamcalib.config import ValueLimit
 from lsst.ts.comcamcalib.enums import CalibType, Verdict
 from lsst.ts.comcamcalib.findings import Finding, Outcome
 from lsst.ts.comcamcalib.measurements import Trend
@@ -31,6 +32,8 @@ from lsst.ts.comcamcalib.verification import (
     plausibility,
     value_findings,
 )
+from lsst.ts.comcamcalib.verification.rules.limits import limits
+from lsst.ts.comcamcalib.verification.value_sentences import value_sentences
 from support.measured import NAMES, amplifiers, product, value, with_values
 from support.plans import make_config
 from support.world import AMPLIFIERS
@@ -72,9 +75,10 @@ def defects(*fractions: float, **fields: Any) -> MeasuredProduct:
 @pytest.mark.parametrize("calib_type", [CalibType.BIAS, CalibType.DARK, CalibType.FLAT])
 def test_an_amplifier_of_a_frame_without_a_number_is_unknown(calib_type: CalibType) -> None:
     """There is nothing to compare it with, so that no other rule looks at it."""
-    good = with_values(*amplifiers("level", 0.1), *amplifiers("dark_rate_noise", 7.0))
+    rates = amplifiers("dark_rate", 0.02)
+    good = with_values(*rates, *amplifiers("level", 0.1), *amplifiers("dark_rate_noise", 7.0))
     bad = with_values(
-        *amplifiers("level", 0.1, C10=math.nan), *amplifiers("dark_rate_noise", 7.0, C10=math.nan, C11=math.inf)
+        *rates, *amplifiers("level", 0.1, C10=math.nan), *amplifiers("dark_rate_noise", 7.0, C10=math.nan, C11=math.inf)
     )
     one = product(calib_type, {0: good, 4: bad}, compared=False)
     context = context_of(one)
@@ -275,7 +279,41 @@ def test_known_bad_amplifier_is_told_and_does_not_count() -> None:
     judgement = judged(broken, bad_amplifiers={4: {"C10": "dead, since 2026-01-01"}})
     assert judgement.verdict is Verdict.PASSED
     assert {(one.amplifier, one.outcome) for one in judgement.findings if one.rule == "ptc"} == {("C10", Outcome.NOTED)}
-    assert "Known to be bad, and not counted: R22_S11 C10 (C10 gain 17 electron/adu" in judgement.reason
+    assert "Known to be bad, and not counted: R22_S11 C10 (dead, since 2026-01-01)." in judgement.reason
+
+
+BAD = {4: {"C10": "dead, since 2026-01-01"}}
+NAMED = "Known to be bad, and not counted: R22_S11 C10 (dead, since 2026-01-01)."
+
+
+def without(values: DetectorValues, *names: str) -> DetectorValues:
+    return with_values(*(one for one in values.values if one.amplifier not in names))
+
+
+def test_an_amplifier_may_be_missing_from_a_curve_only_if_it_is_known_to_be_bad() -> None:
+    one = ptc(curve(), without(curve(), "C10"))
+    assert "R22_S11 (gain of 15 amplifiers instead of 16)" in judged(one).reason
+    judgement = judged(one, bad_amplifiers=BAD)
+    assert judgement.verdict is Verdict.PASSED
+    assert NAMED in judgement.reason
+    two = judged(ptc(curve(), without(curve(), "C10", "C11")), bad_amplifiers=BAD)
+    assert two.verdict is Verdict.UNKNOWN
+    assert "R22_S11 (gain of 14 amplifiers instead of 15)" in two.reason
+
+
+def test_a_bad_amplifier_is_named_in_a_verdict_on_defects() -> None:
+    judgement = judged(defects(0.0, 0.001), bad_amplifiers=BAD)
+    assert judgement.verdict is Verdict.PASSED
+    assert NAMED in judgement.reason
+
+
+@pytest.mark.parametrize("must_be", ["at least", "at most"])
+def test_the_worst_values_are_named_first(must_be: str) -> None:
+    worst, usual = (20_000.0, 89_000.0) if must_be == "at least" else (160_000.0, 91_000.0)
+    limit = ValueLimit(quantity="turnoff", of="amplifier", must_be=must_be, limit=90_000, outcome="count")
+    one = ptc(with_values(*amplifiers("turnoff", usual, "electron", C07=worst)), curve())
+    (sentence,) = value_sentences(limits(one, [limit])[:16], context_of(one))
+    assert sentence.startswith(f"Turnoff beyond its limit: R22_S00 C07 {worst:.3g} electron")
 
 
 # GAIN
@@ -297,7 +335,7 @@ def gains(*detectors: list[tuple[float, float]], pairs: int = 2, **fields: Any) 
         )
         for detector, of_one in zip(NAMES, detectors, strict=False)
     }
-    return product(CalibType.GAIN, values, pairs=pairs, **fields)
+    return product(CalibType.GAIN, fields.pop("values", values), pairs=pairs, **fields)
 
 
 GOOD = [(1.7, 7.0), (1.8, 6.8)]
@@ -307,6 +345,15 @@ def test_gains_of_all_pairs_have_passed() -> None:
     judgement = judged(gains(GOOD, GOOD))
     assert judgement.verdict is Verdict.PASSED
     assert [one.noise for one in judgement.detectors] == [6.9, 6.9]
+
+
+def test_an_amplifier_may_be_missing_from_pairs_only_if_it_is_known_to_be_bad() -> None:
+    whole = gains(GOOD, GOOD)
+    one = gains(GOOD, GOOD, values={0: whole.values[0], 4: without(whole.values[4], "C10")})
+    assert judged(one).verdict is Verdict.UNKNOWN
+    judgement = judged(one, bad_amplifiers=BAD)
+    assert judgement.verdict is Verdict.PASSED
+    assert NAMED in judgement.reason
 
 
 def test_gains_of_some_pairs_only_are_unknown() -> None:
@@ -407,3 +454,20 @@ def test_runs_of_earlier_releases_have_no_limits_for_values() -> None:
     one = frames(0.5, 99.0)
     assert value_findings(one, old, context_of(one)) == []
     assert plausibility(ptc(curve()), old, context_of(ptc(curve()))) != []
+
+
+@pytest.mark.parametrize(
+    ("rates", "verdict"),
+    [
+        ({"number": 0.1}, Verdict.PASSED),
+        ({"number": 0.1, "C10": 0.3}, Verdict.PASSED_WITH_FAILURES),
+        ({"number": 5.0}, Verdict.FAILED),
+    ],
+)
+def test_a_first_dark_with_too_much_current_is_found_without_a_predecessor(
+    rates: dict[str, float], verdict: Verdict
+) -> None:
+    values = with_values(*amplifiers("dark_rate", unit="electron/second", **rates))
+    judgement = judged(product(CalibType.DARK, {0: values, 4: values}, compared=False))
+    assert judgement.verdict is verdict
+    assert ("Dark rate beyond its limit: R22_S00" in judgement.reason) == (verdict is not Verdict.PASSED)

@@ -241,3 +241,24 @@ def test_level_and_changed_pixels_are_compared_however_many_exposures_there_are(
     )
     wanted = [limit(quantity="level", change="absolute"), limit(quantity="changed_fraction", change="absolute")]
     assert {one.quantity for one in of_bias(values, *wanted)} == {"level", "changed_fraction"}
+
+
+@pytest.mark.parametrize(
+    ("change", "must_be", "of_limit", "expected"),
+    [
+        (1.0, "at most", 0.0, 2.0),
+        (3.0, "at most", 0.0, 4.0),
+        (0.0, "at most", 0.0, 0.0),
+        (0.25, "at least", 0.5, 2.0),
+        (0.0, "at least", 0.5, 2.0),
+        (0.5, "at least", 0.5, 1.0),
+        (1.0, "at least", 0.5, 0.5),
+    ],
+)
+def test_what_is_beyond_any_limit_is_a_drift_above_1(
+    change: float, must_be: str, of_limit: float, expected: float
+) -> None:
+    values = with_values(changes=[value("new_columns", change)])
+    wanted = limit(quantity="new_columns", of="detector", must_be=must_be, limit=of_limit)
+    assert largest_drift(values, [wanted]) == pytest.approx(expected)
+    assert (largest_drift(values, [wanted]) > 1) == bool(found(values, wanted))

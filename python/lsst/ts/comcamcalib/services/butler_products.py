@@ -111,14 +111,19 @@ def frame_of(calib_type: CalibType, uris: Sequence[ResourcePath], rows: Amplifie
     )
 
 
-def defects_of(butler: Butler, dataset_ids: Sequence[str], rows: AmplifierRows) -> DetectorValues:
-    """Measure the defects of a detector; the second of the datasets, if there is one, is their predecessor."""
+def defects_of(
+    butler: Butler, dataset_ids: Sequence[str], rows: AmplifierRows, left_out: Collection[str] = ()
+) -> DetectorValues:
+    """Measure the defects of a detector; the second of the datasets, if there is one, is their predecessor.
+
+    Amplifiers that are left out are no part of the detector's values.
+    """
     ref, *earlier = _refs(butler, dataset_ids)
     uri = _image_of_job(butler, ref)
     shape = image_shape(uri)
     places = _places(uri, shape, rows)
     mask = defect_mask(butler.get(ref), shape)
-    values = tuple(defect_values(mask, places))
+    values = tuple(defect_values(mask, places, left_out))
     if not earlier:
         return DetectorValues(values)
     try:
@@ -127,8 +132,8 @@ def defects_of(butler: Butler, dataset_ids: Sequence[str], rows: AmplifierRows) 
         return DetectorValues(values, not_compared=str(error))
     return DetectorValues(
         values,
-        before=tuple(defect_values(before, places)),
-        changes=tuple(defect_changes(mask, before, places)),
+        before=tuple(defect_values(before, places, left_out)),
+        changes=tuple(defect_changes(mask, before, places, left_out)),
     )
 
 

@@ -218,6 +218,7 @@ class ButlerReader:
         dataset_ids: Sequence[str],
         amplifier_rows: Sequence[Sequence[str]],
         predecessor_id: str = "",
+        left_out: Collection[str] = (),
     ) -> DetectorValues:
         """Measure a product of one detector, and compare it with its predecessor.
 
@@ -231,6 +232,8 @@ class ButlerReader:
             Names of the detector's amplifiers; see `lsst.ts.comcamcalib.instrument.Instrument`.
         predecessor_id
             UUID of the dataset that is certified now, of the same type, for GAIN a ptc; "": there is none.
+        left_out
+            Amplifiers that are known to be bad: they are no part of the area in which defects are counted.
         """
         both = [*dataset_ids, *([predecessor_id] if predecessor_id else [])]
         what, limit_s = f"measure {calib_type.name} {', '.join(both)}", self._limit_s(both)
@@ -239,7 +242,8 @@ class ButlerReader:
         if calib_type is CalibType.PTC:
             return await self._threads.look(what, limit_s, butler_products.curve_of, both)
         if calib_type is CalibType.DEFECTS:
-            return await self._threads.look(what, limit_s, butler_products.defects_of, both, amplifier_rows)
+            measure = butler_products.defects_of
+            return await self._threads.look(what, limit_s, measure, both, amplifier_rows, left_out)
         uris = await self._look_up(what, butler_products.files, both)
         # The pixels are read beside the look-ups, because that takes seconds.
         read = functools.partial(butler_products.frame_of, calib_type, uris, amplifier_rows)

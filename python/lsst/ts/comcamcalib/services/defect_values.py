@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..butler_data import ProductValue
@@ -57,7 +57,7 @@ def defect_mask(defects: Iterable[Any], shape: tuple[int, int]) -> Mask:
     return mask
 
 
-def defect_values(mask: Mask, places: Mapping[str, Region]) -> Iterator[ProductValue]:
+def defect_values(mask: Mask, places: Mapping[str, Region], left_out: Collection[str] = ()) -> Iterator[ProductValue]:
     """Yield bad pixels and bad columns of each amplifier, and the fraction and the columns of the detector.
 
     Parameters
@@ -66,30 +66,53 @@ def defect_values(mask: Mask, places: Mapping[str, Region]) -> Iterator[ProductV
         See `defect_mask`.
     places
         Where the amplifiers are.
+    left_out
+        Amplifiers that are known to be bad: they are no part of the detector's fraction and columns.
     """
     columns = 0
     for name, place in places.items():
         in_amplifier = _columns(mask[place])
-        columns += in_amplifier
+        columns += in_amplifier if name not in left_out else 0
         if name:
             yield ProductValue(name, "defect_pixels", float(mask[place].sum()), "pixel")
             yield ProductValue(name, "defect_columns", float(in_amplifier), "")
-    yield ProductValue("", "defect_fraction", float(mask.mean()), "")
+    yield ProductValue("", "defect_fraction", _fraction(mask, _area(mask, places, left_out)), "")
     yield ProductValue("", "defect_columns", float(columns), "")
 
 
-def defect_changes(mask: Mask, before: Mask, places: Mapping[str, Region]) -> Iterator[ProductValue]:
+def defect_changes(
+    mask: Mask, before: Mask, places: Mapping[str, Region], left_out: Collection[str] = ()
+) -> Iterator[ProductValue]:
     """Yield what is new and what has vanished, as fractions of the detector, new bad columns, and the overlap.
 
-    The overlap is the fraction of the earlier bad pixels that are bad again; NaN if there were none.
+    The overlap is the fraction of the earlier bad pixels that are bad again; NaN if there were none. Amplifiers that
+    are left out are no part of any of them.
     """
-    new = mask & ~before
-    yield ProductValue("", "new_fraction", float(new.mean()), "")
-    yield ProductValue("", "vanished_fraction", float((before & ~mask).mean()), "")
+    area = _area(mask, places, left_out)
+    before = before & area
+    new = mask & ~before & area
+    yield ProductValue("", "new_fraction", _fraction(new, area), "")
+    yield ProductValue("", "vanished_fraction", _fraction(before & ~mask, area), "")
     yield ProductValue("", "new_columns", float(sum(_columns(new[place]) for place in places.values())), "")
     earlier = int(before.sum())
     overlap = float((mask & before).sum()) / earlier if earlier else float("nan")
     yield ProductValue("", "overlap", overlap, "")
+
+
+def _area(mask: Mask, places: Mapping[str, Region], left_out: Collection[str]) -> Mask:
+    """Return an image that is True where a pixel counts."""
+    import numpy as np
+
+    area = np.ones_like(mask)
+    for name in left_out:
+        if name in places:
+            area[places[name]] = False
+    return area
+
+
+def _fraction(mask: Mask, area: Mask) -> float:
+    pixels = int(area.sum())
+    return float((mask & area).sum()) / pixels if pixels else float("nan")
 
 
 def _columns(part: Mask) -> int:

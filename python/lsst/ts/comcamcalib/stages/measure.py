@@ -100,15 +100,16 @@ async def _measured(
             continue
         predecessor = before[detector].dataset_id if detector in before else ""
         rows = context.config.instrument.amplifier_rows_of(detector)
+        left_out = tuple(context.plan.config.known_to_be_bad().get(detector, ()))
         read = functools.partial(context.services.repository.product_values, product.calib_type, ids, rows)
         try:
-            values[detector] = await read(predecessor)
+            values[detector] = await read(predecessor, left_out)
         except ServiceError as error:
             unread[detector] = str(error)
         if predecessor and detector in unread:
             # If the product can be read by itself, the predecessor is the cause.
             with contextlib.suppress(ServiceError):
-                values[detector] = await read("")
+                values[detector] = await read("", left_out)
                 predecessors_unread[detector] = unread.pop(detector)
     trends, problem = await _trends(product.calib_type, physical_filter, values, context) if with_trends else (None, "")
     return MeasuredProduct(

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["judge_values", "plausibility", "value_findings"]
 
-OWN_RULES = {CalibType.DEFECTS: defects, CalibType.PTC: ptc, CalibType.GAIN: gain}
-"""The rule of a product that cp_verify does not verify; its verdict follows from its values alone."""
+OF_AMPLIFIERS = {CalibType.PTC: ptc, CalibType.GAIN: gain}
+"""The rule on the amplifiers of a product that is not made of pixels."""
 
 
 def value_findings(product: MeasuredProduct, config: CscConfig, context: RuleContext) -> list[Finding]:
@@ -77,10 +77,13 @@ def plausibility(
     needed
         Whether the verdict needs the values of a product that cp_verify verifies, too.
     """
-    own = OWN_RULES.get(product.calib_type)
-    found = measured(product, needed or own is not None)
+    own = OF_AMPLIFIERS.get(product.calib_type)
+    of_defects = product.calib_type is CalibType.DEFECTS
+    found = measured(product, needed or own is not None or of_defects)
     if own is not None:
-        found += own(product, config.plausible)
+        found += own(product, config.plausible, context.bad_amplifiers)
+    if of_defects:
+        found += defects(product, config.plausible)
     if not product.detectors:
         found.append(Finding("measured", Outcome.UNKNOWN, "", detail="there are no detectors"))
     return _without_bad_amplifiers(found, context)
@@ -110,7 +113,16 @@ def judge_values(product: MeasuredProduct, findings: Sequence[Finding], context:
     judgement
         The worst of the findings is the verdict. No exposures are counted, because the product has none.
     """
-    return judge(findings, context, _counts(product, findings))
+    return judge([*findings, *_bad_amplifiers(context)], context, _counts(product, findings))
+
+
+def _bad_amplifiers(context: RuleContext) -> list[Finding]:
+    """Name the amplifiers that are known to be bad, as the rule of that name does it for tests of cp_verify."""
+    return [
+        Finding("bad_amplifiers", Outcome.NOTED, "", detector, name, value=0.0, unit="failures", detail=reason)
+        for detector in context.detectors
+        for name, reason in context.bad_amplifiers.get(detector, {}).items()
+    ]
 
 
 def _counts(product: MeasuredProduct, findings: Sequence[Finding]) -> Counts:

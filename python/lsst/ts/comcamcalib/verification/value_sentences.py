@@ -73,7 +73,7 @@ def _sentence(outcome: Outcome, rule: str, quantity: str, findings: Sequence[Fin
         return _not_compared(rule, findings, context)
     if rule in OWN_RULES:
         named = listed(f"{_place(one, context)} ({one.detail or _implausible(one)})" for one in findings)
-        return f"Known to be bad, and not counted: {named}."
+        return f"Not counted, because the amplifier is known to be bad: {named}."
     worst_first = sorted(findings, key=_excess, reverse=True)
     named = listed(f"{_place(one, context)} {_number(one)}" for one in worst_first)
     noted = "Noted: " if outcome is Outcome.NOTED else ""
@@ -105,4 +105,4 @@ def _number(finding: Finding) -> str:
 
 def _excess(finding: Finding) -> float:
     """Return how far a value is beyond its limit, for the order in a sentence."""
-    return abs(finding.value / finding.limit) if finding.limit else math.inf
+    return abs(finding.value - finding.limit) / (abs(finding.limit) or 1.0)

@@ -27,7 +27,7 @@ COLUMNS = 8
 CURVE = (0.40, 0.90)
 RESIDUALS = (0.08, 0.32)
 SIDES = (0.03, 0.97)
-RESIDUAL_MAX = 0.05
+RESIDUAL_MAX = 0.1
 """Residuals are shown to this fraction of the fit; larger ones stand at the edge."""
 
 USED, UNUSED = "#21908c", "#b5367a"

@@ -73,7 +73,11 @@ def drift(product: MeasuredProduct, wanted: Sequence[DriftLimit]) -> list[Findin
 
 
 def largest_drift(values: DetectorValues, wanted: Sequence[DriftLimit]) -> float:
-    """Return the largest change of a detector in units of its limit; NaN if nothing could be compared."""
+    """Return the largest change of a detector in units of its limit; NaN if nothing could be compared.
+
+    It is above 1 if and only if a limit is exceeded. What must be at least its limit gives the inverse ratio. A limit
+    of 0 has no unit: each step beyond it counts as one more.
+    """
     ratios = []
     for limit in wanted:
         if _unlike(values, limit):
@@ -83,8 +87,7 @@ def largest_drift(values: DetectorValues, wanted: Sequence[DriftLimit]) -> float
             some = [detector_value(changes)]
         else:
             some = [one.value for name, one in changes.items() if name]
-        if limit.must_be == "at most" and limit.limit > 0:
-            ratios += [abs(one) / limit.limit for one in some if math.isfinite(one)]
+        ratios += [_in_units(one, limit) for one in some if math.isfinite(one)]
     return max(ratios, default=math.nan)
 
 
@@ -98,6 +101,14 @@ def _unlike(values: DetectorValues, limit: DriftLimit) -> str:
     made = [f"{one['exposures']:.0f}" if "exposures" in one else "an unknown number" for one in (now, before)]
     quantity = limit.quantity.replace("_", " ")
     return f"{quantity} follows from the exposures: it is made of {made[0]}, the certified one of {made[1]}"
+
+
+def _in_units(change: float, limit: DriftLimit) -> float:
+    """Return a change in units of its limit: above 1 if it is beyond the limit, at most 1 if not."""
+    if limit.limit > 0 and change > 0:
+        return change / limit.limit if limit.must_be == "at most" else limit.limit / change
+    beyond = abs(change - limit.limit) / (abs(limit.limit) or 1.0)
+    return 1 + beyond if limit.exceeded(change) else 0.0
 
 
 def changes_of(values: DetectorValues, limit: DriftLimit) -> Mapping[str, ProductValue]:

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from ...findings import Finding, Outcome
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["gain"]
 
 
-def gain(product: MeasuredProduct, plausible: Plausible) -> list[Finding]:
+def gain(product: MeasuredProduct, plausible: Plausible, bad: Mapping[int, Collection[str]]) -> list[Finding]:
     """Find amplifiers that lack a pair, or of which the least or the largest value can't be right.
 
     Parameters
@@ -30,6 +30,8 @@ def gain(product: MeasuredProduct, plausible: Plausible) -> list[Finding]:
         What was measured in all pairs. Detectors that could not be measured are for the rule `measured`.
     plausible
         Ranges of gain and noise.
+    bad
+        Amplifiers that are known to be bad, by detector; they may be missing.
     """
     if product.pairs < 1:
         return [Finding("gain", Outcome.UNKNOWN, "gain", detail="there are no pairs of flats")]
@@ -39,7 +41,8 @@ def gain(product: MeasuredProduct, plausible: Plausible) -> list[Finding]:
             continue
         for quantity in ("gain", "noise"):
             there = by_quantity(values.values, quantity)
-            found += incomplete("gain", detector, quantity, there, product.amplifiers[detector])
+            amplifiers = product.amplifiers[detector]
+            found += incomplete("gain", detector, quantity, there, amplifiers, bad.get(detector, ()))
             found += _missing_pairs(detector, quantity, product)
             ends = [by_quantity(values.values, f"{quantity}_{end}") for end in ("min", "max")]
             for name in there:

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from ...butler_data import ProductValue
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["implausible", "incomplete", "ptc"]
 
 
-def ptc(product: MeasuredProduct, plausible: Plausible) -> list[Finding]:
+def ptc(product: MeasuredProduct, plausible: Plausible, bad: Mapping[int, Collection[str]]) -> list[Finding]:
     """Find amplifiers of photon transfer curves without gain or noise, or with one that can't be right.
 
     Parameters
@@ -31,6 +31,8 @@ def ptc(product: MeasuredProduct, plausible: Plausible) -> list[Finding]:
         The measured curves. Detectors that could not be measured are for the rule `measured`.
     plausible
         Ranges of gain and noise.
+    bad
+        Amplifiers that are known to be bad, by detector; they may be missing.
     """
     found: list[Finding] = []
     for detector in product.detectors:
@@ -38,18 +40,24 @@ def ptc(product: MeasuredProduct, plausible: Plausible) -> list[Finding]:
             continue
         for quantity in ("gain", "noise"):
             there = by_quantity(values.values, quantity)
-            found += incomplete("ptc", detector, quantity, there, product.amplifiers[detector])
+            found += incomplete("ptc", detector, quantity, there, product.amplifiers[detector], bad.get(detector, ()))
             for one in there.values():
                 found += implausible("ptc", detector, one, plausible)
     return found
 
 
 def incomplete(
-    rule: str, detector: int, quantity: str, values: dict[str, ProductValue], amplifiers: int
+    rule: str,
+    detector: int,
+    quantity: str,
+    values: Mapping[str, ProductValue],
+    amplifiers: int,
+    bad: Collection[str],
 ) -> Iterator[Finding]:
-    """Yield what is missing of a quantity of a detector."""
-    if len(values) != amplifiers:
-        detail = f"{quantity} of {len(values)} amplifiers instead of {amplifiers}"
+    """Yield what is missing of a quantity of a detector, apart from amplifiers that are known to be bad."""
+    needed = amplifiers - sum(name not in values for name in bad)
+    if len(values) != needed:
+        detail = f"{quantity} of {len(values)} amplifiers instead of {needed}"
         yield Finding(rule, Outcome.UNKNOWN, quantity, detector, detail=detail)
     for name, one in values.items():
         if not math.isfinite(one.value):
