@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from lsst.ts.comcamcalib.report.places import DETECTOR_SIZE, amplifier_boxes
+from lsst.ts.comcamcalib.report.places import DETECTOR_SIZE, PITCH, amplifier_boxes, detector_corners
 from lsst.ts.comcamcalib.services.frame_values import regions
+from support.cameras import LSSTCAM
 
 CONFIGURATION = Path(__file__).parents[2] / "config" / "ComCamCalib" / "v1" / "_init.yaml"
 
@@ -31,3 +32,16 @@ def test_amplifiers_with_other_names_fill_the_detector_without_overlap() -> None
     boxes = amplifier_boxes(["A", "B", "C", "D"])
     assert len({(left, bottom) for left, bottom, _, _ in boxes.values()}) == 4
     assert sum(width * height for _, _, width, height in boxes.values()) == DETECTOR_SIZE**2
+
+
+def test_a_detector_of_lsstcam_is_drawn_in_its_raft() -> None:
+    names = dict(enumerate(LSSTCAM))
+    places = {name: detector_corners(names)[detector] for detector, name in names.items()}
+    assert len(set(places.values())) == 205
+    for name, (left, bottom) in places.items():
+        assert (bottom // (3 * PITCH), left // (3 * PITCH)) == (int(name[1]), int(name[2])), name
+
+
+def test_a_detector_without_a_place_in_its_name_comes_below() -> None:
+    places = detector_corners({0: "R22_S00", 1: "R22_S01", 2: "SPARE"})
+    assert places == {0: (0.0, PITCH), 1: (PITCH, PITCH), 2: (0.0, 0.0)}

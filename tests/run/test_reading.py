@@ -15,7 +15,7 @@ from typing import TypeVar
 import pytest
 from lsst.ts.comcamcalib.clock import Clock
 from lsst.ts.comcamcalib.enums import CalibType, RunState
-from lsst.ts.comcamcalib.record.facts import Certified, Fact, ReportFile, ReportWritten, RunMoved
+from lsst.ts.comcamcalib.record.facts import Certified, Decertified, Fact, ReportFile, ReportWritten, RunMoved
 from lsst.ts.comcamcalib.run.journal import Journal
 from lsst.ts.comcamcalib.run.reading import read_overviews, read_report
 from support.cameras import LSSTCAM
@@ -81,7 +81,9 @@ async def test_the_list_has_what_was_recorded_last(journal: Journal) -> None:
     reports = [ReportWritten(attempt=one, files=REPORT.files) for one in (1, 2)]
     moves = moved(RunState.FAILED, "BIAS failed"), moved(RunState.COMPLETED, "BIAS was accepted")
     run_id = await write_run(journal, moves[0], reports[0], moves[1], done, reports[1])
-    ((found,), _) = read_overviews(journal.path, 10)
+    withdrawn = await write_run(journal, moves[1], Decertified(number=1, reason="1 dataset is out"))
+    ((other, found), _) = read_overviews(journal.path, 10)
+    assert (other.run_id, other.withdrawn, found.withdrawn) == (withdrawn, True, False)
     assert (found.run_id, found.state, found.reason) == (run_id, RunState.COMPLETED, "BIAS was accepted")
     assert (found.accepted_s, found.last_s, found.requested_by, found.why) == (1.0, 6.0, "op@console", "the test")
     assert read_report(journal.path, run_id) == reports[1]

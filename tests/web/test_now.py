@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from lsst.ts.comcamcalib.enums import CalibType, Verdict
 from lsst.ts.comcamcalib.findings import Finding, Outcome
+from lsst.ts.comcamcalib.record.events import Alarms
 from lsst.ts.comcamcalib.record.facts import DetectorVerdict, Entry, VerdictGiven
 from lsst.ts.comcamcalib.record.fold import apply, begin
 from lsst.ts.comcamcalib.report.words import SIGNS
@@ -27,6 +28,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from support.plans import make_plan
 from support.records import accepted
 from support.web import Site
+from support.whole_run import facts_of, history_of
 
 USER_GUIDE = Path(__file__).parents[2] / "doc" / "user_guide.rst"
 
@@ -71,8 +73,31 @@ async def test_a_job_that_fails_shows_the_decisive_line_and_the_alarm(site: Site
         part = await events.until("jobs", "no bias")
         assert "&lt;b&gt;today" in part
         part = await events.until("alarms", "run failed")
-        assert "1 alarm" in part
+        assert "1 alarm" in part and "no bias" not in part, "the headline says it already"
+        part = await events.until("headline", "resumeCalibrationRun")
+        assert part.count("no bias") == 1 and "acceptVerification" not in part, "there is no verdict yet"
+        assert await events.until("verdicts", '<p class="faint">None.</p>'), "there will be none"
     assert (await metrics(site))["comcamcalib_alarm run_failed"] == 1.0
+
+
+async def test_after_a_bad_verdict_both_ways_on_are_shown(site: Site) -> None:
+    plan = make_plan(site.house.config)
+    site.shown = {"history": history_of(plan, *facts_of(plan)), "alarms": Alarms(run_failed=True, reason="bad")}
+    await site.page.parts.live.refresh()
+    page = (await site.see("/")).text
+    assert "resumeCalibrationRun" in page and "acceptVerification" in page and "<p>bad</p>" in page
+    site.shown["history"] = history_of(plan, *facts_of(plan, bad=0))
+    await site.page.parts.live.refresh()
+    page = (await site.see("/")).text
+    assert "resumeCalibrationRun" not in page and "acceptVerification" not in page
+
+
+async def test_a_stage_that_waits_again_after_an_interruption_takes_no_time(site: Site) -> None:
+    await site.house.interrupted()
+    assert site.house.runner.run is not None
+    stages = run_document(site.house.runner.run.record.history, site.house.clock.tai() + 60).stages
+    (generate,) = [one for one in stages if one.name == "BIAS.GENERATE"]
+    assert generate.state == "PENDING" and generate.started and generate.duration_s is None
 
 
 # Verdicts by detector

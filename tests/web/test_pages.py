@@ -96,7 +96,7 @@ def test_other_collections_are_below_the_usual_one() -> None:
     usual = board(9)
     other = BoardOfCollection(collection="LSSTComCam/calib/u/me", rows=usual.rows[:1])
     text = board_page(usual.model_copy(update={"others": (other,), "not_shown": ("u/a", "u/b")}))
-    assert text.index("LSSTComCam/calib/daily") < text.index("<h2>LSSTComCam/calib/u/me</h2>")
+    assert text.index("LSSTComCam/calib/daily") < text.index("<h2>LSSTComCam/<wbr>calib/<wbr>u/<wbr>me</h2>")
     assert "Not looked at, because there are too many: u/a, u/b." in text
     assert "1 more collection" in parts_of_board(usual.model_copy(update={"others": (other,)}))["board"]
 

@@ -12,6 +12,7 @@ import asyncio
 import dataclasses
 import math
 import os
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from lsst.ts.comcamcalib.web.memory import Memory
 from lsst.ts.comcamcalib.web.past import LISTS_REMEMBERED_S
 from support.web import Site, opened
 
+JOURNALS = Path(__file__).parents[1] / "data" / "journals"
 Facts = Measured | ReportWritten | VerdictGiven
 
 
@@ -81,6 +83,16 @@ async def test_runs_are_listed_the_latest_first(old_site: Site) -> None:
     assert first["script_mode"] == "BIAS_DARK_FLAT" and first["reason"].startswith("All stages succeeded")
     page = (await old_site.see("/runs")).text
     assert page.index(latest["run_id"]) < page.index(first["run_id"])
+
+
+async def test_a_run_of_which_something_was_decertified_does_not_look_as_if_it_stood(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "journal.sqlite") as connection:
+        connection.executescript((JOURNALS / "decisions.sql").read_text(encoding="utf-8"))
+    connection.close()
+    async with opened(tmp_path) as site:
+        latest, first = (await site.ask("/api/runs")).json["runs"]
+        assert (latest["withdrawn"], first["withdrawn"]) == (True, False)
+        assert (await site.see("/runs")).text.count("Something of it was decertified.") == 1
 
 
 async def test_who_has_just_started_a_run_finds_it_in_the_list(old_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,8 @@ PITCH = 9.4
 """From detector to detector."""
 
 _DETECTOR = re.compile(r"R(\d)(\d)_S(\d)(\d)")
+# Those of a corner raft of LSSTCam: two guiders, and two wavefront sensors.
+_CORNER = re.compile(r"R(\d)(\d)_S([GW])([01])")
 _AMPLIFIER = re.compile(r"C([01])([0-7])")
 
 
@@ -39,6 +41,11 @@ def detector_corners(names: Mapping[int, str]) -> dict[int, tuple[float, float]]
         if match := _DETECTOR.fullmatch(name):
             raft_row, raft_column, row, column = map(int, match.groups())
             places[detector] = (3 * raft_column + column, 3 * raft_row + row)
+        elif match := _CORNER.fullmatch(name):
+            raft_row, raft_column, column = int(match[1]), int(match[2]), int(match[4])
+            # Beside the neighbours; within the raft they are only in order, because they are of other forms.
+            right, up = raft_column < 2, raft_row < 2
+            places[detector] = (3 * raft_column + column + right, 3 * raft_row + (match[3] == "G") + up)
     left = min((column for column, _ in places.values()), default=0)
     bottom = min((row for _, row in places.values()), default=0)
     across = max((column for column, _ in places.values()), default=left + 2) - left + 1

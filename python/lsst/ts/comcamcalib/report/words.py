@@ -66,7 +66,8 @@ def number(value: float | None, digits: int = 4) -> str:
     if value is None or not math.isfinite(value):
         return "not measured"
     text = f"{value:.{digits}g}"
-    return f"{float(text):,.0f}" if 1000 <= abs(value) < 1e9 else text
+    # Whole numbers are written out: 260, not 2.6e+02.
+    return f"{float(text):,.0f}" if min(10**digits, 1000) <= abs(float(text)) < 1e9 else text
 
 
 def duration(seconds: float | None) -> str:

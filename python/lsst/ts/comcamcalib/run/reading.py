@@ -61,6 +61,8 @@ class RunOverview:
     reason: str
     """Of its state."""
     has_report: bool
+    withdrawn: bool
+    """Whether something that it had certified was decertified."""
 
 
 # Which facts there are is read in the index of kinds, so that no others are read: those of a run can be megabytes.
@@ -73,7 +75,8 @@ SELECT runs.run_id, runs.state, first.at,
     json_extract(first.body, '$.plan.options.calib_collection'),
     (SELECT json_extract(body, '$.reason') FROM facts WHERE run_id = runs.run_id
         AND seq = (SELECT max(seq) FROM facts WHERE kind = 'run_moved' AND run_id = runs.run_id)),
-    EXISTS (SELECT 1 FROM facts WHERE run_id = runs.run_id AND kind = 'report_written')
+    EXISTS (SELECT 1 FROM facts WHERE run_id = runs.run_id AND kind = 'report_written'),
+    EXISTS (SELECT 1 FROM facts WHERE run_id = runs.run_id AND kind = 'decertified')
 FROM runs JOIN facts AS first ON first.run_id = runs.run_id AND first.seq = 1
 ORDER BY runs.number DESC LIMIT ?
 """
@@ -103,6 +106,7 @@ def read_overviews(path: Path, count: int) -> tuple[list[RunOverview], int]:
             calib_collection=str(calib_collection or ""),
             reason=str(reason or ""),
             has_report=bool(has_report),
+            withdrawn=bool(withdrawn),
         )
         for (
             run_id,
@@ -115,6 +119,7 @@ def read_overviews(path: Path, count: int) -> tuple[list[RunOverview], int]:
             calib_collection,
             reason,
             has_report,
+            withdrawn,
         ) in (rows)
     ]
     return overviews, int(total)

@@ -222,6 +222,8 @@ class RunRow(Model):
     last: str
     """When its last fact was recorded."""
     has_report: bool
+    withdrawn: bool
+    """Whether something that it had certified was decertified."""
 
 
 class RunList(Model):

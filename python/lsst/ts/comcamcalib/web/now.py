@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator, Mapping
 
 from .. import __version__
-from ..enums import Verdict
+from ..enums import StageState, Verdict
 from ..findings import Finding, Outcome
 from ..plan.estimate import Span, critical_chain, schedule
 from ..plan.plan import RunPlan
@@ -209,7 +209,7 @@ def _duration_s(stage: Stage, history: History, now_s: float) -> float | None:
         return None
     if stage.ended_s >= stage.started_s:
         return stage.ended_s - stage.started_s
-    return None if stage.state in STAGE_ENDED else (history.ended_s or now_s) - stage.started_s
+    return None if stage.state in STAGE_ENDED | {StageState.PENDING} else (history.ended_s or now_s) - stage.started_s
 
 
 def _verdict(given: facts.VerdictGiven, history: History) -> data.VerdictRow:

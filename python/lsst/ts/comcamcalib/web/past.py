@@ -194,6 +194,7 @@ class Past:
                 accepted=story.iso_utc(one.accepted_s),
                 last=story.iso_utc(one.last_s),
                 has_report=one.has_report,
+                withdrawn=one.withdrawn,
             )
             for one in overviews
         )
