@@ -218,15 +218,18 @@ async def test_a_page_that_fails_gets_a_sentence_and_its_cause_only_the_log(
 
 
 async def test_making_pages_leaves_the_loop_alone(old_site: Site) -> None:
-    """While forty readers ask for everything, the loop is never away for long."""
+    """While forty readers ask for everything, the loop never works long on one thing.
+
+    Its own processor time is measured, because on a busy machine it waits for others, too.
+    """
     worst_s, done = 0.0, asyncio.Event()
 
     async def measure() -> None:
         nonlocal worst_s
         while not done.is_set():
-            begin = time.perf_counter()
+            begin_s = time.thread_time()
             await asyncio.sleep(0.005)
-            worst_s = max(worst_s, time.perf_counter() - begin - 0.005)
+            worst_s = max(worst_s, time.thread_time() - begin_s)
 
     measuring = asyncio.create_task(measure())
     paths = ["/", "/runs", "/api/now", "/api/runs", "/board", "/trends", "/runs/" + old_site.house.status.run_id] * 6
@@ -234,7 +237,7 @@ async def test_making_pages_leaves_the_loop_alone(old_site: Site) -> None:
     done.set()
     await measuring
     assert {answer.status for answer in answers} == {200}
-    assert worst_s < 0.5  # a busy machine; the heartbeat has a second
+    assert worst_s < 0.25  # the heartbeat has a second
 
 
 # Opening and closing
