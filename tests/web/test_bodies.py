@@ -43,7 +43,7 @@ async def test_those_who_ask_for_the_same_share_one_answer() -> None:
     assert len({id(one) for one in answers}) == len(made) == 1
     assert await bodies.get("a", make) is answers[0]
     # Another document is another answer, though it is at the same address.
-    assert await bodies.get("a", make, of=object()) is not answers[0]
+    assert await bodies.get("a", make, object()) is not answers[0]
     await bodies.close()
 
 

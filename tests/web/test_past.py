@@ -142,7 +142,7 @@ async def test_a_run_of_the_past_is_shown_with_everything(old_site: Site) -> Non
 async def test_a_run_that_is_none_is_named_with_the_latest(old_site: Site) -> None:
     answer = await old_site.ask("/api/runs/20200101-001")
     assert answer.status == 404
-    assert "has no run 20200101-001; its latest is 2026" in answer.json["error"]
+    assert "There is no run 20200101-001" in answer.json["error"] and "; the latest is 2026" in answer.json["error"]
 
 
 async def test_a_damaged_run_is_a_sentence_and_others_are_shown(old_site: Site) -> None:

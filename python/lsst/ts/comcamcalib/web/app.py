@@ -125,10 +125,10 @@ class _Pages:
         return await self._page(request, "runs", runs=await self._parts.past.runs())
 
     async def run(self, request: web.Request) -> web.StreamResponse:
-        run, promotions = await _run(request, self._parts), await self._parts.past.promotions()
-        mine = [one for one in promotions.promotions if one.run_id == run.run_id]
-        promotions = promotions.model_copy(update={"promotions": tuple(mine)})
-        return await self._page(request, "run", run=run, promotions=promotions)
+        run, everything = await _run(request, self._parts), await self._parts.past.promotions()
+        mine = [one for one in everything.promotions if one.run_id == run.run_id]
+        promotions = everything.model_copy(update={"promotions": tuple(mine)})
+        return await self._page(request, "run", of=(run, everything), run=run, promotions=promotions)
 
     async def report(self, request: web.Request) -> web.StreamResponse:
         run_id, suffix = request.match_info["run_id"], request.match_info["suffix"]
@@ -178,12 +178,16 @@ class _Pages:
                     break
         return response
 
-    async def _page(self, request: web.Request, view: str, **content: Model) -> web.StreamResponse:
-        (model,) = content.values()
+    async def _page(
+        self, request: web.Request, view: str, of: tuple[Model, ...] = (), **content: Model
+    ) -> web.StreamResponse:
+        """Make a page; ``of`` is what its content follows from, if that is not the content itself."""
         making = f"make the page {view}"
-        return await _answer(
-            request, self._parts, making, lambda: page(view, _root(request), **content).encode(), model, "text/html"
-        )
+
+        def make() -> bytes:
+            return page(view, _root(request), **content).encode()
+
+        return await _answer(request, self._parts, making, make, of or tuple(content.values()), "text/html")
 
 
 class _Programs:
@@ -232,7 +236,7 @@ class _Programs:
         return _json_now(readiness, 200 if readiness.ready else 503)
 
     async def _json(self, request: web.Request, model: Model) -> web.StreamResponse:
-        return await _answer(request, self._parts, "make JSON", lambda: json_of(model), model, "application/json")
+        return await _answer(request, self._parts, "make JSON", lambda: json_of(model), (model,), "application/json")
 
 
 def _json_now(model: Model, status: int) -> web.Response:
@@ -240,10 +244,14 @@ def _json_now(model: Model, status: int) -> web.Response:
 
 
 async def _answer(
-    request: web.Request, parts: Parts, making: str, make: Callable[[], bytes], of: Model, content_type: str
+    request: web.Request, parts: Parts, making: str, make: Callable[[], bytes], of: tuple[Model, ...], content_type: str
 ) -> web.StreamResponse:
-    """Return an answer that is made of a document in a thread, unless that was done already."""
-    body = await parts.bodies.get(request.path, lambda: parts.threads.do(making, MAKE_LIMIT_S, make, MAKE_LIMIT_S), of)
+    """Return an answer that is made of documents in a thread, unless that was done already."""
+
+    async def made() -> bytes:
+        return await parts.threads.do(making, MAKE_LIMIT_S, make, MAKE_LIMIT_S)
+
+    body = await parts.bodies.get(request.path, made, *of)
     return SharedResponse(request, body, content_type)
 
 

@@ -55,7 +55,7 @@ class Bodies:
         """Size of all answers that are remembered or being sent (bytes)."""
         return sum(len(one.content) for one in self._alive)
 
-    async def get(self, key: Hashable, make: Callable[[], Awaitable[bytes]], of: object = None) -> Body:
+    async def get(self, key: Hashable, make: Callable[[], Awaitable[bytes]], *of: object) -> Body:
         """Return an answer, which is made if it is not known.
 
         Parameters
@@ -65,7 +65,7 @@ class Bodies:
         make
             Makes it.
         of
-            What it is made of: if that is another thing, so is the answer.
+            What it is made of: if one of these is another thing, so is the answer.
 
         Raises
         ------
@@ -82,7 +82,7 @@ class Bodies:
             self._alive.add(body)
             return of, body
 
-        _, body = await self._remembered.get((key, id(of)), made)
+        _, body = await self._remembered.get((key, *map(id, of)), made)
         return body
 
     def forget(self) -> None:
