@@ -248,6 +248,7 @@ class ComCamCamera:
                     *(exposure.request.describe(), ", ".join(sorted(others))),
                 )
                 known |= others
+                await self._until_heard(comcam, [name for name in self._activity.images_begun if name in others][-1])
 
     async def _images_of_others(self, known: set[str]) -> set[str]:
         """Return the names of images of somebody else, without the known ones; they get a short time to show."""
@@ -258,6 +259,14 @@ class ComCamCamera:
                     await self._news.wait()
                 return others
         return set()
+
+    async def _until_heard(self, comcam: CameraControl, name: str) -> None:
+        """Give ComCam, which has a reader of its own, a short time to hear of an image, whose end it waits for then."""
+        event = comcam.camera.evt_startIntegration
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_S):
+                while (last := event.get()) is None or last.imageName != name:
+                    await event.next(flush=False)
 
     def _check_agreement(self, frame: TakenFrame, ids: list[int]) -> None:
         """Check that ComCam returned the same image.
