@@ -399,6 +399,10 @@ async def _run() -> int:
     Kubernetes takes a Job whose pod has ended with 0 for done, and would make no new pod when a node is drained.
     """
     csc = ComCamCalibCsc.make_from_cmd_line(index=None, check_if_duplicate=True)
-    await csc.done_task
+    try:
+        await csc.done_task
+    finally:
+        # If the start has failed, done_task has told it.
+        await asyncio.gather(csc.start_task, return_exceptions=True)
     await csc.close()
     return 0 if csc.summary_state == salobj.State.OFFLINE else TERMINATED
