@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 import time
 from pathlib import Path
@@ -78,10 +79,19 @@ async def test_the_end_is_in_time_though_page_butler_and_journal_hang(
         assert csc._connection is not None and csc._claim._journal is not None
         parts = csc.status_page.parts
         journal, butler = csc._claim._journal, csc._connection._butler
+        pools = (*csc.status_page._threads, parts.threads)
+        begun = [threading.Event() for _ in pools]
+
+        def hang(own: threading.Event) -> None:
+            own.set()
+            released.wait()
+
         hanging = [
-            asyncio.create_task(threads.do("hang", LIMIT_S, released.wait))
-            for threads in (*csc.status_page._threads, parts.threads)
+            asyncio.create_task(threads.do("hang", LIMIT_S, functools.partial(hang, own), LIMIT_S))
+            for threads, own in zip(pools, begun, strict=True)
         ]
+        # A call that waits for a thread which still reads the history would be dropped at the end, and hang nothing.
+        assert all(await asyncio.gather(*(asyncio.to_thread(own.wait, LIMIT_S) for own in begun)))
         close = journal._file.close
 
         def slow() -> None:
