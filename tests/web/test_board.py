@@ -9,13 +9,15 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Sequence
 
 import pytest
 from lsst.ts.comcamcalib.butler_data import Coverage
 from lsst.ts.comcamcalib.clock import Clock
-from lsst.ts.comcamcalib.enums import CalibType
+from lsst.ts.comcamcalib.enums import CalibType, Verdict
 from lsst.ts.comcamcalib.errors import ServiceError
+from lsst.ts.comcamcalib.run.reading import CertificationFound
 from lsst.ts.comcamcalib.web import board as board_module
 from lsst.ts.comcamcalib.web.board import INTERVAL_S, MAX_COLLECTIONS, BoardKeeper, board_rows, board_types
 from lsst.ts.comcamcalib.web.coverage import Known
@@ -97,6 +99,64 @@ def test_what_could_not_be_looked_up_is_neither_good_nor_missing() -> None:
     assert others.advice == "In which other filters there were flats lately is not known."
 
 
+def certified(run: int, dataset_type: str, verdict: Verdict | None, *left_out: int) -> CertificationFound:
+    return CertificationFound(
+        f"20261126-{run:03}", dataset_type, USUAL, f"u/ocps/{run}/run", verdict=verdict, left_out=left_out
+    )
+
+
+def of_run(run: int, detector: int, dataset_type: str = "bias", physical_filter: str = "") -> Coverage:
+    return Coverage(dataset_type, detector, physical_filter, f"u/ocps/{run}/run", "2026-11-25T12:00:00", "")
+
+
+def said(row: BoardRow) -> list[tuple[str, str, str]]:
+    return [(cell.run_id, cell.verdict, cell.left_out_of) for cell in row.cells]
+
+
+def test_a_calibration_that_people_let_pass_and_a_detector_that_was_left_out_are_marked() -> None:
+    """The detector that the latest run left out has a calibration of the run before, which an operator accepted."""
+    known = Known((of_run(2, 0), of_run(1, 1)))
+    runs = [
+        # Its repetition for later frames comes first, and says the same.
+        certified(2, "bias", Verdict.PASSED_WITH_FAILURES, 1),
+        certified(2, "bias", Verdict.PASSED_WITH_FAILURES, 1),
+        certified(2, "flat", None, 0),
+        certified(1, "bias", Verdict.ACCEPTED_BY_OPERATOR),
+    ]
+    bias, _ = board_rows(known, TYPES, NAMES, NOW_S, runs)
+    assert said(bias) == [
+        ("20261126-002", "PASSED_WITH_FAILURES", ""),
+        ("20261126-001", "ACCEPTED_BY_OPERATOR", "20261126-002"),
+    ]
+
+
+def test_a_detector_that_was_left_out_and_has_nothing_at_all_is_marked() -> None:
+    bias, _ = board_rows(Known((of_run(2, 0),)), TYPES, NAMES, NOW_S, [certified(2, "bias", None, 1)])
+    assert said(bias) == [("20261126-002", "NOT_VERIFIED", ""), ("", "", "20261126-002")]
+
+
+def test_a_run_whose_calibrations_are_not_there_any_more_marks_nothing() -> None:
+    """It was decertified, and what it had replaced is back."""
+    runs = [certified(3, "bias", Verdict.PASSED, 1), certified(2, "bias", Verdict.PASSED)]
+    bias, _ = board_rows(Known((of_run(2, 0), of_run(2, 1))), TYPES, NAMES, NOW_S, runs)
+    assert said(bias) == [("20261126-002", "PASSED", "")] * 2
+
+
+def test_a_detector_is_left_out_only_in_the_filters_of_that_run() -> None:
+    known = Known(
+        tuple(of_run(run, one, "flat", name) for run, name in ((1, "i_06"), (2, "r_03")) for one in NAMES)[:3]
+    )
+    runs = [certified(2, "flat", Verdict.PASSED, 1), certified(1, "flat", Verdict.PASSED)]
+    _, infrared, red = board_rows(known, TYPES, NAMES, NOW_S, runs)
+    assert said(infrared) == [("20261126-001", "PASSED", "")] * 2
+    assert said(red) == [("20261126-002", "PASSED", ""), ("", "", "20261126-002")]
+
+
+def test_what_no_run_of_the_journal_has_certified_is_not_marked() -> None:
+    bias, _ = board_rows(Known((of_run(7, 0),)), TYPES, NAMES, NOW_S, [certified(2, "bias", Verdict.PASSED, 1)])
+    assert said(bias) == [("", "", "")] * 2
+
+
 def test_what_is_never_certified_is_not_on_the_board() -> None:
     assert set(board_types(make_config())) == set(CalibType) - {CalibType.GAIN}
 
@@ -131,13 +191,13 @@ class Keeping:
         self.fake = Repository(World(config))
         self.repository: FakeRepository | None = self.fake
         self.certified = 0
-        self.collections: list[str] = []
+        self.runs: list[CertificationFound] = []
         self.keeper = BoardKeeper(
-            config, self.clock, lambda: self.repository, lambda: self.certified, self.certified_into
+            config, self.clock, lambda: self.repository, lambda: self.certified, self.certified_lately
         )
 
-    async def certified_into(self) -> list[str]:
-        return self.collections
+    async def certified_lately(self) -> list[CertificationFound]:
+        return self.runs
 
     async def until(self, condition: str) -> None:
         async with asyncio.timeout(30):
@@ -226,7 +286,8 @@ async def test_a_board_that_lacks_what_has_ended_says_so_and_recovers_by_itself(
 async def test_all_collections_that_are_used_are_on_the_board_the_usual_one_first() -> None:
     keeping = Keeping()
     ours, nothing = "LSSTComCam/calib/u/somebody/test", "LSSTComCam/calib/u/somebody/gone"
-    keeping.collections = [ours, nothing, USUAL, *(f"LSSTComCam/calib/u/{number}" for number in range(9))]
+    names = [ours, nothing, USUAL, *(f"LSSTComCam/calib/u/{number}" for number in range(9))]
+    keeping.runs = [dataclasses.replace(certified(1, "bias", None), collection=name) for name in names]
     keeping.fake.covered[ours] = [covered(0, "2026-01-01T12:00:00", "")]
     await keeping.keeper.look(keeping.fake)
     board = keeping.keeper.board
@@ -235,9 +296,10 @@ async def test_all_collections_that_are_used_are_on_the_board_the_usual_one_firs
     assert other.collection == ours, "of what there is nothing of, nothing is said"
     (row,) = other.rows
     assert (row.calib_type, row.cells[0].status) == ("BIAS", "OK")
+    assert row.cells[0].verdict == "", "that a run certified something of it elsewhere says nothing"
     assert row.advice.endswith(f"start a run with script_mode: BIAS and calib_collection: {ours}.")
     assert len(keeping.keeper._covered) == MAX_COLLECTIONS
-    assert board.not_shown == tuple(keeping.collections[-4:])
+    assert board.not_shown == tuple(names[-4:])
 
 
 def test_an_advice_about_many_detectors_does_not_name_them() -> None:

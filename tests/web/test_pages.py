@@ -84,6 +84,27 @@ def test_a_board_of_a_whole_camera_counts_and_shows_maps() -> None:
     assert "<svg" not in parts_of_board(board(205))["board"]
 
 
+def marked(board: Board) -> Board:
+    """Return a board on which the first detector was accepted, and the second left out of a later run."""
+    row, *others = board.rows
+    first, second, *rest = row.cells
+    first = first.model_copy(update={"verdict": "ACCEPTED_BY_OPERATOR", "run_id": "20261126-001"})
+    second = second.model_copy(update={"verdict": "NOT_VERIFIED", "left_out_of": "20261126-002"})
+    return board.model_copy(update={"rows": (row.model_copy(update={"cells": (first, second, *rest)}), *others)})
+
+
+def test_what_people_let_pass_and_what_was_left_out_is_marked_on_the_board() -> None:
+    text = board_page(marked(board(9)))
+    assert text.count('<em class="said">') == 3
+    for words in ("accepted by an operator", "certified without verification", "left out of 20261126-002"):
+        assert f'<em class="said">{words}</em>' in text and f"; {words}" in text
+    of_camera = board_page(marked(board(205)))
+    first, second, *_ = (cell.name for cell in board(205).rows[0].cells)
+    assert f'<em class="said">accepted by an operator</em>: {first}' in of_camera
+    assert f'<em class="said">left out of 20261126-002</em>: {second}' in of_camera
+    assert f"<title>{first}: EXPIRING; to 2026-11-26 15:00:00; accepted by an operator</title>" in of_camera
+
+
 def test_what_the_board_does_not_know_is_said_and_shown_as_unknown() -> None:
     names = dict.fromkeys(range(2), "R22_S00")
     rows = board_rows(Known(not_known={CalibType.BIAS: "no answer"}), {CalibType.BIAS: "bias"}, names, NOW_S)

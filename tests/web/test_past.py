@@ -105,16 +105,34 @@ async def test_who_has_just_started_a_run_finds_it_in_the_list(old_site: Site, m
     assert (await old_site.ask("/api/runs")).json["runs"][0]["run_id"] == run_id
 
 
-async def test_where_runs_have_certified_is_known_the_latest_first(site: Site) -> None:
-    past, mine = site.page.parts.past, "LSSTComCam/calib/u/me/test"
-    assert await past.certified_collections() == []
-    for collection in ("LSSTComCam/calib/u/me/other", mine, mine):
-        await site.house.start(script_mode="BIAS", calib_collection=collection)
+async def test_where_and_how_runs_have_certified_is_known_the_latest_first(site: Site) -> None:
+    past, mine, other = site.page.parts.past, "LSSTComCam/calib/u/me/test", "LSSTComCam/calib/u/me/other"
+    assert await past.certified_lately() == []
+    unverified = {"do_verify": False, "certify_unverified": True}
+    runs = []
+    for collection, options in ((other, {}), (mine, unverified)):
+        runs.append(await site.house.start(script_mode="BIAS", calib_collection=collection, **options))
         await site.house.ended()
-    assert await past.certified_collections() == [mine, "LSSTComCam/calib/u/me/other"]
+    found = await past.certified_lately()
+    assert [(one.run_id, one.collection, one.dataset_type) for one in found] == [
+        (runs[1], mine, "bias"),
+        (runs[0], other, "bias"),
+    ]
+    assert [one.verdict for one in found] == [None, Verdict.PASSED]
+    assert [one.left_out for one in found] == [(), ()]
     for file in site.folder.glob("journal.sqlite*"):
         file.unlink()
-    assert await past.certified_collections() == []
+    assert await past.certified_lately() == []
+
+
+async def test_what_an_operator_accepted_is_known_from_a_journal_of_an_older_release(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "journal.sqlite") as connection:
+        connection.executescript((JOURNALS / "decisions.sql").read_text(encoding="utf-8"))
+    connection.close()
+    async with opened(tmp_path) as site:
+        found = await site.page.parts.past.certified_lately()
+        assert Verdict.ACCEPTED_BY_OPERATOR in {one.verdict for one in found}
+        assert {one.left_out for one in found} == {()}
 
 
 async def test_without_a_journal_there_is_a_sentence(site: Site) -> None:

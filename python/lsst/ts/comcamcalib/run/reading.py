@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..enums import RunState
+from ..enums import RunState, Verdict
 from ..errors import ServiceError
 from ..instrument import Instrument
 from ..record.facts import Entry, ReportWritten, RunAccepted, fact_from_json
@@ -22,9 +23,10 @@ from .journal_file import SCHEMA_VERSION, no_such_run, read_facts
 from .owner import JournalError
 
 __all__ = [
+    "CertificationFound",
     "RunFound",
     "RunOverview",
-    "certified_collections",
+    "certified_lately",
     "latest_instrument",
     "list_runs",
     "open_to_read",
@@ -63,6 +65,21 @@ class RunOverview:
     has_report: bool
     withdrawn: bool
     """Whether something that it had certified was decertified."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CertificationFound:
+    """A certification that a journal names; whether it was done, and still stands, is for the repository to say."""
+
+    run_id: str
+    dataset_type: str
+    collection: str
+    output_collection: str
+    """The RUN collection that the datasets are in."""
+    verdict: Verdict | None
+    """None: it was certified without verification."""
+    left_out: tuple[int, ...]
+    """Detectors of the run that it is without."""
 
 
 # Which facts there are is read in the index of kinds, so that no others are read: those of a run can be megabytes.
@@ -144,8 +161,8 @@ def read_report(path: Path, run_id: str) -> ReportWritten | None:
     return fact if isinstance(fact, ReportWritten) else None
 
 
-def certified_collections(path: Path, count: int) -> list[str]:
-    """Return the collections that the latest certifications of a journal were made in, the latest first.
+def certified_lately(path: Path, count: int) -> list[CertificationFound]:
+    """Return the latest certifications of a journal, the latest first.
 
     Parameters
     ----------
@@ -159,12 +176,23 @@ def certified_collections(path: Path, count: int) -> list[str]:
     JournalError
         If there is no such journal, or it can't be read.
     """
+    # Not the whole fact, which names every dataset: those of a large camera are megabytes.
     query = (
-        "SELECT json_extract(body, '$.collection') FROM facts WHERE kind = 'certify_intended' "
-        "ORDER BY run_id DESC, seq DESC LIMIT ?"
+        "SELECT run_id, json_extract(body, '$.dataset_type'), json_extract(body, '$.collection'), "
+        "json_extract(body, '$.output_collection'), json_extract(body, '$.verdict'), json_extract(body, '$.left_out') "
+        "FROM facts WHERE kind = 'certify_intended' ORDER BY run_id DESC, seq DESC LIMIT ?"
     )
     with _opened(path) as connection:
-        return list(dict.fromkeys(str(name) for (name,) in connection.execute(query, (count,))))
+        rows = connection.execute(query, (count,)).fetchall()
+    return [
+        CertificationFound(
+            *(run_id, dataset_type, collection, output_collection),
+            verdict=Verdict(verdict) if verdict is not None else None,
+            # A journal of an older release has no such list.
+            left_out=tuple(json.loads(left_out or "[]")),
+        )
+        for run_id, dataset_type, collection, output_collection, verdict, left_out in rows
+    ]
 
 
 def list_runs(path: Path) -> list[RunFound]:

@@ -75,6 +75,7 @@ class Certifying:
         context: RunContext,
     ) -> None:
         self._product = good.product
+        self._left_out = good.left_out
         self.stage_name = stage_name
         """The stage that certifies."""
         self._validity = validity
@@ -166,6 +167,7 @@ class Certifying:
             replaces=replaces,
             remarks=self._remarks,
             on_conflict=self._request.on_conflict,
+            left_out=self._left_out,
         )
 
     async def act(self) -> Certification:

@@ -22,6 +22,7 @@ from ..enums import CalibType
 from ..errors import ServiceError
 from ..options import named_collections
 from ..report import story
+from ..run.reading import CertificationFound
 from ..services.butler import ButlerService
 from . import data
 from .coverage import RETRY, Covered, Known
@@ -64,7 +65,11 @@ def board_types(config: CscConfig) -> dict[CalibType, str]:
 
 
 def board_rows(
-    known: Known, types: Mapping[CalibType, str], names: Mapping[int, str], now_s: float
+    known: Known,
+    types: Mapping[CalibType, str],
+    names: Mapping[int, str],
+    now_s: float,
+    certified: Sequence[CertificationFound] = (),
 ) -> tuple[data.BoardRow, ...]:
     """Return the rows of the board.
 
@@ -78,6 +83,8 @@ def board_rows(
         Names of the detectors by id.
     now_s
         The time (TAI unix seconds).
+    certified
+        What runs have certified in the collection, the latest first.
     """
     now = _iso_tai(now_s)
     found: dict[tuple[str, str], dict[int, list[Coverage]]] = {}
@@ -91,10 +98,11 @@ def board_rows(
             filters.append("")  # for filters in which there were flats until lately
         for physical_filter in filters:
             of_detectors = found.get((dataset_type, physical_filter), {})
-            cells = tuple(
+            cells = [
                 _cell(detector, name, of_detectors.get(detector, ()), now, nothing) for detector, name in names.items()
-            )
-            rows.append(_row(calib_type, physical_filter, cells))
+            ]
+            runs = [one for one in certified if one.dataset_type == dataset_type]
+            rows.append(_row(calib_type, physical_filter, _with_runs(cells, runs)))
     return tuple(rows)
 
 
@@ -118,6 +126,25 @@ def _cell(detector: int, name: str, ranges: Collection[Coverage], now: str, noth
         age_days=None if age is None else age.total_seconds() / 86400,
         run=best.run,
     )
+
+
+def _with_runs(cells: Sequence[data.BoardCell], certified: Sequence[CertificationFound]) -> list[data.BoardCell]:
+    """Say which runs certified what is there, with which verdict, and which detectors the latest of them left out."""
+    by_collection: dict[str, CertificationFound] = {}
+    for one in certified:
+        by_collection.setdefault(one.output_collection, one)
+    there = {cell.run for cell in cells}
+    # Not merely the latest: flats in another filter are of a run of their own, and what was withdrawn counts no more.
+    latest = next((one for one in by_collection.values() if one.output_collection in there), None)
+    done = []
+    for cell in cells:
+        update: dict[str, str] = {}
+        if (own := by_collection.get(cell.run)) is not None:
+            update = {"run_id": own.run_id, "verdict": own.verdict.name if own.verdict else "NOT_VERIFIED"}
+        if latest is not None and own is not latest and cell.detector in latest.left_out:
+            update["left_out_of"] = latest.run_id
+        done.append(cell.model_copy(update=update))
+    return done
 
 
 def _row(calib_type: CalibType, physical_filter: str, cells: Sequence[data.BoardCell]) -> data.BoardRow:
@@ -184,8 +211,8 @@ class BoardKeeper:
         Returns the repository; None while the CSC is not ENABLED.
     certified
         Returns something that is another one after each certification and withdrawal.
-    collections
-        Returns the collections that runs have certified into lately, the latest first.
+    certified_lately
+        Returns what runs have certified lately, the latest first.
     """
 
     def __init__(
@@ -194,7 +221,7 @@ class BoardKeeper:
         clock: Clock,
         repository: Callable[[], ButlerService | None],
         certified: Callable[[], object],
-        collections: Callable[[], Awaitable[Sequence[str]]],
+        certified_lately: Callable[[], Awaitable[Sequence[CertificationFound]]],
     ) -> None:
         self._types = board_types(config)
         self._names = config.instrument.detector_names
@@ -202,7 +229,8 @@ class BoardKeeper:
         self._clock = clock
         self._repository = repository
         self._certified = certified
-        self._collections = collections
+        self._certified_lately = certified_lately
+        self._runs: Sequence[CertificationFound] = ()
         self._covered: dict[str, Covered] = {}
         self._known: dict[str, Known] = {}
         self.board = data.Board(
@@ -230,7 +258,8 @@ class BoardKeeper:
         now_s = self._clock.tai()
         now, since = _iso_tai(now_s), _iso_tai(now_s - LOOK_BACK_DAYS * 86400)
         try:
-            names = list(dict.fromkeys([*self._named, *await self._collections()]))
+            self._runs = await self._certified_lately()
+            names = list(dict.fromkeys([*self._named, *(one.collection for one in self._runs)]))
             shown, not_shown = names[:MAX_COLLECTIONS], names[MAX_COLLECTIONS:]
             self._covered = {name: self._covered.get(name) or self._new(name) for name in shown}
             self._known = {name: await self._covered[name].look(repository, now, since) for name in shown}
@@ -253,7 +282,12 @@ class BoardKeeper:
     def _made(self, now_s: float) -> data.Board:
         """Return the board of some time, from what is known."""
         usual = self._named[0]
-        rows = {name: board_rows(known, self._types, self._names, now_s) for name, known in self._known.items()}
+        rows = {
+            name: board_rows(
+                *(known, self._types, self._names, now_s), [one for one in self._runs if one.collection == name]
+            )
+            for name, known in self._known.items()
+        }
         others = {name: some for name in rows if name != usual and (some := _of_other(rows[name], name))}
         return self.board.model_copy(
             update={

@@ -327,6 +327,12 @@ class BoardCell(Model):
     """Time since the validity began (days)."""
     run: str
     """RUN collection that the dataset was written to."""
+    run_id: str = ""
+    """The run that certified it; empty: none that the journal knows of."""
+    verdict: str = ""
+    """With which that run certified it: a verdict, or NOT_VERIFIED; empty: not known."""
+    left_out_of: str = ""
+    """The latest run that certified the others of this row and left this detector out; empty: none did."""
 
 
 class BoardRow(Model):

@@ -13,7 +13,17 @@ from collections.abc import Iterable, Sequence
 
 from . import data
 
-__all__ = ["MANY", "STATUSES", "CellGroup", "SquareGroup", "cell_groups", "names_in_words", "rafts_of", "square_groups"]
+__all__ = [
+    "MANY",
+    "STATUSES",
+    "CellGroup",
+    "SquareGroup",
+    "cell_groups",
+    "marks_of",
+    "names_in_words",
+    "rafts_of",
+    "square_groups",
+]
 
 MANY = 30
 """A camera with more detectors than this is large: a table has no column or row for each."""
@@ -73,6 +83,22 @@ def square_groups(squares: Sequence[data.DetectorSquare]) -> tuple[SquareGroup, 
     return tuple(sorted(groups, key=lambda one: OUTCOMES.index(one.outcome)))
 
 
+CERTIFIED_ALL_THE_SAME = {
+    "ACCEPTED_BY_OPERATOR": "accepted by an operator",
+    "NOT_VERIFIED": "certified without verification",
+}
+"""What is to be said of a calibration that did not pass by itself, by its verdict."""
+
+
+def marks_of(cell: data.BoardCell) -> tuple[str, ...]:
+    """Return what else is to be known of a detector's calibration: that people let it pass, or that a run left it out."""
+    marks = [
+        CERTIFIED_ALL_THE_SAME.get(cell.verdict, ""),
+        f"left out of {cell.left_out_of}" if cell.left_out_of else "",
+    ]
+    return tuple(mark for mark in marks if mark)
+
+
 @dataclasses.dataclass(frozen=True)
 class CellGroup:
     """Detectors whose calibrations are in the same state."""
@@ -84,6 +110,8 @@ class CellGroup:
     """The earliest end of their validity (ISO 8601 TAI); empty: it is open, or there is none."""
     age_days: float | None
     """The greatest age among them (days)."""
+    marks: tuple[tuple[str, str], ...] = ()
+    """What else is to be known of them, each with the names of the detectors of which it is said."""
 
 
 def cell_groups(cells: Sequence[data.BoardCell]) -> tuple[CellGroup, ...]:
@@ -97,7 +125,16 @@ def cell_groups(cells: Sequence[data.BoardCell]) -> tuple[CellGroup, ...]:
             names=names_in_words([one.name for one in some], every),
             ends=min((one.end for one in some if one.end), default=""),
             age_days=max((one.age_days for one in some if one.age_days is not None), default=None),
+            marks=_marks(some, every),
         )
         for status, some in by_status.items()
         if some
     )
+
+
+def _marks(cells: Iterable[data.BoardCell], every: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    found: dict[str, list[str]] = {}
+    for cell in cells:
+        for mark in marks_of(cell):
+            found.setdefault(mark, []).append(cell.name)
+    return tuple((mark, names_in_words(names, every)) for mark, names in found.items())

@@ -18,7 +18,7 @@ import jinja2
 from ..report.words import badge, duration, number
 from . import data
 from .drawing import graph_of, plane_of, spark_of
-from .grouping import MANY, cell_groups, names_in_words, rafts_of, square_groups
+from .grouping import MANY, cell_groups, marks_of, names_in_words, rafts_of, square_groups
 from .trends import selection_of
 
 __all__ = ["PARTS", "STATIC", "page", "parts_of_board", "parts_of_now", "styles"]
@@ -50,7 +50,9 @@ def _template() -> jinja2.Template:
         {one.__name__: one for one in (badge, graph_of, names_in_words, plane_of, rafts_of, selection_of, spark_of)}
     )
     environment.globals.update(square_groups=square_groups, cell_groups=cell_groups, many=MANY)
-    environment.globals.update(names_of=_names_of, said_of_cells=_said_of_cells, said_of_squares=_said_of_squares)
+    environment.globals.update(
+        marks_of=marks_of, names_of=_names_of, said_of_cells=_said_of_cells, said_of_squares=_said_of_squares
+    )
     # A part is made without the rest of the template, so what all of them use must not be in it.
     macros = environment.get_template("macros.html").module
     environment.globals.update({name: getattr(macros, name) for name in MACROS})
@@ -122,7 +124,10 @@ def _names_of(cells: Iterable[data.BoardCell]) -> dict[int, str]:
 
 
 def _said_of_cells(cells: Iterable[data.BoardCell]) -> dict[int, tuple[str, str]]:
-    return {one.detector: (one.status, f"to {_moment(one.end)}" if one.end else "") for one in cells}
+    return {
+        one.detector: (one.status, "; ".join([*([f"to {_moment(one.end)}"] if one.end else []), *marks_of(one)]))
+        for one in cells
+    }
 
 
 def _said_of_squares(squares: Iterable[data.DetectorSquare]) -> dict[int, tuple[str, str]]:

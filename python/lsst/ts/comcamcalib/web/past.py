@@ -21,7 +21,7 @@ from ..record.fold import fold
 from ..report import story
 from ..run.owner import JournalError
 from ..run.promotions import Promoted, promotions_file, read_promotions
-from ..run.reading import certified_collections, open_to_read, read_entries, read_overviews, read_report
+from ..run.reading import CertificationFound, certified_lately, open_to_read, read_entries, read_overviews, read_report
 from ..services.worker_threads import WorkerThreads
 from . import data
 from .memory import Memory
@@ -39,7 +39,7 @@ MAX_PROMOTIONS = 200
 """Promotions in the list."""
 
 CERTIFICATIONS = 500
-"""Certifications that are looked at to find where runs have certified."""
+"""Certifications that are looked at to find where and how runs have certified."""
 
 READ_LIMIT_S = 20.0
 """Longest time for reading (seconds)."""
@@ -121,16 +121,16 @@ class Past:
         """
         return await self._do(f"look for the report of run {run_id}", lambda: self._find_report(run_id, suffix))
 
-    async def certified_collections(self) -> list[str]:
-        """Return the collections that runs have certified into lately, the latest first; none if it can't be read."""
+    async def certified_lately(self) -> list[CertificationFound]:
+        """Return what runs have certified lately, the latest first; nothing if it can't be read."""
 
-        def read() -> list[str]:
+        def read() -> list[CertificationFound]:
             try:
-                return certified_collections(self._journal, CERTIFICATIONS)
+                return certified_lately(self._journal, CERTIFICATIONS)
             except JournalError:
                 return []  # the page says elsewhere that the journal can't be read
 
-        return await self._do("look where runs have certified", read)
+        return await self._do("look what runs have certified", read)
 
     async def promotions(self) -> data.PromotionList:
         """Return the latest promotions; what keeps them from being read is in the answer."""

@@ -86,7 +86,7 @@ class StatusPage:
             threads.start()
         measured, loop_watch = Measured(), LoopWatch()
         past = Past(config, self._clock, reading)
-        board = BoardKeeper(config, self._clock, self._repository, self._certified, past.certified_collections)
+        board = BoardKeeper(config, self._clock, self._repository, self._certified, past.certified_lately)
         live = Live(self._look, lambda: board.board, making)
         metrics = Metrics(
             lambda: live.now, lambda: board.board, measured, lambda: live.readers, live.age_s, loop_watch.worst_s

@@ -56,6 +56,8 @@ class CertifyIntended(FactModel):
     remarks: tuple[str, ...] = ()
     on_conflict: str = "replace"
     """With ``truncate``, what it replaces ends where the validity begins."""
+    left_out: tuple[int, ...] = ()
+    """Detectors of the run that it is without: they are not good, or nothing was made for them."""
 
 
 class Certified(FactModel):
