@@ -11,7 +11,6 @@ from __future__ import annotations
 import pytest
 from lsst.ts.comcamcalib.enums import CalibType, RunState, Verdict
 from lsst.ts.comcamcalib.record.events import Certification, VerificationResult
-from lsst.ts.comcamcalib.run.reading import certified_lately
 from support.house import House
 
 ALL = {"do_defects": True, "do_ptc": True, "certify_good_detectors": True}
@@ -40,7 +39,9 @@ async def test_a_bad_detector_is_left_out_of_all_that_is_built_on_it(house: Hous
     )
     assert all("left out, because not good: R22_S11" in one.reason for one in house.of(Certification))
     assert {one.dataset_count for one in house.of(Certification)} == {2}
-    assert {one.left_out for one in certified_lately(house.journal.path, 9)} == {(4,)}
+    run = house.runner.run
+    assert run is not None
+    assert {one.intent.left_out for one in run.history.certifications.values()} == {(4,)}
     assert "R22_S11" in house.reasons["FLAT.CERTIFY"]
 
 

@@ -50,6 +50,11 @@ async def test_the_run_stays_open_and_says_so_until_it_is_settled(
     house, run_id = unsettled, unsettled.status.run_id
     assert house.status.state is RunState.RUNNING and house.states["BIAS.CERTIFY"] is StageState.RUNNING
     assert house.runner.progress().activity.startswith("BIAS.CERTIFY: Butler to ")
+    await house.runner.update_alarms()
+    alarms = house.runner.alarms
+    assert alarms.certification_failed and not alarms.run_failed
+    assert alarms.reason.startswith("BIAS.CERTIFY: ") and " in LSSTComCam/calib/daily" in alarms.reason
+    assert alarms.reason.endswith("The run waits until Butler says it, or the run is aborted.")
     with pytest.raises(BadInputError) as refusal:
         await house.start(**BIAS)
     assert str(refusal.value) == (
@@ -57,6 +62,8 @@ async def test_the_run_stays_open_and_says_so_until_it_is_settled(
     )
     house.observatory.repository.errors.clear()
     assert (await house.ended()).state is RunState.COMPLETED
+    await house.runner.update_alarms()
+    assert not house.runner.alarms.certification_failed and not house.runner.alarms.reason
     logged = [one.getMessage() for when in ("setup", "call") for one in caplog.get_records(when)]
     assert [one.partition("certified in")[0] for one in logged if "LSSTComCam/calib/daily" in one] == [
         f"Run {run_id}, BIAS.CERTIFY: bias of job job-01 may have been ",

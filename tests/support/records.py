@@ -65,6 +65,7 @@ class MemoryRecord:
         self.entries: list[Entry] = []
         self.events: list[Event] = []
         self.waits: list[Waiting] = []
+        self.doubts: dict[str, str] = {}
         self.refuses: Callable[[Fact], bool] = lambda fact: False
         """Intents that can't be written down."""
         self.past: Mapping[tuple[int, str, str], Trend] | str = {}
@@ -117,6 +118,9 @@ class MemoryRecord:
 
     def waiting(self, who: str, for_what: str, limit_s: float | None = None) -> None:
         self.waits.append(Waiting(who, for_what, limit_s))
+
+    def not_known(self, who: str, problem: str) -> None:
+        self.doubts[who] = problem
 
     def of(self, fact_type: type[FactType]) -> list[FactType]:
         """Return all facts of a type, in order."""

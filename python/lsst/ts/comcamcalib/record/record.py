@@ -72,3 +72,9 @@ class Record(Protocol):
 
         This is no fact, and is forgotten with the process.
         """
+
+    def not_known(self, who: str, problem: str) -> None:
+        """Raise an alarm because a stage can't find out what it has done; an empty sentence, or its end, clears it.
+
+        This is no fact, and is forgotten with the process.
+        """

@@ -156,13 +156,19 @@ def alarms_of(record: Recorder | None, backend_problem: str = "", withdrawal_pro
     reasons += [f"{stage.name}: {stage.reason}" for stage in (*verification, *certification)]
     reasons += [f"{one.calib_type.name}: {one.reason}" for one in early]
     journal_problem = record.lost or record.journal_problem
-    reasons += [*(str(one) for one in record.unwell), journal_problem, withdrawal_problem, backend_problem]
+    reasons += [
+        *record.doubts,
+        *(str(one) for one in record.unwell),
+        journal_problem,
+        withdrawal_problem,
+        backend_problem,
+    ]
     undecided = bool(verification) and history.state in (RunState.RUNNING, RunState.FAILED)
     return Alarms(
         run_id=history.run_id,
         run_failed=history.state is RunState.FAILED,
         verification_failed=bool(verification or early),
-        certification_failed=bool(certification or withdrawal_problem),
+        certification_failed=bool(certification or record.doubts or withdrawal_problem),
         backend_unreachable=bool(backend_problem),
         operator_decision_needed=undecided or interrupted,
         journal_degraded=bool(journal_problem),

@@ -90,6 +90,7 @@ class Recorder:
         self.unwell: tuple[Unwell, ...] = ()
         """Other components that the run needs and that are not ENABLED or send no heartbeat."""
         self._waits: dict[str, Wait] = {}
+        self._not_known: dict[str, str] = {}
         self._changed = asyncio.Event()  # set, and replaced, when the history has changed
         self._unpublished: list[_Pending] = []
         self._unwritten: list[_Pending] = []
@@ -144,6 +145,10 @@ class Recorder:
         """Show in the telemetry what a stage is doing or waiting for; see `Record.waiting`."""
         self._waits[who] = Wait(for_what, self._clock.tai() + limit_s if limit_s is not None else 0.0)
 
+    def not_known(self, who: str, problem: str) -> None:
+        """Raise an alarm because a stage can't find out what it has done; see `Record.not_known`."""
+        self._not_known[who] = problem
+
     # For the run and the commands
 
     @property
@@ -151,6 +156,12 @@ class Recorder:
         """What each RUNNING stage is waiting for."""
         running = {stage.name for stage in self._history.stages_in(StageState.RUNNING)}
         return {who: wait for who, wait in self._waits.items() if who in running}
+
+    @property
+    def doubts(self) -> list[str]:
+        """What RUNNING stages can't find out, a sentence each."""
+        running = {stage.name for stage in self._history.stages_in(StageState.RUNNING)}
+        return [f"{who}: {problem}" for who, problem in self._not_known.items() if problem and who in running]
 
     @property
     def unwritten(self) -> bool:

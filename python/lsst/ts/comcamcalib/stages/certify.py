@@ -159,6 +159,7 @@ async def _once_settled(act: Certifying, calib_type: CalibType, context: RunCont
         try:
             await _settle_others(act, calib_type, context)
             await once(act, context.record)
+            context.record.not_known(act.stage_name, "")
             return
         except StageError as error:
             this = asyncio.current_task()
@@ -168,6 +169,10 @@ async def _once_settled(act: Certifying, calib_type: CalibType, context: RunCont
             if str(error) != said:
                 said = str(error)
                 logging.getLogger(__name__).warning("Run %s, %s: %s", context.run_id, act.stage_name, said)
+                context.record.not_known(
+                    act.stage_name,
+                    f"{said.removesuffix('.')}. The run waits until Butler says it, or the run is aborted.",
+                )
         what = f"Butler to say whether {calib_type.name} was certified in {context.plan.options.calib_collection}"
         context.record.waiting(act.stage_name, what)
         await asyncio.sleep(LOOK_INTERVAL_S)
