@@ -8,12 +8,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import time
 from pathlib import Path
 
 import pytest
-from lsst.ts.comcamcalib.enums import CalibType, Verdict
+from lsst.ts.comcamcalib.enums import CalibType, RunState, Verdict
 from lsst.ts.comcamcalib.findings import Finding, Outcome
 from lsst.ts.comcamcalib.record.events import Alarms
 from lsst.ts.comcamcalib.record.facts import DetectorVerdict, Entry, VerdictGiven
@@ -58,10 +59,12 @@ async def test_a_run_is_seen_as_it_proceeds(site: Site) -> None:
         assert "the job cpBias" in wait["what"] and wait["until"].endswith("Z")
         assert seen["run"]["state"] == "RUNNING"
         assert (await metrics(site))["comcamcalib_run_state RUNNING"] == 1.0
+        await events.until("jobs", " so far</td>")
         gate.set()
         await events.until("headline", "COMPLETED")
         await events.until("certifications", "certified")
     run = (await site.ask("/api/now")).json["run"]
+    assert all(one["duration_s"] == one["end_s"] - one["begin_s"] for one in run["jobs"])
     assert run["run_id"] == run_id and {one["state"] for one in run["stages"]} == {"SUCCEEDED"}
 
 
@@ -101,6 +104,17 @@ async def test_a_stage_that_waits_again_after_an_interruption_takes_no_time(site
 
 
 # Verdicts by detector
+
+
+async def test_the_time_of_a_job_that_nobody_follows_is_not_known(site: Site) -> None:
+    await site.house.interrupted()
+    assert site.house.runner.run is not None
+    history = site.house.runner.run.record.history
+    (job,) = run_document(history, site.house.clock.tai() + 60).jobs
+    assert job.submitted and job.end_s is None and job.duration_s is None
+    running = dataclasses.replace(history, state=RunState.RUNNING)
+    (job,) = run_document(running, history.job("cpBias").submitted_s + 60).jobs
+    assert job.end_s is None and job.duration_s == pytest.approx(60.0)
 
 
 def squares(given: VerdictGiven) -> dict[str, tuple[str, str]]:

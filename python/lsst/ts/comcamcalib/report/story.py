@@ -116,16 +116,29 @@ def _stage(stage: Stage, history: History, critical: bool) -> data.StageRow:
     )
 
 
-def jobs(history: History, critical: Sequence[str]) -> tuple[data.JobRow, ...]:
-    """Return all attempts at jobs, and the jobs that were one too many."""
-    found = [_job(job, history, job.label in critical) for job in history.jobs.values()]
-    strays = [_stray(stray, history) for stray in history.stray_jobs.values()]
+def jobs(history: History, critical: Sequence[str], now_s: float) -> tuple[data.JobRow, ...]:
+    """Return all attempts at jobs, and the jobs that were one too many.
+
+    Parameters
+    ----------
+    history
+        Of the run.
+    critical
+        Stages and jobs that the end of the run depends on.
+    now_s
+        The time, for jobs that run (TAI unix seconds).
+    """
+    found = [_job(job, history, job.label in critical, now_s) for job in history.jobs.values()]
+    strays = [_stray(stray, history, now_s) for stray in history.stray_jobs.values()]
     return (*found, *strays)
 
 
-def _job(job: Job, history: History, critical: bool) -> data.JobRow:
+def _job(job: Job, history: History, critical: bool, now_s: float) -> data.JobRow:
     since, config = _from_start(history), history.plan.config
     latest = history.job(job.label)
+    # While the run is interrupted, nobody follows the job.
+    followed = history.open and history.state is not RunState.INTERRUPTED
+    end_s = job.ended_s or (now_s if job.running and followed else 0.0)
     return data.JobRow(
         label=job.label,
         attempt=job.attempt,
@@ -138,6 +151,7 @@ def _job(job: Job, history: History, critical: bool) -> data.JobRow:
         submitted=iso_utc(job.submitted_s),
         begin_s=since(job.submitted_s),
         end_s=since(job.ended_s),
+        duration_s=max(0.0, end_s - job.submitted_s) if job.submitted_s and end_s else None,
         critical=critical and latest is not None and latest.attempt == job.attempt,
         exposures=job.exposures,
         output_collection=job_collection(job.job_id) if job.job_id else "",
@@ -146,7 +160,7 @@ def _job(job: Job, history: History, critical: bool) -> data.JobRow:
     )
 
 
-def _stray(stray: facts.JobStray, history: History) -> data.JobRow:
+def _stray(stray: facts.JobStray, history: History, now_s: float) -> data.JobRow:
     job = Job(
         label="",
         attempt=0,
@@ -159,7 +173,7 @@ def _stray(stray: facts.JobStray, history: History) -> data.JobRow:
         ended_s=stray.ended_s,
         distrusted="It is one too many, was stopped, and nothing of it is used",
     )
-    return _job(job, history, critical=False)
+    return _job(job, history, critical=False, now_s=now_s)
 
 
 def exposures(history: History) -> tuple[data.ExposureRow, ...]:

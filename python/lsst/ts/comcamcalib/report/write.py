@@ -106,7 +106,7 @@ def make_document(
         products=product_story.products(history),
         stages=stages,
         critical_path=story.critical_stages(critical, history),
-        jobs=story.jobs(history, critical),
+        jobs=story.jobs(history, critical, entries[-1].at),
         exposures=story.exposures(history),
         statistics=readings.statistics,
         measurements=product_story.measurements(history),

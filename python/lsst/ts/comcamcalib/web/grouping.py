@@ -91,7 +91,7 @@ CERTIFIED_ALL_THE_SAME = {
 
 
 def marks_of(cell: data.BoardCell) -> tuple[str, ...]:
-    """Return what else is to be known of a detector's calibration: that people let it pass, or that a run left it out."""
+    """Return what else is to be known of a detector's calibration: people let it pass, or a run left it out."""
     marks = [
         CERTIFIED_ALL_THE_SAME.get(cell.verdict, ""),
         f"left out of {cell.left_out_of}" if cell.left_out_of else "",

@@ -148,7 +148,7 @@ def run_document(history: History, now_s: float) -> data.RunDocument:
         decisions=tuple(_decisions(history)),
         stages=tuple(_stages(history, critical, now_s)),
         critical_path=critical,
-        jobs=story.jobs(history, critical),
+        jobs=story.jobs(history, critical, now_s),
         exposures=story.exposures(history),
         verdicts=tuple(_verdict(one, history) for one in history.verdicts.values()),
         certifications=tuple(map(_certification, history.certifications.values())),

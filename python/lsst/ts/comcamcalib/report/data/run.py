@@ -81,6 +81,8 @@ class JobRow(Model):
     submitted: str
     begin_s: Number
     end_s: Number
+    duration_s: Number
+    """From its submission to its end; of a job that runs, until now (seconds)."""
     critical: bool
     exposures: tuple[int, ...]
     output_collection: str
