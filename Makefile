@@ -21,7 +21,7 @@ PACKAGE := python/lsst/ts/comcamcalib
 STANDIN_FILES := $(shell find standins -type f -not -path '*/__pycache__/*' -not -path '*.egg-info/*' -not -path '*/tests/*')
 INTERFACE_FILES := $(shell find $(PACKAGE)/sal_interfaces -name '*.xml')
 
-.PHONY: help demo observatory test test-all test-observatory test-parts test-fast test-oldest scenarios crashtest image image-test nights lint format interface bench bench-sal bench-statistics bench-judging bench-schedule bench-journal bench-csc bench-scale bench-page clean
+.PHONY: help demo observatory test test-all test-observatory test-parts test-fast test-oldest scenarios crashtest image image-test nights lint format interface bench bench-sal bench-statistics bench-judging bench-schedule bench-journal bench-csc bench-scale bench-page bench-report clean
 
 help: ## Say what can be made.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -105,7 +105,7 @@ interface: $(READY)
 	touch $@
 
 bench: ## Measure; ratios within one run. A part that fails does not hold up the others.
-	@$(MAKE) --no-print-directory --keep-going bench-sal bench-statistics bench-judging bench-schedule bench-journal bench-scale bench-page bench-csc
+	@$(MAKE) --no-print-directory --keep-going bench-sal bench-statistics bench-judging bench-schedule bench-journal bench-scale bench-page bench-report bench-csc
 
 bench-sal: interface ## Measure salobj; with REAL_PYTHON=<a Python with the real salobj> side by side.
 	$(RUN) bench/sal/run.py
@@ -127,6 +127,9 @@ bench-scale: $(READY) ## Measure plan, fold, published events and file ledger wi
 
 bench-page: $(READY) ## Measure time, size and memory of the status page with 9 and 205 detectors.
 	$(RUN) bench/page/run.py
+
+bench-report: interface ## Measure what a run's report costs; DATA=<folder of a demonstration> saves making one.
+	$(RUN) bench/report/run.py
 
 bench-csc: interface ## Measure the CSC's process: delays between steps, kill and resume, a burst of files, memory and processor; PART=runs, kills or burst.
 	$(RUN) bench/csc/run.py $(PART)

@@ -53,8 +53,15 @@ def readings() -> Readings:
     pixels = np.linspace(-4, 4, 64, dtype=np.float32).reshape(8, 8)
     pixels[3, 3] = np.nan
     return Readings(
-        images={(CalibType.BIAS, "", one): BinnedImage(pixels, (64, 64), 0.0) for one in (0, 1)}
-        | {(CalibType.FLAT, "r_03", 1): BinnedImage(pixels, (64, 64), float("nan"))},
+        images={
+            (CalibType.BIAS, "", one): BinnedImage(pixels, np.repeat(np.repeat(pixels, 2, 0), 2, 1), (64, 64), 0.0)
+            for one in (0, 1)
+        }
+        | {
+            (CalibType.FLAT, "r_03", 1): BinnedImage(
+                pixels, np.repeat(np.repeat(pixels, 2, 0), 2, 1), (64, 64), float("nan")
+            )
+        },
         curves={0: curve(), 1: curve(1.6, dead="C13")},
         defects={
             0: DefectsFound(np.zeros((8, 8), np.float32), 0, 0),

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,10 @@ def of_many_kinds(entries: list[Entry]) -> list[Entry]:
         **{"job_id": "job-09", "reason": "LEVEL is too low", "findings": tuple(findings)},
     )
     drifts = [(0, 0.4), (1, -1.6), (4, float("nan"))]
+
+    def changes(drift: float) -> dict[str, float]:
+        return {"changed_fraction": 0.2, "level": abs(drift)} if math.isfinite(drift) else {}
+
     measured = facts.Measured(
         calib_type=CalibType.PTC,
         physical_filter="",
@@ -74,7 +79,10 @@ def of_many_kinds(entries: list[Entry]) -> list[Entry]:
             for row in (0, 1)
             for column, value in enumerate((0.02, 0.021, 0.02, 0.019, 0.02, 0.021, 0.02, 0.9 * row + 0.02))
         ),
-        drifts=tuple(facts.Drift(detector=one, drift=drift, compared_with="u/ocps/x/run") for one, drift in drifts),
+        drifts=tuple(
+            facts.Drift(detector=one, drift=drift, compared_with="u/ocps/x/run", by_quantity=changes(drift))
+            for one, drift in drifts
+        ),
     )
     decided = facts.Decision(what="resume", who="op@console", why="the lamp was off")
     last = entries[-1]

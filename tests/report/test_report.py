@@ -115,7 +115,22 @@ def test_report_of_a_recorded_run_is_complete(page: str, entries: list[Entry]) -
     assert len(figures) == page.count("<svg") == 6 + 2 + 2 + 1
     assert "Read noise, median 7.5 electron; 32 of 48 amplifiers evaluated. Map and histogram." in figures
     assert "2 of 3 detectors have the combined image (bias); colours from -5 to 5: electron." in figures
+    thumbnails = re.findall(r'<img src="data:image/png;base64,[^"]+" alt="([^"]+)"><figcaption>([^<]+)<', page)
+    assert [words for _, words in thumbnails] == [
+        "R22_S00, median 0 electron",
+        "R22_S01, median 0 electron",
+        "R22_S01",
+    ]
+    assert thumbnails[2][0] == "flat of R22_S01; colours from 0.95 to 1.05: response / median of the detector"
     assert re.search(r"Missing in this report", text) is None
+
+
+def test_a_large_camera_has_mosaics_only(
+    entries: list[Entry], readings: Readings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lsst.ts.comcamcalib.report.page.MAX_THUMBNAILS", 2)
+    page = page_of(entries, readings)
+    assert "<img" not in page and "2 of 3 detectors have the combined image (bias)" in page
 
 
 def test_page_says_how_it_is_written_again_although_it_is_there(page: str, entries: list[Entry]) -> None:

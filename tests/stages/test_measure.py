@@ -49,6 +49,7 @@ async def test_values_are_noted_and_published_before_the_verdict(made) -> None:
     assert (fact.calib_type, fact.physical_filter, fact.attempt) == (CalibType.BIAS, "", 1)
     assert {one.detector for one in fact.values} == {0, 1, 4}
     assert {one.drift for one in fact.drifts} == {0.5}  # half of the limit of one electron
+    assert fact.drifts[0].by_quantity == {"level": 0.5, "noise": 0.0, "changed_fraction": 0.0}
     events = bench.record.published(DetectorMeasurement)
     assert [(one.detector, one.level, one.drift) for one in events] == [(one, 1.0, 0.5) for one in (0, 1, 4)]
     assert events[0].compared_with == "LSSTComCam/calib/initial before-bias-0"

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from markupsafe import Markup
 
 from ..enums import CalibType
 from . import data
-from .figures import draw_curves, draw_defects, draw_drifts, draw_images, draw_map
+from .figures import draw_curves, draw_defects, draw_drifts, draw_images, draw_map, draw_thumbnail
 from .finding_groups import grouped
 from .repository import Readings
 from .words import badge, duration, number
@@ -28,6 +29,18 @@ __all__ = ["render"]
 P = ParamSpec("P")
 
 TEMPLATES = Path(__file__).parent / "templates"
+
+MAX_THUMBNAILS = 30
+"""A camera with more detectors has mosaics only: 205 images of each type would be tens of megabytes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """Combined images of one type, or the defects: all detectors in their places, and one by one."""
+
+    title: str
+    mosaic: Markup
+    thumbnails: tuple[Markup, ...] = ()
 
 
 def render(document: data.Document, readings: Readings) -> str:
@@ -71,17 +84,20 @@ def _length_s(document: data.Document) -> float:
     return max((row.end_s or row.begin_s or 0.0 for row in rows), default=0.0) or 1.0
 
 
-def _images(document: data.Document, readings: Readings) -> Iterator[tuple[str, Markup]]:
+def _images(document: data.Document, readings: Readings) -> Iterator[Picture]:
     names = document.run.detectors
     for calib_type, physical_filter in dict.fromkeys((one, other) for one, other, _ in readings.images):
         own = {key[2]: image for key, image in readings.images.items() if key[:2] == (calib_type, physical_filter)}
         title = _title(calib_type, physical_filter, len(own), len(names))
-        yield title, _drawn(draw_images, calib_type, physical_filter, own, names)
+        mosaic = _drawn(draw_images, calib_type, physical_filter, own, names)
+        alone = [one for one in names if one in own] if len(names) <= MAX_THUMBNAILS else []
+        thumbnails = [_drawn(draw_thumbnail, calib_type, own[one], names[one]) for one in alone]
+        yield Picture(title, mosaic, tuple(thumbnails))
     if readings.defects:
         regions = sum(found.regions for found in readings.defects.values())
         pixels = sum(found.pixels for found in readings.defects.values())
         title = f"DEFECTS, {len(readings.defects)} of {len(names)} detectors: {regions} regions, {pixels} pixels"
-        yield title, _drawn(draw_defects, readings.defects, names)
+        yield Picture(title, _drawn(draw_defects, readings.defects, names))
 
 
 def _drawn(draw: Callable[P, str], *args: P.args, **kwargs: P.kwargs) -> Markup:

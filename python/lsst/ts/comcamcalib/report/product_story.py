@@ -225,6 +225,7 @@ def drifts(history: History) -> tuple[data.DriftRow, ...]:
             detector=one.detector,
             name=names.get(one.detector, str(one.detector)),
             drift=one.drift,
+            by_quantity=dict(sorted(one.by_quantity.items(), key=lambda item: -item[1])),
             compared_with=one.compared_with,
         )
         for measured in history.measured.values()

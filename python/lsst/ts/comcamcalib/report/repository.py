@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 __all__ = ["Readings", "read_repository"]
 
 IMAGE_BLOCKS = 96
-"""Blocks on a side of a detector's image."""
+"""Blocks on a side of a detector's image in a mosaic."""
+
+FINE_BLOCKS = 192
+"""Blocks on a side of a detector's image by itself: few enough that those of nine detectors are some megabytes."""
 
 DEFECT_BLOCKS = 64
 """Blocks on a side of a detector's map of defects."""
@@ -160,7 +163,7 @@ class _Reader:
         product = self._history.product(calib_type)
         for ref, detector, physical_filter in self._each(butler, product):
             with self.attempt(self._what(product, detector)):
-                image = butler_pictures.binned_image(butler, ref, IMAGE_BLOCKS)
+                image = butler_pictures.binned_image(butler, ref, IMAGE_BLOCKS, FINE_BLOCKS)
                 self._images[calib_type, physical_filter, detector] = image
 
     def _read_defects(self, butler: Butler) -> None:

@@ -37,6 +37,8 @@ class BinnedImage:
     ----------
     pixels
         Means of blocks of pixels, rows and columns; NaN where no pixel is good.
+    fine
+        The same in smaller blocks.
     shape
         Rows and columns of the whole image.
     median
@@ -44,6 +46,7 @@ class BinnedImage:
     """
 
     pixels: npt.NDArray[np.float32]
+    fine: npt.NDArray[np.float32]
     shape: tuple[int, int]
     median: float
 
@@ -96,7 +99,7 @@ class CurveFound:
     turnoff: Mapping[str, float]
 
 
-def binned_image(butler: Butler, ref: DatasetRef, size: int) -> BinnedImage:
+def binned_image(butler: Butler, ref: DatasetRef, size: int, fine_size: int) -> BinnedImage:
     """Return a combined image in blocks.
 
     Parameters
@@ -105,8 +108,8 @@ def binned_image(butler: Butler, ref: DatasetRef, size: int) -> BinnedImage:
         The repository.
     ref
         The image.
-    size
-        Most blocks on a side.
+    size, fine_size
+        Most blocks on a side; most smaller ones.
 
     Raises
     ------
@@ -116,7 +119,9 @@ def binned_image(butler: Butler, ref: DatasetRef, size: int) -> BinnedImage:
     pixels = read_image(butler.getURI(ref))
     good = pixels[np.isfinite(pixels)]
     median = float(np.median(good)) if good.size else math.nan
-    return BinnedImage(_block_means(pixels, size), (pixels.shape[0], pixels.shape[1]), median)
+    # The whole image has sixteen million pixels, so it is gone through once only.
+    fine = _block_means(pixels, fine_size)
+    return BinnedImage(_block_means(fine, size), fine, (pixels.shape[0], pixels.shape[1]), median)
 
 
 def _block_means(pixels: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 from collections.abc import Mapping
 
 from ..butler_data import DetectorValues, Predecessor
@@ -18,7 +19,7 @@ from ..errors import ServiceError
 from ..measurements import Trend, depth_of
 from ..record.facts import Drift, Measured, Measurement
 from ..record.things import Product
-from ..verification import MeasuredProduct, largest_drift
+from ..verification import MeasuredProduct, drift_by_quantity
 from .context import RunContext
 from .frames import verify_attempt
 
@@ -158,6 +159,7 @@ async def _trends(
 def _fact(measured: MeasuredProduct, context: RunContext) -> Measured:
     limits = context.config.values
     wanted = limits.drift.get(measured.calib_type.name, ()) if limits is not None else ()
+    by_detector = {one: drift_by_quantity(values, wanted) for one, values in measured.values.items()}
     return Measured(
         calib_type=measured.calib_type,
         physical_filter=measured.physical_filter,
@@ -172,9 +174,10 @@ def _fact(measured: MeasuredProduct, context: RunContext) -> Measured:
         drifts=tuple(
             Drift(
                 detector=detector,
-                drift=largest_drift(of_one, wanted),
+                drift=max(changes.values(), default=math.nan),
                 compared_with=measured.compared_with.get(detector, ""),
+                by_quantity=changes,
             )
-            for detector, of_one in measured.values.items()
+            for detector, changes in by_detector.items()
         ),
     )

@@ -11,7 +11,7 @@ from .first_look import certainly_in_vain, is_suspicious
 from .judge import judge, strict
 from .judgement import Counts, DetectorJudgement, Judgement
 from .measured import MeasuredProduct
-from .rules.drift import largest_drift
+from .rules.drift import drift_by_quantity
 from .table import StatisticsTable
 from .value_judgement import judge_values, plausibility, value_findings
 from .verdict import judge_statistics, table_of
@@ -26,11 +26,11 @@ __all__ = [
     "RuleContext",
     "StatisticsTable",
     "certainly_in_vain",
+    "drift_by_quantity",
     "is_suspicious",
     "judge",
     "judge_statistics",
     "judge_values",
-    "largest_drift",
     "plausibility",
     "strict",
     "table_of",

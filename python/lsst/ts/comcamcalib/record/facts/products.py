@@ -138,6 +138,8 @@ class Drift(FactModel):
     """Largest change in units of its limit; NaN = nothing to compare with."""
     compared_with: str
     """Collection and UUID; empty: there is no predecessor."""
+    by_quantity: dict[str, float] = pydantic.Field(default_factory=dict)
+    """The same for each quantity; what could not be compared is left out."""
 
 
 class Measured(FactModel):

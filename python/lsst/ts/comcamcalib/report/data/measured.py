@@ -53,6 +53,8 @@ class DriftRow(Model):
     name: str
     drift: Number
     """Largest change in units of its limit; null: nothing to compare with."""
+    by_quantity: dict[str, Number]
+    """The same for each quantity, the largest first."""
     compared_with: str
 
 

@@ -13,6 +13,6 @@ compared.
 from .curves import draw_curves
 from .drift import draw_drifts
 from .focal_plane import draw_map
-from .images import draw_defects, draw_images
+from .images import draw_defects, draw_images, draw_thumbnail
 
-__all__ = ["draw_curves", "draw_defects", "draw_drifts", "draw_images", "draw_map"]
+__all__ = ["draw_curves", "draw_defects", "draw_drifts", "draw_images", "draw_map", "draw_thumbnail"]

@@ -21,7 +21,7 @@ from .limits import OPTIONAL, beyond, worst_of_each
 if TYPE_CHECKING:
     from ...config import DriftLimit
 
-__all__ = ["drift", "largest_drift"]
+__all__ = ["drift", "drift_by_quantity"]
 
 
 def drift(product: MeasuredProduct, wanted: Sequence[DriftLimit]) -> list[Finding]:
@@ -72,13 +72,13 @@ def drift(product: MeasuredProduct, wanted: Sequence[DriftLimit]) -> list[Findin
     return worst_of_each(found)
 
 
-def largest_drift(values: DetectorValues, wanted: Sequence[DriftLimit]) -> float:
-    """Return the largest change of a detector in units of its limit; NaN if nothing could be compared.
+def drift_by_quantity(values: DetectorValues, wanted: Sequence[DriftLimit]) -> dict[str, float]:
+    """Return the largest change of each quantity of a detector in units of its limit; without what can't be compared.
 
     It is above 1 if and only if a limit is exceeded. What must be at least its limit gives the inverse ratio. A limit
     of 0 has no unit: each step beyond it counts as one more.
     """
-    ratios = []
+    found: dict[str, float] = {}
     for limit in wanted:
         if _unlike(values, limit):
             continue
@@ -87,8 +87,9 @@ def largest_drift(values: DetectorValues, wanted: Sequence[DriftLimit]) -> float
             some = [detector_value(changes)]
         else:
             some = [one.value for name, one in changes.items() if name]
-        ratios += [_in_units(one, limit) for one in some if math.isfinite(one)]
-    return max(ratios, default=math.nan)
+        for ratio in (_in_units(one, limit) for one in some if math.isfinite(one)):
+            found[limit.quantity] = max(ratio, found.get(limit.quantity, 0.0))
+    return found
 
 
 def _unlike(values: DetectorValues, limit: DriftLimit) -> str:
