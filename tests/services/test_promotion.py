@@ -19,6 +19,7 @@ import pytest
 import sqlalchemy
 from lsst.daf.butler import Butler, CollectionType
 from lsst.ts.comcamcalib.cli import app
+from lsst.ts.comcamcalib.client import CalibrationClient, RefusedError
 from lsst.ts.comcamcalib.clock import Clock
 from lsst.ts.comcamcalib.enums import CalibType, RunState, StageKind
 from lsst.ts.comcamcalib.errors import BadInputError, ServiceError
@@ -29,7 +30,7 @@ from lsst.ts.comcamcalib.run.promotions import promotions_file, read_promotions
 from lsst.ts.comcamcalib.services.butler import ButlerService
 from lsst.ts.comcamcalib.stages.certify import certify
 from support.certifying import ShownTime, in_repository, put_frame, put_product
-from support.plans import DAY_OBS, RUN_ID, make_config, make_plan
+from support.plans import DAY_OBS, RUN_ID, make_plan
 from support.records import MemoryRecord
 from support.small_repository import BIASES, CHAIN, DAILY, NEXT_NOON, bias_job, certify_request, found_bias
 from typer.testing import CliRunner
@@ -73,7 +74,7 @@ async def write(record: MemoryRecord, path: Path) -> None:
 
 async def plan(repo: Path, journal: Path, **changes: object) -> Planned:
     wanted = dataclasses.replace(WANTED, **changes)  # type: ignore[arg-type]
-    return await asyncio.to_thread(plan_promotion, wanted, make_config(), journal, str(repo))
+    return await asyncio.to_thread(plan_promotion, wanted, journal, str(repo))
 
 
 async def refusal(repo: Path, journal: Path, **changes: object) -> str:
@@ -119,6 +120,34 @@ async def test_it_is_copied_with_who_and_why_and_the_original_stays(
     ((promoted,), strange) = read_promotions(promotions_file(journal))
     assert (promoted.run_id, promoted.source, promoted.collection, strange) == (RUN_ID, DAILY, TARGET, 0)
     assert [(one.dataset_type, len(one.dataset_ids)) for one in promoted.ranges] == [("bias", 2)]
+
+
+async def test_from_a_notebook_it_is_shown_first_and_done_then(
+    repo: Path, journal: Path, record: MemoryRecord, butler: Butler
+) -> None:
+    async def promote(calib_type: str, **more: bool) -> list[str]:
+        return await CalibrationClient.promote(
+            RUN_ID, TARGET, "for the campaign", journal=journal, calib_types=[calib_type], repo=str(repo), **more
+        )
+
+    shown = await promote("bias")
+    assert shown[0] == f"From {DAILY} to {TARGET} (new): for the campaign"
+    assert TARGET not in butler.registry.queryCollections()
+    done = await promote("bias", yes=True)
+    assert done[0].startswith(f"2 datasets of run {RUN_ID} are certified in {TARGET}, by ")
+    butler.registry.refresh()
+    assert found_bias(butler, 0, "22T13:00:00", TARGET) == ids(record)[0]
+    with pytest.raises(RefusedError, match=f"Run {RUN_ID} has not certified DARK"):
+        await promote("DARK")
+    with pytest.raises(RefusedError, match="BIAX"):
+        await promote("BIAX")
+
+
+async def test_a_notebook_lists_the_runs_of_the_journal(journal: Path) -> None:
+    (run,) = await CalibrationClient.runs(journal)
+    assert (run.run_id, run.state, run.reason) == (RUN_ID, RunState.COMPLETED, "All stages succeeded")
+    with pytest.raises(RefusedError, match=r"There is no journal .*nowhere"):
+        await CalibrationClient.runs(journal.with_name("nowhere"))
 
 
 async def test_what_is_there_already_is_said_and_nothing_is_done(

@@ -109,7 +109,7 @@ def promote(
     try:
         config = find_config(config_dir, site, override)
         wanted = Promotion(run_id, tuple(calib_types or ()), to, reason, on_conflict, by)
-        planned = plan_promotion(wanted, config, journal or Path(config.journal_path), repo or config.repo)
+        planned = plan_promotion(wanted, journal or Path(config.journal_path), repo or config.repo)
         for line in planned.lines:
             console.print(line, markup=False)
         if planned.requests and not yes:

@@ -19,15 +19,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from lsst.ts import salobj, utils
 
 from .calib_types import calib_type_named
 from .csc_remote import CONNECT_LIMIT_S, CscRemote, RefusedError
 from .enums import CalibType, RunState
-from .errors import BadInputError
+from .errors import BadInputError, ServiceError
+
+if TYPE_CHECKING:
+    from .run.reading import RunOverview
 
 __all__ = ["CalibrationClient", "RefusedError"]
 
@@ -228,6 +232,87 @@ class CalibrationClient(CscRemote):
                     self._report_heard.clear()
                     await self._report_heard.wait()
         return self._reports.get(run_id, "")
+
+    @staticmethod
+    async def runs(journal: Path, last: int = 20) -> list[RunOverview]:
+        """Return the latest runs of a CSC's journal, the latest first; the file is only read, and no CSC is needed.
+
+        Parameters
+        ----------
+        journal
+            The journal, or a copy of it.
+        last
+            Largest number of runs.
+
+        Raises
+        ------
+        RefusedError
+            If it can't be read.
+        """
+        from .run.owner import JournalError
+        from .run.reading import read_overviews
+
+        try:
+            found, _ = await asyncio.to_thread(read_overviews, journal, last)
+        except JournalError as error:
+            raise RefusedError(f"{error}.") from error
+        return found
+
+    @staticmethod
+    async def promote(
+        run_id: str,
+        to: str,
+        reason: str,
+        *,
+        journal: Path,
+        calib_types: Sequence[CalibType | str] = (),
+        on_conflict: str = "fail",
+        by: str = "",
+        repo: str = "",
+        yes: bool = False,
+    ) -> list[str]:
+        """Copy what a run has certified into another collection, with who wants that and why; no CSC is needed.
+
+        Parameters
+        ----------
+        run_id
+            The run.
+        to
+            CALIBRATION collection to copy into; made if there is none.
+        reason
+            Why; it is recorded.
+        journal
+            The CSC's journal, which is only read.
+        calib_types
+            Products, such as ``"BIAS"``; none: all that the run certified.
+        on_conflict
+            What becomes of calibrations that are there: ``fail`` or ``truncate``.
+        by
+            Who wants it, for the record; "": user and host of this process.
+        repo
+            Where this machine finds the Butler repository; "": where the run has found it.
+        yes
+            Do it; otherwise it is only said what would be done.
+
+        Returns
+        -------
+        lines
+            What was done, or would be, for people.
+
+        Raises
+        ------
+        RefusedError
+            If it is not possible, or failed; the message says what is certain.
+        """
+        from .promotion import Promotion, plan_promotion, promote_planned
+
+        names = tuple(CalibType(type_number(one)).name for one in calib_types)
+        wanted = Promotion(run_id, names, to, reason, on_conflict, by)
+        try:
+            planned = await asyncio.to_thread(plan_promotion, wanted, journal, repo)
+            return await asyncio.to_thread(promote_planned, planned) if yes else list(planned.lines)
+        except (BadInputError, ServiceError, OSError) as error:
+            raise RefusedError(str(error)) from error
 
     async def follow(self, run_id: str) -> AsyncIterator[Any]:
         """Yield each runState of a run until it is COMPLETED, FAILED, ABORTED or INTERRUPTED.

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from ..butler_data import CertifiedRange, CertifyRequest
 from ..calib_types import calib_type_named
-from ..config import CscConfig
 from ..enums import CalibType
 from ..errors import BadInputError
 from ..plan.validity import Validity
@@ -37,19 +36,17 @@ __all__ = ["plan_promotion"]
 ON_CONFLICT = ("fail", "truncate")
 
 
-def plan_promotion(wanted: Promotion, config: CscConfig, journal: Path, repo: str) -> Planned:
+def plan_promotion(wanted: Promotion, journal: Path, repo: str = "") -> Planned:
     """Look up what a promotion would copy; this changes nothing.
 
     Parameters
     ----------
     wanted
         What to copy, and where to.
-    config
-        The CSC's configuration.
     journal
-        Its journal.
+        The CSC's journal.
     repo
-        Where this machine finds the repository.
+        Where this machine finds the repository; "": where the run has found it.
 
     Raises
     ------
@@ -58,25 +55,27 @@ def plan_promotion(wanted: Promotion, config: CscConfig, journal: Path, repo: st
     ServiceError
         If the repository can't be read.
     """
-    certifications = _to_copy(wanted, _history(journal, wanted.run_id))
+    history = _history(journal, wanted.run_id)
+    certifications = _to_copy(wanted, history)
+    repo, instrument = repo or history.plan.config.repo, history.plan.config.instrument.name
     source = certifications[0].intent.collection
     if wanted.collection == source:
         raise BadInputError([f"--to: the run has certified in {source} already; name another collection."])
     log = promotions_file(journal)
     with open_butler(repo, writeable=False) as butler:
         chains = _check_target(butler, wanted.collection)
-        requests = list(_requests(butler, config.instrument.name, certifications, wanted))
+        requests = list(_requests(butler, instrument, certifications, wanted))
         lines = [
             f"From {source} to {wanted.collection}{'' if chains is not None else ' (new)'}: {wanted.reason}",
             *_chain_lines(wanted.collection, chains or ()),
         ]
         missing = []
         for request in requests:
-            there = _there(butler, config.instrument.name, request)
+            there = _there(butler, instrument, request)
             if len(there) < len(request.dataset_ids):
                 missing.append(request)
-            lines += _lines(butler, config.instrument.name, request, len(there))
-    return Planned(wanted, repo, config.instrument.name, source, log, tuple(missing), tuple(lines))
+            lines += _lines(butler, instrument, request, len(there))
+    return Planned(wanted, repo, instrument, source, log, tuple(missing), tuple(lines))
 
 
 def _history(journal: Path, run_id: str) -> History:
