@@ -15,12 +15,17 @@ import pytest
 from lsst.ts.comcamcalib.butler_data import CertifyOutcome
 from lsst.ts.comcamcalib.enums import CalibType, CertificationState, RunState, StageState
 from lsst.ts.comcamcalib.record.events import Certification, ImageTaken
+from lsst.ts.comcamcalib.run.ending import LOOK_LIMIT_S
 from lsst.ts.comcamcalib.services.camera import TakenFrame
 from lsst.ts.comcamcalib.services.job_status import JobStatus, OnChange
 from support.house import House
 from support.services import FakeRepository, Gate
 
 BIAS = {"script_mode": "BIAS"}
+
+
+def test_all_that_an_abort_waits_for_is_less_than_the_promised_ten_seconds() -> None:
+    assert LOOK_LIMIT_S < 10
 
 
 async def test_run_that_was_open_when_the_process_died_is_interrupted(stored_house: House) -> None:

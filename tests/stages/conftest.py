@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 from lsst.ts.comcamcalib.clock import Clock
 from lsst.ts.comcamcalib.config import CscConfig
-from lsst.ts.comcamcalib.enums import CalibType, StageKind
+from lsst.ts.comcamcalib.enums import CalibType, StageKind, StageState
 from lsst.ts.comcamcalib.plan.plan import StagePlan
 from lsst.ts.comcamcalib.record.facts import FrameIntended, FrameTaken
 from lsst.ts.comcamcalib.stages.context import RunContext
+from lsst.ts.comcamcalib.stages.generate import generate
 from support.clock import LeapingPolicy, patience_s
 from support.plans import make_config, make_plan
 from support.records import MemoryRecord
@@ -60,6 +61,13 @@ class Bench:
         stage = self.context.plan.stage(CalibType[calib_type], StageKind[kind])
         assert stage is not None, f"the plan has no {name}"
         return stage
+
+    async def generate(self, name: str) -> str:
+        """Make a product as the scheduler has it made, to its end; return what is said of it."""
+        stage = self.stage(f"{name}.GENERATE")
+        reason = await generate(stage, self.context)
+        self.record.move(stage.name, StageState.SUCCEEDED)
+        return reason
 
     def start(self, work: Coroutine[Any, Any, str]) -> asyncio.Task[str]:
         """Start a stage; it is cancelled at the end of the test if it is still at work."""

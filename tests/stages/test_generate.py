@@ -37,7 +37,7 @@ def make(make_bench, expose_all):
 
 async def make_product(bench, *names: str) -> str:
     for name in names:
-        reason = await generate(bench.stage(f"{name}.GENERATE"), bench.context)
+        reason = await bench.generate(name)
     return reason
 
 

@@ -142,11 +142,11 @@ async def test_a_succeeded_job_with_other_exposures_is_done_again(bias) -> None:
 async def test_a_succeeded_job_that_built_on_another_job_is_done_again(bias) -> None:
     bench = bias(script_mode="BIAS_DARK")
     dark = bench.stage("DARK.GENERATE")
-    await make(bench)
+    await bench.generate("BIAS")
     await generate(dark, bench.context)
     bench.record.put(JobDistrusted(label="cpBias", attempt=1, reason="it used an older defects"))
     next_attempt(bench)
-    await make(bench)
+    await bench.generate("BIAS")
     assert await generate(dark, bench.context) == "3 datasets of type dark are in u/ocps/job-04/run"
     assert [one.inputs for one in bench.record.of(JobIntended) if one.label == "cpDark"] == [("job-01",), ("job-03",)]
     assert bench.observatory.world.jobs["job-04"].inputs[0] == "u/ocps/job-03"

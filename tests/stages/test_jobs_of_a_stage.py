@@ -234,6 +234,12 @@ async def test_a_job_may_begin_when_its_stages_and_jobs_have_succeeded(make_benc
             datasets=(),
         )
     )
+    assert not may_begin(dark, bench.context.history), "BIAS.GENERATE has still to say what it has made"
+    bench.record.move("BIAS.GENERATE", StageState.SUCCEEDED)
+    assert may_begin(dark, bench.context.history)
+    bench.record.put(StageMoved(stage_name="BIAS.GENERATE", attempt=2, state=StageState.PENDING, reason=""))
+    assert not may_begin(dark, bench.context.history), "it is made again"
+    bench.record.put(StageMoved(stage_name="BIAS.GENERATE", attempt=2, state=StageState.SUCCEEDED, reason=""))
     assert may_begin(dark, bench.context.history)
     bench.record.put(StageMoved(stage_name="BIAS.VERIFY", attempt=2, state=StageState.PENDING, reason=""))
     assert not may_begin(dark, bench.context.history), "without speculation the bias must be verified"

@@ -17,7 +17,6 @@ from lsst.ts.comcamcalib.findings import Outcome
 from lsst.ts.comcamcalib.measurements import Trend
 from lsst.ts.comcamcalib.record.events import DetectorMeasurement
 from lsst.ts.comcamcalib.record.facts import CertifyIntended, Measured, StageMoved, VerdictGiven
-from lsst.ts.comcamcalib.stages.generate import generate
 from lsst.ts.comcamcalib.stages.verify import verify
 from support.gate import Gate
 
@@ -33,7 +32,7 @@ def made(make_bench, expose_all):
             if stage.kind is StageKind.INGEST:
                 bench.record.move(stage.name, StageState.SUCCEEDED)
         for name in names:
-            await generate(bench.stage(f"{name}.GENERATE"), bench.context)
+            await bench.generate(name)
         return bench
 
     return make

@@ -15,7 +15,6 @@ from lsst.ts.comcamcalib.enums import CalibType, StageKind, StageState, Verdict
 from lsst.ts.comcamcalib.errors import StageError
 from lsst.ts.comcamcalib.findings import Outcome
 from lsst.ts.comcamcalib.record.facts import FramesBlamed, JobDistrusted, JobIntended, StageMoved, VerdictGiven
-from lsst.ts.comcamcalib.stages.generate import generate
 from lsst.ts.comcamcalib.stages.verify import verify
 from support.bias_job import kill, turn
 
@@ -31,7 +30,7 @@ def made(make_bench, expose_all):
             if stage.kind is StageKind.INGEST:
                 bench.record.move(stage.name, StageState.SUCCEEDED)
         for name in names:
-            await generate(bench.stage(f"{name}.GENERATE"), bench.context)
+            await bench.generate(name)
         return bench
 
     return make
@@ -112,7 +111,7 @@ async def test_amplifiers_known_to_be_bad_are_named_and_do_not_count(make_bench,
     for stage in bench.context.plan.stages:
         if stage.kind is StageKind.INGEST:
             bench.record.move(stage.name, StageState.SUCCEEDED)
-    await generate(bench.stage("BIAS.GENERATE"), bench.context)
+    await bench.generate("BIAS")
     bench.observatory.world.bad_amplifiers["BIAS", 4] = 2
     assert (await judge(bench, "BIAS")).startswith(
         "PASSED: All tests of 3 detectors in 2 exposures passed. Known to be bad, and not counted: R22_S11 C10 (noisy, "
@@ -240,7 +239,7 @@ async def test_gains_that_come_while_it_waits_count_against_the_flats(made) -> N
     bench.observatory.world.gain = 17.0
     judging = start(bench, "FLAT")
     await turn()
-    await generate(bench.stage("PTC.GENERATE"), bench.context)
+    await bench.generate("PTC")
     await bench.record.note(move("PTC.GENERATE", StageState.SUCCEEDED))
     with pytest.raises(StageError, match="FLAT is FAILED: PTC, which was made from the same flats, shows that they"):
         await bench.done(judging)

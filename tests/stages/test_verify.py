@@ -18,7 +18,6 @@ from lsst.ts.comcamcalib.errors import StageError
 from lsst.ts.comcamcalib.findings import Outcome
 from lsst.ts.comcamcalib.record.events import DetectorVerification, VerificationResult
 from lsst.ts.comcamcalib.record.facts import JobIntended, StageMoved, VerdictGiven
-from lsst.ts.comcamcalib.stages.generate import generate
 from lsst.ts.comcamcalib.stages.verify import verify
 from lsst.ts.comcamcalib.verification import judge_statistics
 from support.plans import make_config
@@ -35,7 +34,7 @@ def made(make_bench, expose_all):
             if stage.kind is StageKind.INGEST:
                 bench.record.move(stage.name, StageState.SUCCEEDED)
         for name in names:
-            await generate(bench.stage(f"{name}.GENERATE"), bench.context)
+            await bench.generate(name)
         return bench
 
     return make

@@ -13,7 +13,6 @@ from lsst.ts.comcamcalib.enums import CalibType, StageKind, StageState, Verdict
 from lsst.ts.comcamcalib.errors import StageError
 from lsst.ts.comcamcalib.record.events import DetectorVerification, VerificationResult
 from lsst.ts.comcamcalib.record.facts import FramesBlamed, JobDistrusted, StageMoved, VerdictGiven
-from lsst.ts.comcamcalib.stages.generate import generate
 from lsst.ts.comcamcalib.stages.verify import verify
 from support.bias_job import turn
 
@@ -29,7 +28,7 @@ def made(make_bench, expose_all):
             if stage.kind is StageKind.INGEST:
                 bench.record.move(stage.name, StageState.SUCCEEDED)
         for name in ("BIAS", "DARK", "PTC"):
-            await generate(bench.stage(f"{name}.GENERATE"), bench.context)
+            await bench.generate(name)
         if flats is not None:
             await bench.record.note(judged(flats))
         return bench
@@ -162,7 +161,7 @@ async def test_curves_are_verified_where_the_run_only_verifies_everything_else(m
     for stage in bench.context.plan.stages:
         if stage.kind is StageKind.INGEST:
             bench.record.move(stage.name, StageState.SUCCEEDED)
-    await generate(bench.stage("PTC.GENERATE"), bench.context)
+    await bench.generate("PTC")
     await bench.record.note(judged(StageState.SUCCEEDED))
     assert (await judge(bench)).startswith("PASSED: ")
     assert bench.observatory.world.job("verifyPtc").inputs[0] == "u/ocps/job-01"

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Sequence
 
 from ..butler_data import DatasetFound
-from ..enums import CalibType, StageState
+from ..enums import CalibType, StageKind, StageState
 from ..errors import ServiceError, StageError
 from ..plan.plan import JobPlan, StagePlan
 from ..plan.request import job_collection, run_collection
@@ -101,10 +101,21 @@ def _has_begun(label: str, stage: StagePlan, history: History) -> bool:
 
 
 def may_begin(job: JobPlan, history: History) -> bool:
-    """Return whether a job's frames are in the repository, and the jobs that it builds on have succeeded."""
+    """Return whether a job's frames are in the repository, and the products that it builds on are made."""
     return all(history.stages[name].state is StageState.SUCCEEDED for name in job.needs_stages) and all(
-        label in history.made for label in job.needs
+        _is_made(label, job, history) for label in job.needs
     )
+
+
+def _is_made(label: str, job: JobPlan, history: History) -> bool:
+    """Return whether a product that a job builds on is made; that of another stage is when that stage has succeeded.
+
+    What an earlier attempt of that stage has made must not be used while the stage makes it again.
+    """
+    if (product := history.made.get(label)) is None:
+        return False
+    maker = f"{product.calib_type.name}.{StageKind.GENERATE.name}"
+    return maker == job.stage_name or history.stages[maker].state is StageState.SUCCEEDED
 
 
 async def _make(plan: JobPlan, stage: StagePlan, context: RunContext) -> None:
