@@ -183,6 +183,7 @@ def test_drift_of_each_quantity_is_in_units_of_its_limit() -> None:
     )
     wanted = [limit(), limit(of="detector", limit=0.01), limit(quantity="noise", change="absolute", limit=1.0)]
     assert drift_by_quantity(values, wanted) == pytest.approx({"gain": 2.0, "noise": 0.3})
+    assert drift_by_quantity(values, wanted, {"C12"}) == pytest.approx({"gain": 0.0, "noise": 0.3})
     assert drift_by_quantity(with_values(*amplifiers("gain", 1.7), before=()), wanted) == {}
     assert drift_by_quantity(values, []) == {}
 

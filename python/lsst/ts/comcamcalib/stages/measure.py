@@ -159,7 +159,8 @@ async def _trends(
 def _fact(measured: MeasuredProduct, context: RunContext) -> Measured:
     limits = context.config.values
     wanted = limits.drift.get(measured.calib_type.name, ()) if limits is not None else ()
-    by_detector = {one: drift_by_quantity(values, wanted) for one, values in measured.values.items()}
+    bad = context.plan.config.known_to_be_bad()
+    by_detector = {one: drift_by_quantity(values, wanted, bad.get(one, {})) for one, values in measured.values.items()}
     return Measured(
         calib_type=measured.calib_type,
         physical_filter=measured.physical_filter,

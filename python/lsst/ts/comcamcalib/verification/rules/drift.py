@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ...butler_data import DetectorValues, ProductValue
@@ -72,11 +72,13 @@ def drift(product: MeasuredProduct, wanted: Sequence[DriftLimit]) -> list[Findin
     return worst_of_each(found)
 
 
-def drift_by_quantity(values: DetectorValues, wanted: Sequence[DriftLimit]) -> dict[str, float]:
+def drift_by_quantity(
+    values: DetectorValues, wanted: Sequence[DriftLimit], bad_amplifiers: Collection[str] = ()
+) -> dict[str, float]:
     """Return the largest change of each quantity of a detector in units of its limit; without what can't be compared.
 
     It is above 1 if and only if a limit is exceeded. What must be at least its limit gives the inverse ratio. A limit
-    of 0 has no unit: each step beyond it counts as one more.
+    of 0 has no unit: each step beyond it counts as one more. Amplifiers that are known to be bad do not count.
     """
     found: dict[str, float] = {}
     for limit in wanted:
@@ -86,7 +88,7 @@ def drift_by_quantity(values: DetectorValues, wanted: Sequence[DriftLimit]) -> d
         if limit.of == "detector":
             some = [detector_value(changes)]
         else:
-            some = [one.value for name, one in changes.items() if name]
+            some = [one.value for name, one in changes.items() if name and name not in bad_amplifiers]
         for ratio in (_in_units(one, limit) for one in some if math.isfinite(one)):
             found[limit.quantity] = max(ratio, found.get(limit.quantity, 0.0))
     return found
