@@ -24,7 +24,14 @@ from support.run import Site, SiteRun, uws_jobs
 pytestmark = [pytest.mark.observatory, pytest.mark.asyncio(loop_scope="session")]
 
 OPTIONS: dict[str, Any] = {"script_mode": "BIAS", "n_bias": 3, "oods_timeout": 3, "max_counter_archiver_check": 3}
-LIMITS_S = {"exposure_overhead": 6, "readout": 3, "job_submission": 6, "job": 12, "uws_unreachable": 8}
+LIMITS_S = {
+    "exposure_overhead": 6,
+    "readout": 3,
+    "job_submission": 6,
+    "job": 12,
+    "uws_unreachable": 8,
+    "uws_forgotten": 3,
+}
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -65,6 +72,12 @@ async def test_job_that_does_not_end_is_aborted_at_its_limit(impatient: Site, sc
     assert "which is its limit" in reason
     assert ("had not even begun to execute" in reason) == (scenario == "job-stays-queued")
     assert await uws_jobs(impatient.observatory) == []
+    assert await run.certified() == []
+
+
+async def test_job_that_somebody_deletes_fails_when_the_uws_has_said_so_for_a_while(impatient: Site) -> None:
+    run, reason = await failed(impatient, "job-deleted")
+    assert "the OCPS has not reported its end" in reason
     assert await run.certified() == []
 
 

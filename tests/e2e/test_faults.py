@@ -76,7 +76,6 @@ async def test_run_goes_on_when_the_oods_is_enabled_again(site: Site) -> None:
 @pytest.mark.parametrize(
     ("scenario", "said"),
     [
-        ("job-deleted", "the OCPS has not reported its end"),
         ("job-reaches-deadline", "failed with exit code"),
         ("job-killed", "failed with exit code"),
         ("job-can-not-start", "failed before it could write a log"),

@@ -102,6 +102,12 @@ FOUND = {
     "an abort that was not finished when the process was killed, and that the next one undid": NightPlan(
         1, BIASES, (Happening("command", "abort", 0, 20.0), Happening("kill", "at", 0, 20.3, 5.0)), auto_resume=True
     ),
+    "a job that the UWS denies for a while, and that runs on": NightPlan(
+        50144,
+        DEFECTS,
+        (Happening("job", "hangs", 5), Happening("later period", "UWS answers 404", 0, 889.0, 19.0)),
+        auto_resume=True,
+    ),
     "an exposure by a stopped process after the next one has taken over": NightPlan(
         1, BIASES, (Happening("second process", "first stopped after write", 5, 0.0, 40.0),)
     ),

@@ -134,6 +134,21 @@ async def test_the_uws_that_corrects_itself_is_believed(world: JobWorld) -> None
     assert world.uws.looks == 3
 
 
+async def test_a_uws_that_has_forgotten_a_job_only_for_a_while_fails_no_run(world: JobWorld) -> None:
+    """It was restarted, and had not its disk yet."""
+    world.uws.prepare("executing", *[None] * (5 * MAX_DOUBTS), "executing", None, "completed")
+    service = world.service(uws_forgotten=NEVER_S)
+    following = await world.following(service)
+    assert (await within_limit(following)).succeeded
+    assert "unknown" not in {one.phase for one in world.notified}
+
+
+async def test_a_job_of_an_earlier_process_is_waited_for_in_the_same_way(world: JobWorld) -> None:
+    world.uws.prepare(*[None] * (5 * MAX_DOUBTS), "completed")
+    service = world.service(uws_forgotten=NEVER_S)
+    assert (await within_limit(asyncio.create_task(service.attach("job1", world.on_change)))).succeeded
+
+
 async def test_a_job_that_the_uws_has_forgotten_fails_unless_the_ocps_publishes_its_end_meanwhile(
     world: JobWorld,
 ) -> None:

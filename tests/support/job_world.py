@@ -165,7 +165,9 @@ class JobWorld:
 
     def service(self, poll_interval_s: float = SOON_S, repo: str = "", **limits: float) -> JobService:
         service = JobService(
-            self.ocps, self.uws, poll_interval_s, self.limits.model_copy(update=limits), Clock(), self.on_backend, repo
+            *(self.ocps, self.uws, poll_interval_s),
+            self.limits.model_copy(update={"uws_forgotten": SOON_S, **limits}),
+            *(Clock(), self.on_backend, repo),
         )
         self.services.append(service)
         return service

@@ -97,6 +97,11 @@ class Limits(Closed):
     uws_unreachable: Seconds = Field(
         description="How long a job is followed without any answer from UWS or OCPS before it counts as lost (seconds)."
     )
+    uws_forgotten: Seconds = Field(
+        default=45.0,
+        description="How long the UWS must say that it does not know a job, which it has shown before, until that is "
+        "believed (seconds). A server that has just been restarted may not have its disk yet.",
+    )
     butler_queue: Seconds = Field(
         description="A call's wait for a free Butler thread (seconds). Longer than butler_certify, because "
         "certifications are done one after the other."

@@ -43,7 +43,7 @@ class JobFollower:
     poll_interval_s
         Time between two requests for the state of a job (seconds).
     limits
-        Limits of time: ``job``, ``job_abort``, ``uws_unreachable``.
+        Limits of time: ``job``, ``job_abort``, ``uws_forgotten``, ``uws_unreachable``.
     clock
         The clock.
     repo
@@ -95,7 +95,7 @@ class JobFollower:
         clock = asyncio.get_running_loop().time
         submitted_s = job.status.timestamp_submitted_s
         deadline = clock() + self._limits.job - (self._clock.tai() - submitted_s if submitted_s else 0.0)
-        answered = clock()
+        answered = certain = clock()
         doubts = 0
         while not job.ended:
             if job in self._stopper:  # the stopper finds out how it ends
@@ -116,10 +116,14 @@ class JobFollower:
                     if other := await self._not_ours(job, seen, submission):
                         return await self.follow(other, submission)
                 end = judge(seen.phase if seen else None, reported)
-                doubts = doubts if end is not None else 0
+                if end is None:
+                    doubts, certain = 0, clock()
                 if seen and seen.phase_word != job.status.phase and end is None:
                     await job.notify(dataclasses.replace(job.status, phase=seen.phase_word))
-            if end is not None and (end.certain or doubts >= MAX_DOUBTS):
+            # Of a new id that the UWS has never shown, nobody need be patient: it may be that of another UWS.
+            was_there = job.known_at_uws or not job.fresh
+            patience_s = self._limits.uws_forgotten if seen is None and was_there else 0.0
+            if end is not None and (end.certain or (doubts >= MAX_DOUBTS and clock() - certain >= patience_s)):
                 return await self._conclude(job, end, seen if isinstance(seen, UwsJob) else None, submission)
             if clock() > deadline:
                 return await self._give_up(job)
