@@ -56,7 +56,7 @@ def seconds(command: list[str]) -> float:
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        journal, = have(folder).glob("journal.sqlite3")
+        (journal,) = have(folder).glob("journal.sqlite3")
         run_id = next(run.run_id for run in list_runs(journal) if run.state is RunState.COMPLETED)
         command = [*PROGRAM, run_id, "--journal", str(journal), "--directory", str(folder)]
         alone_s = seconds([*command, "--repo", NOWHERE])
