@@ -60,3 +60,5 @@ def test_exposure_is_one_that_the_validity_covers(history: History, covered: His
     last = history.used(CalibType.BIAS)[-1]
     certified, _ = fetch(changed(covered, validity_end=""))
     assert f"exposure={last.exposure_id}," in certified, "a validity without an end"
+    certified, _ = fetch(changed(covered, validity_begin=""))
+    assert f"exposure={last.exposure_id}," in certified, "a validity without a beginning"

@@ -11,13 +11,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from lsst.ts.comcamcalib.enums import CalibType, RunState, StageState, Verdict
+from lsst.ts.comcamcalib.enums import CalibType, RunState, StageKind, StageState, Verdict
 from lsst.ts.comcamcalib.errors import BadInputError
 from lsst.ts.comcamcalib.record.events import Certification, StageStatus, VerificationResult
-from lsst.ts.comcamcalib.record.facts import VerdictAccepted, VerdictGiven
-from lsst.ts.comcamcalib.run.acceptance import AcceptRequest
+from lsst.ts.comcamcalib.record.facts import RunMoved, VerdictAccepted, VerdictGiven
+from lsst.ts.comcamcalib.run.acceptance import AcceptRequest, kinds_after
 from support.gate import Gate
 from support.house import House
+from support.plans import make_plan
+from support.records import MemoryRecord
 
 pytestmark = pytest.mark.usefixtures("quick_looks")
 
@@ -164,6 +166,21 @@ async def test_stop_on_failure_takes_the_remaining_frames_after_all(house: House
     await accept(house, run_id)
     assert (await house.ended()).state is RunState.COMPLETED
     assert house.observatory.camera.taken("DARK") == 2
+
+
+async def test_what_takes_frames_after_an_acceptance_is_checked_before_it() -> None:
+    """With on_failure: stop, the failure that is accepted does not stop the exposures that follow the acceptance."""
+    plan = make_plan(script_mode="BIAS_DARK", on_failure="stop")
+    record = MemoryRecord(plan)
+    for stage in plan.stages:
+        done = stage.calib_type is BIAS and stage.kind not in (StageKind.VERIFY, StageKind.CERTIFY)
+        record.move(stage.name, StageState.SUCCEEDED if done else StageState.SKIPPED)
+    record.move("BIAS.VERIFY", StageState.FAILED)
+    record.put(RunMoved(state=RunState.FAILED, reason="BIAS.VERIFY failed"))
+    request = AcceptRequest(plan.run_id, BIAS, "", 0, "good", "op")
+    assert StageKind.ACQUIRE in kinds_after(record.history, request), "camera, filter and OODS must be ready"
+    record.move("BIAS.GENERATE", StageState.FAILED)
+    assert StageKind.ACQUIRE not in kinds_after(record.history, request), "another failure does"
 
 
 # After the end of the process

@@ -87,6 +87,17 @@ async def test_what_is_not_there_is_certified_then(unsettled: House) -> None:
     assert repository.asked.count("certify") == 2 and len(unsettled.of(Certification)) == 1
 
 
+async def test_a_resumed_stage_raises_no_alarm_of_the_attempt_before(unsettled: House) -> None:
+    await unsettled.runner.disconnect("The CSC went to DISABLED")
+    repository = unsettled.observatory.repository
+    repository.errors.clear()
+    run = unsettled.runner.run
+    assert run is not None and not any(run.record._not_known.values())
+    unsettled.runner.connect(unsettled.observatory.services)
+    await unsettled.runner.resume("", "op")
+    assert (await unsettled.ended()).state is RunState.COMPLETED
+
+
 async def test_abort_ends_it_and_names_what_is_not_known(unsettled: House) -> None:
     await unsettled.runner.abort("op")
     assert (await unsettled.ended()).state is RunState.ABORTED

@@ -92,7 +92,7 @@ def _covered_exposure(intent: facts.CertifyIntended, history: History) -> int:
 
     For a flat, the exposure also gives the filter.
     """
-    begin_s = tai_unix(intent.validity_begin)
+    begin_s = tai_unix(intent.validity_begin) if intent.validity_begin else -math.inf
     end_s = tai_unix(intent.validity_end) if intent.validity_end else math.inf
     frames = history.plan.recipe(intent.calib_type).frames
     covered = [

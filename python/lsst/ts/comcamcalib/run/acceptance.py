@@ -214,7 +214,8 @@ def to_take_up(history: History, verified: str = "") -> list[str]:
         for stage in history.plan.stages
         if _state(history, stage.name) is StageState.SKIPPED or stage.name in again
     }
-    stopped = history.plan.options.on_failure == "stop" and bool(history.stages_in(StageState.FAILED))
+    failed = [stage for stage in history.stages_in(StageState.FAILED) if stage.name != verified]
+    stopped = history.plan.options.on_failure == "stop" and bool(failed)
     going_on = True
     while going_on:
         hopeless = [

@@ -154,12 +154,19 @@ async def _once_settled(act: Certifying, calib_type: CalibType, context: RunCont
 
     If the stage ended, the run would, too, and another one might certify in the same collection before it is known.
     """
+    try:
+        await _look_until_settled(act, calib_type, context)
+    finally:
+        # A stage that is done again later knows nothing worse than at its beginning.
+        context.record.not_known(act.stage_name, "")
+
+
+async def _look_until_settled(act: Certifying, calib_type: CalibType, context: RunContext) -> None:
     said = ""
     while True:
         try:
             await _settle_others(act, calib_type, context)
             await once(act, context.record)
-            context.record.not_known(act.stage_name, "")
             return
         except StageError as error:
             this = asyncio.current_task()
