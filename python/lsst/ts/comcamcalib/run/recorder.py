@@ -154,14 +154,18 @@ class Recorder:
     @property
     def waits(self) -> dict[str, Wait]:
         """What each RUNNING stage is waiting for."""
-        running = {stage.name for stage in self._history.stages_in(StageState.RUNNING)}
+        running = self._running
         return {who: wait for who, wait in self._waits.items() if who in running}
 
     @property
     def doubts(self) -> list[str]:
         """What RUNNING stages can't find out, a sentence each."""
-        running = {stage.name for stage in self._history.stages_in(StageState.RUNNING)}
+        running = self._running
         return [f"{who}: {problem}" for who, problem in self._not_known.items() if problem and who in running]
+
+    @property
+    def _running(self) -> set[str]:
+        return {stage.name for stage in self._history.stages_in(StageState.RUNNING)}
 
     @property
     def unwritten(self) -> bool:
