@@ -28,6 +28,13 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 START_LIMIT_S = 60.0
 ANSWER_LIMIT_S = 60.0
 
+GONE = ("Inspected target navigated or closed", "Execution context was destroyed.")
+"""What Chromium says if another page took the place of the one that was asked."""
+
+
+class PageGoneError(AssertionError):
+    """Another page took the place of the one that was asked before it answered."""
+
 
 class Browser:
     """One tab of a browser.
@@ -68,6 +75,8 @@ class Browser:
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
         await self._socket.send_json({"id": number, "method": method, "params": params})
         heard = await asyncio.wait_for(answer, ANSWER_LIMIT_S)
+        if heard.get("error", {}).get("message") in GONE:
+            raise PageGoneError(heard["error"])
         assert "error" not in heard, heard
         result: dict[str, Any] = heard["result"]
         return result
@@ -96,12 +105,17 @@ class Browser:
         return result["result"].get("value")
 
     async def until(self, expression: str, limit_s: float = 60.0, context: int | None = None) -> Any:
-        """Wait until an expression in the page holds; return its value."""
+        """Wait until an expression in the page holds; return its value.
+
+        A page that another takes the place of meanwhile says nothing of it, so the other is asked.
+        """
         try:
             async with asyncio.timeout(limit_s):
-                while not (value := await self.value(expression, context)):  # noqa: ASYNC110
+                while True:
+                    with contextlib.suppress(PageGoneError):
+                        if value := await self.value(expression, context):
+                            return value
                     await asyncio.sleep(0.1)  # the protocol has no event for it
-                return value
         except TimeoutError:
             text = str(await self.value("document.body && document.body.innerText"))
             raise AssertionError(f"{expression} did not hold within {limit_s:g} s. The page: {text[:2000]}") from None

@@ -12,8 +12,9 @@ import asyncio
 import contextlib
 import dataclasses
 import json
+import logging
 import types
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,22 @@ async def opened(folder: Path, instrument: dict[str, Any] | None = None, **setti
         site = Site(house, session, folder)
         await site.page.open(config)
         try:
-            yield site
+            with no_error_of_the_server():
+                yield site
         finally:
             await site.page.close()
             await house.close()
+
+
+@contextlib.contextmanager
+def no_error_of_the_server() -> Iterator[None]:
+    """Fail if an answer ended in an error that only aiohttp's log tells."""
+    log, records = logging.getLogger("aiohttp.server"), list[logging.LogRecord]()
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = records.append  # type: ignore[method-assign]
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+    assert not records, [(one.getMessage(), one.exc_info) for one in records]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import errno
 import math
 import os
 import sqlite3
@@ -184,7 +185,7 @@ async def test_a_report_is_served_as_it_is(reported: tuple[Site, str, Path]) -> 
     site, run_id, _ = reported
     answer = await site.ask(f"/reports/{run_id}.html")
     assert (answer.status, answer.text) == (200, "<html>of the run</html>")
-    assert answer.headers["Content-Type"] == "text/html"
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
     policy = answer.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy and "script-src" not in policy
     answer = await site.ask(f"/reports/{run_id}.json")
@@ -200,6 +201,19 @@ async def test_a_file_that_the_journal_does_not_name_is_not_served(reported: tup
     (folder / f"ComCamCalib-{run_id}.html").unlink()
     answer = await site.ask(f"/reports/{run_id}.html")
     assert answer.status == 404 and f"comcamcalib report {run_id}" in answer.json["error"]
+
+
+async def test_a_report_that_cannot_be_read_is_told_as_that(
+    reported: tuple[Site, str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, run_id, _ = reported
+
+    def broken(_path: Path) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Path, "read_bytes", broken)
+    answer = await site.ask(f"/reports/{run_id}.json")
+    assert answer.status == 503 and "can't be read (Input/output error)" in answer.json["error"]
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def runs(
 
 
 def _row(history: History) -> tuple[str, ...]:
-    from .report.story import iso_utc
+    from .clock import iso_utc
 
     verdicts = [
         f"{one.calib_type.name} {one.verdict.name}{' (withdrawn)' if history.withdrawn(one.calib_type) else ''}"

@@ -23,9 +23,10 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lsst.ts import salobj, utils
+from lsst.ts import salobj
 
 from .calib_types import calib_type_named
+from .clock import moment_utc
 from .csc_remote import CONNECT_LIMIT_S, CscRemote, RefusedError
 from .enums import CalibType, RunState
 from .errors import BadInputError, ServiceError
@@ -359,4 +360,4 @@ def type_number(calib_type: CalibType | str) -> int:
 
 def clock(tai_s: float) -> str:
     """Return the time of day (UTC) of TAI unix seconds as text; "" for 0."""
-    return utils.astropy_time_from_tai_unix(tai_s).utc.isot[11:19] if tai_s else ""
+    return f"{moment_utc(tai_s):%H:%M:%S}" if tai_s else ""

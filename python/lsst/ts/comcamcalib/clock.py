@@ -9,10 +9,13 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 
 from lsst.ts import utils
 
-__all__ = ["Clock"]
+__all__ = ["Clock", "iso_utc", "moment_tai", "moment_utc"]
+
+EPOCH = datetime.datetime(1970, 1, 1)
 
 
 class Clock:
@@ -25,3 +28,22 @@ class Clock:
     def monotonic(self) -> float:
         """Return a time that never goes back (seconds of the event loop)."""
         return asyncio.get_running_loop().time()
+
+
+# Not with astropy: before its first conversion to UTC it looks for a newer table of leap seconds, and loads one from
+# the internet if its own is about half a year old. The event loop would wait for that.
+
+
+def moment_tai(tai_s: float) -> datetime.datetime:
+    """Return the date and the time of day on the TAI scale of TAI unix seconds."""
+    return EPOCH + datetime.timedelta(seconds=tai_s)
+
+
+def moment_utc(tai_s: float) -> datetime.datetime:
+    """Return the date and the time of day on the UTC scale of TAI unix seconds."""
+    return EPOCH + datetime.timedelta(seconds=utils.utc_from_tai_unix(tai_s))
+
+
+def iso_utc(tai_s: float) -> str:
+    """Return TAI unix seconds as ISO 8601, UTC, to the second; "" for 0."""
+    return f"{moment_utc(tai_s).isoformat(timespec='seconds')}Z" if tai_s else ""

@@ -13,6 +13,7 @@ import datetime
 import zoneinfo
 from collections.abc import Collection
 
+from ..clock import moment_tai
 from ..options import NO_END, RunOptions, day_obs_range
 
 __all__ = ["Validity", "day_obs_of", "days_of", "noon_notice", "tai_unix", "validity_of"]
@@ -50,7 +51,7 @@ class Validity:
 
     def ended(self, now_tai_s: float) -> bool:
         """Whether it is over at some time, TAI unix (seconds)."""
-        return bool(self.end_iso_tai) and _moment(self.end_iso_tai) <= EARLIEST + datetime.timedelta(seconds=now_tai_s)
+        return bool(self.end_iso_tai) and _moment(self.end_iso_tai) <= moment_tai(now_tai_s)
 
     @property
     def words(self) -> str:
@@ -61,8 +62,7 @@ class Validity:
 
 def day_obs_of(tai_s: float) -> int:
     """Return the day of observation, YYYYMMDD, of a time (TAI unix seconds): the date 12 hours earlier (LSE-400)."""
-    then = EARLIEST + datetime.timedelta(seconds=tai_s - 12 * 3600)
-    return int(then.strftime("%Y%m%d"))
+    return int(f"{moment_tai(tai_s - 12 * 3600):%Y%m%d}")
 
 
 def days_of(day_obs: int, end_iso_tai: str) -> set[int]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from lsst.ts import utils
 
 from ..butler_data import CertifyRequest
+from ..clock import moment_tai
 from ..errors import BadInputError, ConflictError, ServiceError
 from ..run.promotions import Promoted, PromotedRange, note_promotion
 from ..services import butler_certify, butler_read_back
@@ -123,4 +124,4 @@ def _promoted(planned: Planned, who: str) -> Promoted:
 
 
 def _now() -> str:
-    return str(utils.astropy_time_from_tai_unix(utils.current_tai()).isot[:19])
+    return moment_tai(utils.current_tai()).isoformat(timespec="seconds")

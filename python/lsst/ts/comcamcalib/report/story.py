@@ -7,11 +7,9 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from lsst.ts import utils
-
+from ..clock import iso_utc
 from ..enums import RunState, StageKind
 from ..plan.estimate import Span, critical_chain
 from ..plan.request import job_collection
@@ -21,13 +19,7 @@ from ..record.history import History
 from ..record.things import Frame, Job, Stage
 from . import data
 
-__all__ = ["critical_stages", "exposures", "iso_utc", "jobs", "run_section", "timeline"]
-
-
-@functools.lru_cache(maxsize=4096)  # astropy takes 0.2 ms, and the status page shows the same times again and again
-def iso_utc(tai_s: float) -> str:
-    """Return TAI unix seconds as ISO 8601, UTC, to the second; "" for 0."""
-    return f"{utils.astropy_time_from_tai_unix(tai_s).utc.isot[:19]}Z" if tai_s else ""
+__all__ = ["critical_stages", "exposures", "jobs", "run_section", "timeline"]
 
 
 def run_section(history: History, entries: Sequence[Entry], state: RunState, reason: str) -> data.RunSection:

@@ -19,6 +19,7 @@ from pathlib import Path
 from lsst.ts import utils
 
 from .. import __version__
+from ..clock import iso_utc
 from ..enums import RunState
 from ..record.facts import Entry
 from ..record.fold import fold
@@ -99,7 +100,7 @@ def make_document(
     maps = amplifier_maps(history, readings)
     names = history.plan.detector_names
     return data.Document(
-        written=story.iso_utc(utils.current_tai()),
+        written=iso_utc(utils.current_tai()),
         attempt=attempt,
         problems=(*readings.problems, *(problem for table in readings.statistics for problem in table.problems)),
         run=story.run_section(history, entries, ending.state, ending.reason),

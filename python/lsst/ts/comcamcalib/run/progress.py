@@ -11,8 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from lsst.ts import utils
-
+from ..clock import moment_tai
 from ..enums import RunState, StageKind, StageState, Verdict
 from ..plan.estimate import Work, fraction_done, remaining_s
 from ..record.events import Alarms
@@ -92,7 +91,7 @@ def _in_words(waits: Mapping[str, Wait]) -> list[str]:
     for who, wait in waits.items():
         until = ""
         if wait.until:
-            until = f" (until {utils.astropy_time_from_tai_unix(wait.until).isot[11:19]} TAI at the latest)"
+            until = f" (until {moment_tai(wait.until):%H:%M:%S} TAI at the latest)"
         parts.append(f"{who}: {wait.for_what}{until}")
     return parts
 

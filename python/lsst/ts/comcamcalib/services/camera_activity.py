@@ -11,9 +11,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection, Mapping
 
-from lsst.ts import salobj, utils
+from lsst.ts import salobj
 
-from ..clock import Clock
+from ..clock import Clock, moment_tai
 from ..instrument import Instrument
 from .exposure import TakenFrame, group_of
 
@@ -141,5 +141,5 @@ class CameraActivity:
         until_tai = last.private_sndStamp + last.exposureTime + self._readout_limit_s
         if until_tai < self._clock.tai():
             return ""
-        until = utils.astropy_time_from_tai_unix(until_tai).isot[11:19]
+        until = f"{moment_tai(until_tai):%H:%M:%S}"
         return f"{last.imageName} of {last.exposureTime:g} s, until {until} TAI at the latest"

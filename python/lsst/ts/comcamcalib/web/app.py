@@ -132,9 +132,10 @@ class _Pages:
 
     async def report(self, request: web.Request) -> web.StreamResponse:
         run_id, suffix = request.match_info["run_id"], request.match_info["suffix"]
-        path = await self._parts.past.report(run_id, suffix)
-        headers = {"Content-Security-Policy": self._parts.guard.report_policy, "Content-Type": REPORT_TYPES[suffix]}
-        return web.FileResponse(path, headers=headers)
+        body = await self._parts.bodies.get(request.path, lambda: self._parts.past.report(run_id, suffix))
+        response = SharedResponse(request, body, REPORT_TYPES[suffix])
+        response.headers["Content-Security-Policy"] = self._parts.guard.report_policy
+        return response
 
     async def board(self, request: web.Request) -> web.StreamResponse:
         promotions = await self._parts.past.promotions()

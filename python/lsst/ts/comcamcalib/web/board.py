@@ -13,15 +13,12 @@ import datetime
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
-from lsst.ts import utils
-
 from ..butler_data import Coverage
-from ..clock import Clock
+from ..clock import Clock, iso_utc, moment_tai
 from ..config import CscConfig
 from ..enums import CalibType
 from ..errors import ServiceError
 from ..options import named_collections
-from ..report import story
 from ..run.reading import CertificationFound
 from ..services.butler import ButlerService
 from . import data
@@ -195,7 +192,7 @@ def _not_known(collection: str, reasons: Mapping[CalibType, str], types: Mapping
 
 
 def _iso_tai(tai_s: float) -> str:
-    return str(utils.astropy_time_from_tai_unix(tai_s).tai.isot)
+    return moment_tai(tai_s).isoformat(timespec="milliseconds")
 
 
 class BoardKeeper:
@@ -271,7 +268,7 @@ class BoardKeeper:
             self._say(f"It could not be looked up again: {type(error).__name__}. The CSC's log has more.")
             return
         self.board = self._made(now_s).model_copy(
-            update={"looked": story.iso_utc(now_s), "not_shown": tuple(not_shown), "problem": ""}
+            update={"looked": iso_utc(now_s), "not_shown": tuple(not_shown), "problem": ""}
         )
 
     def _say(self, problem: str) -> None:

@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator, Mapping
 
 from .. import __version__
+from ..clock import iso_utc
 from ..enums import StageState, Verdict
 from ..findings import Finding, Outcome
 from ..plan.estimate import Span, critical_chain, schedule
@@ -71,7 +72,7 @@ def now_document(seen: Seen) -> data.Now:
     """Return what happens now."""
     history = seen.history
     return data.Now(
-        written=story.iso_utc(seen.at_s),
+        written=iso_utc(seen.at_s),
         csc=data.CscSection(
             state=seen.state,
             version=__version__,
@@ -109,9 +110,7 @@ def progress_section(progress: Progress | None) -> data.ProgressSection | None:
 
 def wait_rows(waits: Mapping[str, Wait]) -> tuple[data.WaitRow, ...]:
     """Return what is done or waited for."""
-    return tuple(
-        data.WaitRow(stage=who, what=wait.for_what, until=story.iso_utc(wait.until)) for who, wait in waits.items()
-    )
+    return tuple(data.WaitRow(stage=who, what=wait.for_what, until=iso_utc(wait.until)) for who, wait in waits.items())
 
 
 def run_document(history: History, now_s: float) -> data.RunDocument:
@@ -140,9 +139,9 @@ def run_document(history: History, now_s: float) -> data.RunDocument:
         detectors=plan.detector_names,
         repo=plan.config.repo,
         calib_collection=options.calib_collection,
-        accepted=story.iso_utc(history.accepted_s),
-        started=story.iso_utc(history.started_s),
-        ended=story.iso_utc(history.ended_s),
+        accepted=iso_utc(history.accepted_s),
+        started=iso_utc(history.started_s),
+        ended=iso_utc(history.ended_s),
         estimated_duration_s=plan.estimated_duration_s,
         notices=plan.notices,
         decisions=tuple(_decisions(history)),
@@ -188,8 +187,8 @@ def _stages(history: History, critical: tuple[str, ...], now_s: float) -> Iterat
             reason=stage.reason,
             needs=needs.get(stage.name, ()),
             critical=stage.name in critical or stage.name in of_jobs,
-            started=story.iso_utc(stage.started_s),
-            ended=story.iso_utc(stage.ended_s),
+            started=iso_utc(stage.started_s),
+            ended=iso_utc(stage.ended_s),
             duration_s=_duration_s(stage, history, now_s),
         )
 

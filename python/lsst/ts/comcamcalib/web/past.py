@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
-from ..clock import Clock
+from ..clock import Clock, iso_utc
 from ..config import CscConfig
 from ..enums import CalibType
 from ..errors import ServiceError
 from ..record.fold import fold
-from ..report import story
 from ..run.owner import JournalError
 from ..run.promotions import Promoted, promotions_file, read_promotions
 from ..run.reading import CertificationFound, certified_lately, open_to_read, read_entries, read_overviews, read_report
@@ -111,15 +110,17 @@ class Past:
 
         return await self._runs.get(run_id, lambda: self._do(f"read run {run_id}", read))
 
-    async def report(self, run_id: str, suffix: str) -> Path:
-        """Return where a report is that the journal names.
+    async def report(self, run_id: str, suffix: str) -> bytes:
+        """Return a report that the journal names.
 
         Raises
         ------
         NotFoundError
             If there is none.
+        ServiceError
+            If it can't be read.
         """
-        return await self._do(f"look for the report of run {run_id}", lambda: self._find_report(run_id, suffix))
+        return await self._do(f"read the report of run {run_id}", lambda: self._read_report(run_id, suffix))
 
     async def certified_lately(self) -> list[CertificationFound]:
         """Return what runs have certified lately, the latest first; nothing if it can't be read."""
@@ -191,8 +192,8 @@ class Past:
                 requested_by=one.requested_by,
                 why=one.why,
                 calib_collection=one.calib_collection,
-                accepted=story.iso_utc(one.accepted_s),
-                last=story.iso_utc(one.last_s),
+                accepted=iso_utc(one.accepted_s),
+                last=iso_utc(one.last_s),
                 has_report=one.has_report,
                 withdrawn=one.withdrawn,
             )
@@ -210,6 +211,13 @@ class Past:
         rows = tuple(_promotion(one) for one in found[:MAX_PROMOTIONS])
         problem = f"{file} has {strange} line{'s'[: strange - 1]} that can't be understood." if strange else ""
         return data.PromotionList(written=self._written(), promotions=rows, problem=problem)
+
+    def _read_report(self, run_id: str, suffix: str) -> bytes:
+        path = self._find_report(run_id, suffix)
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise ServiceError(f"the report of run {run_id} can't be read ({error.strerror})") from error
 
     def _find_report(self, run_id: str, suffix: str) -> Path:
         try:
@@ -260,7 +268,7 @@ class Past:
         )
 
     def _written(self) -> str:
-        return story.iso_utc(self._clock.tai())
+        return iso_utc(self._clock.tai())
 
 
 def _promotion(one: Promoted) -> data.PromotionRow:
