@@ -15,6 +15,7 @@ from lsst.ts.comcamcalib.enums import RunState
 from lsst.ts.comcamcalib.errors import BadInputError
 from lsst.ts.comcamcalib.record.events import RunStatus
 from lsst.ts.comcamcalib.record.facts import Entry
+from lsst.ts.comcamcalib.run.runner import Runner
 from support.house import House
 from support.plans import make_config
 from support.services import Gate
@@ -106,6 +107,28 @@ async def test_abort_of_a_process_that_died_is_finished_and_not_resumed(
     after = await stored_house.reborn(make_config(auto_resume=True))
     await is_aborted_by_itself(after)
     assert f"Run {run_id}: its abort is finished by the CSC itself (auto_resume)." in caplog.text
+    await after.close()
+
+
+async def test_abort_that_cannot_be_finished_yet_is_named_as_that_and_tried_again(
+    stored_house: House, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lsst.ts.comcamcalib.run.auto_resume.AUTO_RESUME_INTERVAL_S", 0.01)
+    run_id = await aborting(stored_house)
+    abort, refused = Runner.abort, 0
+
+    async def refuse_at_first(runner: Runner, *args: str) -> None:
+        nonlocal refused
+        refused += 1
+        if refused < 3:
+            raise BadInputError(["Another run is being checked right now."])
+        await abort(runner, *args)
+
+    monkeypatch.setattr(Runner, "abort", refuse_at_first)
+    after = await stored_house.reborn(make_config(auto_resume=True))
+    await is_aborted_by_itself(after)
+    said = f"Run {run_id} can't end its abort yet, and is tried again: Another run is being checked right now."
+    assert caplog.text.count(said) == 1 and "can't be resumed" not in caplog.text
     await after.close()
 
 

@@ -21,6 +21,7 @@ from lsst.ts.comcamcalib.run.decertification import DecertifyRequest
 from lsst.ts.comcamcalib.run.recorder import Recorder
 from support.gate import Gate
 from support.house import House
+from support.plans import make_config
 
 pytestmark = pytest.mark.usefixtures("quick_looks")
 
@@ -78,6 +79,18 @@ async def test_what_was_replaced_is_back_and_that_is_published(house: House) -> 
     await decertify(house, first)
     assert certified(house) == set()
     assert house.of(RunStatus)[-1].run_id == second, "a client that joins late hears of the latest run"
+
+
+async def test_the_repository_may_have_another_name_by_now_but_must_be_the_same(stored_house: House) -> None:
+    run_id = await completed(stored_house)
+    names = {"repo": "LSSTComCam", "repo_names": (stored_house.config.repo,)}
+    elsewhere = await stored_house.reborn(make_config(repo="/repo/other"))
+    assert "was begun with repo" in await refusal(elsewhere, run_id)
+    assert certified(elsewhere)
+    after = await elsewhere.reborn(make_config(**names))
+    await decertify(after, run_id)
+    assert not certified(after)
+    await after.close()
 
 
 async def test_twice_is_refused_with_who_did_it(house: House) -> None:

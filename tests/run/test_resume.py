@@ -238,6 +238,16 @@ async def test_configuration_that_differs_where_it_must_not_refuses_it(
     await after.close()
 
 
+async def test_another_name_of_the_same_repository_is_no_difference(stored_house: House) -> None:
+    """A site now names it by its alias; runs from before have its path."""
+    before = stored_house.config.repo
+    await stored_house.interrupted()
+    after = await stored_house.reborn(make_config(repo="LSSTComCam", repo_names=(f"{before}/",)))
+    await after.runner.resume("", "op")
+    assert (await after.ended()).state is RunState.COMPLETED
+    await after.close()
+
+
 async def test_run_goes_on_with_the_plan_that_it_was_accepted_with(stored_house: House) -> None:
     await stored_house.interrupted()
     after = await stored_house.reborn(make_config(max_jobs=1, limits={"journal": 7}))

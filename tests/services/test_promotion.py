@@ -355,6 +355,29 @@ async def test_lost_connection_leaves_it_open_whether_it_was_copied(
         await asyncio.to_thread(promote_planned, planned)
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ConnectionResetError("Connection reset by peer"), "looked up: Connection reset by peer. "),
+        (ServiceError("The repository can't be opened."), "looked up: The repository can't be opened. "),
+    ],
+)
+async def test_what_was_copied_is_written_down_though_it_cannot_be_looked_at_afterwards(
+    repo: Path, journal: Path, record: MemoryRecord, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+) -> None:
+    planned = await plan(repo, journal)
+
+    def lost(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("lsst.ts.comcamcalib.services.butler_read_back.read_back", lost)
+    with pytest.raises(ServiceError, match=r"^It was copied, but whether it is found again could not be ") as caught:
+        await asyncio.to_thread(promote_planned, planned)
+    assert words in str(caught.value) and f"{planned.log} and the documentation" in str(caught.value)
+    ((promoted,), _) = read_promotions(planned.log)
+    assert promoted.collection == TARGET and not (await plan(repo, journal)).requests
+
+
 async def test_what_was_withdrawn_is_not_promoted(repo: Path, record: MemoryRecord, tmp_path: Path) -> None:
     intent = DecertifyIntended(
         number=1, certifications=(1,), collection=DAILY, out=(), back=(), who="op@console", why="a crack"

@@ -121,6 +121,14 @@ async def test_where_and_how_runs_have_certified_is_known_the_latest_first(site:
     ]
     assert [one.verdict for one in found] == [None, Verdict.PASSED]
     assert [one.left_out for one in found] == [(), ()]
+    # As if what the earlier run made had been accepted and certified after all that.
+    with sqlite3.connect(site.folder / "journal.sqlite") as connection:
+        connection.execute(
+            "UPDATE facts SET at = (SELECT max(at) FROM facts) + 1 WHERE run_id = ? AND kind = 'certify_intended'",
+            (runs[0],),
+        )
+    connection.close()
+    assert [one.run_id for one in await past.certified_lately()] == [runs[0], runs[1]]
     for file in site.folder.glob("journal.sqlite*"):
         file.unlink()
     assert await past.certified_lately() == []

@@ -41,6 +41,10 @@ class OptionRules:
     run_defaults: Mapping[str, Any]
     repo_names: tuple[str, ...] = ()
 
+    def is_repo(self, name: str) -> bool:
+        """Whether a name is one of that repository's; a ``/`` at its end does not matter."""
+        return name.strip(" ").rstrip("/") in {one.rstrip("/") for one in (self.repo, *self.repo_names)}
+
     @property
     def calib_collection(self) -> str:
         """Collection with the instrument's calibrations."""

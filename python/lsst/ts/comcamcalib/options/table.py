@@ -74,8 +74,7 @@ def option_table(rules: OptionRules) -> dict[str, Option]:
 
     def read_repo(value: Any) -> str:
         # The OCPS uses the repository of its own configuration; no command can change that.
-        names = {name.rstrip("/") for name in (rules.repo, *rules.repo_names)}
-        if not isinstance(value, str) or value.strip(" ").rstrip("/") not in names:
+        if not isinstance(value, str) or not rules.is_repo(value):
             raise values.NotAllowedError(f"is not {rules.repo}, the only repository that the OCPS works with")
         return rules.repo
 

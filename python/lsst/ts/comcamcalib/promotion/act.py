@@ -54,19 +54,29 @@ def promote_planned(planned: Planned) -> list[str]:
             raise
         except Exception as error:
             raise _failed(planned, error) from error
-    with open_butler(planned.repo, writeable=False) as butler:
-        lost = [sentence for request in planned.requests for sentence in _not_found(butler, planned, request)]
+    noted = _noted(planned, who)  # before anything else can fail
+    try:
+        with open_butler(planned.repo, writeable=False) as butler:
+            lost = [sentence for request in planned.requests for sentence in _not_found(butler, planned, request)]
+    except Exception as error:
+        cause = " ".join(str(error).split()) or type(error).__name__
+        raise ServiceError(
+            f"It was copied, but whether it is found again could not be looked up: {cause.rstrip('.')}. {noted} Run it "
+            "again without --yes: what is there already is said."
+        ) from error
     if lost:
-        raise ServiceError(f"It was copied, but is not found again: {' '.join(lost)}")
+        raise ServiceError(f"It was copied, but is not found again: {' '.join(lost)} {noted}")
     count = sum(len(request.dataset_ids) for request in planned.requests)
-    lines = [f"{count} datasets of run {wanted.run_id} are certified in {wanted.collection}, by {who}."]
+    return [f"{count} datasets of run {wanted.run_id} are certified in {wanted.collection}, by {who}.", noted]
+
+
+def _noted(planned: Planned, who: str) -> str:
+    """Write down in the file of promotions who did it and why; say where it is written."""
     try:
         note_promotion(planned.log, _promoted(planned, who))
     except OSError as error:
-        lines.append(f"The documentation of the collection has it, but {planned.log} could not be written: {error}")
-    else:
-        lines.append(f"{planned.log} and the documentation of the collection have that.")
-    return lines
+        return f"The documentation of the collection has it, but {planned.log} could not be written: {error}."
+    return f"{planned.log} and the documentation of the collection have that."
 
 
 def _failed(planned: Planned, error: Exception) -> ServiceError:

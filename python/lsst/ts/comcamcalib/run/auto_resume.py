@@ -72,7 +72,11 @@ class AutoResume:
                 return
             except (BadInputError, JournalError) as error:
                 if str(error) != shown:
-                    log.warning("Run %s can't be resumed yet, and is tried again: %s", run.history.run_id, error)
+                    if run.history.abort is None:
+                        sentence = "Run %s can't be resumed yet, and is tried again: %s"
+                    else:
+                        sentence = "Run %s can't end its abort yet, and is tried again: %s"
+                    log.warning(sentence, run.history.run_id, error)
                     shown = str(error)
                 await asyncio.sleep(AUTO_RESUME_INTERVAL_S)
 

@@ -25,7 +25,7 @@ from .decertification import DecertifyRequest, in_words, standing
 from .journal import Journal
 from .outdated_reports import OutdatedReports
 from .owner import JournalError
-from .resumption import differences
+from .resumption import differences, other_repository
 from .run import Run
 from .start import Checking, write_end
 
@@ -176,8 +176,8 @@ class Decisions:
             run = await runner.find(request.run_id)
             if runner.run is not None:
                 await write_end(runner.run)
-            if run.history.plan.config.repo != runner.config.repo:
-                raise BadInputError([one for one in differences(run.history.plan, runner.config) if " repo " in one])
+            if problems := other_repository(run.history.plan, runner.config):
+                raise BadInputError(problems)
             context = RunContext(run.record, services, self._clock)
             numbers = await standing(wanted, context)
             act = Withdrawing(numbers, request.who, request.reason.strip(), context)

@@ -176,11 +176,13 @@ def certified_lately(path: Path, count: int) -> list[CertificationFound]:
     JournalError
         If there is no such journal, or it can't be read.
     """
-    # Not the whole fact, which names every dataset: those of a large camera are megabytes.
+    # By time, because an older run may certify once more. Not the whole fact, which names every dataset: those of a
+    # large camera are megabytes.
     query = (
         "SELECT run_id, json_extract(body, '$.dataset_type'), json_extract(body, '$.collection'), "
         "json_extract(body, '$.output_collection'), json_extract(body, '$.verdict'), json_extract(body, '$.left_out') "
-        "FROM facts WHERE kind = 'certify_intended' ORDER BY run_id DESC, seq DESC LIMIT ?"
+        "FROM facts JOIN (SELECT run_id, seq FROM facts WHERE kind = 'certify_intended' "
+        "ORDER BY at DESC, run_id DESC, seq DESC LIMIT ?) USING (run_id, seq) ORDER BY at DESC, run_id DESC, seq DESC"
     )
     with _opened(path) as connection:
         rows = connection.execute(query, (count,)).fetchall()

@@ -21,7 +21,7 @@ from .journal_file import no_such_run
 from .owner import JournalError
 from .run import Run
 
-__all__ = ["differences", "find_history", "read_history", "run_to_resume", "what_is_left"]
+__all__ = ["differences", "find_history", "other_repository", "read_history", "run_to_resume", "what_is_left"]
 
 
 async def find_history(journal: Journal, run_id: str) -> History:
@@ -98,14 +98,13 @@ def differences(plan: RunPlan, config: CscConfig) -> list[str]:
 
     The run goes on with its own limits and recipes, but through today's connections.
     """
-    then = {"instrument": plan.config.instrument.name} | _places(plan.config)
-    now = {"instrument": config.instrument.name} | _places(config)
-    found = [
-        f"Run {plan.run_id} was begun with {name} {then[name]}, but the CSC is configured for {now[name]}. Configure "
-        "that again, or start another run."
-        for name in then
-        if then[name] != now[name]
-    ]
+    found = []
+    if plan.config.instrument.name != config.instrument.name:
+        found.append(_differs(plan, "instrument", plan.config.instrument.name, config.instrument.name))
+    found += other_repository(plan, config)
+    for name in ("raw_collection", "uws_url"):
+        if getattr(plan.config, name) != getattr(config, name):
+            found.append(_differs(plan, name, getattr(plan.config, name), getattr(config, name)))
     if not found and plan.config.instrument != config.instrument:
         found.append(
             f"The description of {config.instrument.name} in the CSC's configuration has changed since run "
@@ -114,8 +113,18 @@ def differences(plan: RunPlan, config: CscConfig) -> list[str]:
     return found
 
 
-def _places(config: CscConfig) -> dict[str, str]:
-    return {"repo": config.repo, "raw_collection": config.raw_collection, "uws_url": config.uws_url}
+def other_repository(plan: RunPlan, config: CscConfig) -> list[str]:
+    """Say that a run used another Butler repository than the CSC; nothing if it is one of its names."""
+    if config.option_rules().is_repo(plan.config.repo):
+        return []
+    return [_differs(plan, "repo", plan.config.repo, config.repo)]
+
+
+def _differs(plan: RunPlan, name: str, then: str, now: str) -> str:
+    return (
+        f"Run {plan.run_id} was begun with {name} {then}, but the CSC is configured for {now}. Configure that again, "
+        "or start another run."
+    )
 
 
 def what_is_left(history: History) -> str:

@@ -77,8 +77,9 @@ def drift_by_quantity(
 ) -> dict[str, float]:
     """Return the largest change of each quantity of a detector in units of its limit; without what can't be compared.
 
-    It is above 1 if and only if a limit is exceeded. What must be at least its limit gives the inverse ratio. A limit
-    of 0 has no unit: each step beyond it counts as one more. Amplifiers that are known to be bad do not count.
+    It is above 1 if and only if a limit is exceeded. What must be at least its limit gives the inverse ratio while it
+    is, and 1 plus the part that is missing if it is not. A limit of 0 has no unit: each step beyond it counts as one
+    more. Amplifiers that are known to be bad do not count.
     """
     found: dict[str, float] = {}
     for limit in wanted:
@@ -108,10 +109,11 @@ def _unlike(values: DetectorValues, limit: DriftLimit) -> str:
 
 def _in_units(change: float, limit: DriftLimit) -> float:
     """Return a change in units of its limit: above 1 if it is beyond the limit, at most 1 if not."""
-    if limit.limit > 0 and change > 0:
-        return change / limit.limit if limit.must_be == "at most" else limit.limit / change
-    beyond = abs(change - limit.limit) / (abs(limit.limit) or 1.0)
-    return 1 + beyond if limit.exceeded(change) else 0.0
+    if limit.limit > 0 and change > 0 and limit.must_be == "at most":
+        return change / limit.limit
+    if limit.exceeded(change):
+        return 1 + abs(change - limit.limit) / (abs(limit.limit) or 1.0)
+    return limit.limit / change if limit.limit > 0 and change > 0 else 0.0
 
 
 def changes_of(values: DetectorValues, limit: DriftLimit) -> Mapping[str, ProductValue]:
