@@ -39,6 +39,9 @@ __all__ = ["Journal"]
 # have 10 s for everything.
 WRITE_LIMIT_S = 2.5
 
+COMPLETE_LIMIT_S = 300.0
+"""Longest time to make from the facts what the journal of an earlier release lacks (seconds): 25 MB take one second."""
+
 # After this time without a renewal it is confirmed before anything is done outside (seconds). It is shorter than the
 # expiry by more than it takes to do that.
 CONFIRM_AFTER_S = 2 * RENEW_INTERVAL_S
@@ -92,6 +95,11 @@ class Journal:
         try:
             opening = functools.partial(self._file.open, self._clock.monotonic(), WRITE_LIMIT_S / 2, given_up)
             await self._do("open", opening, renews=True)
+            if not await self._do("look into", lambda: self._file.complete):
+                log = logging.getLogger(__name__)
+                log.info("The journal %s is being completed for this release; that is done once", self.path)
+                completing = functools.partial(self._file.make_complete, given_up)
+                await self._do("complete", completing, renews=True, limit_s=COMPLETE_LIMIT_S)
         except BaseException:
             # The call may hang, and go on later: then it must not take the journal from whoever has it by then.
             given_up.set()
@@ -235,18 +243,21 @@ class Journal:
 
         return await self._do("read the measurements of", read)
 
-    async def _do(self, what: str, function: Callable[[], Result], renews: bool = False) -> Result:
+    async def _do(
+        self, what: str, function: Callable[[], Result], renews: bool = False, limit_s: float | None = None
+    ) -> Result:
         """Have the journal's thread do something, within a limit; it may renew the ownership.
 
+        The limit is that of a write (None), or another one (seconds).
         While an earlier call hangs, this does not wait: a run writes often, and each write would take the whole limit.
         """
-        asked_s = self._clock.monotonic()
+        asked_s, limit_s = self._clock.monotonic(), WRITE_LIMIT_S if limit_s is None else limit_s
         hung_on = self._thread.doing if self._hangs else ""
         try:
-            result = await self._thread.do(what, 0.0 if hung_on else WRITE_LIMIT_S, function)
+            result = await self._thread.do(what, 0.0 if hung_on else limit_s, function)
         except UnreachableError as error:
             self._hangs = True
-            cause = f"an earlier call, to {hung_on} it, hangs" if hung_on else f"no answer within {WRITE_LIMIT_S:g} s"
+            cause = f"an earlier call, to {hung_on} it, hangs" if hung_on else f"no answer within {limit_s:g} s"
             raise JournalError(f"Could not {what} the journal {self.path}: {cause}") from error
         except ServiceError as error:
             raise JournalError(f"Could not {what} the journal {self.path}: it is not open") from error

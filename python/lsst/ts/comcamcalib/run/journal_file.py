@@ -34,10 +34,13 @@ CREATE TABLE IF NOT EXISTS facts (
     run_id TEXT NOT NULL, seq INTEGER NOT NULL, at REAL NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL,
     PRIMARY KEY (run_id, seq)
 );
-CREATE INDEX IF NOT EXISTS kinds ON facts (kind, run_id);
 """
 # A body can have a megabyte of measurements. So facts are found in indexes without reading others: by run and number,
 # and by kind. (Without rowid, SQLite would compare whole facts to find one; journals that have it are only slower.)
+INDEX = "CREATE INDEX IF NOT EXISTS kinds ON facts (kind, run_id)"
+
+DERIVED = frozenset({"kinds", "measurements", "judged"})
+"""What is made from the facts if it is not there."""
 
 WITHDRAWING = "('decertify_intended', 'decertified', 'decertify_absent')"
 
@@ -105,8 +108,34 @@ class JournalFile:
             self._owner.claim(connection, now_s)
             for statement in (*TABLES.split(";"), f"PRAGMA user_version = {SCHEMA_VERSION}"):
                 connection.execute(statement)
-            measurements.make_table(connection)
-            judged.make_table(connection)
+            if version == 0:  # a new file
+                _derive(connection)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the file has all that is made from the facts; that of an earlier release may lack some of it."""
+        rows = self.opened().execute("SELECT name FROM sqlite_master")
+        return {str(name) for (name,) in rows} >= DERIVED
+
+    def make_complete(self, given_up: threading.Event) -> None:
+        """Make from the facts what is lacking, all or nothing; if that fails the file is given back.
+
+        Parameters
+        ----------
+        given_up
+            Set when nothing waits for this any more; then the file is given back, too.
+        """
+        try:
+            with _transaction(self.opened()) as connection:
+                self._owner.renew(connection)
+                _derive(connection)
+                self._owner.renew(connection)  # nobody else could write meanwhile, however long it took
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                self.close()
+            raise
+        if given_up.is_set():
+            self.close()
 
     def close(self) -> None:
         """Give up the ownership and close the file, unless that is done."""
@@ -247,6 +276,13 @@ def _damaged(path: Path, what: str) -> JournalError:
         f"The journal {path} has {what}: it is damaged. Move the file away and keep it for the developers; a "
         "new one is made"
     )
+
+
+def _derive(connection: sqlite3.Connection) -> None:
+    """Make from the facts what is not there; see `DERIVED`."""
+    connection.execute(INDEX)
+    measurements.make_table(connection)
+    judged.make_table(connection)
 
 
 @contextlib.contextmanager

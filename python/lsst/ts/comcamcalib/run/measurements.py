@@ -51,7 +51,7 @@ def make_table(connection: sqlite3.Connection) -> None:
         return
     connection.execute(TABLE)
     query = "SELECT run_id, seq, at, body FROM facts WHERE kind = 'measured' ORDER BY run_id, seq"
-    for run_id, seq, at, body in connection.execute(query).fetchall():
+    for run_id, seq, at, body in connection.execute(query):
         # A run with a fact that can't be understood can't be read at all, which is said when it is read.
         with contextlib.suppress(ValueError):
             insert_measurements(connection, run_id, [Entry(seq, at, fact_from_json(body))])
