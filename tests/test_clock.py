@@ -15,7 +15,8 @@ import pytest
 from astropy.time import Time
 from hypothesis import given
 from hypothesis import strategies as st
-from lsst.ts.comcamcalib.clock import iso_utc, moment_tai, moment_utc
+from lsst.ts import utils
+from lsst.ts.comcamcalib.clock import iso_utc, moment_tai, moment_utc, tai_of_utc
 
 LEAP_SECOND = 1_483_228_836.0
 """TAI unix seconds of 2016-12-31T23:59:60 UTC, the last leap second until now."""
@@ -40,6 +41,17 @@ def test_a_moment_is_that_of_astropy(tai_s: int) -> None:
 )
 def test_seconds_are_cut_and_no_time_is_no_words(tai_s: float, words: str) -> None:
     assert iso_utc(tai_s) == words
+
+
+def test_an_expired_table_of_leap_seconds_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def expired(_seconds: float) -> float:
+        raise ValueError("within one day of the expiration date of the leap second table")
+
+    utc_s = 1_795_000_000.0
+    expected = iso_utc(utc_s + 37), tai_of_utc(utc_s)
+    monkeypatch.setattr(utils, "utc_from_tai_unix", expired)
+    monkeypatch.setattr(utils, "tai_from_utc_unix", expired)
+    assert (iso_utc(utc_s + 37), tai_of_utc(utc_s)) == expected == ("2026-11-18T11:06:40Z", utc_s + 37)
 
 
 def test_no_table_of_leap_seconds_is_looked_for() -> None:

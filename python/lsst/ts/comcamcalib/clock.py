@@ -13,9 +13,12 @@ import datetime
 
 from lsst.ts import utils
 
-__all__ = ["Clock", "iso_utc", "moment_tai", "moment_utc"]
+__all__ = ["TAI_MINUS_UTC_S", "Clock", "iso_utc", "moment_tai", "moment_utc", "tai_of_utc"]
 
 EPOCH = datetime.datetime(1970, 1, 1)
+
+TAI_MINUS_UTC_S = 37
+"""Since 2017, and no other leap second is planned (seconds)."""
 
 
 class Clock:
@@ -41,7 +44,19 @@ def moment_tai(tai_s: float) -> datetime.datetime:
 
 def moment_utc(tai_s: float) -> datetime.datetime:
     """Return the date and the time of day on the UTC scale of TAI unix seconds."""
-    return EPOCH + datetime.timedelta(seconds=utils.utc_from_tai_unix(tai_s))
+    try:
+        utc_s = utils.utc_from_tai_unix(tai_s)
+    except ValueError:  # the table of leap seconds has expired, which a machine without internet can't mend
+        utc_s = tai_s - TAI_MINUS_UTC_S
+    return EPOCH + datetime.timedelta(seconds=utc_s)
+
+
+def tai_of_utc(utc_s: float) -> float:
+    """Return TAI unix seconds of UTC unix seconds."""
+    try:
+        return float(utils.tai_from_utc_unix(utc_s))
+    except ValueError:  # as in `moment_utc`
+        return utc_s + TAI_MINUS_UTC_S
 
 
 def iso_utc(tai_s: float) -> str:

@@ -13,13 +13,10 @@ import datetime
 import zoneinfo
 from collections.abc import Collection
 
-from ..clock import moment_tai
+from ..clock import TAI_MINUS_UTC_S, moment_tai
 from ..options import NO_END, RunOptions, day_obs_range
 
 __all__ = ["Validity", "day_obs_of", "days_of", "noon_notice", "tai_unix", "validity_of"]
-
-TAI_MINUS_UTC_S = 37
-"""Since 2017 (seconds). Only for the times of day in a notice; no validity is computed with it."""
 
 EARLIEST = datetime.datetime(1970, 1, 1)
 """Butler stores a range that begins here as one without a beginning."""
@@ -152,6 +149,7 @@ def noon_notice(options: RunOptions, now_tai_s: float, duration_s: float) -> str
 
 def _both(moment: datetime.datetime) -> str:
     """Return a time (TAI) in words, in TAI and in Chilean time."""
+    # Only for the time of day in a notice; no validity is computed with it.
     utc = moment.replace(tzinfo=datetime.UTC) - datetime.timedelta(seconds=TAI_MINUS_UTC_S)
     try:
         chile = f"{utc.astimezone(zoneinfo.ZoneInfo('America/Santiago')):%H:%M} in Chile"

@@ -14,9 +14,8 @@ import enum
 from collections.abc import Mapping
 from typing import Any
 
-from lsst.ts import utils
-
 from .. import marks
+from ..clock import tai_of_utc
 
 __all__ = ["NonsenseError", "Phase", "UwsJob", "UwsResult", "parse_job", "parse_jobs"]
 
@@ -167,4 +166,4 @@ def _tai_of(text: Any) -> float:
         return 0.0
     if instant.tzinfo is None:
         instant = instant.replace(tzinfo=datetime.UTC)
-    return float(utils.tai_from_utc_unix(instant.timestamp()))
+    return tai_of_utc(instant.timestamp())
