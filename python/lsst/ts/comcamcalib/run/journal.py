@@ -95,7 +95,7 @@ class Journal:
         try:
             opening = functools.partial(self._file.open, self._clock.monotonic(), WRITE_LIMIT_S / 2, given_up)
             await self._do("open", opening, renews=True)
-            if not await self._do("look into", lambda: self._file.complete):
+            if not self._file.complete:
                 log = logging.getLogger(__name__)
                 log.info("The journal %s is being completed for this release; that is done once", self.path)
                 completing = functools.partial(self._file.make_complete, given_up)

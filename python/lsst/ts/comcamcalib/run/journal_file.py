@@ -63,6 +63,8 @@ class JournalFile:
         self._owner = Owner(path, clock)
         self.connection: sqlite3.Connection | None = None
         """The open file; None: it is not open."""
+        self.complete = True
+        """Whether the open file has all that is made from the facts; that of an earlier release may lack some of it."""
 
     def open(self, now_s: float, busy_limit_s: float, given_up: threading.Event) -> None:
         """Open the file, create its tables if it is new, and become its owner.
@@ -110,12 +112,7 @@ class JournalFile:
                 connection.execute(statement)
             if version == 0:  # a new file
                 _derive(connection)
-
-    @property
-    def complete(self) -> bool:
-        """Whether the file has all that is made from the facts; that of an earlier release may lack some of it."""
-        rows = self.opened().execute("SELECT name FROM sqlite_master")
-        return {str(name) for (name,) in rows} >= DERIVED
+            self.complete = {str(name) for (name,) in connection.execute("SELECT name FROM sqlite_master")} >= DERIVED
 
     def make_complete(self, given_up: threading.Event) -> None:
         """Make from the facts what is lacking, all or nothing; if that fails the file is given back.
@@ -130,6 +127,7 @@ class JournalFile:
                 self._owner.renew(connection)
                 _derive(connection)
                 self._owner.renew(connection)  # nobody else could write meanwhile, however long it took
+            self.complete = True
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
                 self.close()
