@@ -9,3 +9,12 @@
 A program of its own writes it (``python -m lsst.ts.comcamcalib.report``), because plots block and need memory. It reads
 the journal and the repository, and changes neither.
 """
+
+from __future__ import annotations
+
+__all__ = ["file_name"]
+
+
+def file_name(run_id: str, suffix: str) -> str:
+    """Return the name of a report's file; the suffix is ``.html`` or ``.json``."""
+    return f"ComCamCalib-{run_id}{suffix}"

@@ -24,12 +24,12 @@ from ..enums import RunState
 from ..record.facts import Entry
 from ..record.fold import fold
 from ..record.history import History
-from . import data, product_story, story
+from . import data, file_name, product_story, story
 from .page import render
 from .quantities import amplifier_maps, outliers
 from .repository import Readings, read_repository
 
-__all__ = ["Ending", "ReportError", "file_name", "make_report"]
+__all__ = ["Ending", "ReportError", "make_report"]
 
 PACKAGES = ("lsst-daf-butler", "ts-salobj", "ts-xml", "numpy", "matplotlib", "pydantic")
 
@@ -44,11 +44,6 @@ class Ending:
 
     state: RunState
     reason: str
-
-
-def file_name(run_id: str, suffix: str) -> str:
-    """Return the name of a report's file; the suffix is ``.html`` or ``.json``."""
-    return f"ComCamCalib-{run_id}{suffix}"
 
 
 def make_report(

@@ -46,7 +46,8 @@ async def report(context: RunContext, state: RunState, reason: str) -> str:
         made = await context.services.reporter.write(ReportRequest(context.run_id, attempt, state, reason))
     except ServiceError as error:
         raise StageError(
-            f"{str(error).rstrip('.')}. The run is not affected; write it with: comcamcalib report {context.run_id}"
+            f"{str(error).rstrip('.')}. The run is not affected; write it with: comcamcalib report {context.run_id} "
+            "--again"
         ) from error
     await context.record.note(written(made, attempt))
     return _said(made)

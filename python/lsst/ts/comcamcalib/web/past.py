@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import unquote, urlsplit
 
 from ..clock import Clock, iso_utc
 from ..config import CscConfig
 from ..enums import CalibType
 from ..errors import ServiceError
 from ..record.fold import fold
+from ..report import file_name
 from ..run.owner import JournalError
 from ..run.promotions import Promoted, promotions_file, read_promotions
 from ..run.reading import CertificationFound, certified_lately, open_to_read, read_entries, read_overviews, read_report
@@ -229,13 +229,13 @@ class Past:
         named = next((one for one in written.files if one.mime_type == REPORT_TYPES[suffix]), None)
         if named is None or not self._config.report.directory:
             raise NotFoundError(f"There is no such report of run {run_id} on this machine.")
-        # The journal's word for the name only: the file must be directly in the directory of reports.
+        # Not by the URL in the journal, which is that of the store if the report was uploaded.
         directory = Path(self._config.report.directory).resolve()
-        path = directory / Path(unquote(urlsplit(named.url).path)).name
-        if path.suffix != f".{suffix}" or not path.is_file() or path.resolve().parent != directory:
+        path = directory / file_name(run_id, f".{suffix}")
+        if not path.is_file() or path.resolve().parent != directory:
             raise NotFoundError(
                 f"The report of run {run_id} is not on this machine any more. Write it again: "
-                f"comcamcalib report {run_id}"
+                f"comcamcalib report {run_id} --again"
             )
         return path
 
