@@ -78,7 +78,7 @@ async def test_report_that_can_not_be_written_fails_nothing_else(house: House) -
     assert house.states["REPORT"] is StageState.FAILED
     assert house.reasons["REPORT"] == (
         "The directory of reports /reports can't be written (No space left on device). The run is not affected; "
-        f"write it with: comcamcalib report {status.run_id}"
+        f"write it with: comcamcalib report {status.run_id} --again"
     )
     assert not house.of(LargeFile)
     assert not house.alarms.run_failed

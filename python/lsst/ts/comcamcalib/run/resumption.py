@@ -96,7 +96,7 @@ async def run_to_resume(run_id: str, current: Run | None, journal: Journal, run_
 def differences(plan: RunPlan, config: CscConfig) -> list[str]:
     """Say in what the CSC's configuration differs from that of a run, where it must not.
 
-    The run goes on with its own limits and recipes, but through today's connections.
+    The run goes on with its own recipes and rules, but through today's connections and with most of today's limits.
     """
     found = []
     if plan.config.instrument.name != config.instrument.name:
