@@ -233,7 +233,8 @@ async def test_configuration_that_differs_where_it_must_not_refuses_it(
     after = await stored_house.reborn(make_config(**{name: value}))
     text = await refusal(after)
     assert text.startswith(f"Run {run_id} was begun with {name} {getattr(stored_house.config, name)}, but the CSC is ")
-    assert f"configured for {value}. Configure that again, or start another run." in text
+    remedy = "list {} in repo_names; otherwise configure it again." if name == "repo" else "or start another run."
+    assert f"configured for {value}. " in text and text.endswith(remedy.format(stored_house.config.repo))
     assert after.status.state is RunState.INTERRUPTED
     await after.close()
 

@@ -46,10 +46,10 @@ async def note(site: Site, *facts: Facts) -> None:
     await run.record.flush()
 
 
-def written(folder: Path, run_id: str, name: str = "") -> ReportWritten:
+def written(folder: Path, run_id: str) -> ReportWritten:
     """Say that a report was written."""
     files = [
-        (f"{(folder / (name or f'ComCamCalib-{run_id}.html')).as_uri()}", "text/html"),
+        ((folder / f"ComCamCalib-{run_id}.html").as_uri(), "text/html"),
         # As the store of large files names what was uploaded.
         (
             f"https://s3.example.org/rubinobs-lfa-cp/ComCamCalib/report/2026/11/22/ComCamCalib_report_{run_id}.json",
@@ -228,20 +228,20 @@ async def test_a_report_that_cannot_be_read_is_told_as_that(
     assert answer.status == 503 and "can't be read (Input/output error)" in answer.json["error"]
 
 
-@pytest.mark.parametrize("name", ["../secret.html", "%2e%2e/secret.html", "..%2fsecret.html"])
-@pytest.mark.parametrize("there", ["nothing", "a link", "a folder"])
-async def test_nothing_outside_the_folder_of_reports_is_served(tmp_path: Path, name: str, there: str) -> None:
-    (tmp_path / "reports").mkdir()
+@pytest.mark.parametrize("there", ["a link", "a folder"])
+async def test_nothing_outside_the_folder_of_reports_is_served(
+    reported: tuple[Site, str, Path], tmp_path: Path, there: str
+) -> None:
+    site, run_id, folder = reported
     (tmp_path / "secret.html").write_text("swordfish")
-    async with opened(tmp_path) as site:
-        run_id = await with_facts(site, written(tmp_path / "reports", "", name))
-        place = tmp_path / "reports" / f"ComCamCalib-{run_id}.html"
-        if there == "a link":
-            os.symlink(tmp_path / "secret.html", place)
-        elif there == "a folder":
-            place.mkdir()
-        answer = await site.ask(f"/reports/{run_id}.html")
-        assert answer.status == 404 and "swordfish" not in answer.text
+    place = folder / f"ComCamCalib-{run_id}.html"
+    place.unlink()
+    if there == "a link":
+        os.symlink(tmp_path / "secret.html", place)
+    else:
+        place.mkdir()
+    answer = await site.ask(f"/reports/{run_id}.html")
+    assert answer.status == 404 and "swordfish" not in answer.text
 
 
 # Promotions

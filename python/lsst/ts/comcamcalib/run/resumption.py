@@ -117,14 +117,15 @@ def other_repository(plan: RunPlan, config: CscConfig) -> list[str]:
     """Say that a run used another Butler repository than the CSC; nothing if it is one of its names."""
     if config.option_rules().is_repo(plan.config.repo):
         return []
-    return [_differs(plan, "repo", plan.config.repo, config.repo)]
+    # No word of another run: whoever withdraws something has no use for one.
+    remedy = f"If both are the same repository, list {plan.config.repo} in repo_names; otherwise configure it again."
+    return [_differs(plan, "repo", plan.config.repo, config.repo, remedy)]
 
 
-def _differs(plan: RunPlan, name: str, then: str, now: str) -> str:
-    return (
-        f"Run {plan.run_id} was begun with {name} {then}, but the CSC is configured for {now}. Configure that again, "
-        "or start another run."
-    )
+def _differs(
+    plan: RunPlan, name: str, then: str, now: str, remedy: str = "Configure that again, or start another run."
+) -> str:
+    return f"Run {plan.run_id} was begun with {name} {then}, but the CSC is configured for {now}. {remedy}"
 
 
 def what_is_left(history: History) -> str:

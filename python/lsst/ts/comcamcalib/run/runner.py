@@ -85,7 +85,7 @@ class Runner:
         self.run = self._run_of(await read_history(self._journal, run_id))
         if self.run.state in OPEN_RUN_STATES:
             await self.run.found_open()
-        else:  # those of its run that this process published before it went to STANDBY do not hold any more
+        else:  # before it went to STANDBY, this process may have published alarms of that run
             await self._publish(self._alarms)
         # The earlier process may have ended after it wrote something down and before it published that.
         await self.run.record.publish_all()
